@@ -1,0 +1,146 @@
+"""The run folder: where each artifact lies, and writing that is whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths inside a run folder (see NAMES in the documentation)."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.root / "recipe.yaml"
+
+    @property
+    def index(self) -> Path:
+        """One row an image."""
+        return self.root / "index.parquet"
+
+    @property
+    def audit(self) -> Path:
+        """Findings and charts."""
+        return self.root / "audit"
+
+    @property
+    def findings(self) -> Path:
+        """One row a finding."""
+        return self.audit / "findings.parquet"
+
+    @property
+    def folds(self) -> Path:
+        """Columns image, group, fold; -1 is held out."""
+        return self.root / "folds.csv"
+
+    @property
+    def certificate(self) -> Path:
+        """Proof that no group crosses, and the deviation of each fold."""
+        return self.root / "folds.json"
+
+    @property
+    def tuned(self) -> Path:
+        """Post-processing chosen on out-of-fold predictions."""
+        return self.root / "tuned.json"
+
+    @property
+    def predictions(self) -> Path:
+        """Label maps, tables, scores, report."""
+        return self.root / "predictions"
+
+    @property
+    def records(self) -> Path:
+        """One file a finished task: the fingerprint of what made its artifacts."""
+        return self.root / ".tasks"
+
+    def fold(self, fold: int, round_number: int = 0) -> Path:
+        """Checkpoints and curves of one training."""
+        return self.root / f"round-{round_number}" / f"fold-{fold}"
+
+    def store(self, part: str, round_number: int = 0) -> Path:
+        """Probability store of one part, such as `oof`."""
+        return self.root / f"round-{round_number}" / part
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "a.txt"
+        >>> with atomic(target) as temporary:
+        ...     _ = temporary.write_text("whole")
+        >>> target.read_text()
+        'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a binary file whole or not at all."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON; NaN becomes null, which is what other tools read."""
+    write_text(path, json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def write_table(path: str | Path, table: pl.DataFrame) -> None:
+    """Write a table as Parquet, or as CSV where the name ends so."""
+    with atomic(path) as temporary:
+        if Path(path).suffix == ".csv":
+            table.write_csv(temporary)
+        else:
+            table.write_parquet(temporary)
+
+
+def read_table(path: str | Path) -> pl.DataFrame:
+    """Read a Parquet or CSV table."""
+    return pl.read_csv(path) if Path(path).suffix == ".csv" else pl.read_parquet(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return value

@@ -1,0 +1,1 @@
+"""Data: reading images and masks, the index, the probability store, sampling, the synthetic playground."""

@@ -1,0 +1,224 @@
+"""From mask values to category positions, and back; which categories a folder holds."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.data.formats import Source
+from maskwright.data.images import color_value, palette_of, read_values
+from maskwright.errors import DataError, problem
+from maskwright.recipe.data import DataSpec
+from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
+
+_UNKNOWN = 254
+_MANY = 64
+
+
+def read_label(path: Path, categories: Categories, *, like: Path | None = None) -> LabelMap:
+    """Return a mask file as (H, W) uint8 category positions with `IGNORE`.
+
+    Raises:
+        DataError: the file can't be read, or holds values that the recipe doesn't know.
+    """
+    values = read_values(path, like=like)
+    label = positions(values, categories)
+    if (label == _UNKNOWN).any() and len(categories) <= _UNKNOWN:
+        raise unknown_values(path, unknown_counts(values, label), categories)
+    return label
+
+
+def positions(values: Array, categories: Categories) -> LabelMap:
+    """Return (H, W) uint8 positions of (H, W) int32 mask values; 254 where no category claims the value."""
+    lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    if lowest >= 0 and highest < 65536:
+        return _lookup(categories, np.arange(highest + 1, dtype=np.int64))[values]
+    found, inverse = np.unique(values, return_inverse=True)
+    return _lookup(categories, found)[inverse.reshape(values.shape)]
+
+
+def unknown_counts(values: Array, label: LabelMap) -> dict[int, int]:
+    """Return {value: pixels} of the values that no category claims."""
+    found, counts = np.unique(values[label == _UNKNOWN], return_counts=True)
+    return {int(v): int(c) for v, c in zip(found, counts, strict=True)}
+
+
+def unknown_values(path: Path, counts: dict[int, int], categories: Categories) -> DataError:
+    """Return the error that names the file, the values, their pixels and the field that would map them."""
+    listed = ", ".join(f"{v if v < 65536 else f'#{v:06x}'} ({n} px)" for v, n in list(counts.items())[:12])
+    known = ", ".join(f"{c.name}: {c.values if c.values == 'rest' else list(c.values)}" for c in categories.items[:12])
+    return DataError(
+        problem(
+            f"the values of the categories ({known}) or ignored ones {list(categories.ignore)}",
+            f"{listed}{' …' if len(counts) > 12 else ''}",
+            where=str(path),
+            next_move="add the values to data.categories.*.values in the recipe, or to --ignore; or mend the mask",
+        )
+    )
+
+
+def to_ids(label: LabelMap, categories: Categories) -> Array:
+    """Return the category ids of a label map as uint8, or uint16 where ids exceed 255; `IGNORE` becomes 255 or 65535."""
+    dtype = np.uint8 if max(categories.ids) < IGNORE else np.uint16
+    table = np.full(256, np.iinfo(dtype).max, dtype)
+    table[: len(categories)] = categories.ids
+    return table[label]
+
+
+def as_written(categories: Categories) -> Categories:
+    """Return the categories for reading label files that we wrote: each value is the category's id."""
+    top = IGNORE if max(categories.ids) < IGNORE else 65535
+    return replace(categories, items=tuple(replace(c, values=(c.id,)) for c in categories.items), ignore=(top,))
+
+
+def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categories:
+    """Return the categories that the recipe, the folder or the masks' own values give, in this order.
+
+    Raises:
+        DataError: names that don't exist, or values that can't be categories.
+    """
+    ignore = spec.ignore if spec.ignore is not None else source.ignore
+    if spec.categories is not None:
+        items = spec.categories
+    elif spec.classes == "binary" or spec.target == "instances":
+        items = _binary()
+    else:
+        items = source.categories or _from_masks(source, root, ignore)
+    ignored = _ignored_values(items, ignore)
+    items = tuple(c for c in items if not (set(_values_of(c)) and set(_values_of(c)) <= set(ignored)))
+    if isinstance(spec.classes, tuple):
+        items = _chosen(items, spec.classes)
+    items = _with_colors(items)
+    if spec.leave_out is not None:
+        left_out = spec.leave_out
+    else:
+        left_out = (items[0].name,) if len(items) == 2 and items[0].name == "background" else ()
+    return Categories(items, frozenset(left_out), ignored)
+
+
+def distinct_colors(n: int) -> list[tuple[int, int, int]]:
+    """Return n RGB colours, hues by the golden ratio, the first one dark gray for backgrounds.
+
+    Example:
+        >>> distinct_colors(2)[0]
+        (64, 64, 64)
+    """
+    hues = ((0.58 + 0.618034 * i) % 1 for i in range(max(n - 1, 0)))
+    bright = [colorsys.hsv_to_rgb(h, 0.75 if i % 2 else 0.9, 0.95 if i % 3 else 0.75) for i, h in enumerate(hues)]
+    return [(64, 64, 64), *((int(r * 255), int(g * 255), int(b * 255)) for r, g, b in bright)][:n]
+
+
+def _lookup(categories: Categories, values: Array) -> LabelMap:
+    """Return the position of each of the given mask values."""
+    rest = [p for p, c in enumerate(categories.items) if c.values == "rest"]
+    table = np.full(len(values), rest[0] if rest else _UNKNOWN, np.uint8)
+    for position, category in enumerate(categories.items):
+        if category.values != "rest":
+            table[np.isin(values, _values_of(category))] = position
+    table[np.isin(values, [_as_int(v) for v in categories.ignore])] = IGNORE
+    return table
+
+
+def _values_of(category: Category) -> list[int]:
+    return [] if category.values == "rest" else [_as_int(v) for v in category.values]
+
+
+def _as_int(value: int | str) -> int:
+    return value if isinstance(value, int) else color_value(value)
+
+
+def _binary() -> tuple[Category, ...]:
+    return (
+        Category(0, "background", (64, 64, 64), values=(0,)),
+        Category(1, "foreground", (230, 159, 0), isthing=False, values="rest"),
+    )
+
+
+def _ignored_values(items: Iterable[Category], ignore: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    by_name = {c.name: c for c in items}
+    values: list[int | str] = []
+    for entry in ignore:
+        if isinstance(entry, str) and entry in by_name:
+            values += _values_of(by_name[entry])
+        elif isinstance(entry, str) and entry.isdigit():
+            values.append(int(entry))
+        elif isinstance(entry, str) and not entry.startswith("#"):
+            raise DataError(
+                problem(
+                    f"a mask value or one of {', '.join(by_name)}",
+                    entry,
+                    where="--ignore",
+                    next_move="use a number, a #rrggbb colour or a name above",
+                )
+            )
+        else:
+            values.append(entry)
+    return tuple(values)
+
+
+def _chosen(items: tuple[Category, ...], names: tuple[str, ...]) -> tuple[Category, ...]:
+    """Keep the named categories; everything else becomes background."""
+    by_name = {c.name: c for c in items}
+    if unknown := [n for n in names if n not in by_name]:
+        raise DataError(
+            problem(
+                f"names among {', '.join(by_name)}", ", ".join(unknown), where="--classes", next_move="use names above"
+            )
+        )
+    kept = [by_name[n] for n in names if n != "background"]
+    ids = {c.id for c in kept}
+    free = next(i for i in range(256) if i not in ids)
+    return (Category(free, "background", (64, 64, 64), values="rest"), *kept)
+
+
+def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tuple[Category, ...]:
+    """Return one category a value found in the masks."""
+    files = [(root / r.mask, root / r.image) for r in source.rows if r.mask is not None]
+    found: set[int] = set()
+    for mask, image in files:
+        try:
+            found |= set(np.unique(read_values(mask, like=image)).tolist())
+        except DataError:  # the audit names it
+            continue
+        if len(found) > _MANY + len(ignore):
+            raise DataError(
+                problem(
+                    f"masks with at most {_MANY} distinct values",
+                    f"more ({', '.join(map(str, sorted(found)[:8]))} …)",
+                    where=str(mask),
+                    next_move="if the values number objects, move the masks to instances/; if everything but 0 is one "
+                    "class, use --classes binary; else list the classes in classes.json",
+                )
+            )
+    found -= {v for v in ignore if isinstance(v, int)}
+    if not found:
+        raise DataError(
+            problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
+        )
+    if len(found) <= 2 and 0 in found and max(found) < 65536:
+        highest = max(found)
+        return (
+            Category(0, "background", (64, 64, 64), values=(0,)),
+            Category(1 if highest == 255 or highest == 0 else highest, "foreground", (230, 159, 0), values=(highest or 1,)),
+        )
+    return _named(sorted(found), palette_of(files[0][0]) if files[0][0].suffix.lower() == ".png" else None)
+
+
+def _named(values: list[int], palette: dict[int, tuple[int, int, int]] | None) -> tuple[Category, ...]:
+    if max(values) >= 65536:  # colours of an RGB mask
+        return tuple(
+            Category(i, f"#{v:06x}", (v >> 16, v >> 8 & 255, v & 255), values=(f"#{v:06x}",))
+            for i, v in enumerate(values)
+        )
+    return tuple(Category(v, f"class_{v}", (palette or {}).get(v, (0, 0, 0)), values=(v,)) for v in values)
+
+
+def _with_colors(items: tuple[Category, ...]) -> tuple[Category, ...]:
+    """Give distinct colours where the folder has none worth the name."""
+    if len({c.color for c in items}) == len(items):
+        return items
+    return tuple(replace(c, color=color) for c, color in zip(items, distinct_colors(len(items)), strict=True))

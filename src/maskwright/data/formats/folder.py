@@ -1,0 +1,159 @@
+"""images/ with masks/ (semantic, index PNG) and/or instances/ (id PNG), same names; unlabeled/; meta.csv; classes.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from maskwright.data.formats.rows import Row, Source
+from maskwright.data.images import SUFFIXES
+from maskwright.errors import DataError, problem
+from maskwright.types import Category
+
+
+def recognise(root: Path) -> bool:
+    """Tell whether the folder has images/ or unlabeled/."""
+    return (root / "images").is_dir() or (root / "unlabeled").is_dir()
+
+
+def read(root: Path) -> Source:
+    """Return the rows of a folder.
+
+    Raises:
+        DataError: two files claim the same name, there is no image, or classes.json or meta.csv can't be read.
+    """
+    images = _by_name(root, "images")
+    masks, instances = _by_name(root, "masks"), _by_name(root, "instances")
+    meta = _read_meta(root / "meta.csv")
+    rows = [
+        Row(path, masks.get(name), instances.get(name), _part(name), _meta_of(meta, name))
+        for name, path in sorted(images.items())
+    ]
+    rows += [
+        Row(path, None, None, "unlabeled", _meta_of(meta, name))
+        for name, path in sorted(_by_name(root, "unlabeled").items())
+    ]
+    if not rows:
+        raise DataError(
+            problem(
+                f"images ({', '.join(SUFFIXES)})",
+                "none",
+                where=f"{root}/images",
+                next_move="put the images there, or convert them to one of these types",
+            )
+        )
+    leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
+    categories, ignore = _read_classes(root / "classes.json")
+    return Source("folder", rows, categories, ignore, leftovers)
+
+
+def name_of(path: str) -> str:
+    """Return an image's name: its path without the first folder and without suffix.
+
+    Example:
+        >>> name_of("images/train/a.b.jpg")
+        'train/a.b'
+    """
+    inner = PurePosixPath(*PurePosixPath(path).parts[1:]) if "/" in path else PurePosixPath(path)
+    return str(inner.with_suffix("")) if inner.suffix.lower() in SUFFIXES else str(inner)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return the image files below a folder, sorted, hidden ones left out."""
+    found: Iterable[Path] = folder.rglob("*") if folder.is_dir() else []
+    return sorted(
+        p
+        for p in found
+        if p.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
+        and p.is_file()
+    )
+
+
+def _by_name(root: Path, folder: str) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for file in find_images(root / folder):
+        path = file.relative_to(root).as_posix()
+        name = name_of(path)
+        if name in table:
+            raise DataError(
+                problem(
+                    "one file a name",
+                    f"{table[name]} and {path}",
+                    where=str(root),
+                    next_move="rename or remove one of the two",
+                )
+            )
+        table[name] = path
+    return table
+
+
+def _part(name: str) -> str | None:
+    return name.split("/", 1)[0] if "/" in name else None
+
+
+def _read_meta(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if "name" not in (reader.fieldnames or []):
+            raise DataError(
+                problem(
+                    "a column called name",
+                    f"columns {', '.join(reader.fieldnames or [])}",
+                    where=str(path),
+                    next_move="rename the column that holds the images' names",
+                )
+            )
+        rows = list(reader)
+    return {name_of(f"images/{row['name']}"): {k: v for k, v in row.items() if k and v is not None} for row in rows}
+
+
+def _meta_of(meta: dict[str, dict[str, str]], name: str) -> dict[str, str]:
+    return meta.get(name) or meta.get(name.rsplit("/", 1)[-1]) or {}
+
+
+def _read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
+    if not path.is_file():
+        return None, ()
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if "categories" in tree:
+            ignore = tree.get("ignore", ())
+            listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
+            return tuple(_category(item) for item in tree["categories"]), tuple(listed)
+        return tuple(_short(key, name) for key, name in tree.items()), ()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            problem(
+                '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
+                f"{type(error).__name__}: {error}",
+                where=str(path),
+                next_move="mend the file, or remove it: the categories are then taken from the masks",
+            )
+        ) from None
+
+
+def _short(key: str, name: Any) -> Category:
+    """Read `"3": "sky"`; a range such as `"1..N": "nucleus"` claims the values that no other entry has."""
+    first, dots, last = key.partition("..")
+    if not dots:
+        return Category(int(key), str(name), values=(int(key),))
+    claimed = tuple(range(int(first), int(last) + 1)) if last.isdigit() else "rest"
+    return Category(int(first), str(name), values=claimed)  # type: ignore[arg-type]
+
+
+def _category(item: dict[str, Any]) -> Category:
+    number = int(item["id"])
+    color = tuple(int(v) for v in item.get("color", (0, 0, 0)))
+    return Category(
+        number,
+        str(item["name"]),
+        (color[0], color[1], color[2]),
+        bool(item.get("isthing", False)),
+        tuple(item.get("values", (number,))),
+    )

@@ -1,0 +1,198 @@
+"""Reading images and mask files as they are meant: EXIF orientation, palettes, bit depth, colour masks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import tifffile
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from maskwright.errors import DataError, problem
+from maskwright.types import Array
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+_ORIENTATION = 0x0112
+_TIFF = (".tif", ".tiff")
+# EXIF orientation → quarter turns against the clock, then the axis that is mirrored
+_TURNS = {2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (3, 0), 8: (1, None)}
+
+
+def read_image(path: Path) -> Array:
+    """Return an image as (H, W, 1) or (H, W, 3), uint8, uint16 or float32; EXIF orientation applied, alpha dropped.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    if path.suffix.lower() in _TIFF:
+        return _as_hwc(_read_tiff(path), path)
+    data = _bytes(path)
+    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None or _is_truncated(path, data):
+        raise _unreadable(path, "is truncated or not an image")
+    return _as_hwc(image[..., ::-1] if image.ndim == 3 else image, path)
+
+
+def read_values(path: Path, *, like: Path | None = None) -> Array:
+    """Return a mask file's values as (H, W) int32: palette index, gray value, or 0xRRGGBB of an RGB mask.
+
+    An RGB mask whose channels are equal everywhere is a gray one.
+
+    Args:
+        path: the mask file.
+        like: the image it belongs to. If that has an EXIF orientation and the mask has none of its own, the mask is
+            turned with the image, unless it already has the turned image's size.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    if path.suffix.lower() in _TIFF:
+        values = _read_tiff(path)
+    else:
+        try:
+            with Image.open(path) as file:
+                own = file.getexif().get(_ORIENTATION, 1)
+                oriented = cast(Image.Image, ImageOps.exif_transpose(file)) if own != 1 else file
+                values = np.asarray(oriented.convert("RGB") if oriented.mode in ("RGBA", "CMYK") else oriented)
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+            raise _unreadable(path, str(error)) from None
+        if own == 1 and like is not None:
+            values = _turn_like(values, like)
+    return _pack(values, path)
+
+
+def palette_of(path: Path) -> dict[int, tuple[int, int, int]] | None:
+    """Return {index: RGB} of a palette image, None for any other."""
+    with Image.open(path) as file:
+        if file.mode != "P" or (flat := file.getpalette()) is None:
+            return None
+    return {i: (flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]) for i in range(len(flat) // 3)}
+
+
+def orientation_of(path: Path) -> int:
+    """Return the EXIF orientation, 1 if there is none."""
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+        return 1
+    try:
+        with Image.open(path) as file:
+            return int(file.getexif().get(_ORIENTATION, 1))
+    except (OSError, SyntaxError, ValueError):
+        return 1
+
+
+def size_of(path: Path) -> tuple[int, int, int, str]:
+    """Return (height, width, channels, dtype) from the header, orientation applied; alpha and palette not counted.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        if path.suffix.lower() in _TIFF:
+            with tifffile.TiffFile(path) as tiff:
+                page = cast(Any, tiff.pages[0])
+                channels = 3 if page.samplesperpixel >= 3 else 1
+                return int(page.imagelength), int(page.imagewidth), channels, str(page.dtype)
+        with Image.open(path) as file:
+            width, height = file.size
+            if file.getexif().get(_ORIENTATION, 1) >= 5:
+                width, height = height, width
+            gray = file.mode in ("1", "L", "LA", "F") or file.mode.startswith("I")
+            depth = "uint16" if file.mode.startswith("I;16") or file.mode == "I" else "uint8"
+            return height, width, 1 if gray else 3, depth
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, IndexError) as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def color_value(text: str) -> int:
+    """Return 0xRRGGBB of `"#rrggbb"`.
+
+    Example:
+        >>> color_value("#ff0001") == 0xFF0001
+        True
+    """
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise DataError(
+            problem(
+                "a colour like #ff0000", repr(text), where="data.categories.*.values", next_move="write six hex digits"
+            )
+        )
+    return int(text[1:], 16)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, str(error)) from None
+
+
+def _is_truncated(path: Path, data: bytes) -> bool:
+    """OpenCV fills the missing part of a cut-off file with gray and says nothing."""
+    suffix = path.suffix.lower()
+    if suffix == ".png":
+        return b"IEND" not in data[-64:]
+    if suffix in (".jpg", ".jpeg"):
+        return b"\xff\xd9" not in data[-4096:]
+    return False
+
+
+def _read_tiff(path: Path) -> Array:
+    try:
+        array: Array = np.asarray(tifffile.imread(path))
+    except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
+        raise _unreadable(path, str(error)) from None
+    array = np.squeeze(array)
+    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
+        array = np.moveaxis(array, 0, 2)
+    return array
+
+
+def _as_hwc(image: Array, path: Path) -> Array:
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
+        raise _unreadable(path, f"has the shape {image.shape}")
+    image = image[..., :3]
+    if image.dtype == np.bool_:
+        image = image.astype(np.uint8) * 255
+    if image.dtype not in (np.uint8, np.uint16, np.float32):
+        image = image.astype(np.float32)
+    return np.ascontiguousarray(image)
+
+
+def _pack(values: Array, path: Path) -> Array:
+    if values.ndim == 3 and values.shape[2] == 2:  # gray with alpha
+        values = values[..., 0]
+    if values.ndim == 3 and values.shape[2] in (3, 4):
+        rgb = values[..., :3]
+        if (rgb == rgb[..., :1]).all():
+            values = rgb[..., 0]
+        else:
+            channels = rgb.astype(np.int32)
+            return (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+    if values.ndim != 2 or values.dtype.kind not in "biu":
+        raise _unreadable(path, f"is no label map: shape {values.shape}, {values.dtype}")
+    return values.astype(np.int32)
+
+
+def _turn_like(values: Array, like: Path) -> Array:
+    orientation = orientation_of(like)
+    if orientation not in _TURNS:
+        return values
+    height, width, _, _ = size_of(like)
+    stored = (width, height) if orientation >= 5 else (height, width)
+    if values.shape[:2] == (height, width) and stored != (height, width):
+        return values
+    quarter, axis = _TURNS[orientation]
+    turned = np.rot90(values, quarter)
+    return np.ascontiguousarray(turned if axis is None else np.flip(turned, axis))
+
+
+def _unreadable(path: Path, why: str) -> DataError:
+    return DataError(
+        problem("a readable image", why, where=str(path), next_move="replace the file, or move it out of the folder")
+    )

@@ -1,0 +1,227 @@
+"""The index: a table with one row an image, and the data section of the recipe filled in from what the folder holds."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.data.categories import read_label, recognise_categories
+from maskwright.data.formats import Row, Source, read_source
+from maskwright.data.formats.folder import name_of
+from maskwright.data.images import read_image, size_of
+from maskwright.data.intensity import measure
+from maskwright.errors import DataError, problem
+from maskwright.recipe.data import DataSpec
+from maskwright.types import Categories, Sample
+
+SCHEMA = {
+    "image": pl.String,
+    "mask": pl.String,
+    "instances": pl.String,
+    "group": pl.String,
+    "domain": pl.String,
+    "part": pl.String,
+    "width": pl.Int64,
+    "height": pl.Int64,
+    "channels": pl.Int64,
+}
+_MEASURED = 48
+
+
+@dataclass(frozen=True)
+class Index:
+    """A table of images below one root; columns as `SCHEMA`. Never edited in place.
+
+    Attributes:
+        root: the data folder.
+        table: one row an image; `mask` or `instances` null where there is none.
+        categories: what the label files mean.
+        target: which label files are learned from: `masks` or `instances`.
+    """
+
+    root: Path
+    table: pl.DataFrame
+    categories: Categories
+    target: str = "masks"
+
+    def __len__(self) -> int:
+        return self.table.height
+
+    @property
+    def label_column(self) -> str:
+        """Column with the label files."""
+        return "mask" if self.target == "masks" else "instances"
+
+    @property
+    def labelled(self) -> Index:
+        """The rows that have a label file."""
+        return self.where(pl.col(self.label_column).is_not_null())
+
+    @property
+    def unlabelled(self) -> Index:
+        """The rows that have none."""
+        return self.where(pl.col(self.label_column).is_null())
+
+    @property
+    def images(self) -> list[str]:
+        """Relative image paths."""
+        return self.table["image"].to_list()
+
+    def where(self, condition: pl.Expr) -> Index:
+        """Return the index of the rows that meet a condition."""
+        return Index(self.root, self.table.filter(condition), self.categories, self.target)
+
+    def only(self, images: list[str]) -> Index:
+        """Return the index of the given images, in the given order."""
+        order = pl.DataFrame({"image": images}, schema={"image": pl.String})
+        return Index(self.root, order.join(self.table, on="image", how="left"), self.categories, self.target)
+
+    def read(self, row: int) -> Sample:
+        """Return image and label of a row at their own size.
+
+        Raises:
+            DataError: a file can't be read, or the mask's size isn't the image's.
+        """
+        image, label = self.table["image"][row], self.table[self.label_column][row]
+        path = self.root / image
+        read = None if label is None else read_label(self.root / label, self.categories, like=path)
+        return Sample(name_of(image), read_image(path), read)
+
+    def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+        """Return the label of a row alone."""
+        image, label = self.table["image"][row], self.table[self.label_column][row]
+        return None if label is None else read_label(self.root / label, self.categories, like=self.root / image)
+
+
+def build_index(spec: DataSpec) -> tuple[Index, DataSpec, Source]:
+    """Read a data folder.
+
+    Returns:
+        the index, the data section with every field filled in, and the source (with its leftover label files).
+
+    Raises:
+        DataError: the folder can't be read as any layout, nothing is labelled, or a group column is missing.
+    """
+    root = Path(spec.root).expanduser().resolve()
+    source = read_source(root, spec.format)
+    target = _target(source, spec, root)
+    spec = spec.model_copy(update={"target": target})
+    categories = recognise_categories(source, root, spec)
+    with ThreadPoolExecutor(4) as pool:
+        sizes = list(pool.map(lambda row: _size(root / row.image), source.rows))
+    groups = [_group(row, spec) for row in source.rows]
+    rows = [
+        (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or ""), r.part, width, height, channels)
+        for r, group, (height, width, channels) in zip(source.rows, groups, sizes, strict=True)
+    ]
+    index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target)
+    _check_columns(source, spec, groups, root)
+    return index, _resolve(index, spec, source), source
+
+
+def load_index(path: Path, spec: DataSpec) -> Index:
+    """Return the index of a run folder's table and its resolved data section."""
+    target = "instances" if spec.target == "instances" else "masks"
+    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target)
+
+
+def _resolve(index: Index, spec: DataSpec, source: Source) -> DataSpec:
+    readable = index.labelled.where(pl.col("width").is_not_null())
+    step = max(1, len(readable) // _MEASURED)
+    images = []
+    for name in readable.images[::step]:
+        try:
+            images.append(read_image(index.root / name))
+        except DataError:  # the audit names it
+            continue
+    if not images:
+        raise DataError(
+            problem(
+                "labelled images that can be read",
+                "none",
+                where=str(index.root),
+                next_move=f"put label files into {index.root}/masks under the names of their images",
+            )
+        )
+    found = measure(images, channels=spec.channels, value_range=spec.value_range)
+    return spec.model_copy(
+        update={
+            "root": str(index.root),
+            "format": source.format,
+            "categories": index.categories.items,
+            "ignore": index.categories.ignore,
+            "leave_out": tuple(sorted(index.categories.left_out)),
+            "classes": "all",
+            "channels": found.channels,
+            "value_range": found.value_range,
+            "mean": spec.mean or found.mean,
+            "std": spec.std or found.std,
+        }
+    )
+
+
+def _target(source: Source, spec: DataSpec, root: Path) -> str:
+    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
+    if spec.target != "auto":
+        return spec.target
+    if masks or not instances:
+        return "masks"
+    if spec.classes == "binary" or spec.categories is not None:
+        return "instances"
+    raise DataError(
+        problem(
+            "semantic masks, or a recipe that reads instances as one class",
+            "instances/ without masks/",
+            where=str(root),
+            next_move="add --classes binary to segment the objects from their background (instance segmentation "
+            "itself is not in this version)",
+        )
+    )
+
+
+def _size(path: Path) -> tuple[int | None, int | None, int | None]:
+    try:
+        height, width, channels, _ = size_of(path)
+    except DataError:  # the audit names it
+        return None, None, None
+    return height, width, channels
+
+
+def _group(row: Row, spec: DataSpec) -> str | None:
+    if spec.group is not None:
+        return row.meta.get(spec.group)
+    if spec.group_regex is not None:
+        match = re.search(spec.group_regex, name_of(row.image))
+        return None if match is None else match.group(1) if match.re.groups else match.group(0)
+    return None
+
+
+def _check_columns(source: Source, spec: DataSpec, groups: list[str | None], root: Path) -> None:
+    columns = sorted({key for row in source.rows for key in row.meta})
+    for name, field in ((spec.group, "--group"), (spec.domain, "data.domain")):
+        if name is not None and name not in columns:
+            raise DataError(
+                problem(
+                    f"a column of meta.csv ({', '.join(columns) or 'there is none'})",
+                    name,
+                    where=f"{root}/meta.csv, {field}",
+                    next_move="use one of these columns",
+                )
+            )
+    labelled = [i for i, row in enumerate(source.rows) if row.mask or row.instances]
+    missing = [source.rows[i].image for i in labelled if groups[i] in (None, "")]
+    if (spec.group or spec.group_regex) and missing:
+        raise DataError(
+            problem(
+                "a group for every labelled image",
+                f"none for {len(missing)} of {len(labelled)}: {', '.join(missing[:5])}",
+                where="--group or --group-regex",
+                next_move="complete meta.csv, or make the expression match every name",
+            )
+        )

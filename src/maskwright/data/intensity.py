@@ -1,0 +1,98 @@
+"""How raw pixel values become what a network sees: channels, value range, mean and standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from maskwright.recipe.data import DataSpec
+from maskwright.types import Array
+
+_GRAY = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """The four facts; see the fields of the same names in the recipe's data section."""
+
+    channels: int
+    value_range: tuple[float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, spec: DataSpec) -> Intensity:
+        """Return the facts of a resolved recipe."""
+        assert spec.channels and spec.value_range and spec.mean and spec.std, "the recipe is not resolved"
+        return cls(spec.channels, spec.value_range, spec.mean, spec.std)
+
+
+def measure(images: Iterable[Array], *, channels: int | None = None, value_range: tuple[float, float] | None = None) -> Intensity:
+    """Return the intensity facts of (H, W, C) images, each read once.
+
+    One channel if every image is gray, also where gray is stored as RGB. 8-bit images keep 0..255; deeper ones get
+    the .1 and 99.9 percentiles of what is found, so that 12 bits in a 16-bit file don't become black.
+    """
+    kept = [image[:: max(1, image.shape[0] // 256), :: max(1, image.shape[1] // 256)] for image in images]
+    if channels is None:
+        channels = 1 if all(k.shape[2] == 1 or (k == k[..., :1]).all() for k in kept) else 3
+    if value_range is None:
+        deep = [k.ravel() for k in kept if k.dtype != np.uint8]
+        low, high = np.percentile(np.concatenate(deep), (0.1, 99.9)) if deep else (0.0, 255.0)
+        value_range = (float(low), float(max(high, low + 1e-6)))
+    low, high = value_range
+    pixels = [(to_channels(k, channels).reshape(-1, channels).astype(np.float64) - low) / (high - low) for k in kept]
+    flat = np.clip(np.concatenate(pixels), 0, 1)
+    mean, std = flat.mean(0), np.maximum(flat.std(0), 1e-3)
+    return Intensity(channels, value_range, tuple(mean.round(5).tolist()), tuple(std.round(5).tolist()))
+
+
+def to_channels(image: Array, channels: int) -> Array:
+    """Return an (H, W, 1 or 3) image with the given number of channels; gray by Rec. 601 weights."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image[..., :1], 3, axis=2)
+    if (image == image[..., :1]).all():
+        return np.ascontiguousarray(image[..., :1])
+    return (image.astype(np.float32) @ _GRAY)[..., None].round().astype(image.dtype)
+
+
+def to_working(image: Array, intensity: Intensity, scale: float = 1.0) -> Array:
+    """Return an image as the network's (h, w, channels) array in 0..255: uint8 for 8-bit images, else float32."""
+    image = to_channels(image, intensity.channels)
+    low, high = intensity.value_range
+    if image.dtype != np.uint8 or (low, high) != (0.0, 255.0):
+        image = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
+    return resize(image, working_size(image.shape[:2], scale))
+
+
+def working_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Return (height, width) after scaling, at least one pixel each."""
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def resize(image: Array, size: tuple[int, int]) -> Array:
+    """Return an (H, W, C) image at (height, width): area average when shrinking, bilinear when growing."""
+    if image.shape[:2] == size:
+        return image
+    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
+    resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized[..., None] if resized.ndim == 2 else resized
+
+
+def resize_label(label: Array, size: tuple[int, int]) -> Array:
+    """Return an (H, W) label map at (height, width) by the nearest pixel."""
+    if label.shape == size:
+        return label
+    return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def standardise(image: Array, intensity: Intensity) -> Array:
+    """Return float32 (h, w, channels): a working image less the mean, over the standard deviation."""
+    mean = np.asarray(intensity.mean, np.float32) * 255
+    std = np.asarray(intensity.std, np.float32) * 255
+    return (image.astype(np.float32) - mean) / std

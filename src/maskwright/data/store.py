@@ -1,0 +1,84 @@
+"""Probability maps on disk: one compressed, chunked float16 file an image, read by windows, readable by any NumPy.
+
+Each file is an `.npz` whose members `R_C` are blocks of `BLOCK` x `BLOCK` pixels, and `shape`, the (C, H, W) of all.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.artifacts import atomic
+from maskwright.errors import DataError, problem
+from maskwright.types import Array, Probabilities
+
+BLOCK = 512
+_TYPICAL_RATIO = 0.6
+
+
+class ProbabilityStore:
+    """Probability maps of many images below one folder.
+
+    Values are float16: in 0..1 their error is at most 0.00025, and below 0.01 at most 0.000004, so that low
+    thresholds keep their meaning (8-bit files would have steps of 0.004).
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return the file of an image's map."""
+        return self.folder / f"{name}.npz"
+
+    def __contains__(self, name: str) -> bool:
+        return self.path(name).is_file()
+
+    def write(self, name: str, probabilities: Probabilities) -> None:
+        """Write a (C, H, W) map whole or not at all."""
+        _, height, width = probabilities.shape
+        half = probabilities.astype(np.float16)
+        with atomic(self.path(name)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+            _add(file, "shape", np.array(probabilities.shape, np.int64))
+            for row in range(0, height, BLOCK):
+                for column in range(0, width, BLOCK):
+                    block = half[:, row : row + BLOCK, column : column + BLOCK]
+                    _add(file, f"{row // BLOCK}_{column // BLOCK}", np.ascontiguousarray(block))
+
+    def read(self, name: str, window: tuple[int, int, int, int] | None = None) -> Probabilities:
+        """Return the (C, h, w) float32 map, or its window (top, left, height, width); reads only the blocks it needs.
+
+        Raises:
+            DataError: there is no such map.
+        """
+        path = self.path(name)
+        if not path.is_file():
+            raise DataError(
+                problem("a probability map", "none", where=str(path), next_move="run `maskwright predict` again")
+            )
+        with np.load(path) as file:
+            channels, height, width = file["shape"].tolist()
+            top, left, h, w = window or (0, 0, height, width)
+            out = np.empty((channels, h, w), np.float32)
+            for row in range(top // BLOCK, -(-(top + h) // BLOCK)):
+                for column in range(left // BLOCK, -(-(left + w) // BLOCK)):
+                    _paste(out, file[f"{row}_{column}"], row * BLOCK - top, column * BLOCK - left)
+        return out
+
+    @staticmethod
+    def forecast(shapes: list[tuple[int, int, int]]) -> int:
+        """Return the bytes that maps of these (C, H, W) shapes will take, from a typical compression."""
+        return round(sum(2 * c * h * w for c, h, w in shapes) * _TYPICAL_RATIO)
+
+
+def _add(file: zipfile.ZipFile, name: str, array: Array) -> None:
+    with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array)
+
+
+def _paste(out: Probabilities, block: Array, top: int, left: int) -> None:
+    _, height, width = block.shape
+    rows = slice(max(top, 0), min(top + height, out.shape[1]))
+    columns = slice(max(left, 0), min(left + width, out.shape[2]))
+    out[:, rows, columns] = block[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]

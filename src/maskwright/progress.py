@@ -1,0 +1,51 @@
+"""Progress without printing: functions report to whoever listens; by default nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+T = TypeVar("T")
+
+Listener = Callable[[str, int, int | None, str], None]
+"""Called with (label, done, total or None, note) after each step; `done == total` closes the label."""
+
+_listener: ContextVar[Listener | None] = ContextVar("maskwright_progress", default=None)
+
+
+@contextmanager
+def listen(listener: Listener) -> Iterator[None]:
+    """Send the progress of everything inside the block to `listener`."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
+def report(label: str, done: int, total: int | None = None, note: str = "") -> None:
+    """Tell the listener, if there is one, how far the work called `label` is."""
+    if (listener := _listener.get()) is not None:
+        listener(label, done, total, note)
+
+
+def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """Yield `items`, reporting each one that was worked on.
+
+    Example:
+        >>> seen = []
+        >>> with listen(lambda label, done, total, note: seen.append((label, done, total))):
+        ...     numbers = list(track([7, 8], "count"))
+        >>> seen
+        [('count', 0, 2), ('count', 1, 2), ('count', 2, 2)]
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    done = 0
+    report(label, 0, total)
+    for item in items:
+        yield item
+        done += 1
+        report(label, done, total)

@@ -1,0 +1,74 @@
+"""What the data is: where, which categories, what is ignored, how images become numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from maskwright.recipe.spec import Spec
+from maskwright.types import Categories, Category
+
+
+class DataSpec(Spec):
+    """The data section. Fields that are null are recognised from the folder and written into the resolved recipe."""
+
+    root: str
+    """The data folder; every path of the index is relative to it."""
+    format: Literal["auto", "folder"] = "auto"
+    """The layout; `folder` is images/ with masks/ and/or instances/."""
+    classes: Literal["all", "binary"] | tuple[str, ...] = "all"
+    """all: as found. binary: everything but 0 is foreground. Names: these, the rest becomes background."""
+    target: Literal["auto", "masks", "instances"] = "auto"
+    """Which label files are learned from; auto: masks where there are any."""
+    categories: tuple[Category, ...] | None = None
+    """The categories in channel order; null: from classes.json, the palette, or the values found."""
+    ignore: tuple[int | str, ...] | None = None
+    """Mask values (or category names) that no loss and no metric sees; null: what classes.json says."""
+    leave_out: tuple[str, ...] | None = None
+    """Categories left out of metric means and region losses; null: the background of a binary task."""
+    group: str | None = None
+    """Column of meta.csv whose images must stay in one fold."""
+    group_regex: str | None = None
+    """Regular expression on the image's name; its first group (or whole match) is the fold group."""
+    domain: str | None = None
+    """Column of meta.csv that says which domain an image belongs to."""
+    channels: int | None = Field(None, ge=1)
+    """Channels the network sees: 1 gray, 3 RGB; null: 1 if every image is gray."""
+    value_range: tuple[float, float] | None = None
+    """Raw pixel values that become 0 and 1; null: the type's range for 8 bit, what is found for deeper images."""
+    mean: tuple[float, ...] | None = None
+    """Mean per channel after `value_range`; null: measured on the labelled images."""
+    std: tuple[float, ...] | None = None
+    """Standard deviation per channel after `value_range`; null: measured."""
+
+    def to_categories(self) -> Categories:
+        """Return the categories of a resolved recipe."""
+        assert self.categories is not None, "the recipe is not resolved"
+        return Categories(self.categories, frozenset(self.leave_out or ()), tuple(self.ignore or ()))
+
+
+class AuditSpec(Spec):
+    """What the audit looks for."""
+
+    on_error: Literal["stop", "drop"] = "stop"
+    """Files that can't be used: stop and list them, or drop them from everything that follows."""
+    duplicate_radius: int = Field(6, ge=0, le=16)
+    """Bits (of 64) by which the perceptual hashes of near-duplicates may differ."""
+    duplicate_correlation: float = Field(0.985, gt=0, le=1)
+    """Correlation of the 32×32 thumbnails from which a candidate pair is a duplicate."""
+    pictures: bool = True
+    """Write the charts."""
+
+
+class SplitSpec(Spec):
+    """How labelled images are cut into folds and a held-out part."""
+
+    folds: int = Field(5, ge=1)
+    """Folds; 1 trains one network on everything that isn't held out."""
+    holdout: float | None = Field(None, ge=0, lt=1)
+    """Share of labelled images held out; null: 0.15 from 100 labelled images on, else 0."""
+    use_parts: bool | None = None
+    """Train on images/train and hold out images/val as the folder says; null: when both parts are there."""
+    group_duplicates: bool = True
+    """Keep the duplicates that the audit found in one fold."""

@@ -1,0 +1,69 @@
+"""Overrides of a recipe: `key.path=value`, the only override syntax."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from maskwright.errors import RecipeError, problem
+from maskwright.recipe.file import _Loader, field_names, parse_recipe
+from maskwright.recipe.recipe import Recipe
+
+
+def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """Return the recipe with every `key.path=value` set; values are YAML; list items are addressed by number.
+
+    Example:
+        >>> from maskwright.recipe.data import DataSpec
+        >>> recipe = Recipe(data=DataSpec(root="."))
+        >>> apply_settings(recipe, ["train.lr=1e-3", "loss.1.weight=0.5"]).train.lr
+        0.001
+
+    Raises:
+        RecipeError: a path that leads nowhere (with the nearest name) or a value that doesn't fit.
+    """
+    tree = copy.deepcopy(recipe.model_dump(mode="json"))
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise RecipeError(
+                problem("key.path=value", repr(setting), where="--set", next_move="for example --set train.lr=1e-3")
+            )
+        _set(tree, path.strip().split("."), yaml.load(text, Loader=_Loader), path)
+    return parse_recipe(tree, where="--set")
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Return {dotted path: leaf} of a plain tree."""
+    items: Iterable[tuple[Any, Any]]
+    if isinstance(tree, Mapping) and tree:
+        items = tree.items()
+    elif isinstance(tree, list | tuple) and tree:
+        items = enumerate(tree)
+    else:
+        return {prefix: tree}
+    dot = f"{prefix}." if prefix else ""
+    return {path: leaf for key, value in items for path, leaf in flatten(value, f"{dot}{key}").items()}
+
+
+def _set(tree: Any, parts: list[str], value: Any, path: str) -> None:
+    node = tree
+    for depth, part in enumerate(parts):
+        key: Any = int(part) if isinstance(node, list) and part.lstrip("-").isdigit() else part
+        present = (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int) and key < len(node))
+        if not present:
+            names = field_names(tuple(parts[:depth])) or (list(node) if isinstance(node, dict) else [])
+            near = difflib.get_close_matches(part, names, 1, 0.5)
+            if isinstance(node, dict) and part in names:
+                present = True
+            else:
+                hint = f"did you mean {'.'.join([*parts[:depth], near[0]])}?" if near else f"known: {', '.join(names)}"
+                raise RecipeError(problem("a field of the recipe", path, where="--set", next_move=hint))
+        if depth == len(parts) - 1:
+            node[key] = value
+        else:
+            node = node[key]

@@ -1,0 +1,30 @@
+"""Which network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maskwright.recipe.spec import PythonSpec, Spec
+
+
+class UNetSpec(Spec):
+    """A U-Net (Ronneberger et al. 2015) on any convolutional encoder of timm, through segmentation-models-pytorch."""
+
+    kind: Literal["unet"] = "unet"
+    encoder: str | None = None
+    """timm name, such as resnet18; null: chosen by the probe for the time there is."""
+    encoder_weights: str = "auto"
+    """auto: pretrained weights if they are cached, else none; none; or the path of a state-dict file."""
+    decoder_channels: tuple[int, ...] | None = Field(None, min_length=3, max_length=5)
+    """Channels of the decoder levels, deepest first; as many as encoder levels used; null: chosen by the probe."""
+
+
+class PythonModelSpec(PythonSpec):
+    """A network of your own: `target(in_channels=…, classes=…, **arguments)` returns an nn.Module giving logits."""
+
+    kind: Literal["python"] = "python"
+
+
+ModelSpec = Annotated[UNetSpec | PythonModelSpec, Field(discriminator="kind")]

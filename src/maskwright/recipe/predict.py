@@ -1,0 +1,84 @@
+"""How networks are applied, cleaned up, scored and shown."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from maskwright.recipe.spec import Spec
+
+
+class PredictSpec(Spec):
+    """Prediction: fold models averaged, tiles blended, flips undone."""
+
+    checkpoint: Literal["last", "best"] = "last"
+    """last: nothing is selected on the fold that is scored. best: by the monitor on that fold; the report says so."""
+    tile: int = Field(1024, ge=64)
+    """Largest side that is predicted in one piece, in pixels after scaling; larger images are tiled."""
+    overlap: float = Field(0.25, ge=0, le=0.5)
+    """Share of a tile that overlaps its neighbour."""
+    tta: tuple[Literal["identity", "flip_lr", "flip_ud", "rotate_180"], ...] = ("identity", "flip_lr")
+    """Views whose probabilities are averaged."""
+    batch: int = Field(4, ge=1)
+    """Images or tiles in one forward pass."""
+    overlays: int = Field(24, ge=0)
+    """How many overlay pictures to write."""
+
+
+class ThresholdSpec(Spec):
+    """Foreground where its probability reaches `value` (binary tasks)."""
+
+    kind: Literal["threshold"] = "threshold"
+    value: float = Field(0.5, gt=0, lt=1)
+    """Probability."""
+
+
+class MinimumAreaSpec(Spec):
+    """Components below `pixels` take the label around them."""
+
+    kind: Literal["minimum_area"] = "minimum_area"
+    pixels: int = Field(..., ge=1)
+    """Area in pixels of the original image."""
+
+
+class FillHolesSpec(Spec):
+    """Holes inside the foreground up to `pixels` are filled (binary tasks)."""
+
+    kind: Literal["fill_holes"] = "fill_holes"
+    pixels: int | None = Field(None, ge=1)
+    """Largest hole in pixels of the original image; null: any."""
+
+
+PostprocessStep = Annotated[ThresholdSpec | MinimumAreaSpec | FillHolesSpec, Field(discriminator="kind")]
+
+
+class PostprocessSpec(Spec):
+    """From probabilities to labels."""
+
+    chain: tuple[PostprocessStep, ...] | None = None
+    """Fixed steps; null: tuned on out-of-fold predictions, and adopted only where the gain is there."""
+    thresholds: tuple[float, ...] = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
+    """Candidates for binary tasks."""
+    minimum_areas: tuple[float, ...] = (0.0, 0.0001, 0.0003, 0.001, 0.003)
+    """Candidates, as shares of the median image area."""
+
+
+class EvaluateSpec(Spec):
+    """Scoring."""
+
+    empty: Literal["nan", "one"] = "nan"
+    """Dice and IoU of a category absent in truth and prediction of an image: left out, or 1."""
+    absent: Literal["zero", "skip"] = "zero"
+    """Pooled IoU of a category without truth but with predictions: 0, or left out."""
+    samples: int = Field(1000, ge=100)
+    """Bootstrap resamples."""
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    """Level of the intervals."""
+
+
+class ReportSpec(Spec):
+    """The report."""
+
+    thumbnails: int = Field(12, ge=0)
+    """Images shown in each gallery."""

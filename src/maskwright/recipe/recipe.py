@@ -1,0 +1,45 @@
+"""The whole recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec
+from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
+from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LossSpec
+from maskwright.recipe.model import ModelSpec, UNetSpec
+from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
+from maskwright.recipe.spec import Spec
+from maskwright.recipe.train import TrainSpec
+
+
+class ExecutorSpec(Spec):
+    """Where tasks run."""
+
+    kind: Literal["local"] = "local"
+    """local: processes on this machine."""
+    jobs: int = Field(1, ge=1)
+    """Tasks at a time; 1 runs them in this process."""
+
+
+class Recipe(Spec):
+    """Everything a run does, in the order in which it does it."""
+
+    version: Literal[1] = 1
+    """Version of the recipe's own form."""
+    seed: int = Field(0, ge=0)
+    """Seed of every generator."""
+    data: DataSpec
+    audit: AuditSpec = AuditSpec()
+    split: SplitSpec = SplitSpec()
+    model: ModelSpec = UNetSpec()
+    loss: tuple[LossSpec, ...] = (CrossEntropySpec(), DiceSpec())
+    augment: tuple[AugmentSpec, ...] = (FlipSpec(), AffineSpec(), ColourSpec())
+    train: TrainSpec = TrainSpec()
+    predict: PredictSpec = PredictSpec()
+    postprocess: PostprocessSpec = PostprocessSpec()
+    evaluate: EvaluateSpec = EvaluateSpec()
+    report: ReportSpec = ReportSpec()
+    executor: ExecutorSpec = ExecutorSpec()

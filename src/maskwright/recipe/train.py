@@ -1,0 +1,52 @@
+"""How long, how fast and on what a network is trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from maskwright.recipe.spec import Spec
+
+
+class TrainSpec(Spec):
+    """The training section. Null fields are decided by a short probe and written into the resolved recipe."""
+
+    minutes: float | None = Field(None, gt=0)
+    """Budget for the training of all folds together; null: `steps` says how long."""
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps of one fold; null: from `minutes`."""
+    batch: int | None = Field(None, ge=1)
+    """Crops in a step."""
+    scale: float | None = Field(None, gt=0, le=4)
+    """Factor from the image's size to the size that the network works at."""
+    crop: tuple[int, int] | None = None
+    """Height and width of a crop after scaling, in pixels; multiples of 32."""
+    lr: float = Field(2e-3, gt=0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(0.02, ge=0)
+    """Decoupled weight decay; norms and biases have none."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps in which the rate rises linearly; then it falls to zero as a cosine."""
+    clip: float = Field(1.0, gt=0)
+    """Largest gradient norm."""
+    ema: float = Field(0.99, ge=0, lt=1)
+    """Momentum of the averaged network that is validated and shipped; ramped up from 0 (0: none)."""
+    validate_every: int | None = Field(None, ge=1)
+    """Steps between validations and checkpoints."""
+    monitor: Literal["auto", "mean_dice", "mean_iou", "pooled_miou"] = "auto"
+    """The metric that picks best.ckpt; auto: mean_dice for binary tasks, pooled_miou otherwise."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: bfloat16 where the probe finds it faster."""
+    channels_last: bool | None = None
+    """Memory format; null: where the probe finds it faster."""
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """Device kind."""
+    devices: int = Field(1, ge=1)
+    """Devices of one training (DDP above one)."""
+    threads: int | None = Field(None, ge=1)
+    """Threads of PyTorch's operators; null: the cores of this machine."""
+    workers: int = Field(1, ge=0)
+    """Processes that prepare batches."""
+    cache: float = Field(0.25, ge=0, le=0.9)
+    """Share of free memory that decoded images may take; above it they are read at every use."""

@@ -1,0 +1,284 @@
+"""Tasks: what is done already is skipped, what was cut short goes on, what changed is said before it is redone.
+
+A task names its spec (plain data), the tasks it builds on, a module-level function and the paths it makes. When it
+ends, a record with the fingerprint of all that is written; a task whose fingerprint stands is never run again.
+Skipping, resuming and spreading is this module's alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from maskwright.artifacts import read_json, write_json
+from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
+from maskwright.progress import report
+from maskwright.recipe.edit import flatten
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work.
+
+    Attributes:
+        name: unique in its run folder; also the name of its record.
+        function: module-level function of (run folder, spec); may return the resolved spec, under which the
+            task counts as done, too.
+        spec: plain data that decides the result.
+        after: names of the tasks whose artifacts it reads.
+        outputs: paths inside the run folder that it makes, removed by a redo.
+        outside: {path: state} of files outside the run folder that decide the result.
+        schema: raised when the function's artifacts change their form.
+        keeps: outputs that a cut-short run leaves to be continued (checkpoints); a redo removes them.
+    """
+
+    name: str
+    function: Callable[[Path, Any], Any]
+    spec: dict[str, Any] = field(default_factory=dict)
+    after: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    outside: dict[str, Any] = field(default_factory=dict)
+    schema: int = 1
+    keeps: tuple[str, ...] = ()
+
+
+def run_tasks(root: Path, tasks: Sequence[Task], *, jobs: int = 1, redo: bool = False) -> dict[str, float]:
+    """Run the tasks that aren't done yet, in an order that respects `after`, at most `jobs` at a time.
+
+    Args:
+        root: the run folder.
+        tasks: the tasks; each name in an `after` is an earlier task of the list or has a record.
+        jobs: 1 runs in this process, more in fresh processes.
+        redo: redo what doesn't match instead of refusing.
+
+    Returns:
+        {name: seconds} of the tasks that ran now.
+
+    Raises:
+        StaleArtifactError: a record doesn't match its task and `redo` is off.
+    """
+    seconds: dict[str, float] = {}
+    waiting = list(tasks)
+    with _executor(jobs) as submit:
+        running: dict[Future[float], Task] = {}
+        while waiting or running:
+            for task in [t for t in waiting if not _blocked(t, waiting, running)]:
+                waiting.remove(task)
+                if _is_done(root, task, redo=redo):
+                    continue
+                if _load_record(root, task.name) is not None:
+                    forget(root, task)
+                _check_continuation(root, task, redo=redo)
+                running[submit(_execute, root, task)] = task
+                if jobs == 1:
+                    break
+            if running:
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    seconds[running.pop(future).name] = future.result()
+    return seconds
+
+
+def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
+    """Return {name: "done" | "stale" | "open"}."""
+    states = {}
+    for task in tasks:
+        record = _load_record(root, task.name)
+        if record is None:
+            states[task.name] = "open"
+        else:
+            states[task.name] = "done" if not _changes(root, task, record) else "stale"
+    return states
+
+
+def forget(root: Path, task: Task) -> None:
+    """Remove a task's record, then its outputs."""
+    _record_path(root, task.name).unlink(missing_ok=True)
+    _plan_path(root, task.name).unlink(missing_ok=True)
+    for output in (*task.outputs, *task.keeps):
+        path = root / output
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(root: Path) -> Iterator[None]:
+    """Hold the run folder for this process.
+
+    Raises:
+        UsageError: another process works in it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / ".lock", "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                problem(
+                    "a run folder that is free",
+                    "one that another process works in",
+                    where=str(root),
+                    next_move="wait for it, or use another --out",
+                )
+            ) from None
+        yield
+
+
+def fingerprint(value: Any) -> str:
+    """Return a 16-digit hash of plain data, independent of the order of keys."""
+    text = json.dumps(value, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def file_state(path: Path) -> list[int]:
+    """Return what is compared to see that a file outside the run folder has changed: size and mtime in ns."""
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _execute(root: Path, task: Task) -> float:
+    start = time.perf_counter()
+    basis = _basis(root, task)
+    write_json(_plan_path(root, task.name), basis)
+    report(task.name, 0, None)
+    resolved = task.function(root, task.spec)
+    missing = [o for o in task.outputs if not (root / o).exists()]
+    assert not missing, f"task {task.name} did not make {missing}"
+    seconds = time.perf_counter() - start
+    record = basis | {"seconds": seconds, "resolved": resolved}
+    record["fingerprint"] = fingerprint([resolved or basis["spec"], basis["after"], basis["outside"], basis["schema"]])
+    write_json(_record_path(root, task.name), record)
+    _plan_path(root, task.name).unlink(missing_ok=True)
+    return seconds
+
+
+def _basis(root: Path, task: Task) -> dict[str, Any]:
+    """All that decides the task's result, as plain data read back from JSON, so that it compares equal."""
+    after = {}
+    for name in task.after:
+        record = _load_record(root, name)
+        assert record is not None, f"task {task.name} needs {name}, which has no record"
+        after[name] = record["fingerprint"]
+    basis = {"spec": task.spec, "after": after, "outside": task.outside, "schema": task.schema}
+    plain: dict[str, Any] = json.loads(json.dumps(basis, default=str))
+    return plain
+
+
+def _is_done(root: Path, task: Task, *, redo: bool) -> bool:
+    record = _load_record(root, task.name)
+    if record is None:
+        return False
+    changes = _changes(root, task, record)
+    if not changes:
+        return all((root / output).exists() for output in task.outputs)
+    if redo:
+        return False
+    raise _stale(root, task, changes)
+
+
+def _check_continuation(root: Path, task: Task, *, redo: bool) -> None:
+    """What a cut-short run left is continued only if it was made from the same."""
+    plan = _plan_path(root, task.name)
+    if not plan.is_file():
+        return
+    changes = _changes(root, task, read_json(plan))
+    if not changes:
+        return
+    if not redo:
+        raise _stale(root, task, changes)
+    forget(root, task)
+
+
+def _changes(root: Path, task: Task, record: dict[str, Any]) -> list[str]:
+    basis = _basis(root, task)
+    lines = []
+    if basis["spec"] != record["spec"] and basis["spec"] != record.get("resolved"):
+        lines += _differences(record.get("resolved") or record["spec"], basis["spec"])
+    lines += _differences(record["outside"], basis["outside"])
+    lines += [f"{name} was made anew" for name, f in basis["after"].items() if record["after"].get(name) != f]
+    if basis["schema"] != record["schema"]:
+        lines.append("the form of the artifacts changed with the version of maskwright")
+    return lines
+
+
+def _differences(old: Any, new: Any) -> list[str]:
+    before, now = flatten(old), flatten(new)
+    absent = "(nothing)"
+    return [
+        f"{key}: {before.get(key, absent)} → {now.get(key, absent)}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, absent) != now.get(key, absent)
+    ]
+
+
+def _stale(root: Path, task: Task, changes: list[str]) -> StaleArtifactError:
+    shown = "\n".join(f"    {line}" for line in changes[:12])
+    more = f"\n    … and {len(changes) - 12} more" if len(changes) > 12 else ""
+    return StaleArtifactError(
+        problem(
+            f"results of this recipe and data in {root}",
+            f"others at {task.name}:\n{shown}{more}",
+            where=str(_record_path(root, task.name)),
+            next_move="add --redo to replace them, or give another folder with --out",
+        )
+    )
+
+
+def _blocked(task: Task, waiting: list[Task], running: dict[Future[float], Task]) -> bool:
+    pending = {t.name for t in waiting} | {t.name for t in running.values()}
+    return bool(pending & set(task.after))
+
+
+@contextmanager
+def _executor(jobs: int) -> Iterator[Callable[..., Future[float]]]:
+    if jobs == 1:
+        yield _inline
+        return
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool.submit
+    except BaseException:
+        for process in (pool._processes or {}).values():  # a started training doesn't stop by itself
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _inline(function: Callable[..., float], *arguments: Any) -> Future[float]:
+    future: Future[float] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+def _load_record(root: Path, name: str) -> dict[str, Any] | None:
+    path = _record_path(root, name)
+    if not path.is_file():
+        return None
+    try:
+        record: dict[str, Any] = read_json(path)
+    except ValueError as error:
+        raise MaskwrightError(
+            problem("a task record", str(error), where=str(path), next_move="delete this file; the task runs again")
+        ) from None
+    return record
+
+
+def _record_path(root: Path, name: str) -> Path:
+    return root / ".tasks" / f"{name}.json"
+
+
+def _plan_path(root: Path, name: str) -> Path:
+    return root / ".tasks" / f"{name}.started.json"

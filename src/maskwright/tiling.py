@@ -1,0 +1,82 @@
+"""Cutting large images into overlapping tiles and putting them together again without seams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskwright.types import Array
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A window of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+def tile_grid(size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.25) -> list[Tile]:
+    """Return tiles of one size that cover an image, neighbours overlapping by at least `overlap` of a side.
+
+    Tiles are spread evenly, so the last one ends at the border; a side shorter than the tile gets one shorter tile.
+
+    Example:
+        >>> [(t.top, t.left) for t in tile_grid((4, 10), (4, 6), 0.25)]
+        [(0, 0), (0, 4)]
+    """
+    rows = _starts(size[0], tile[0], overlap)
+    columns = _starts(size[1], tile[1], overlap)
+    height, width = min(tile[0], size[0]), min(tile[1], size[1])
+    return [Tile(top, left, height, width) for top in rows for left in columns]
+
+
+def tile_weights(tile: Tile) -> Array:
+    """Return float32 (height, width) weights that fall linearly from the tile's centre, at least 1e-3."""
+    rows, columns = _ramp(tile.height), _ramp(tile.width)
+    return np.maximum(np.minimum(rows[:, None], columns[None, :]), 1e-3).astype(np.float32)
+
+
+class TileBlender:
+    """Weighted mean of overlapping tiles; a constant gives back the constant.
+
+    Args:
+        channels: C of the tiles.
+        size: (H, W) of the whole.
+    """
+
+    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+        self._sum = np.zeros((channels, *size), np.float32)
+        self._weight = np.zeros(size, np.float32)
+
+    def add(self, tile: Tile, values: Array) -> None:
+        """Add the (C, height, width) values of a tile."""
+        weights = tile_weights(tile)
+        self._sum[:, *tile.slices] += values * weights
+        self._weight[tile.slices] += weights
+
+    def result(self) -> Array:
+        """Return the (C, H, W) mean; every pixel must be covered."""
+        assert (self._weight > 0).all(), "tiles do not cover the image"
+        return self._sum / self._weight
+
+
+def _starts(length: int, tile: int, overlap: float) -> list[int]:
+    if length <= tile:
+        return [0]
+    stride = max(1, int(tile * (1 - overlap)))
+    count = -(-(length - tile) // stride) + 1
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def _ramp(length: int) -> Array:
+    positions = np.arange(length, dtype=np.float32) + 0.5
+    return np.minimum(positions, length - positions) / (length / 2)
