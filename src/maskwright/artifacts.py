@@ -112,7 +112,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Write JSON; NaN becomes null, which is what other tools read."""
-    write_text(path, json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | Path) -> Any:
@@ -134,13 +134,14 @@ def read_table(path: str | Path) -> pl.DataFrame:
     return pl.read_csv(path) if Path(path).suffix == ".csv" else pl.read_parquet(path)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: arrays as lists, NaN as None, keys as text."""
     if isinstance(value, float) and value != value:
         return None
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return value

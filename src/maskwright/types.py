@@ -87,9 +87,7 @@ class Categories:
             )
         if not self.evaluated:
             raise DataError(
-                problem(
-                    "at least one category that counts", "none", where="--leave-out", next_move="leave out fewer"
-                )
+                problem("at least one category that counts", "none", where="--leave-out", next_move="leave out fewer")
             )
 
     def __len__(self) -> int:

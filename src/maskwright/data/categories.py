@@ -203,7 +203,9 @@ def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tu
         highest = max(found)
         return (
             Category(0, "background", (64, 64, 64), values=(0,)),
-            Category(1 if highest == 255 or highest == 0 else highest, "foreground", (230, 159, 0), values=(highest or 1,)),
+            Category(
+                1 if highest == 255 or highest == 0 else highest, "foreground", (230, 159, 0), values=(highest or 1,)
+            ),
         )
     return _named(sorted(found), palette_of(files[0][0]) if files[0][0].suffix.lower() == ".png" else None)
 

@@ -30,7 +30,9 @@ class Intensity:
         return cls(spec.channels, spec.value_range, spec.mean, spec.std)
 
 
-def measure(images: Iterable[Array], *, channels: int | None = None, value_range: tuple[float, float] | None = None) -> Intensity:
+def measure(
+    images: Iterable[Array], *, channels: int | None = None, value_range: tuple[float, float] | None = None
+) -> Intensity:
     """Return the intensity facts of (H, W, C) images, each read once.
 
     One channel if every image is gray, also where gray is stored as RGB. 8-bit images keep 0..255; deeper ones get

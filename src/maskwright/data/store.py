@@ -39,7 +39,10 @@ class ProbabilityStore:
         """Write a (C, H, W) map whole or not at all."""
         _, height, width = probabilities.shape
         half = probabilities.astype(np.float16)
-        with atomic(self.path(name)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        with (
+            atomic(self.path(name)) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+        ):
             _add(file, "shape", np.array(probabilities.shape, np.int64))
             for row in range(0, height, BLOCK):
                 for column in range(0, width, BLOCK):

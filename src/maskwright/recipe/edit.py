@@ -54,7 +54,9 @@ def _set(tree: Any, parts: list[str], value: Any, path: str) -> None:
     node = tree
     for depth, part in enumerate(parts):
         key: Any = int(part) if isinstance(node, list) and part.lstrip("-").isdigit() else part
-        present = (isinstance(node, dict) and key in node) or (isinstance(node, list) and isinstance(key, int) and key < len(node))
+        present = (isinstance(node, dict) and key in node) or (
+            isinstance(node, list) and isinstance(key, int) and key < len(node)
+        )
         if not present:
             names = field_names(tuple(parts[:depth])) or (list(node) if isinstance(node, dict) else [])
             near = difflib.get_close_matches(part, names, 1, 0.5)

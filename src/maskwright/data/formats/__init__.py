@@ -31,7 +31,9 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
         DataError: no such folder, or no layout, or more than one, fits it.
     """
     if not root.is_dir():
-        raise DataError(problem("a data folder", "nothing", where=str(root), next_move="check the path given as --data"))
+        raise DataError(
+            problem("a data folder", "nothing", where=str(root), next_move="check the path given as --data")
+        )
     if format_name != "auto":
         return FORMATS[format_name].read(root)
     fitting = [name for name, layout in FORMATS.items() if layout.recognise(root)]

@@ -46,7 +46,7 @@ def read(root: Path) -> Source:
             )
         )
     leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
-    categories, ignore = _read_classes(root / "classes.json")
+    categories, ignore = read_classes(root / "classes.json")
     return Source("folder", rows, categories, ignore, leftovers)
 
 
@@ -71,6 +71,32 @@ def find_images(folder: Path) -> list[Path]:
         and not any(part.startswith(".") for part in p.relative_to(folder).parts)
         and p.is_file()
     )
+
+
+def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
+    """Return (categories, ignored values) of a classes.json, (None, ()) if there is none.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    if not path.is_file():
+        return None, ()
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+        if "categories" in tree:
+            ignore = tree.get("ignore", ())
+            listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
+            return tuple(_category(item) for item in tree["categories"]), tuple(listed)
+        return tuple(_short(key, name) for key, name in tree.items()), ()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            problem(
+                '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
+                f"{type(error).__name__}: {error}",
+                where=str(path),
+                next_move="mend the file, or remove it: the categories are then taken from the masks",
+            )
+        ) from None
 
 
 def _by_name(root: Path, folder: str) -> dict[str, str]:
@@ -115,27 +141,6 @@ def _read_meta(path: Path) -> dict[str, dict[str, str]]:
 
 def _meta_of(meta: dict[str, dict[str, str]], name: str) -> dict[str, str]:
     return meta.get(name) or meta.get(name.rsplit("/", 1)[-1]) or {}
-
-
-def _read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
-    if not path.is_file():
-        return None, ()
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        if "categories" in tree:
-            ignore = tree.get("ignore", ())
-            listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
-            return tuple(_category(item) for item in tree["categories"]), tuple(listed)
-        return tuple(_short(key, name) for key, name in tree.items()), ()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            problem(
-                '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
-                f"{type(error).__name__}: {error}",
-                where=str(path),
-                next_move="mend the file, or remove it: the categories are then taken from the masks",
-            )
-        ) from None
 
 
 def _short(key: str, name: Any) -> Category:

@@ -1,0 +1,168 @@
+"""All images together: findings as a table, class shares, and the groups of duplicates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
+from maskwright.audit.inspect import Inspection, inspect_row
+from maskwright.augment.dihedral import apply
+from maskwright.data.index import Index
+from maskwright.data.intensity import resize_label
+from maskwright.labels import same_labels
+from maskwright.progress import track
+from maskwright.recipe.data import AuditSpec
+
+FINDINGS_SCHEMA = {
+    "image": pl.String,
+    "kind": pl.String,
+    "severity": pl.String,
+    "other_image": pl.String,
+    "value": pl.Float64,
+    "detail": pl.String,
+    "decision": pl.String,
+}
+_SAME_PICTURE = 0.995
+_SAME_MASK = 0.97
+
+Finding = tuple[str, str, str, str | None, float | None, str, str]
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        findings: one row a finding, columns `FINDINGS_SCHEMA`, errors first.
+        classes: one row a category: images, image_share, pixels, pixel_share, objects, median_area.
+        duplicates: clusters of images that show the same picture.
+        unusable: images with an error.
+        shares: image → (C,) pixels of each category, labelled and usable images only.
+    """
+
+    findings: pl.DataFrame
+    classes: pl.DataFrame
+    duplicates: list[list[str]]
+    unusable: list[str]
+    shares: dict[str, list[int]]
+
+
+def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
+    """Inspect every image of an index.
+
+    Args:
+        index: labelled and unlabelled images.
+        spec: the recipe's audit section.
+        leftovers: label files without an image.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        inspected = pool.map(lambda row: inspect_row(index, row), range(len(index)))
+        inspections = list(track(inspected, "audit", len(index)))
+    images = index.images
+    rows: list[Finding] = [
+        (images[i], f.kind, f.severity, None, _known(f.value), f.detail, _decision_on(f.severity, spec))
+        for i, inspection in enumerate(inspections)
+        for f in inspection.faults
+    ]
+    rows += [
+        (path, "orphan_mask", "warning", None, None, "a label file without an image", "left alone")
+        for path in leftovers
+    ]
+    rows += _category_notes(index)
+    pairs = _pairs(inspections, spec)
+    rows += _duplicate_findings(index, inspections, pairs)
+    order = {"error": 0, "warning": 1, "note": 2}
+    rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
+    return Audit(
+        pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
+        _class_table(index, inspections),
+        [[images[i] for i in cluster] for cluster in clusters(len(index), [(p.first, p.second) for p in pairs])],
+        [images[i] for i, inspection in enumerate(inspections) if not inspection.usable],
+        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
+    )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def _decision_on(severity: str, spec: AuditSpec) -> str:
+    return "dropped" if severity == "error" and spec.on_error == "drop" else "stop" if severity == "error" else "kept"
+
+
+def _category_notes(index: Index) -> list[Finding]:
+    suspicious = [c for c in index.categories.items if c.name.lower() in ("void", "ignore", "unlabeled", "unlabelled")]
+    return [
+        (
+            "",
+            "category_name",
+            "note",
+            None,
+            None,
+            f"'{c.name}' is learned like any other category; --ignore {c.name} leaves its pixels out of loss and metric",
+            "kept",
+        )
+        for c in suspicious
+    ]
+
+
+def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate]:
+    """Return the duplicates among the readable images, by row of the index."""
+    rows = [i for i, inspection in enumerate(inspections) if inspection.thumbnail is not None]
+    if len(rows) < 2:
+        return []
+    thumbnails = np.stack([inspections[i].thumbnail for i in rows])  # type: ignore[misc]
+    table = np.stack([inspections[i].hashes for i in rows])  # type: ignore[misc]
+    found = find_duplicates(thumbnails, table, radius=spec.duplicate_radius, correlation=spec.duplicate_correlation)
+    return [Duplicate(rows[d.first], rows[d.second], d.transform, d.distance, d.correlation) for d in found]
+
+
+def _duplicate_findings(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Finding]:
+    rows: list[Finding] = []
+    for pair in track(pairs, "compare duplicates", len(pairs)):
+        first, second = index.images[pair.first], index.images[pair.second]
+        same = inspections[pair.first].digest == inspections[pair.second].digest
+        kind = "duplicate_exact" if same else "duplicate_near"
+        detail = "pixel-identical" if same else f"{pair.transform}, correlation {pair.correlation:.4f}"
+        rows.append((first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
+        agreement = _agreement(index, inspections, pair) if same or pair.correlation >= _SAME_PICTURE else None
+        if agreement is not None and agreement < (1.0 if same else _SAME_MASK):
+            detail = f"the same picture ({pair.transform}) with masks that agree on {agreement:.1%} of the pixels"
+            rows.append((first, "conflict", "warning", second, agreement, detail, "both kept in one fold"))
+    return rows
+
+
+def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate) -> float | None:
+    """Return the share of equal labels of two labelled duplicates, None if one has none that can be used."""
+    if any(inspections[row].pixels is None for row in (pair.first, pair.second)):
+        return None
+    first, second = index.read_label(pair.first), index.read_label(pair.second)
+    assert first is not None and second is not None
+    turned = apply(second, pair.transform)
+    return same_labels(first, resize_label(turned, (first.shape[0], first.shape[1])))
+
+
+def _class_table(index: Index, inspections: Sequence[Inspection]) -> pl.DataFrame:
+    usable = [i for i in inspections if i.pixels is not None and i.usable]
+    count = len(index.categories)
+    pixels = np.stack([i.pixels for i in usable]) if usable else np.zeros((0, count), np.int64)  # type: ignore[misc]
+    areas = [np.concatenate([i.areas[c] for i in usable] or [np.empty(0, np.int64)]) for c in range(count)]
+    total = max(int(pixels.sum()), 1)
+    return pl.DataFrame(
+        {
+            "category": index.categories.names,
+            "images": (pixels > 0).sum(0).tolist(),
+            "image_share": ((pixels > 0).sum(0) / max(len(usable), 1)).tolist(),
+            "pixels": pixels.sum(0).tolist(),
+            "pixel_share": (pixels.sum(0) / total).tolist(),
+            "objects": [len(a) for a in areas],
+            "median_area": [float(np.median(a)) if len(a) else None for a in areas],
+        },
+        schema_overrides={"median_area": pl.Float64},
+    )

@@ -1,0 +1,150 @@
+"""A perceptual hash that knows flips and quarter turns: one DCT gives the hashes of all eight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.augment.dihedral import DIHEDRAL, factors
+
+SIDE = 32
+"""Rows and columns of a thumbnail, in pixels."""
+
+_KEPT = 8
+"""Rows and columns of the block of low frequencies: 64 bits."""
+
+_ROUNDING = 1e-6
+"""Coefficients below this share of the thumbnail's norm are rounding errors of an exact 0."""
+
+_BLOCK = 512
+"""Hashes a side of one tile of the distance table: 2 MiB of XOR, which stay near the processor."""
+
+Thumbnail = npt.NDArray[np.float32]
+Hashes = npt.NDArray[np.uint64]
+
+
+def thumbnail(image: npt.NDArray[Any]) -> Thumbnail:
+    """Return a small gray picture of `image`, the same for every size and depth of the same picture.
+
+    Args:
+        image: (H, W) or (H, W, C), any integer or float type. Of four channels the last is taken for opacity and
+            left out; other counts than 1, 3 and 4 are averaged. Not finite values count as 0.
+
+    Returns:
+        (32, 32) float32 in the image's own units: the mean of the pixels below each cell; sides below 32 pixels are
+        interpolated. The sides are squeezed to a square, so that the thumbnail turns with the image.
+
+    Raises:
+        ValueError: if the image has no pixels or neither two nor three axes.
+    """
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f"expected an (H, W) or (H, W, C) image with pixels, got shape {image.shape}")
+    gray = np.nan_to_num(_gray(image).astype(np.float32), copy=False, posinf=0, neginf=0)
+    if min(gray.shape) < SIDE:  # INTER_AREA is not symmetric where it enlarges
+        height, width = (max(length, SIDE) for length in gray.shape)
+        gray = np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def hashes(thumbnails: npt.NDArray[np.floating[Any]]) -> Hashes:
+    """Return the 64-bit DCT hash of a thumbnail under each of the eight flips and quarter turns.
+
+    The DCT-II's 8×8 block of low frequencies (u down, v right; the constant term in the corner) is compared with the
+    median of its 63 terms without the constant: a bit is 1 where a term is above. Bits are in row-major order, the
+    constant term's is the most significant. This is the pHash of Zauner (2010) with the bits of `imagehash.phash`: the
+    median there includes the constant, which makes no difference where the constant is the largest term.
+
+    The other seven need no pixels: reversing the columns multiplies term (u, v) by (-1)^v, reversing the rows by
+    (-1)^u, transposing transposes.
+
+    Args:
+        thumbnails: (32, 32), or (..., 32, 32) for many.
+
+    Returns:
+        (8,) or (..., 8) uint64, in the order of `DIHEDRAL`.
+    """
+    pixels = np.asarray(thumbnails, np.float64)
+    basis = _cosines()
+    block = basis @ pixels @ basis.T
+    norm = np.linalg.norm(pixels, axis=(-2, -1), keepdims=True)
+    block[np.abs(block) <= _ROUNDING * norm] = 0
+    return np.stack([_bits(_transformed(block, name)) for name in DIHEDRAL], axis=-1)
+
+
+def distance(a: npt.NDArray[np.uint64] | np.uint64, b: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint8]:
+    """Return in how many of the 64 bits `a` and `b` differ, element by element; uint8 of the broadcast shape."""
+    return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)), np.uint8)
+
+
+def near_pairs(table: Hashes, radius: int) -> npt.NDArray[np.int64]:
+    """Return every pair of images of which one, flipped or turned, hashes like the other.
+
+    A pair i < j is near if the hash of image j under some transform is at most `radius` bits from the hash of image i
+    as it is. All pairs are compared, tile by tile; memory grows with the answer, not with the square of N.
+
+    Args:
+        table: (N, 8) uint64 from `hashes`.
+        radius: bits, 0..64.
+
+    Returns:
+        (P, 4) int64 rows (i, j, index into `DIHEDRAL`, distance in bits), sorted by i, then j. Each pair is there once,
+        with its nearest transform (of equally near ones the first).
+    """
+    starts = range(0, len(table), _BLOCK)
+    tiles = [_near_in_tile(table, start, other, radius) for start in starts for other in starts if start <= other]
+    pairs = np.concatenate([np.empty((0, 4), np.int64), *tiles])
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _gray(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if image.ndim == 2:
+        return image
+    if image.shape[2] in (3, 4):
+        if image.dtype not in (np.uint8, np.uint16, np.float32):
+            image = image.astype(np.float32)
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[..., :3]), cv2.COLOR_RGB2GRAY))
+    return np.asarray(image.mean(axis=2, dtype=np.float64))
+
+
+def _cosines() -> npt.NDArray[np.float64]:
+    """Return the first 8 rows of the DCT-II of 32 values as SciPy scales it by default, (8, 32)."""
+    frequency, position = np.ogrid[:_KEPT, :SIDE]
+    return np.asarray(2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * SIDE)))
+
+
+def _transformed(block: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
+    """Return the DCT terms (..., 8, 8) of the picture that `name` makes of the one with terms `block`."""
+    transpose, flip_rows, flip_columns = factors(name)
+    if transpose:
+        block = np.swapaxes(block, -2, -1)
+    sign = (-1.0) ** np.arange(_KEPT)
+    if flip_rows:
+        block = block * sign[:, None]
+    if flip_columns:
+        block = block * sign
+    return block
+
+
+def _bits(block: npt.NDArray[np.float64]) -> Hashes:
+    terms = block.reshape(*block.shape[:-2], _KEPT * _KEPT)
+    above = terms > np.median(terms[..., 1:], axis=-1, keepdims=True)
+    return np.packbits(above, axis=-1).view(">u8")[..., 0].astype(np.uint64)
+
+
+def _near_in_tile(table: Hashes, start: int, other: int, radius: int) -> npt.NDArray[np.int64]:
+    """Return the near pairs, as in `near_pairs`, of the blocks of images that begin at `start` and at `other`."""
+    rows, columns = table[start : start + _BLOCK, :1], table[other : other + _BLOCK]
+    hits = []
+    for index in range(len(DIHEDRAL)):
+        bits = np.bitwise_count(rows ^ columns[:, index])
+        i, j = np.nonzero(bits <= radius)
+        hits.append(np.stack([i + start, j + other, np.full(len(i), index), bits[i, j]], axis=1))
+    pairs = np.concatenate(hits).astype(np.int64)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    pairs = pairs[np.lexsort((pairs[:, 2], pairs[:, 3], pairs[:, 1], pairs[:, 0]))]
+    nearest = np.ones(len(pairs), bool)
+    nearest[1:] = (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)
+    return pairs[nearest]

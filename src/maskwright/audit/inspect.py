@@ -1,0 +1,112 @@
+"""One image at a time: what can be said from its own files. Each file is read once."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.audit.hashing import hashes, thumbnail
+from maskwright.data.categories import positions, unknown_counts
+from maskwright.data.images import orientation_of, read_image, read_values
+from maskwright.data.index import Index
+from maskwright.errors import DataError
+from maskwright.labels import objects
+from maskwright.types import IGNORE, MAX_CATEGORIES
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with one image."""
+
+    kind: str
+    severity: str
+    detail: str
+    value: float = float("nan")
+
+
+@dataclass
+class Inspection:
+    """What one image's files say.
+
+    Attributes:
+        faults: what is wrong.
+        digest: hash of the pixels, None if they can't be read.
+        thumbnail: (32, 32) float32, or None.
+        hashes: (8,) uint64, one for each flip and turn, or None.
+        pixels: (C,) pixels of each category, zeros without a usable label.
+        areas: for each category the areas of its objects in pixels.
+        usable: False if any fault is an error.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    digest: str | None = None
+    thumbnail: npt.NDArray[np.float32] | None = None
+    hashes: npt.NDArray[np.uint64] | None = None
+    pixels: npt.NDArray[np.int64] | None = None
+    areas: list[npt.NDArray[np.int64]] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        """True if nothing about it is an error."""
+        return all(fault.severity != "error" for fault in self.faults)
+
+
+def inspect_row(index: Index, row: int) -> Inspection:
+    """Read image and label of a row and say what they hold."""
+    found = Inspection()
+    name, label_name = index.table["image"][row], index.table[index.label_column][row]
+    path = index.root / name
+    try:
+        image = read_image(path)
+    except DataError as error:
+        found.faults.append(Fault("unreadable", "error", _reason(error)))
+        return found
+    found.digest = hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest()
+    found.thumbnail = thumbnail(image)
+    found.hashes = hashes(found.thumbnail)
+    if (orientation := orientation_of(path)) != 1:
+        found.faults.append(Fault("exif_orientation", "note", f"turned by its EXIF orientation {orientation}"))
+    if label_name is not None:
+        _inspect_label(index, label_name, name, image.shape[:2], found)
+    return found
+
+
+def _inspect_label(index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:
+    try:
+        values = read_values(index.root / label_name, like=index.root / name)
+    except DataError as error:
+        found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {_reason(error)}"))
+        return
+    if values.shape != size:
+        detail = f"{label_name} is {values.shape[1]}×{values.shape[0]}, the image {size[1]}×{size[0]}"
+        found.faults.append(Fault("wrong_size", "error", detail))
+        return
+    label = positions(values, index.categories)
+    if len(index.categories) < MAX_CATEGORIES and (unknown := unknown_counts(values, label)):
+        listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in list(unknown.items())[:8])
+        detail = f"{label_name}: {listed}; map them in data.categories.*.values or --ignore them"
+        found.faults.append(Fault("unknown_values", "error", detail, float(sum(unknown.values()))))
+        return
+    found.pixels = np.bincount(label.ravel(), minlength=256)[: len(index.categories)]
+    found.areas = [
+        objects(label, c) if found.pixels[c] else np.empty(0, np.int64) for c in range(len(index.categories))
+    ]
+    _check_content(index, label.size - int((label == IGNORE).sum()), found)
+
+
+def _check_content(index: Index, valid: int, found: Inspection) -> None:
+    assert found.pixels is not None
+    present = np.flatnonzero(found.pixels)
+    if valid == 0:
+        found.faults.append(Fault("all_ignored", "warning", "every pixel of its mask is ignored"))
+    elif len(present) == 1 and index.categories.names[int(present[0])] in (index.categories.left_out | {"background"}):
+        name = index.categories.names[int(present[0])]
+        found.faults.append(Fault("empty_mask", "warning", f"its mask holds nothing but {name}"))
+
+
+def _reason(error: DataError) -> str:
+    """Return what was got, out of the error's four parts."""
+    return str(error).splitlines()[0].split(", got ", 1)[-1]

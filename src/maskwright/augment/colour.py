@@ -1,0 +1,67 @@
+"""Colour as one matrix and one curve: brightness, contrast, saturation, gamma."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from maskwright.recipe.augment import AugmentSpec, ColourSpec
+from maskwright.types import Array
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A drawn colour change of images in 0..255.
+
+    Attributes:
+        matrix: (C, C + 1): channels' linear map and offset.
+        gamma: exponent on the value range, after the matrix.
+    """
+
+    matrix: Array
+    gamma: float
+
+    def apply(self, image: Array) -> Array:
+        """Return the (h, w, C) image changed, of the same type, clipped to 0..255."""
+        if np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1:
+            return image
+        if image.dtype == np.uint8 and image.shape[2] == 1:
+            ramp = np.arange(256, dtype=np.float64) * self.matrix[0, 0] + self.matrix[0, 1]
+            return cv2.LUT(image, self._curve(ramp).round().astype(np.uint8)).reshape(image.shape)
+        changed = cv2.transform(image, self.matrix).reshape(image.shape)
+        if image.dtype == np.uint8:
+            return cv2.LUT(changed, self._curve(np.arange(256, dtype=np.float64)).round().astype(np.uint8))
+        return self._curve(changed).astype(image.dtype)
+
+    def _curve(self, values: Array) -> Array:
+        return (np.clip(values, 0, 255) / 255) ** self.gamma * 255
+
+
+def draw_colour(specs: Sequence[AugmentSpec], rng: np.random.Generator, *, channels: int) -> Colour:
+    """Draw the colour changes of the recipe; other kinds of its list are passed over."""
+    matrix, gamma = np.eye(channels, channels + 1), 1.0
+    for spec in specs:
+        if isinstance(spec, ColourSpec) and rng.random() < spec.probability:
+            matrix = _compose(_draw_matrix(spec, rng, channels), matrix)
+            gamma *= _factor(rng, spec.gamma)
+    return Colour(matrix, gamma)
+
+
+def _draw_matrix(spec: ColourSpec, rng: np.random.Generator, channels: int) -> Array:
+    contrast, saturation = _factor(rng, spec.contrast), _factor(rng, spec.saturation)
+    offset = rng.uniform(-spec.brightness, spec.brightness) * 255 + 127.5 * (1 - contrast)
+    mix = saturation * np.eye(channels) + (1 - saturation) / channels
+    return np.column_stack([contrast * mix, np.full(channels, offset)])
+
+
+def _factor(rng: np.random.Generator, strength: float) -> float:
+    """Return a factor whose logarithm is uniform: as often 1/x as x."""
+    return float(np.exp(rng.uniform(-1, 1) * np.log1p(strength)))
+
+
+def _compose(second: Array, first: Array) -> Array:
+    lower = np.eye(1, first.shape[1], first.shape[1] - 1)
+    return second @ np.vstack([first, lower])

@@ -1,0 +1,96 @@
+"""Checkpoints hold specs and tensors, never objects: what is needed to build the network again and use it rightly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from maskwright.data.intensity import Intensity
+from maskwright.errors import DataError, problem
+from maskwright.models import build_model
+from maskwright.models.unet import UNetSpec
+from maskwright.recipe.data import DataSpec
+from maskwright.recipe.model import ModelSpec
+from maskwright.types import Categories
+
+KEY = "maskwright"
+_MODEL: TypeAdapter[Any] = TypeAdapter(ModelSpec)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with all that using it needs.
+
+    Attributes:
+        network: in evaluation mode; its moving average where one was kept.
+        categories: its output channels.
+        intensity: how images are prepared.
+        scale: factor from an image's size to the size that the network works at.
+        precision: `float32` or `bfloat16`.
+        channels_last: memory format.
+        path: where it was read from.
+    """
+
+    network: nn.Module
+    categories: Categories
+    intensity: Intensity
+    scale: float
+    precision: str
+    channels_last: bool
+    path: Path
+
+
+def describe(model: ModelSpec, data: DataSpec, *, scale: float, precision: str, channels_last: bool) -> dict[str, Any]:
+    """Return the plain data that a checkpoint carries under `KEY`."""
+    return {
+        "model": model.model_dump(mode="json"),
+        "data": data.model_dump(mode="json", exclude={"root"}),
+        "scale": scale,
+        "precision": precision,
+        "channels_last": channels_last,
+    }
+
+
+def load_trained(path: Path) -> Trained:
+    """Read a checkpoint.
+
+    Raises:
+        DataError: no such file, or not one of ours.
+    """
+    if not path.is_file():
+        raise DataError(
+            problem("a checkpoint", "nothing", where=str(path), next_move="train first: maskwright train --data FOLDER")
+        )
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if KEY not in state:
+        raise DataError(
+            problem(
+                "a checkpoint of maskwright", "another file", where=str(path), next_move="give best.ckpt or last.ckpt"
+            )
+        )
+    about = state[KEY]
+    data = DataSpec.model_validate({**about["data"], "root": "."})
+    categories, intensity = data.to_categories(), Intensity.of(data)
+    spec = _MODEL.validate_python(about["model"])
+    if isinstance(spec, UNetSpec):
+        spec = spec.model_copy(update={"encoder_weights": "none"})
+    network = build_model(spec, in_channels=intensity.channels, classes=len(categories))
+    network.load_state_dict(network_state(state["state_dict"]))
+    network.eval().requires_grad_(False)
+    if about["channels_last"]:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Trained(network, categories, intensity, about["scale"], about["precision"], about["channels_last"], path)
+
+
+def network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the network's own tensors out of a training state: the moving average's where there is one."""
+    for prefix in ("step.average.network.", "step.network."):
+        chosen = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+        if chosen:
+            return chosen
+    return state

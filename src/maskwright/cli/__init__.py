@@ -1,0 +1,56 @@
+"""The command line: `maskwright COMMAND`. Loads no torch before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+
+import cyclopts
+
+from maskwright.cli import recipes, run, stages
+from maskwright.cli.console import failed
+from maskwright.errors import MaskwrightError
+
+_HELP = """From a folder of images with few masks to the best segmentation model they can give, with honest numbers.
+
+Start with `maskwright demo`, then `maskwright run --data FOLDER`, where FOLDER holds images/ and masks/ (index PNG, the
+same names). Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong use, recipe or data, 130 interrupted (the
+same command goes on).
+"""
+
+
+def build_app() -> cyclopts.App:
+    """Return the application with all commands."""
+    app = cyclopts.App(name="maskwright", help=_HELP, version=_version, help_format="plaintext", result_action="return_value")
+    for module in (run, stages, recipes):
+        for function in module.COMMANDS:
+            app.command(function)
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        build_app()(words, exit_on_error=False, print_error=True)
+    except MaskwrightError as error:
+        failed(str(error))
+        return error.exit_code
+    except cyclopts.CycloptsError:
+        return 2
+    except KeyboardInterrupt:
+        failed("interrupted; the same command goes on from the last checkpoint")
+        return 130
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("maskwright")
+
+
+def entry() -> None:
+    """Entry point of the installed command."""
+    sys.exit(main())

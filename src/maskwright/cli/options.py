@@ -1,0 +1,117 @@
+"""The options that commands share. Each only sets a field of the recipe."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from maskwright.errors import UsageError, problem
+from maskwright.recipe import Recipe, apply_settings, load_recipe
+from maskwright.recipe.data import DataSpec
+
+DATA, RUN = Group("Data", sort_key=1), Group("Run", sort_key=2)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What is run, on what, into which folder."""
+
+    data: Annotated[Path | None, Parameter(group=DATA)] = None
+    """Data folder: images/ with masks/ and/or instances/ under the same names, unlabeled/, meta.csv, classes.json."""
+    recipe: Annotated[Path | None, Parameter(group=DATA)] = None
+    """Recipe file; --data and all other options override its fields."""
+    out: Annotated[Path | None, Parameter(group=RUN)] = None
+    """Run folder; default: runs/NAME of the data folder."""
+    settings: Annotated[tuple[str, ...], Parameter(name=["--set"], group=RUN, negative=())] = ()
+    """Any field of the recipe as key.path=value, such as train.lr=1e-3; may be repeated."""
+    seed: Annotated[int | None, Parameter(group=RUN)] = None
+    """Seed of everything that is drawn (default 0)."""
+    workers: Annotated[int | None, Parameter(group=RUN)] = None
+    """Processes that prepare batches (default 1)."""
+    executor: Annotated[Literal["local"] | None, Parameter(group=RUN)] = None
+    """Where tasks run (default local)."""
+    redo: Annotated[bool, Parameter(group=RUN, negative=())] = False
+    """Replace results in the run folder that were made from another recipe or other data."""
+    json: Annotated[bool, Parameter(group=RUN, negative=())] = False
+    """Write the result as JSON to stdout; everything else goes to stderr."""
+    classes: Annotated[str | None, Parameter(group=DATA)] = None
+    """all; binary (everything but 0 is foreground); or names, comma-separated (the rest becomes background)."""
+    ignore: Annotated[str | None, Parameter(group=DATA)] = None
+    """Mask values or category names whose pixels no loss and no metric sees, comma-separated."""
+    leave_out: Annotated[str | None, Parameter(group=DATA)] = None
+    """Categories left out of the metric's means, comma-separated."""
+    group: Annotated[str | None, Parameter(group=DATA)] = None
+    """Column of meta.csv (patient, site, day …) whose images stay in one fold."""
+    group_regex: Annotated[str | None, Parameter(group=DATA)] = None
+    """Expression on the file name whose first group is the fold group."""
+    folds: Annotated[int | None, Parameter(group=RUN)] = None
+    """Folds (default 5); 1 trains one network on all that isn't held out."""
+    holdout: Annotated[float | None, Parameter(group=RUN)] = None
+    """Share of labelled images held out (default .15 from 100 labelled images on, else 0)."""
+    minutes: Annotated[float | None, Parameter(group=RUN)] = None
+    """Budget for the training of all folds together."""
+
+    def to_recipe(self) -> Recipe:
+        """Return the recipe that the options describe.
+
+        Raises:
+            UsageError: neither data nor recipe.
+            RecipeError: a field that doesn't exist or a value that doesn't fit.
+        """
+        if self.recipe is None and self.data is None:
+            raise UsageError(
+                problem(
+                    "--data FOLDER or --recipe FILE",
+                    "neither",
+                    where="the command line",
+                    next_move="try `maskwright demo` to see it work, then `maskwright run --data FOLDER`",
+                )
+            )
+        recipe = load_recipe(self.recipe) if self.recipe else Recipe(data=DataSpec(root=str(self.data)))
+        return apply_settings(recipe, [*self._shortcuts(), *self.settings])
+
+    def folder(self, recipe: Recipe) -> Path:
+        """Return the run folder."""
+        if self.out is not None:
+            return self.out
+        return Path("runs") / Path(recipe.data.root).resolve().name
+
+    def _shortcuts(self) -> list[str]:
+        pairs = {
+            "data.root": None if self.data is None else str(self.data),
+            "data.group": self.group,
+            "data.group_regex": self.group_regex,
+            "data.classes": self.classes if self.classes in ("all", "binary") else _listed(self.classes),
+            "data.ignore": _listed(self.ignore),
+            "data.leave_out": _listed(self.leave_out),
+            "split.folds": self.folds,
+            "split.holdout": self.holdout,
+            "train.minutes": self.minutes,
+            "train.workers": self.workers,
+            "seed": self.seed,
+            "executor.kind": self.executor,
+        }
+        return [f"{key}={json.dumps(value)}" for key, value in pairs.items() if value is not None]
+
+
+def typed_command() -> str:
+    """Return what the user typed, so that it can be typed again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def listed(text: str | None) -> list[str | int] | None:
+    """Return the comma-separated words of an option, numbers as numbers."""
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    return [int(word) if word.lstrip("-").isdigit() else word for word in words]
+
+
+_listed = listed

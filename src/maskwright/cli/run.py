@@ -1,0 +1,127 @@
+"""The main job: `demo` and `run`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from maskwright.artifacts import RunFolder, read_json, read_table
+from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.options import Options, typed_command
+from maskwright.recipe import Recipe
+
+
+def demo(
+    *,
+    out: Path = Path("runs/demo"),
+    minutes: float = 1.2,
+    seed: int = 0,
+    redo: Annotated[bool, Parameter(negative=())] = False,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """See the main job work on a small made-up data set, from images to report.
+
+    Makes a playground of synthetic scenes (with duplicates, a conflict and strange images planted), audits it, cuts
+    folds, trains a network for each, predicts, cleans up, scores and writes the report. Takes about three minutes on
+    two cores. Interrupted, the same command goes on.
+
+    Args:
+        out: folder for the playground and the run.
+        minutes: training time of all folds together.
+        seed: seed of the playground and of the run.
+        redo: replace results of another setting.
+        json: write the result as JSON to stdout.
+    """
+    from maskwright.data.synthetic import make_playground
+    from maskwright.recipe import apply_settings
+    from maskwright.recipe.data import DataSpec
+
+    data = out / "data"
+    if not (data / "classes.json").is_file():
+        say(f"making the playground in {data}")
+        make_playground(data, seed=seed)
+    settings = [f"train.minutes={minutes}", f"seed={seed}", "split.folds=3", "split.holdout=0.2"]
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), settings)
+    _run(recipe, out / "run", redo=redo, as_json=json)
+    say("\nNow your own images: put them into FOLDER/images and their masks (index PNG, same names) into FOLDER/masks,")
+    say("then: maskwright run --data FOLDER")
+
+
+def run(options: Options = Options()) -> None:  # noqa: B008
+    """Do everything on your own folder: audit, folds, training, prediction, clean-up, scores, report.
+
+    Recognises layout, categories, channels and sizes, and writes the complete recipe into the run folder before the
+    training starts: read it, edit it, run it again with --recipe. Interrupted or killed, the same command goes on.
+
+    Examples: maskwright run --data teeth --classes binary --minutes 8
+              maskwright run --data slides --classes binary --group patient --folds 4
+              maskwright run --recipe runs/teeth/recipe.yaml --set train.lr=1e-3 --out runs/teeth-lr
+    """
+    recipe = options.to_recipe()
+    _run(recipe, options.folder(recipe), redo=options.redo, as_json=options.json)
+
+
+def _run(recipe: Recipe, out: Path, *, redo: bool, as_json: bool) -> None:
+    from maskwright import pipeline
+
+    started = time.perf_counter()
+    command = typed_command()
+    with progress():
+        folder = pipeline.run(recipe, out, until="plan", redo=redo, command=command)
+    _say_plan(folder)
+    with progress():
+        folder = pipeline.run(recipe, out, redo=redo, command=command)
+    summary = summary_of(folder) | {"seconds": round(time.perf_counter() - started, 1)}
+    _print_summary(summary)
+    result(summary, as_json=as_json)
+
+
+def summary_of(folder: RunFolder) -> dict[str, Any]:
+    """Return what a run came to: scores, findings, paths."""
+    findings = read_table(folder.findings)
+    scores = read_json(folder.predictions / "evaluation.json")
+    return {
+        "run": str(folder.root),
+        "report": str(folder.predictions / "report.html"),
+        "recipe": str(folder.recipe),
+        "findings": dict(findings.group_by("kind").len().sort("kind").iter_rows()),
+        "split": read_json(folder.certificate)["text"],
+        "tuned": read_json(folder.tuned),
+        "scores": scores,
+    }
+
+
+def _say_plan(folder: RunFolder) -> None:
+    say(read_json(folder.certificate)["text"])
+    plan = read_json(folder.root / "plan.json")
+    for reason in plan["reasons"]:
+        say(f"plan: {reason}")
+    say(f"the training will take about {plan['projected_seconds'] / 60:.1f} min; recipe: {folder.recipe}")
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    findings = [(kind, str(n)) for kind, n in summary["findings"].items()]
+    if findings:
+        table("Findings of the audit", ("kind", "number"), findings)
+    table("Scores", ("metric", "out of fold", "held out"), score_rows(summary["scores"]))
+    say(f"report: {summary['report']}\nrecipe: {summary['recipe']}   ({summary['seconds']:.0f} s)")
+
+
+def score_rows(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (metric, out-of-fold, held-out) of each score, with intervals."""
+    names = [name for name in scores if not name.startswith(("oof/", "holdout/", "dice/"))]
+    return [(name, shown(scores.get(f"oof/{name}")), shown(scores.get(f"holdout/{name}"))) for name in names]
+
+
+def shown(score: dict[str, Any] | None) -> str:
+    """Return `value [low, high]`, with a dash for what isn't there."""
+    if score is None or score["value"] is None:
+        return "–"
+    interval = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+    return f"{score['value']:.3f}{interval}"
+
+
+COMMANDS = (demo, run)

@@ -1,0 +1,224 @@
+"""The stages alone: on a run folder, or on plain folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.options import Options, listed, typed_command
+from maskwright.cli.run import shown, summary_of
+from maskwright.errors import UsageError, problem
+
+Flag = Parameter(negative=())
+_SHOWN = 15
+
+
+def audit(options: Options = Options()) -> None:  # noqa: B008
+    """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, class shares.
+
+    Writes audit/findings.parquet, classes.parquet and pictures into the run folder. Needs no torch.
+    """
+    folder = _until("audit", options)
+    findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
+    rows = [
+        (row["category"], f"{row['image_share']:.0%}", f"{row['pixel_share']:.2%}", str(row["objects"]))
+        for row in classes.iter_rows(named=True)
+    ]
+    table("Categories", ("category", "images", "pixels", "objects"), rows)
+    kinds = findings.group_by("severity", "kind").len().sort("severity", "kind")
+    table("Findings", ("severity", "kind", "number"), [tuple(map(str, row)) for row in kinds.iter_rows()])
+    for row in findings.filter(findings["severity"] == "error").head(_SHOWN).iter_rows(named=True):
+        say(f"{row['image']}: {row['kind']}: {row['detail']}")
+    say(f"all findings: {folder.findings}")
+    result(
+        {"findings": findings.to_dicts(), "classes": classes.to_dicts(), "run": str(folder.root)}, as_json=options.json
+    )
+
+
+def split(options: Options = Options()) -> None:  # noqa: B008
+    """Cut grouped, stratified folds and a held-out part; print the certificate that no group crosses."""
+    folder = _until("split", options)
+    certificate = read_json(folder.certificate)
+    rows = [
+        (
+            "held out" if row["fold"] == -1 else str(row["fold"]),
+            str(row["images"]),
+            str(row["groups"]),
+            f"{row['category']} {row['share']:.1%} (all {row['share_of_all']:.1%})",
+        )
+        for row in certificate["per_fold"]
+    ]
+    table("Folds", ("fold", "images", "groups", "largest deviation of a pixel share"), rows)
+    say(f"certificate: {certificate['text']}\nfolds: {folder.folds}")
+    result(certificate, as_json=options.json)
+
+
+def train(options: Options = Options()) -> None:  # noqa: B008
+    """Train the folds of a recipe; goes on where an earlier call stopped."""
+    folder = _until("train", options)
+    say(f"checkpoints: {folder.root}/round-0/fold-*/")
+    result({"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json)
+
+
+def report(
+    run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bool, Flag] = False
+) -> None:
+    """Write the report of a run anew.
+
+    Args:
+        run: run folder.
+        redo: replace results of another recipe.
+        json: write the summary as JSON to stdout.
+    """
+    from maskwright import pipeline
+    from maskwright.recipe import load_recipe
+
+    folder = RunFolder(run)
+    with progress():
+        pipeline.run(load_recipe(folder.recipe), run, redo=redo)
+    say(f"report: {folder.predictions / 'report.html'}")
+    result(summary_of(folder), as_json=json)
+
+
+def predict(
+    run: Path,
+    images: Path,
+    *,
+    out: Path,
+    checkpoint: Literal["last", "best"] | None = None,
+    overlays: Annotated[bool, Flag] = False,
+    probabilities: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Predict new images with the networks of a run: an index PNG with category ids for each.
+
+    The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
+    passed over, so the same command goes on after an interruption.
+
+    Args:
+        run: run folder.
+        images: folder of images, or one image.
+        out: folder for the label files.
+        checkpoint: which checkpoint of each fold (default: the recipe's).
+        overlays: also write pictures with the labels drawn over the images.
+        probabilities: also write the probability maps.
+        json: write the list of files as JSON to stdout.
+    """
+    from maskwright.pipeline.stages import read_chain
+    from maskwright.predict import predict_folder
+    from maskwright.recipe import load_recipe
+
+    folder = RunFolder(run)
+    recipe = load_recipe(folder.recipe)
+    paths = _checkpoints(folder, checkpoint or recipe.predict.checkpoint)
+    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    with progress():
+        files = predict_folder(
+            paths, images, out, spec=recipe.predict, chain=chain, overlays=overlays, probabilities=probabilities
+        )
+    say(f"{len(files)} label files in {out}")
+    result({"files": [str(f) for f in files]}, as_json=json)
+
+
+def postprocess(
+    labels: Path,
+    *,
+    out: Path,
+    minimum_area: int = 0,
+    fill_holes: int | None = None,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Clean up a folder of label PNGs: small components take the label around them, holes in foreground are filled.
+
+    Args:
+        labels: folder of index PNGs.
+        out: folder for the cleaned ones.
+        minimum_area: components with fewer pixels go.
+        fill_holes: fill holes of at most this many pixels in value 1 (two-category labels).
+        json: write the list of files as JSON to stdout.
+    """
+    from maskwright.predict.labels import clean_folder
+
+    with progress():
+        files = clean_folder(labels, out, minimum_area=minimum_area, holes=fill_holes)
+    say(f"{len(files)} label files in {out}")
+    result({"files": [str(f) for f in files]}, as_json=json)
+
+
+def evaluate(
+    prediction: Path,
+    truth: Path,
+    *,
+    classes: Literal["all", "binary"] = "all",
+    ignore: str | None = None,
+    leave_out: str | None = None,
+    empty: Literal["nan", "one"] = "nan",
+    absent: Literal["zero", "skip"] = "zero",
+    seed: int = 0,
+    out: Path | None = None,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Score a folder of predicted label files against a folder of true ones. Needs no torch.
+
+    Files are matched by name. Categories come from a classes.json in or beside the truth folder, or from the values.
+
+    Args:
+        prediction: folder of index PNGs.
+        truth: folder of index PNGs.
+        classes: all, or binary: everything but 0 is foreground.
+        ignore: values in the truth whose pixels don't count, comma-separated.
+        leave_out: categories left out of the means, comma-separated.
+        empty: Dice and IoU of an image where a category is in neither: left out of the mean, or 1.
+        absent: pooled IoU of a category that is predicted but nowhere true: 0, or left out.
+        seed: seed of the bootstrap.
+        out: folder for evaluation.json, per_image.parquet and confusion.json.
+        json: write the scores as JSON to stdout.
+    """
+    from maskwright.evaluate import evaluate_folders
+    from maskwright.recipe.predict import EvaluateSpec
+
+    with progress():
+        found = evaluate_folders(
+            prediction,
+            truth,
+            classes=classes,
+            ignore=_numbers(ignore),
+            leave_out=[str(word) for word in listed(leave_out) or ()],
+            spec=EvaluateSpec(empty=empty, absent=absent),
+            seed=seed,
+        )
+    names = [name for name in found.scores if not name.startswith("dice/")]
+    table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
+    if out is not None:
+        write_json(out / "evaluation.json", found.scores)
+        write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
+        write_table(out / "per_image.parquet", found.per_image)
+    result(found.scores, as_json=json)
+
+
+def _until(stage: str, options: Options) -> RunFolder:
+    from maskwright import pipeline
+
+    recipe = options.to_recipe()
+    with progress():
+        return pipeline.run(recipe, options.folder(recipe), until=stage, redo=options.redo, command=typed_command())
+
+
+def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
+    return sorted(folder.root.glob(f"round-0/fold-*/{kind}.ckpt"))
+
+
+def _numbers(text: str | None) -> list[int]:
+    words: list[Any] = listed(text) or []
+    if wrong := [word for word in words if not isinstance(word, int)]:
+        raise UsageError(
+            problem("numbers", ", ".join(map(str, wrong)), where="--ignore", next_move="give mask values, as 255 or 0,255")
+        )
+    return words
+
+
+COMMANDS = (audit, split, train, predict, postprocess, evaluate, report)

@@ -1,0 +1,169 @@
+"""Any two folders of label files, without torch: matched by name, streamed, scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.data.categories import distinct_colors, read_label
+from maskwright.data.formats.folder import find_images, read_classes
+from maskwright.data.images import read_values
+from maskwright.errors import DataError, problem
+from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
+from maskwright.progress import track
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.types import Categories, Category
+
+_MANY = 64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one comparison.
+
+    Attributes:
+        scores: {metric: {value, low, high, n, definition}}.
+        per_image: one row an image and category.
+        confusion: (C, C + 1) pixels; rows truth, columns prediction, the last column: predicted as nothing.
+        categories: their names, in that order.
+    """
+
+    scores: dict[str, dict[str, Any]]
+    per_image: pl.DataFrame
+    confusion: list[list[int]]
+    categories: list[str]
+
+
+def evaluate_folders(
+    prediction: str | Path,
+    truth: str | Path,
+    *,
+    categories: Categories | None = None,
+    classes: str = "all",
+    ignore: Iterable[int] = (),
+    leave_out: Iterable[str] = (),
+    spec: EvaluateSpec | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a folder of predicted label files against a folder of true ones.
+
+    Files are matched by relative path without suffix. Categories come from the argument, from a classes.json in or
+    beside the truth folder, or from the values in the truth.
+
+    Args:
+        prediction: folder.
+        truth: folder.
+        categories: how values are read.
+        classes: `all`, or `binary`: everything but 0 is foreground.
+        ignore: values in the truth that don't count.
+        leave_out: categories left out of means.
+        spec: empty cases, resamples, level.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: no pairs, a truth without prediction, sizes that differ, or values that no category claims.
+    """
+    pairs = _pairs(Path(prediction), Path(truth))
+    spec = spec or EvaluateSpec()
+    if categories is None:
+        categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
+    read_as = categories
+    overlaps = Overlaps(categories)
+
+    def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
+        true, predicted = read_label(pair[2], read_as), read_label(pair[1], read_as)
+        if true.shape != predicted.shape:
+            raise DataError(
+                problem(
+                    f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
+                    f"{predicted.shape[1]}×{predicted.shape[0]}",
+                    where=f"{pair[1]} against {pair[2]}",
+                    next_move="scale the prediction back to the image's own size (nearest neighbour)",
+                )
+            )
+        return pair[0], true, predicted
+
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(pairs), 16):  # bounded: no more than 16 pairs are in memory
+            for name, true, predicted in pool.map(read, pairs[start : start + 16]):
+                overlaps.add(name, true, predicted)
+    assert overlaps.table is not None
+    return Evaluation(
+        summarise(overlaps, spec, seed=seed),
+        per_image_table(overlaps, spec, "all"),
+        overlaps.table.tolist(),
+        categories.names,
+    )
+
+
+def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:
+    predicted, true = _by_name(prediction), _by_name(truth)
+    missing = sorted(true.keys() - predicted.keys())
+    if missing or not true:
+        raise DataError(
+            problem(
+                f"a prediction for each of the {len(true)} label files in {truth}" if true else "label files",
+                f"none for {len(missing)}: {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}"
+                if true
+                else "none",
+                where=str(prediction if true else truth),
+                next_move="names must be equal but for the suffix; remove truths that are not to be scored"
+                if true
+                else "give the folder that holds the label files",
+            )
+        )
+    return [(name, predicted[name], true[name]) for name in track(sorted(true), "match")]
+
+
+def _by_name(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise DataError(problem("a folder", "nothing", where=str(folder), next_move="check the path"))
+    return {p.relative_to(folder).with_suffix("").as_posix(): p for p in find_images(folder)}
+
+
+def _categories(
+    truth: Path,
+    pairs: list[tuple[str, Path, Path]],
+    classes: str,
+    ignore: tuple[int, ...],
+    leave_out: frozenset[str],
+) -> Categories:
+    if classes == "binary":
+        items = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
+        return Categories(items, leave_out or frozenset({"background"}), ignore)
+    for folder in (truth, truth.parent, truth.parent.parent):
+        listed, declared = read_classes(folder / "classes.json")
+        if listed is not None:
+            kept = tuple(c for c in listed if c.id not in ignore)
+            return Categories(kept, leave_out, ignore or declared)
+    values: set[int] = set()
+    for _, _, path in pairs:
+        values |= set(np.unique(read_values(path)).tolist())
+        if len(values) > _MANY:
+            raise DataError(
+                problem(
+                    f"label files with at most {_MANY} values",
+                    f"more ({json.dumps(sorted(values)[:8])} …)",
+                    where=str(path),
+                    next_move="use --classes binary if everything but 0 is one class",
+                )
+            )
+    values -= set(ignore)
+    binary = len(values) <= 2 and 0 in values
+    colors = distinct_colors(len(values))
+    items = tuple(Category(v, f"class_{v}", colors[i], values=(v,)) for i, v in enumerate(sorted(values)))
+    if binary:
+        top = max(values) or 1
+        items = (
+            Category(0, "background", values=(0,)),
+            Category(top, "foreground", values=(1, top) if top == 255 else (top,)),
+        )
+        leave_out = leave_out or frozenset({"background"})
+    return replace(Categories(items, leave_out, ignore))

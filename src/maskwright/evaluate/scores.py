@@ -1,0 +1,144 @@
+"""From overlap tables to the per-image table and the scores of a part, with bootstrap intervals over groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.metrics import (
+    SUMMARIES,
+    Counts,
+    EmptyCases,
+    dice,
+    iou,
+    overlap_table,
+    pooled_dice,
+    pooled_iou,
+    precision,
+    recall,
+)
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.statistics import bootstrap
+from maskwright.types import Array, Categories, LabelMap
+
+
+@dataclass
+class Overlaps:
+    """Overlap tables of images, one by one: memory grows with images × categories², not with pixels.
+
+    Attributes:
+        categories: what the tables' rows and columns are.
+        images: names.
+        groups: what is resampled together.
+        folds: -1 held out, None where there are no folds.
+        counts: of each image, (C,) each.
+        table: (C, C + 1) sum over the images.
+    """
+
+    categories: Categories
+    images: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    folds: list[int | None] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
+    table: Array | None = None
+
+    def add(
+        self, image: str, truth: LabelMap, prediction: LabelMap, *, group: str | None = None, fold: int | None = None
+    ) -> None:
+        """Count one image."""
+        table = overlap_table(truth, prediction, len(self.categories), where=image)
+        self.images.append(image)
+        self.groups.append(group or image)
+        self.folds.append(fold)
+        self.counts.append(Counts.from_table(table))
+        self.table = table if self.table is None else self.table + table
+
+    def stacked(self) -> Counts:
+        """Return counts of shape (images, C)."""
+        return Counts.stack(self.counts)
+
+
+def empty_cases(spec: EvaluateSpec) -> EmptyCases:
+    """Return the rules for empty images and absent categories that a recipe states."""
+    return EmptyCases(1.0 if spec.empty == "one" else float("nan"), spec.absent)
+
+
+def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.DataFrame:
+    """Return one row an image and category: image, part, group, fold, category, tp, fp, fn, dice, iou, precision, recall."""
+    counts, cases = overlaps.stacked(), empty_cases(spec)
+    size = len(overlaps.categories)
+    columns = {
+        "image": np.repeat(overlaps.images, size),
+        "part": [part] * (size * len(overlaps.images)),
+        "group": np.repeat(overlaps.groups, size),
+        "fold": [fold for fold in overlaps.folds for _ in range(size)],
+        "category": overlaps.categories.names * len(overlaps.images),
+        "tp": counts.tp.ravel(),
+        "fp": counts.fp.ravel(),
+        "fn": counts.fn.ravel(),
+    }
+    scores = {"dice": dice, "iou": iou, "precision": precision, "recall": recall}
+    columns |= {name: score(counts, empty=cases.empty).ravel() for name, score in scores.items()}
+    return pl.DataFrame(columns, schema_overrides={"fold": pl.Int64}).with_columns(
+        pl.col(list(scores)).fill_nan(None)  # absent is null in a table, NaN in memory
+    )
+
+
+def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: str = "") -> dict[str, dict[str, Any]]:
+    """Return {metric: value, low, high, n, definition} of a part: the summaries, then per category `iou/NAME` and `dice/NAME`.
+
+    Args:
+        overlaps: at least one image.
+        spec: empty cases, resamples, level.
+        seed: of the bootstrap.
+        note: added to each definition, such as how the predictions were made.
+    """
+    counts, cases = overlaps.stacked(), empty_cases(spec)
+    positions = overlaps.categories.evaluated
+    suffix = f" {note}" if note else ""
+    scores = {
+        name: (
+            summary.definition,
+            lambda w, f=summary.function: f(counts, positions, w, cases),
+        )
+        for name, summary in SUMMARIES.items()
+    }
+    for place, name in enumerate(overlaps.categories.names):
+        left = "" if place in positions else " Left out of the means."
+        scores[f"iou/{name}"] = (
+            f"IoU of {name} from the pixels of all images together.{left}",
+            lambda w, p=place: pooled_iou(_weighted(counts, w), absent=cases.absent)[:, p],
+        )
+        scores[f"dice/{name}"] = (
+            f"Dice of {name} from the pixels of all images together.{left}",
+            lambda w, p=place: pooled_dice(_weighted(counts, w), absent=cases.absent)[:, p],
+        )
+    return {
+        name: _interval(statistic, overlaps, spec, seed) | {"definition": definition + suffix}
+        for name, (definition, statistic) in scores.items()
+    }
+
+
+def _weighted(counts: Counts, weights: Array) -> Counts:
+    return Counts(weights @ counts.tp, weights @ counts.fp, weights @ counts.fn)
+
+
+def _interval(statistic: Any, overlaps: Overlaps, spec: EvaluateSpec, seed: int) -> dict[str, Any]:
+    found = bootstrap(
+        statistic,
+        len(overlaps.images),
+        groups=overlaps.groups,
+        samples=spec.samples,
+        confidence=spec.confidence,
+        rng=np.random.default_rng((seed, 3)),
+    )
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def names_of(scores: dict[str, Any], kinds: Sequence[str] = ("mean_dice", "pooled_miou")) -> dict[str, float]:
+    """Return the values of the named scores."""
+    return {kind: scores[kind]["value"] for kind in kinds}

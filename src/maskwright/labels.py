@@ -1,0 +1,139 @@
+"""Label-map algebra: connected components, their areas, consecutive ids, the share of equal pixels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.errors import DataError, problem
+from maskwright.types import IGNORE, Array, LabelMap
+
+Connectivity = Literal[4, 8]
+InstanceMap = npt.NDArray[np.int32]
+Areas = npt.NDArray[np.int64]
+
+_LARGEST_TABLE = 1 << 24
+"""Ids up to here are renumbered by a table of that length (64 MiB of int32); sparser ones by sorting."""
+
+
+def components(mask: npt.NDArray[Any], connectivity: Connectivity = 8) -> tuple[InstanceMap, int]:
+    """Number the connected components of a mask.
+
+    Args:
+        mask: (H, W) bool or number; every pixel that is not 0 belongs to the mask.
+        connectivity: 8 if pixels that share a corner are connected, 4 if they must share a side.
+
+    Returns:
+        An (H, W) int32 map with 0 outside the mask and 1..count inside, and the count. An empty mask gives 0.
+
+    Example:
+        >>> components(np.eye(2))[1], components(np.eye(2), 4)[1]
+        (1, 2)
+    """
+    if mask.size == 0:  # OpenCV takes no image without pixels
+        return np.zeros(mask.shape, np.int32), 0
+    binary = np.ascontiguousarray(mask != 0).view(np.uint8)
+    count, numbered = cv2.connectedComponents(binary, connectivity=connectivity, ltype=cv2.CV_32S)
+    return np.asarray(numbered, np.int32), int(count) - 1
+
+
+def component_areas(component_map: InstanceMap, count: int) -> Areas:
+    """Areas of numbered components.
+
+    Args:
+        component_map: int32 of any shape with 0 for background and 1..count, as `components` returns it.
+        count: the number of components.
+
+    Returns:
+        (count,) int64 areas in pixels; entry k is component k + 1.
+    """
+    return np.bincount(component_map.ravel(), minlength=count + 1)[1:].astype(np.int64, copy=False)
+
+
+def relabel_consecutive(instance_map: npt.NDArray[np.integer[Any]]) -> InstanceMap:
+    """Renumber the ids of an instance map 1..K without gaps, in the order of the old ids.
+
+    Args:
+        instance_map: (H, W) integers from 0; 0 is background and stays 0.
+
+    Returns:
+        (H, W) int32 with the ids 1..K.
+
+    Raises:
+        DataError: an id is negative.
+
+    Example:
+        >>> relabel_consecutive(np.array([[0, 70000, 9]])).tolist()
+        [[0, 2, 1]]
+    """
+    if instance_map.size == 0:
+        return np.zeros(instance_map.shape, np.int32)
+    if (lowest := int(instance_map.min())) < 0:
+        raise DataError(
+            problem(
+                "ids from 0 on",
+                f"{lowest}",
+                where="instance map",
+                next_move="write the background as 0, objects from 1",
+            )
+        )
+    if (largest := int(instance_map.max())) >= _LARGEST_TABLE:
+        return _renumbered_by_sorting(instance_map)
+    return _renumbered_by_table(instance_map, largest)
+
+
+def objects(label: LabelMap, category: int) -> Areas:
+    """Areas of the objects of one category: its 8-connected components.
+
+    Args:
+        label: (H, W) uint8 map of category positions with `IGNORE`.
+        category: the position whose components are measured.
+
+    Returns:
+        (K,) int64 areas in pixels, empty where the category is absent.
+    """
+    return component_areas(*components(label == category))
+
+
+def same_labels(a: LabelMap, b: LabelMap) -> float:
+    """Share of equal pixels among those where at least one of two label maps is not `IGNORE`.
+
+    Args:
+        a: (H, W) uint8 map of category positions with `IGNORE`.
+        b: the other map, of the same shape.
+
+    Returns:
+        The share, 0..1. A pixel that only one map ignores counts as different. NaN if no pixel is left.
+
+    Raises:
+        DataError: the shapes differ.
+    """
+    if a.shape != b.shape:
+        raise DataError(
+            problem(
+                "two label maps of one size",
+                f"{a.shape} and {b.shape}",
+                where="same_labels",
+                next_move="compare maps of the same image, at the same size",
+            )
+        )
+    neither = int(np.count_nonzero((a == IGNORE) & (b == IGNORE)))
+    equal = int(np.count_nonzero(a == b))
+    return (equal - neither) / (a.size - neither) if a.size > neither else float("nan")
+
+
+def _renumbered_by_table(instance_map: Array, largest: int) -> InstanceMap:
+    table = np.zeros(largest + 1, np.int32)
+    table[instance_map] = 1
+    table[0] = 0
+    table = np.cumsum(table, dtype=np.int32) * table
+    return table[instance_map]
+
+
+def _renumbered_by_sorting(instance_map: Array) -> InstanceMap:
+    ids, inverse = np.unique(instance_map, return_inverse=True)
+    first = 0 if ids[0] == 0 else 1
+    return (inverse.reshape(instance_map.shape) + first).astype(np.int32)

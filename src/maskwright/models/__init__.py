@@ -1,0 +1,54 @@
+"""Networks: images in, logits out. One literal table from spec type to builder."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from maskwright.errors import RecipeError, problem
+from maskwright.models.unet import build_unet
+from maskwright.recipe.model import ModelSpec, PythonModelSpec, UNetSpec
+
+__all__ = ["MODELS", "build_model", "count_parameters"]
+
+
+def _build_python(spec: PythonModelSpec, *, in_channels: int, classes: int) -> nn.Module:
+    network = import_target(spec.target)(in_channels=in_channels, classes=classes, **spec.arguments)
+    assert isinstance(network, nn.Module), f"{spec.target} returned no nn.Module"
+    return network
+
+
+MODELS: dict[type, Callable[..., nn.Module]] = {UNetSpec: build_unet, PythonModelSpec: _build_python}
+
+
+def build_model(spec: ModelSpec, *, in_channels: int, classes: int) -> nn.Module:
+    """Return the network of a resolved spec: (N, in_channels, H, W) → logits (N, classes, H, W), H and W in 32s."""
+    return MODELS[type(spec)](spec, in_channels=in_channels, classes=classes)
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Return the number of trained parameters."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def import_target(target: str) -> Any:
+    """Return the object named `package.module:name`.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    module, colon, name = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RecipeError(
+            problem(
+                "package.module:name of something importable",
+                f"{target} ({error})" if colon else target,
+                where="target of a `kind: python` component",
+                next_move="install the package, or set PYTHONPATH so that it can be imported",
+            )
+        ) from None

@@ -1,0 +1,33 @@
+"""Pictures for people: images and label maps as pictures, charts as SVG text, colours."""
+
+from maskwright.pictures.charts import bars, confusion, curves, histogram
+from maskwright.pictures.colors import OKABE_ITO, category_colors
+from maskwright.pictures.images import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    data_uri,
+    encode,
+    error_map,
+    fit,
+    overlay,
+    side_by_side,
+    to_rgb8,
+)
+
+__all__ = [
+    "FALSE_NEGATIVE",
+    "FALSE_POSITIVE",
+    "OKABE_ITO",
+    "bars",
+    "category_colors",
+    "confusion",
+    "curves",
+    "data_uri",
+    "encode",
+    "error_map",
+    "fit",
+    "histogram",
+    "overlay",
+    "side_by_side",
+    "to_rgb8",
+]

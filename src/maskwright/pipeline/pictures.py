@@ -1,0 +1,44 @@
+"""The audit's pictures: class shares, and the pairs that it found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import write_bytes, write_text
+from maskwright.audit import Audit
+from maskwright.data.images import read_image
+from maskwright.data.index import Index
+from maskwright.pictures import bars, encode, fit, overlay, side_by_side, to_rgb8
+from maskwright.types import Array
+
+_PAIRS = 8
+
+
+def write_audit_pictures(folder: Path, index: Index, found: Audit) -> None:
+    """Write class_shares.svg, and duplicates.png and conflicts.png where there are any."""
+    names = found.classes["category"].to_list()
+    write_text(folder / "class_shares.svg", bars(names, found.classes["pixel_share"].to_list()))
+    for kind, name in (("duplicate", "duplicates"), ("conflict", "conflicts")):
+        rows = found.findings.filter(pl.col("kind").str.starts_with(kind)).head(_PAIRS)
+        pairs = [_pair(index, row["image"], row["other_image"]) for row in rows.iter_rows(named=True)]
+        if pairs:
+            write_bytes(folder / f"{name}.png", encode(_column(pairs), "png"))
+
+
+def _pair(index: Index, first: str, second: str) -> Array:
+    """Return both images beside each other, labels drawn where there are any."""
+    views = []
+    for image in (first, second):
+        one = index.only([image])
+        pixels, label = to_rgb8(read_image(index.root / image)), one.read_label(0)
+        views.append(fit(pixels if label is None else overlay(pixels, label, index.categories.palette()), 240))
+    return side_by_side(views, gap=6)
+
+
+def _column(pictures: list[Array]) -> Array:
+    width = max(p.shape[1] for p in pictures)
+    padded = [np.pad(p, ((0, 8), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
+    return np.concatenate(padded)

@@ -1,0 +1,229 @@
+"""From a recipe to tasks. Each stage fills in what the recipe left open; the resolved recipe is written before training."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_text
+from maskwright.errors import StaleArtifactError, problem
+from maskwright.pipeline import stages
+from maskwright.recipe import Recipe, dump_recipe, load_recipe
+from maskwright.recipe.file import parse_recipe
+from maskwright.tasks import Task, file_state, fingerprint, lock, run_tasks, status
+
+STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
+"""In order; `run(…, until=STAGE)` stops after one."""
+
+_VERSIONS = ("maskwright", "torch", "lightning", "timm", "segmentation-models-pytorch", "numpy", "opencv-python-headless")
+
+
+def run(
+    recipe: Recipe, out: str | Path, *, until: str = "report", redo: bool = False, command: str | None = None
+) -> RunFolder:
+    """Do everything from the data folder to the report, or up to a stage; what is done already is skipped.
+
+    Args:
+        recipe: complete, or with open fields; the resolved one is written as `recipe.yaml` before the first step.
+        out: the run folder; made if missing.
+        until: last stage, one of `STAGES`.
+        redo: replace results that were made from another recipe or other data.
+        command: what the user typed, for the report.
+
+    Raises:
+        MaskwrightError: bad data or recipe, or results of another recipe in the folder.
+    """
+    folder = RunFolder(Path(out))
+    recipe = _absolute(recipe)
+    with lock(folder.root):
+        _check_edits(folder, recipe, redo=redo)
+        seconds: dict[str, float] = {}
+        for stage in STAGES[: STAGES.index(until) + 1]:
+            recipe = _resolved(folder, recipe, stage)
+            seconds |= run_tasks(folder.root, _TASKS[stage](folder, recipe), jobs=recipe.executor.jobs, redo=redo)
+            if stage == "plan":
+                _write_recipe(folder, _resolved(folder, recipe, "train"))
+            if stage in ("train", "evaluate"):
+                _note(folder, seconds, command)
+        _note(folder, seconds, command)
+    return folder
+
+
+def audit(recipe: Recipe, out: str | Path, *, redo: bool = False) -> RunFolder:
+    """Index and audit a data folder; see `run`."""
+    return run(recipe, out, until="audit", redo=redo)
+
+
+def progress_of(out: str | Path) -> dict[str, str]:
+    """Return {task: "done" | "stale" | "open"} of a run folder whose recipe is resolved."""
+    folder = RunFolder(Path(out))
+    recipe = load_recipe(folder.recipe)
+    return status(folder.root, [task for stage in STAGES for task in _TASKS[stage](folder, recipe)])
+
+
+def _absolute(recipe: Recipe) -> Recipe:
+    root = str(Path(recipe.data.root).expanduser().resolve())
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+
+
+def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
+    """Return the recipe with what the stages before this one filled in."""
+    tree = recipe.model_dump(mode="json")
+    for name in STAGES[: STAGES.index(stage)]:
+        path = folder.records / f"{name}.json"
+        if name in ("index", "split", "plan") and path.is_file():
+            tree |= {key: value for key, value in read_json(path)["resolved"].items() if key in tree}
+    return parse_recipe(tree, where=str(folder.recipe))
+
+
+def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
+    """A recipe.yaml that was edited is either what is run now, or it is not overwritten."""
+    note = folder.records / "recipe.json"
+    if not (folder.recipe.is_file() and note.is_file()) or redo:
+        return
+    if fingerprint(folder.recipe.read_text(encoding="utf-8")) == read_json(note)["written"]:
+        return
+    if _absolute(load_recipe(folder.recipe)) != recipe:
+        raise StaleArtifactError(
+            problem(
+                "the recipe.yaml that this run wrote",
+                "one that was edited since",
+                where=str(folder.recipe),
+                next_move=f"run the edited one with --recipe {folder.recipe} --out NEW_FOLDER (or --redo), "
+                "or delete it to go on as before",
+            )
+        )
+
+
+def _write_recipe(folder: RunFolder, recipe: Recipe) -> None:
+    text = dump_recipe(recipe)
+    write_text(folder.recipe, text)
+    write_json(folder.records / "recipe.json", {"written": fingerprint(text)})
+
+
+def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = {"data": recipe.data.model_dump(mode="json")}
+    outside = _data_state(Path(recipe.data.root))
+    return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json"), outside)]
+
+
+def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"audit", "data"})
+    return [Task("audit", stages.audit, spec, ("index",), ("audit",))]
+
+
+def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"split", "seed", "data"})
+    return [Task("split", stages.split, spec, ("index", "audit"), ("folds.csv", "folds.json"))]
+
+
+def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    include = {"seed", "data", "split", "model", "loss", "augment", "train", "executor"}
+    spec = recipe.model_dump(mode="json", include=include)
+    return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
+
+
+def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    include = {"seed", "data", "split", "model", "loss", "augment", "train"}
+    spec = recipe.model_dump(mode="json", include=include)
+    spec["predict"] = {"batch": recipe.predict.batch}
+    files = ("best.ckpt", "last.ckpt", "metrics.csv")
+    return [
+        Task(
+            f"train-fold-{fold}",
+            stages.train,
+            spec | {"fold": fold},
+            ("index", "split"),
+            tuple(f"round-0/fold-{fold}/{name}" for name in files),
+            keeps=(f"round-0/fold-{fold}",),
+        )
+        for fold in range(recipe.split.folds)
+    ]
+
+
+def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"data", "split"})
+    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays"})
+    spec["accelerator"] = recipe.train.accelerator
+    after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
+    return [
+        Task(f"predict-{part}", stages.predict, spec | {"part": part}, after, (f"round-0/{part}",))
+        for part in _parts(folder, recipe)
+    ]
+
+
+def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess", "evaluate"})
+    spec["metric"] = stages.metric_of(recipe)
+    after = ("index", "split", *(("predict-oof",) if "oof" in _parts(folder, recipe) else ()))
+    return [Task("tune", stages.tune, spec, after, ("tuned.json",))]
+
+
+def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
+    after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
+    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels")
+    return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
+
+
+def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    spec = recipe.model_dump(mode="json", include={"report", "data"})
+    return [Task("report", stages.report, spec, ("audit", "split", "evaluate"), ("predictions/report.html",))]
+
+
+_TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
+    "index": _index_tasks,
+    "audit": _audit_tasks,
+    "split": _split_tasks,
+    "plan": _plan_tasks,
+    "train": _train_tasks,
+    "predict": _predict_tasks,
+    "tune": _tune_tasks,
+    "evaluate": _evaluate_tasks,
+    "report": _report_tasks,
+}
+
+
+def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
+    """Return which of oof, holdout and pool there is anything to predict for."""
+    folds, index = read_table(folder.folds), read_table(folder.index)
+    labelled = set(folds["image"].to_list())
+    label = "mask" if recipe.data.target == "masks" else "instances"
+    parts = ["oof"] if recipe.split.folds > 1 else []
+    parts += ["holdout"] if (folds["fold"] == -1).any() else []
+    pool = index.filter(pl.col(label).is_null() & ~pl.col("image").is_in(labelled))
+    return parts + (["pool"] if pool.height else [])
+
+
+def _data_state(root: Path) -> dict[str, Any]:
+    """Return what is compared to see that a data folder has changed: files, bytes and a hash of sizes and times."""
+    state: dict[str, Any] = {}
+    for entry in sorted(root.iterdir()) if root.is_dir() else []:
+        if entry.name.startswith("."):
+            continue
+        files = sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]
+        states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]
+        state[entry.name] = {"files": len(files), "bytes": sum(s[1] for s in states), "state": fingerprint(states)}
+    return state
+
+
+def _note(folder: RunFolder, seconds: dict[str, float], command: str | None) -> None:
+    """Keep what the report says of how the run was made; times of earlier sessions stay."""
+    path = folder.root / "run.json"
+    known: dict[str, Any] = read_json(path) if path.is_file() else {}
+    write_json(
+        path,
+        {
+            "command": command or known.get("command") or f"maskwright run --recipe {folder.recipe}",
+            "started": known.get("started") or datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
+            "machine": f"{platform.machine()}, {stages.cores()} cores, {platform.system()}",
+            "seconds": known.get("seconds", {}) | {name: round(value, 2) for name, value in seconds.items()},
+        },
+    )

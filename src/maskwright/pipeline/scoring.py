@@ -1,0 +1,96 @@
+"""From probability stores to label files, overlays and scores, part by part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.data.formats.folder import name_of
+from maskwright.data.images import read_image
+from maskwright.data.index import Index
+from maskwright.data.store import ProbabilityStore
+from maskwright.evaluate import Overlaps, per_image_table, summarise
+from maskwright.pipeline import stages
+from maskwright.postprocess import apply_chain
+from maskwright.predict import to_full_size
+from maskwright.predict.files import write_label, write_overlay
+from maskwright.progress import track
+from maskwright.recipe.predict import EvaluateSpec, PostprocessStep, PredictSpec
+from maskwright.split import HELD_OUT
+from maskwright.types import LabelMap
+
+_MADE_BY = {
+    "oof": "Each image was predicted by the one network that never saw its fold.",
+    "holdout": "Images that no training saw, predicted by the mean of all folds' networks, which is what `predict` ships.",
+}
+_SELECTED = " Each network's checkpoint was selected on the fold that is scored here: optimistic."
+
+
+def score_run(folder: RunFolder, whole: Index, evaluate: EvaluateSpec, predict: PredictSpec, *, seed: int) -> None:
+    """Write predictions/: labels, overlays, per_image.parquet, confusion.json, evaluation.json.
+
+    The headline scores are those of the held-out part where there is one, else the out-of-fold ones.
+    """
+    tuned = read_json(folder.tuned)
+    folds = read_table(folder.folds)
+    tables, confusion, scores = [], dict[str, Any](categories=whole.categories.names), dict[str, Any]()
+    for part in ("oof", "holdout"):
+        rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
+        if not rows.height or not folder.store(part).is_dir():
+            continue
+        overlaps = _score_part(folder, whole, part, rows, tuned, predict)
+        note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint == "best" else "")
+        found = summarise(overlaps, evaluate, seed=seed, note=note)
+        tables.append(per_image_table(overlaps, evaluate, part))
+        confusion[part] = overlaps.table
+        headline = dict(found)
+        scores = {f"{part}/{name}": value for name, value in found.items()} | scores
+    if folder.store("pool").is_dir():
+        _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict)
+    (folder.predictions / "labels").mkdir(parents=True, exist_ok=True)
+    write_json(folder.predictions / "confusion.json", confusion)
+    write_json(folder.predictions / "evaluation.json", (headline if tables else {}) | scores)
+    write_table(folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame())
+
+
+def _score_part(
+    folder: RunFolder, whole: Index, part: str, rows: pl.DataFrame, tuned: dict[str, Any], predict: PredictSpec
+) -> Overlaps:
+    images = whole.only(rows["image"].to_list())
+    store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
+    shipped = stages.read_chain(tuned["chain"])
+    own = {int(fold): stages.read_chain(chain) for fold, chain in tuned["fold_chains"].items()}
+    for row, (image, group, fold) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
+        truth = images.read_label(row)
+        assert truth is not None
+        chain = own.get(fold, shipped)
+        label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
+        overlaps.add(image, truth, label, group=group, fold=fold)
+        _write(folder, whole, image, label, overlay=row < predict.overlays)
+    return overlaps
+
+
+def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, ...], predict: PredictSpec) -> None:
+    store = ProbabilityStore(folder.store("pool"))
+    table = whole.unlabelled.table
+    sizes = zip(table["image"], table["height"], table["width"], strict=True)
+    for row, (image, height, width) in enumerate(track(sizes, "write pool", table.height)):
+        if name_of(image) in store:
+            label = _label(store, image, (height, width), chain)
+            _write(folder, whole, image, label, overlay=row < predict.overlays)
+
+
+def _label(
+    store: ProbabilityStore, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]
+) -> LabelMap:
+    return apply_chain(to_full_size(store.read(name_of(image)), size), chain)
+
+
+def _write(folder: RunFolder, whole: Index, image: str, label: LabelMap, *, overlay: bool) -> None:
+    name = name_of(image)
+    write_label(folder.predictions / "labels" / f"{name}.png", label, whole.categories)
+    if overlay:
+        pixels = read_image(whole.root / image)
+        write_overlay(folder.predictions / "overlays" / f"{name}.jpg", pixels, label, whole.categories)

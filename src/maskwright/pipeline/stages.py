@@ -1,0 +1,261 @@
+"""The stages as functions of (run folder, spec): they read files, call the library, write files. They print nothing.
+
+A spec holds the sections of the resolved recipe that a stage depends on, as plain data. `index`, `split` and `plan`
+return their spec with what was null in it filled in.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import TypeAdapter
+
+from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.audit import audit_index
+from maskwright.data.categories import as_written, read_label
+from maskwright.data.formats.folder import name_of
+from maskwright.data.images import read_image
+from maskwright.data.index import Index, build_index, load_index
+from maskwright.data.store import ProbabilityStore
+from maskwright.errors import DataError, problem
+from maskwright.pipeline.pictures import write_audit_pictures
+from maskwright.progress import track
+from maskwright.recipe import Recipe
+from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
+from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
+from maskwright.split import HELD_OUT, split_images
+
+_CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
+
+
+def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Read the data folder: index.parquet, leftovers.json."""
+    found, data, source = build_index(DataSpec.model_validate(spec["data"]))
+    write_table(RunFolder(root).index, found.table)
+    write_json(root / "leftovers.json", source.leftovers)
+    return {"data": data.model_dump(mode="json")}
+
+
+def audit(root: Path, spec: dict[str, Any]) -> None:
+    """Inspect every image: audit/findings.parquet, classes.parquet, images.parquet, duplicates.json, pictures."""
+    folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
+    images = _index(folder, spec)
+    found = audit_index(images, wanted, read_json(root / "leftovers.json"))
+    write_table(folder.findings, found.findings)
+    write_table(folder.audit / "classes.parquet", found.classes)
+    shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
+    schema = {"image": pl.String, "pixels": pl.List(pl.Int64)}
+    write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))
+    write_json(folder.audit / "unusable.json", found.unusable)
+    write_json(folder.audit / "duplicates.json", found.duplicates)
+    if wanted.pictures:
+        write_audit_pictures(folder.audit, images, found)
+
+
+def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Cut the folds: folds.csv, folds.json."""
+    folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
+    images = _index(folder, spec).labelled
+    _stop_on_errors(folder)
+    usable = read_table(folder.audit / "images.parquet")
+    shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
+    names = [name for name in images.images if name in shares]
+    table = images.table
+    found = split_images(
+        names,
+        shares,
+        wanted,
+        names=images.categories.names,
+        groups=dict(zip(table["image"], table["group"], strict=True)),
+        duplicates=read_json(folder.audit / "duplicates.json"),
+        parts=dict(zip(table["image"], table["part"], strict=True)),
+        seed=spec["seed"],
+    )
+    write_table(folder.folds, found.table)
+    write_json(folder.certificate, found.certificate)
+    held = (found.table["fold"] == HELD_OUT).sum() / found.table.height
+    by_parts = wanted.use_parts if wanted.use_parts is not None else wanted.holdout is None and _by_parts(table, found.table)
+    resolved = wanted.model_copy(
+        update={"holdout": wanted.holdout if wanted.holdout is not None else round(float(held), 4), "use_parts": by_parts}
+    )
+    return spec | {"split": resolved.model_dump(mode="json")}
+
+
+def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Decide what the recipe leaves open: plan.json."""
+    from maskwright.train.probe import plan_training
+
+    folder = RunFolder(root)
+    folds = read_table(folder.folds).filter(pl.col("fold") != HELD_OUT)
+    training = _index(folder, spec).only(folds["image"].to_list())
+    made = plan_training(Recipe.model_validate(spec), training)
+    about = {
+        "seconds_per_step": made.seconds_per_step,
+        "projected_seconds": made.projected_seconds,
+        "reasons": made.reasons,
+    }
+    write_json(root / "plan.json", about)
+    filled = made.recipe.model_dump(mode="json", include=set(spec))
+    return filled
+
+
+def train(root: Path, spec: dict[str, Any]) -> None:
+    """Train one fold: round-0/fold-K/."""
+    from maskwright.train.fit import train_fold
+
+    folder, fold = RunFolder(root), spec["fold"]
+    recipe = Recipe.model_validate({key: value for key, value in spec.items() if key != "fold"})
+    folds = read_table(folder.folds)
+    whole = _index(folder, spec)
+    alone = recipe.split.folds == 1
+    training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
+    held = [] if alone else folds.filter(pl.col("fold") == fold)["image"].to_list()
+    validation = whole.only(held) if held else None
+    train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
+
+
+def predict(root: Path, spec: dict[str, Any]) -> None:
+    """Predict one part into its probability store: each fold by its own network, all else by the mean of all."""
+    from maskwright.predict import load_ensemble, predict_files
+
+    folder, part = RunFolder(root), spec["part"]
+    wanted = PredictSpec.model_validate(spec["predict"])
+    whole, store = _index(folder, spec), ProbabilityStore(folder.store(part))
+    store.folder.mkdir(parents=True, exist_ok=True)
+    count = spec["split"]["folds"]
+    paths = [folder.fold(fold) / f"{wanted.checkpoint}.ckpt" for fold in range(count)]
+    for networks, images in _jobs(folder, whole, part, count):
+        todo = [(name_of(i), whole.root / i) for i in images if name_of(i) not in store]
+        if not todo:
+            continue
+        trained = load_ensemble([paths[n] for n in networks])
+        found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
+        for name, _, probabilities in track(found, f"predict {part}", len(todo)):
+            store.write(name, probabilities)
+
+
+def tune(root: Path, spec: dict[str, Any]) -> None:
+    """Choose the post-processing on out-of-fold predictions: tuned.json."""
+    from maskwright.predict import to_full_size
+    from maskwright.tune import tune_chain
+
+    folder, wanted = RunFolder(root), PostprocessSpec.model_validate(spec["postprocess"])
+    if wanted.chain is not None or spec["split"]["folds"] == 1:
+        why = "stated in the recipe" if wanted.chain is not None else "nothing: one fold has no out-of-fold predictions"
+        chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
+        write_json(folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why})
+        return
+    folds = read_table(folder.folds).filter(pl.col("fold") != HELD_OUT)
+    images = _index(folder, spec).only(folds["image"].to_list())
+    store = ProbabilityStore(folder.store("oof"))
+
+    def read(row: int) -> Any:
+        truth = images.read_label(row)
+        assert truth is not None
+        return to_full_size(store.read(name_of(images.images[row])), (truth.shape[0], truth.shape[1])), truth
+
+    areas = (images.table["width"] * images.table["height"]).to_list()
+    tuned = tune_chain(
+        read,
+        folds["fold"].to_list(),
+        folds["group"].to_list(),
+        areas,
+        wanted,
+        images.categories,
+        metric=spec["metric"],
+        evaluate=EvaluateSpec.model_validate(spec["evaluate"]),
+        seed=spec["seed"],
+    )
+    write_json(folder.tuned, tuned.to_plain())
+
+
+def evaluate(root: Path, spec: dict[str, Any]) -> None:
+    """Write labels and overlays of every part, score those with truth: predictions/."""
+    from maskwright.pipeline.scoring import score_run
+
+    score_run(
+        RunFolder(root),
+        _index(RunFolder(root), spec),
+        EvaluateSpec.model_validate(spec["evaluate"]),
+        PredictSpec.model_validate(spec["predict"]),
+        seed=spec["seed"],
+    )
+
+
+def report(root: Path, spec: dict[str, Any]) -> None:
+    """Write predictions/report.html."""
+    from maskwright.report import write_report
+
+    whole = _index(RunFolder(root), spec)
+    labels = {whole.root / row[whole.label_column]: whole.root / row["image"] for row in whole.labelled.table.to_dicts()}
+
+    def read_any(path: Path) -> Any:
+        if path in labels:
+            return read_label(path, whole.categories, like=labels[path])
+        return read_label(path, as_written(whole.categories))
+
+    thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
+    write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails)
+
+
+def metric_of(recipe: Recipe) -> str:
+    """Return the metric that choices are made by."""
+    if recipe.train.monitor != "auto":
+        return recipe.train.monitor
+    return "mean_dice" if recipe.data.to_categories().binary else "pooled_miou"
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:
+    """Return the steps of a chain in tuned.json."""
+    return _CHAIN.validate_python(plain)
+
+
+def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
+    return load_index(folder.index, DataSpec.model_validate(spec["data"]))
+
+
+def _stop_on_errors(folder: RunFolder) -> None:
+    errors = read_table(folder.findings).filter(pl.col("severity") == "error")
+    stopping = errors.filter(pl.col("decision") == "stop")
+    if not stopping.height:
+        return
+    rows = stopping.head(20).iter_rows(named=True)
+    listed = "\n".join(f"    {row['image']}: {row['kind']}: {row['detail']}" for row in rows)
+    more = f"\n    … and {stopping.height - 20} more in {folder.findings}" if stopping.height > 20 else ""
+    raise DataError(
+        problem(
+            "files that can be used",
+            f"{stopping.height} that can't:\n{listed}{more}",
+            where="the audit",
+            next_move="mend them, or leave these images out with --set audit.on_error=drop",
+        )
+    )
+
+
+def _by_parts(table: pl.DataFrame, folds: pl.DataFrame) -> bool:
+    """Tell whether what is held out is what the folder holds out."""
+    joined = folds.join(table.select("image", "part"), on="image")
+    held = set(joined.filter(pl.col("fold") == HELD_OUT)["part"].to_list())
+    return bool(held) and held <= {"val", "valid", "validation", "test"}
+
+
+def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
+    """Return which networks predict which images."""
+    folds = read_table(folder.folds)
+    if part == "oof":
+        return [([k], folds.filter(pl.col("fold") == k)["image"].to_list()) for k in range(count)]
+    everyone = list(range(count))
+    if part == "holdout":
+        return [(everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
+    unusable = set(read_json(folder.audit / "unusable.json"))
+    return [(everyone, [image for image in whole.unlabelled.images if image not in unusable])]
+
+

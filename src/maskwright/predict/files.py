@@ -1,0 +1,181 @@
+"""Image files in, probabilities or label files out: read ahead, predicted in batches, written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from maskwright.artifacts import write_bytes
+from maskwright.checkpoint import Trained, load_trained
+from maskwright.data.categories import to_ids
+from maskwright.data.formats.folder import find_images
+from maskwright.data.images import read_image
+from maskwright.data.intensity import standardise, to_working
+from maskwright.data.store import ProbabilityStore
+from maskwright.errors import DataError, problem
+from maskwright.inference import infer_stream, pick_device
+from maskwright.pictures import encode, overlay, to_rgb8
+from maskwright.postprocess import apply_chain
+from maskwright.progress import track
+from maskwright.recipe.predict import PostprocessStep, PredictSpec
+from maskwright.types import Array, Categories, LabelMap, Probabilities
+
+_AHEAD = 8
+
+
+def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
+    """Read checkpoints that are to be averaged.
+
+    Raises:
+        DataError: none, or they differ in categories or in how they prepare images.
+    """
+    if not paths:
+        raise DataError(
+            problem("at least one checkpoint", "none", where="predict", next_move="train first, or finish the training")
+        )
+    trained = [load_trained(path) for path in paths]
+    first = trained[0]
+    for other in trained[1:]:
+        if (other.categories, other.intensity, other.scale) != (first.categories, first.intensity, first.scale):
+            raise DataError(
+                problem(
+                    "checkpoints of one recipe",
+                    "different categories, intensities or scales",
+                    where=f"{first.path} and {other.path}",
+                    next_move="predict with each run on its own",
+                )
+            )
+    return trained
+
+
+def predict_files(
+    trained: Sequence[Trained], files: Sequence[tuple[str, Path]], spec: PredictSpec, *, accelerator: str = "auto"
+) -> Iterator[tuple[str, tuple[int, int], Probabilities]]:
+    """Yield (name, (H, W) of the image, (C, h, w) mean probabilities at working size) for named image files."""
+    first, device = trained[0], pick_device(accelerator)
+    networks = [t.network.to(device) for t in trained]
+
+    def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
+        image = read_image(item[1])
+        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
+        return (item[0], (image.shape[0], image.shape[1])), working
+
+    stream = infer_stream(
+        networks,
+        _read_ahead(read, files),
+        device=device,
+        tile=spec.tile,
+        overlap=spec.overlap,
+        batch=spec.batch,
+        tta=spec.tta,
+        precision=first.precision,
+        channels_last=first.channels_last,
+    )
+    for (name, size), probabilities in stream:
+        yield name, size, probabilities
+
+
+def predict_folder(
+    checkpoints: Sequence[Path],
+    images: Path,
+    out: Path,
+    *,
+    spec: PredictSpec | None = None,
+    chain: Sequence[PostprocessStep] = (),
+    overlays: bool = False,
+    probabilities: bool = False,
+) -> list[Path]:
+    """Predict every image below a folder (or one file) and write an index PNG for each, named as the image.
+
+    What is there already is not predicted again, so a run that was cut short goes on.
+
+    Args:
+        checkpoints: averaged.
+        images: folder or file.
+        out: `NAME.png` holds category ids; nested folders are kept.
+        spec: tiles, views, batch; default: the recipe's defaults.
+        chain: post-processing.
+        overlays: also write `overlays/NAME.jpg`.
+        probabilities: also write `probabilities/NAME.npz` (float16, at working size).
+
+    Returns:
+        the label files, in the order of the images.
+
+    Raises:
+        DataError: no image there, two images of one name, or a file that can't be read.
+    """
+    trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
+    files = named_images(images)
+    categories = trained[0].categories
+    targets = {name: out / f"{name}.png" for name, _ in files}
+    todo = [(name, path) for name, path in files if not targets[name].is_file()]
+    paths = dict(todo)
+    store = ProbabilityStore(out / "probabilities")
+    for name, size, found in track(predict_files(trained, todo, spec), "predict", len(todo)):
+        label = apply_chain(to_full_size(found, size), chain)
+        if probabilities:
+            store.write(name, found)
+        if overlays:
+            write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
+        write_label(targets[name], label, categories)
+    return list(targets.values())
+
+
+def named_images(images: Path) -> list[tuple[str, Path]]:
+    """Return (name, path) of the images below a folder, or of one file; a name is the relative path without suffix."""
+    if images.is_file():
+        return [(images.stem, images)]
+    files = [(p.relative_to(images).with_suffix("").as_posix(), p) for p in find_images(images)]
+    if not files:
+        raise DataError(
+            problem("images", "none", where=str(images), next_move="give a folder with images, or an image file")
+        )
+    names = [name for name, _ in files]
+    if doubles := sorted({n for n in names if names.count(n) > 1}):
+        raise DataError(
+            problem(
+                "one image a name",
+                f"several called {', '.join(doubles[:5])}",
+                where=str(images),
+                next_move="rename them: their label files would overwrite each other",
+            )
+        )
+    return files
+
+
+def to_full_size(probabilities: Probabilities, size: tuple[int, int]) -> Probabilities:
+    """Return (C, H, W) probabilities of (C, h, w) ones, bilinear."""
+    if probabilities.shape[1:] == size:
+        return probabilities
+    return np.stack([cv2.resize(p, size[::-1], interpolation=cv2.INTER_LINEAR) for p in probabilities])
+
+
+def write_label(path: Path, label: LabelMap, categories: Categories) -> None:
+    """Write a label map as a gray PNG whose values are category ids."""
+    buffer = io.BytesIO()
+    Image.fromarray(to_ids(label, categories)).save(buffer, "PNG")
+    write_bytes(path, buffer.getvalue())
+
+
+def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categories) -> None:
+    """Write a JPEG of the image with its labels drawn over it."""
+    write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
+
+
+def _read_ahead(read: object, files: Iterable[tuple[str, Path]]) -> Iterator[tuple[tuple[str, tuple[int, int]], Array]]:
+    """Yield what `read` returns for each file, a few read before they are asked for."""
+    pending: deque[Future[tuple[tuple[str, tuple[int, int]], Array]]] = deque()
+    with ThreadPoolExecutor(2) as pool:
+        for item in files:
+            pending.append(pool.submit(read, item))  # type: ignore[arg-type]
+            if len(pending) >= _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

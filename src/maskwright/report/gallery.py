@@ -1,0 +1,173 @@
+"""Pictures of single images: pairs that the audit found, and predictions beside the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import polars as pl
+from PIL import Image
+
+from maskwright.errors import MaskwrightError
+from maskwright.pictures import FALSE_NEGATIVE, FALSE_POSITIVE, data_uri, encode, error_map, fit, overlay, to_rgb8
+from maskwright.progress import track
+from maskwright.report.blocks import Group, Picture, Strip, number
+from maskwright.report.collect import PARTS, Artifacts, css, image_scores
+from maskwright.types import IGNORE, Array, LabelMap
+
+LONGEST = 360
+"""Longer side of the pictures, in pixels."""
+
+SMALL_FILE = 150_000
+"""Audit pictures up to this many bytes are embedded as they are; larger ones are made smaller."""
+
+_UNREADABLE = (OSError, ValueError, SyntaxError, MaskwrightError, cv2.error, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Makes pictures of the images of a run.
+
+    Attributes:
+        artifacts: the run.
+        read_image: path → (H, W, C) of any dtype.
+        read_label: path of a mask (or of instances, where there is no mask) → (H, W) uint8 category positions.
+    """
+
+    artifacts: Artifacts
+    read_image: Callable[[Path], Array]
+    read_label: Callable[[Path], LabelMap]
+
+    def pairs(self, findings: pl.DataFrame, most: int) -> list[Strip]:
+        """Return the first pairs of a kind of finding; where masks disagree, they are drawn on the images."""
+        rows = findings.filter(pl.col("other_image").is_not_null()).head(most)
+        return [self._strip("", "", lambda r=row: self._pair(r)) for row in rows.iter_rows(named=True)]  # type: ignore[misc]
+
+    def examples(self, most: int) -> list[Group]:
+        """Return the worst, the median and the best images by Dice, `most` of each, without repeats."""
+        if self.artifacts.per_image is None or most == 0:
+            return []
+        scores = image_scores(self.artifacts.per_image, self.artifacts.categories).rows(named=True)
+        total = len(scores)
+        k = min(most, max(1, total // 3))
+        middle = (total - k) // 2
+        chosen = {
+            "Worst images": scores[:k],
+            "Median images": scores[middle : middle + k] if total >= 3 * k else [],
+            "Best images": scores[-k:][::-1] if total >= 2 * k else [],
+        }
+        return [
+            Group(title, strips=[self._example(row) for row in track(rows, f"report: {title.lower()}")])
+            for title, rows in chosen.items()
+            if rows
+        ]
+
+    def legend(self) -> list[tuple[str, str]]:
+        """Return (CSS colour, meaning) of what the pictures show."""
+        categories = self.artifacts.categories
+        names = [(css(c.color), c.name) for c in categories.items]
+        if not categories.binary:
+            return [*names, ("#ffffff", "error where the true colour is gray"), ("hatch", "not judged")]
+        return [
+            *names[1:],
+            (css(FALSE_POSITIVE), "error: found where there is none"),
+            (css(FALSE_NEGATIVE), "error: missed"),
+            ("hatch", "not judged"),
+        ]
+
+    def _example(self, row: dict[str, Any]) -> Strip:
+        facts = [f"Dice {number(row['dice'])}"]
+        if row.get("part"):
+            facts.append(
+                {"oof": "out of fold", "holdout": "held out"}.get(row["part"], PARTS.get(row["part"], row["part"]))
+            )
+        if (fold := row.get("fold")) is not None and fold >= 0:
+            facts.append(f"fold {fold}")
+        if (group := row.get("group")) is not None:
+            facts.append(f"group {group}")
+        name = str(row["image"])
+        return self._strip(name, ", ".join(facts), lambda: self._panels(name))
+
+    def _strip(self, title: str, note: str, make: Callable[[], Sequence[Picture]]) -> Strip:
+        try:
+            return Strip(title, make(), note)
+        except _UNREADABLE as error:
+            return Strip(
+                title, note=note, problem=f"Can’t be shown: {str(error).splitlines()[0] if str(error) else error!r}"
+            )
+
+    def _panels(self, name: str) -> list[Picture]:
+        categories = self.artifacts.categories
+        image, truth = self._image(name), self._truth(name)
+        prediction = self._prediction(name)
+        pictures = [_picture(image, f"Image {name}", "image")]
+        for label, caption in ((truth, "truth"), (prediction, "prediction")):
+            if label is not None:
+                tinted = overlay(image, label, categories.palette(), skip=self._untinted())
+                pictures.append(_picture(tinted, f"{caption.capitalize()} drawn on {name}", caption))
+        if truth is not None and prediction is not None:
+            errors = error_map(truth, prediction, categories.palette(), image=image, binary=categories.binary)
+            pictures.append(_picture(errors, f"Wrong pixels of {name} in colour", "errors"))
+        return pictures
+
+    def _pair(self, row: dict[str, Any]) -> list[Picture]:
+        masks = "conflict" in str(row["kind"]) or "mask" in str(row["kind"])
+        pictures = []
+        for name in (str(row["image"]), str(row["other_image"])):
+            image = self._image(name)
+            truth = self._truth(name) if masks else None
+            if truth is not None:
+                image = overlay(image, truth, self.artifacts.categories.palette(), skip=self._untinted())
+            what = "Mask drawn on" if truth is not None else "Image"
+            pictures.append(_picture(image, f"{what} {name}", name))
+        return pictures
+
+    def _untinted(self) -> list[int]:
+        counted = self.artifacts.categories.evaluated
+        return [p for p in range(len(self.artifacts.categories)) if p not in counted]
+
+    def _image(self, name: str) -> Array:
+        return to_rgb8(fit(self.read_image(self.artifacts.root / name), LONGEST))
+
+    def _truth(self, name: str) -> LabelMap | None:
+        row = self.artifacts.index.filter(pl.col("image") == name).head(1).to_dicts()
+        file = next((row[0][c] for c in ("mask", "instances") if row and row[0].get(c)), None)
+        return None if file is None else fit(self.read_label(self.artifacts.root / file), LONGEST)
+
+    def _prediction(self, name: str) -> LabelMap | None:
+        file = self.artifacts.label_file(name)
+        if not file.is_file():
+            return None
+        with Image.open(file) as picture:  # Pillow keeps the values of a palette PNG, OpenCV gives its colours
+            ids = fit(np.asarray(picture), LONGEST)
+        label: LabelMap = np.full(ids.shape[:2], IGNORE, np.uint8)
+        for position, value in enumerate(self.artifacts.categories.ids):
+            label[ids == value] = position
+        return label
+
+
+def audit_pictures(artifacts: Artifacts, most: int = 12) -> list[Strip]:
+    """Return the charts that the audit drew."""
+    strips = []
+    for path in artifacts.audit_pictures[:most]:
+        title = path.stem.replace("_", " ").replace("-", " ")
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is None:
+            strips.append(Strip(title, problem=f"Can’t be shown: {path.name} is no readable picture"))
+        elif path.stat().st_size <= SMALL_FILE:
+            uri = data_uri(path.read_bytes(), "image/png")
+            picture = Picture(uri, f"Audit: {title}", pixels.shape[1], pixels.shape[0])
+            strips.append(Strip(title, [picture]))
+        else:
+            rgb = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+            strips.append(Strip(title, [_picture(fit(rgb, 1000), f"Audit: {title}", "")]))
+    return strips
+
+
+def _picture(pixels: Array, alt: str, caption: str) -> Picture:
+    uri = data_uri(encode(pixels, "webp", 78), "image/webp")
+    return Picture(uri, alt, pixels.shape[1], pixels.shape[0], caption)

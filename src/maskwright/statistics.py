@@ -1,0 +1,173 @@
+"""How sure a number is: cluster bootstrap of a statistic, and of the difference of two on the same resamples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.errors import UsageError, problem
+
+Weights = npt.NDArray[np.float64]
+Statistic = Callable[[Weights], npt.NDArray[np.float64]]
+"""From (S, n) weights, the multiplicity of each image in each of S resamples, to (S,) values."""
+
+_LARGEST_BLOCK = 1 << 22
+"""Weights drawn at once (32 MiB, and a few arrays of that size on the way): bounds memory for any number of images."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with its confidence interval.
+
+    Attributes:
+        value: the number on all images as they are.
+        low: lower end; NaN where no interval can be given.
+        high: upper end; NaN where no interval can be given.
+        n: number of images that were resampled.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def resampling_weights(groups: npt.ArrayLike, samples: int, rng: np.random.Generator) -> Weights:
+    """Draw cluster-bootstrap resamples: groups with replacement, all images of a group together.
+
+    Args:
+        groups: (n,) group of each image, strings or integers.
+        samples: number of resamples.
+        rng: generator; drawing k and then m samples gives those of drawing k + m.
+
+    Returns:
+        (samples, n) float64: how often each image is in each resample. Each row draws as many groups as there are;
+        the number of images in it varies where groups differ in size.
+    """
+    count, group = _numbered(groups)
+    return _drawn(count, samples, rng)[:, group]
+
+
+def bootstrap(
+    statistic: Statistic,
+    n: int,
+    *,
+    groups: npt.ArrayLike | None = None,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    rng: np.random.Generator,
+) -> Interval:
+    """Percentile interval of a statistic of images by the cluster bootstrap (Davison and Hinkley 1997, 3.8).
+
+    Args:
+        statistic: from (S, n) weights to (S,) values; NaN where a resample has no value.
+        n: number of images.
+        groups: (n,) group of each image; None: every image is its own group.
+        samples: number of resamples.
+        confidence: level of the interval, above 0 and below 1.
+        rng: generator.
+
+    Returns:
+        The value on weights of ones and its interval. Resamples without a value are left out. Fewer than two groups
+        say nothing of the spread: the interval is NaN.
+
+    Raises:
+        UsageError: `groups` has not n entries, `confidence` is not between 0 and 1, or there is no resample.
+
+    Example:
+        >>> x = np.array([1.0, 2.0, 3.0])
+        >>> bootstrap(lambda w: w @ x / w.sum(1), 3, rng=np.random.default_rng(0)).value
+        2.0
+    """
+    count, group = _numbered(range(n) if groups is None else groups)
+    _check(group, n, samples, confidence)
+    value = float(_values(statistic, np.ones((1, n)))[0])
+    if count < 2:
+        return Interval(value, float("nan"), float("nan"), n)
+    blocks = [_values(statistic, _drawn(count, size, rng)[:, group]) for size in _block_sizes(samples, n)]
+    return Interval(value, *_percentiles(np.concatenate(blocks), confidence), n)
+
+
+def paired_difference(
+    statistic_a: Statistic,
+    statistic_b: Statistic,
+    n: int,
+    *,
+    groups: npt.ArrayLike | None = None,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    rng: np.random.Generator,
+) -> Interval:
+    """Interval of the difference a - b, with both statistics on the same resamples of the same images.
+
+    Args:
+        statistic_a: from (S, n) weights to (S,) values.
+        statistic_b: the one that is subtracted.
+        n: number of images.
+        groups: as in `bootstrap`.
+        samples: as in `bootstrap`.
+        confidence: as in `bootstrap`.
+        rng: as in `bootstrap`.
+
+    Returns:
+        As `bootstrap`, for the difference. A resample where either has no value is left out.
+
+    Raises:
+        UsageError: as `bootstrap`.
+    """
+    return bootstrap(
+        lambda weights: statistic_a(weights) - statistic_b(weights),
+        n,
+        groups=groups,
+        samples=samples,
+        confidence=confidence,
+        rng=rng,
+    )
+
+
+def _numbered(groups: npt.ArrayLike) -> tuple[int, npt.NDArray[np.intp]]:
+    """Number of groups, and the number 0.. of each image's group."""
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    return len(names), group.ravel()
+
+
+def _check(group: npt.NDArray[np.intp], n: int, samples: int, confidence: float) -> None:
+    if len(group) == n and samples >= 1 and 0 < confidence < 1:
+        return
+    raise UsageError(
+        problem(
+            f"{n} group names, at least 1 resample and a confidence between 0 and 1",
+            f"{len(group)} group names, {samples} resamples and {confidence}",
+            where="bootstrap",
+            next_move="pass one group for each image, samples >= 1 and a confidence such as 0.95",
+        )
+    )
+
+
+def _values(statistic: Statistic, weights: Weights) -> npt.NDArray[np.float64]:
+    values = np.asarray(statistic(weights), np.float64)
+    assert values.shape == (len(weights),), "a statistic gives one value for each row of weights"
+    return values
+
+
+def _block_sizes(samples: int, n: int) -> list[int]:
+    rows = max(1, _LARGEST_BLOCK // n)
+    return [min(rows, samples - start) for start in range(0, samples, rows)]
+
+
+def _drawn(groups: int, samples: int, rng: np.random.Generator) -> Weights:
+    """Multiplicities of groups, (samples, groups) float64."""
+    picks = rng.integers(groups, size=(samples, groups))
+    picks += groups * np.arange(samples)[:, None]
+    return np.bincount(picks.ravel(), minlength=samples * groups).reshape(samples, groups).astype(np.float64)
+
+
+def _percentiles(values: npt.NDArray[np.float64], confidence: float) -> tuple[float, float]:
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

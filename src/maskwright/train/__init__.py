@@ -1,0 +1,1 @@
+"""Training: Lightning owns the loop, a step owns the meaning."""

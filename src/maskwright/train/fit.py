@@ -1,0 +1,142 @@
+"""Training one fold: from an index and a resolved recipe to checkpoints, resumed where an earlier run stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from maskwright.artifacts import atomic
+from maskwright.checkpoint import describe
+from maskwright.data.index import Index
+from maskwright.data.intensity import Intensity
+from maskwright.losses import build_loss
+from maskwright.models import build_model
+from maskwright.recipe import Recipe
+from maskwright.train.callbacks import Curves
+from maskwright.train.loader import WorkingImages, training_batches, validation_batches
+from maskwright.train.module import SegmentationModule
+from maskwright.train.steps import SupervisedStep
+
+_PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+def train_fold(folder: Path, training: Index, validation: Index | None, recipe: Recipe, *, fold: int = 0) -> Path:
+    """Train one network and leave best.ckpt, last.ckpt and metrics.csv in `folder`.
+
+    A `last.ckpt` that is there already is continued; the result is the same as without the interruption.
+
+    Args:
+        folder: where the checkpoints go.
+        training: labelled images to learn from.
+        validation: labelled images to validate on, None for none; best.ckpt is then the last one.
+        recipe: resolved.
+        fold: its number; changes the order of images and the network's start.
+
+    Returns:
+        the path of last.ckpt.
+    """
+    spec = recipe.train
+    assert spec.steps is not None and spec.scale is not None and spec.validate_every is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    if spec.threads is not None:
+        torch.set_num_threads(spec.threads)
+    intensity = Intensity.of(recipe.data)
+    images = WorkingImages(training, intensity, scale=spec.scale, cache=spec.cache)
+    held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=spec.cache)
+    module = build_module(recipe, fold)
+    trainer = _trainer(folder, recipe, validates=held is not None)
+    last = folder / "last.ckpt"
+    with _quietly():
+        trainer.fit(
+            module,
+            training_batches(images, recipe, fold),
+            None if held is None else validation_batches(held, recipe),
+            ckpt_path=str(last) if last.is_file() else None,
+            weights_only=True,
+        )
+    _write_log(folder / "log.txt", recipe, module, training, validation)
+    if not (folder / "best.ckpt").is_file():
+        with atomic(folder / "best.ckpt") as temporary:
+            shutil.copyfile(last, temporary)
+    return last
+
+
+def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
+    """Return the Lightning module of a resolved recipe, its network drawn from the seed and the fold."""
+    spec, categories = recipe.train, recipe.data.to_categories()
+    assert recipe.data.channels is not None and spec.scale is not None
+    torch.manual_seed(recipe.seed * 1000 + fold)
+    network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories))
+    if spec.channels_last:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    step = SupervisedStep(network, build_loss(recipe.loss, categories), momentum=spec.ema)
+    about = describe(
+        recipe.model,
+        recipe.data,
+        scale=spec.scale,
+        precision=str(spec.precision),
+        channels_last=bool(spec.channels_last),
+    )
+    return SegmentationModule(step, spec, categories, about)
+
+
+def monitor_of(recipe: Recipe) -> str:
+    """Return the metric that picks best.ckpt."""
+    if recipe.train.monitor != "auto":
+        return recipe.train.monitor
+    return "mean_dice" if recipe.data.to_categories().binary else "pooled_miou"
+
+
+def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
+    spec = recipe.train
+    keep: dict[str, Any] = {"monitor": monitor_of(recipe), "mode": "max"} if validates else {"save_top_k": 0}
+    checkpoints = ModelCheckpoint(
+        folder, filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False, **keep
+    )
+    with _quietly():
+        return L.Trainer(
+            accelerator=spec.accelerator,
+            devices=spec.devices,
+            precision=_PRECISION[spec.precision],  # type: ignore[arg-type]
+            max_steps=spec.steps or -1,
+            max_epochs=-1,
+            gradient_clip_val=spec.clip,
+            num_sanity_val_steps=0,
+            callbacks=[Curves(folder / "metrics.csv"), checkpoints],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+        )
+
+
+class _quietly(warnings.catch_warnings):  # noqa: N801
+    """Silences Lightning's tips; its errors still come through."""
+
+    def __enter__(self) -> Any:
+        entered = super().__enter__()
+        os.environ.setdefault("POSSIBLE_USER_WARNINGS", "off")
+        warnings.simplefilter("ignore")
+        for name in ("lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        return entered
+
+
+def _write_log(
+    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None
+) -> None:
+    parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    held = 0 if validation is None else len(validation)
+    lines = [f"images: {len(training)} to learn from, {held} to validate on", f"trained parameters: {parameters}"]
+    lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
+    with atomic(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

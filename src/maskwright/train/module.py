@@ -1,0 +1,92 @@
+"""The one Lightning module: it runs a step, validates its predictor, and keeps what a checkpoint must know."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+
+from maskwright.checkpoint import KEY
+from maskwright.inference import infer
+from maskwright.metrics import SUMMARIES, Counts, overlap_table, pooled_iou
+from maskwright.recipe.train import TrainSpec
+from maskwright.train.schedules import decay_groups, warmup_cosine
+from maskwright.train.steps import Step
+from maskwright.types import Categories
+
+
+class SegmentationModule(L.LightningModule):
+    """A step under Lightning.
+
+    Args:
+        step: the method; an nn.Module.
+        spec: the resolved training section.
+        categories: output channels, for validation.
+        about: what a checkpoint must carry to be used alone.
+    """
+
+    def __init__(self, step: Step, spec: TrainSpec, categories: Categories, about: dict[str, Any]) -> None:
+        super().__init__()
+        self.step = step
+        self.spec, self.categories, self.about = spec, categories, about
+        self._tables: list[np.ndarray[Any, Any]] = []
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return the summed loss and its terms."""
+        assert self.spec.steps is not None
+        terms = self.step.losses(batch, self.global_step / self.spec.steps)
+        total = torch.stack(list(terms.values())).sum()
+        return {"loss": total, "terms": {name: term.detach() for name, term in terms.items()}}
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Update the parameters, then whatever follows them."""
+        super().optimizer_step(*args, **kwargs)
+        self.step.after_update()
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine, stepped per update."""
+        assert self.spec.steps is not None
+        groups = decay_groups(self.step, self.spec.weight_decay)  # type: ignore[arg-type]
+        optimizer = torch.optim.AdamW(groups, lr=self.spec.lr)
+        factor = functools.partial(warmup_cosine, steps=self.spec.steps, warmup=self.spec.warmup)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self._tables = []
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Count the overlaps of a batch at working size."""
+        images, labels = batch
+        probabilities = infer([self.step.predictor], images, precision=str(self.spec.precision))
+        predicted = probabilities.argmax(1).to(torch.uint8).cpu().numpy()
+        truth = labels.to(torch.uint8).cpu().numpy()
+        self._tables += [overlap_table(t, p, len(self.categories)) for t, p in zip(truth, predicted, strict=True)]
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every summary metric and the pooled IoU of each category."""
+        for name, value in self.validation_scores().items():
+            self.log(name, value, sync_dist=True)
+
+    def validation_scores(self) -> dict[str, float]:
+        """Return the scores of the images validated since the last start."""
+        counts = Counts.from_table(np.stack(self._tables))
+        scores = {
+            name: float(SUMMARIES[name].function(counts, self.categories.evaluated, None)[0])
+            for name in ("mean_dice", "mean_iou", "pooled_miou")
+        }
+        pooled = pooled_iou(Counts(counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)))
+        return scores | {f"iou_{n}": float(v) for n, v in zip(self.categories.names, pooled, strict=True)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the specs, and torch's generator so that drawn dropout resumes, too."""
+        checkpoint[KEY] = self.about
+        checkpoint["torch_generator"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the generator back."""
+        torch.set_rng_state(checkpoint["torch_generator"])

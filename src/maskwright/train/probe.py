@@ -1,0 +1,190 @@
+"""What the recipe leaves open is decided here, once, before the first step: size, network, batch, precision, steps.
+
+The rule: work at the size at which an image has about 256² pixels, one crop an image; measure what a step costs in
+each precision; take as many steps as the budget holds. Where that gives few steps, halve the batch and then shrink the
+network; where it gives very many, work at a larger size.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from maskwright.data.index import Index
+from maskwright.inference import STRIDE, pick_device
+from maskwright.progress import report
+from maskwright.recipe import Recipe
+from maskwright.recipe.model import UNetSpec
+from maskwright.train.fit import build_module
+from maskwright.types import IGNORE
+
+AREA = 256 * 256
+"""Pixels of an image at working size, before the budget is looked at."""
+
+FEW, MANY = 250, 4000
+"""Steps of a fold below which the batch and the network shrink, and above which images are worked on larger."""
+
+_OVERHEAD = 0.06
+_STARTUP_SECONDS = 3.0
+_VALIDATIONS = 8
+_DEFAULT_STEPS = 1500
+_LARGE, _SMALL = ("resnet18", (256, 128, 64, 32, 16)), ("resnet10t", (128, 64, 48, 32, 16))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved recipe with what was measured on the way.
+
+    Attributes:
+        recipe: complete.
+        seconds_per_step: median of the probe's steps; NaN if nothing was measured.
+        projected_seconds: of the training of all folds.
+        reasons: one line a decision.
+    """
+
+    recipe: Recipe
+    seconds_per_step: float
+    projected_seconds: float
+    reasons: list[str]
+
+
+def plan_training(recipe: Recipe, training: Index) -> Plan:
+    """Fill in what the model and training sections leave open.
+
+    Args:
+        recipe: its data section is resolved.
+        training: labelled images of all folds.
+    """
+    started = time.perf_counter()
+    reasons: list[str] = []
+    recipe = _machine(recipe)
+    recipe = _sizes(recipe, training, AREA, reasons)
+    recipe = _network(recipe, _LARGE)
+    recipe = _precision(recipe, reasons)
+    seconds = measure_step(recipe)
+    if recipe.train.minutes is not None and recipe.train.steps is None:
+        recipe, seconds = _fit_budget(recipe, training, seconds, started, reasons)
+    elif recipe.train.steps is None:
+        recipe = _update(recipe, steps=_DEFAULT_STEPS)
+        reasons.append(f"{_DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
+    assert recipe.train.steps is not None
+    if recipe.train.validate_every is None:
+        recipe = _update(recipe, validate_every=max(1, math.ceil(recipe.train.steps / _VALIDATIONS)))
+    projected = recipe.split.folds * (recipe.train.steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+    return Plan(recipe, seconds, projected, reasons)
+
+
+def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
+    """Return the median seconds of a training step on random data, the first one left out.
+
+    Args:
+        recipe: resolved but for `steps`.
+        repeats: steps that count.
+    """
+    spec = recipe.train
+    assert spec.crop is not None
+    assert spec.batch is not None
+    device = pick_device(spec.accelerator)
+    module = build_module(_update(recipe, steps=spec.steps or 1), fold=0).to(device)
+    categories, channels = len(recipe.data.to_categories()), recipe.data.channels or 1
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(spec.batch, channels, *spec.crop, generator=generator).to(device)
+    labels = torch.randint(0, categories, (spec.batch, *spec.crop), generator=generator).to(device)
+    labels[:, :2] = IGNORE
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6)
+    module.train()
+    times = []
+    for turn in range(repeats + 1):
+        start = time.perf_counter()
+        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
+            terms = module.step.losses((images, labels), 0.0)
+        optimizer.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)
+        optimizer.step()
+        module.step.after_update()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        report("probe", turn + 1, repeats + 1)
+    return statistics.median(times[1:])
+
+
+def _machine(recipe: Recipe) -> Recipe:
+    threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // recipe.executor.jobs)
+    torch.set_num_threads(threads)
+    return _update(recipe, threads=threads)
+
+
+def _sizes(recipe: Recipe, training: Index, area: float, reasons: list[str]) -> Recipe:
+    height = statistics.median(training.table["height"].to_list())
+    width = statistics.median(training.table["width"].to_list())
+    scale = recipe.train.scale or min(1.0, round(math.sqrt(area / (height * width)), 4))
+    crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
+    largest = 2 * max(area, AREA)  # a scale that was set by hand: crops stay small
+    while recipe.train.crop is None and crop[0] * crop[1] > largest:
+        crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
+    batch = recipe.train.batch or min(16, max(4, round(8 * math.sqrt(AREA / (crop[0] * crop[1])))))
+    reasons.append(f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, {batch} crops of {crop[1]}×{crop[0]} a step")
+    return _update(recipe, scale=scale, crop=crop, batch=batch)
+
+
+def _network(recipe: Recipe, choice: tuple[str, tuple[int, ...]]) -> Recipe:
+    if not isinstance(recipe.model, UNetSpec):
+        return recipe
+    encoder, channels = recipe.model.encoder or choice[0], recipe.model.decoder_channels or choice[1]
+    return recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"encoder": encoder, "decoder_channels": channels})}
+    )
+
+
+def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
+    """Measure what is left open on a batch of the real size."""
+    precisions = ["float32", "bfloat16"] if recipe.train.precision == "auto" else [recipe.train.precision]
+    formats = [False, True] if recipe.train.channels_last is None else [recipe.train.channels_last]
+    pairs = [(p, f) for p in precisions for f in formats]
+    if len(pairs) == 4:  # the two others have not been seen to win anywhere
+        pairs = [("float32", False), ("bfloat16", True)]
+    if len(pairs) > 1:
+        trials = [_update(recipe, precision=p, channels_last=f) for p, f in pairs]
+        times = [measure_step(trial, repeats=2) for trial in trials]
+        best = min(range(len(pairs)), key=times.__getitem__)
+        listed = ", ".join(
+            f"{p}{' channels-last' if f else ''} {seconds:.2f} s" for (p, f), seconds in zip(pairs, times, strict=True)
+        )
+        reasons.append(f"{pairs[best][0]}{' channels-last' if pairs[best][1] else ''} of {listed} a step")
+        pairs = [pairs[best]]
+    return _update(recipe, precision=pairs[0][0], channels_last=pairs[0][1])
+
+
+def _fit_budget(
+    recipe: Recipe, training: Index, seconds: float, started: float, reasons: list[str]
+) -> tuple[Recipe, float]:
+    asked = recipe
+    steps = _steps(recipe, seconds, started)
+    if steps < FEW and asked.train.batch is not None and asked.train.batch > 4:
+        recipe = _update(recipe, batch=max(4, asked.train.batch // 2))
+        seconds = measure_step(recipe)
+        steps = _steps(recipe, seconds, started)
+        reasons.append(f"batch {recipe.train.batch}: the budget holds few steps")
+    reasons.append(f"{steps} steps of {seconds:.2f} s fit into {recipe.train.minutes:g} min for {recipe.split.folds} fold(s)")
+    return _update(recipe, steps=steps), seconds
+
+
+def _steps(recipe: Recipe, seconds: float, started: float) -> int:
+    assert recipe.train.minutes is not None
+    left = recipe.train.minutes * 60 - (time.perf_counter() - started) - recipe.split.folds * _STARTUP_SECONDS
+    return max(10, int(left / (recipe.split.folds * seconds * (1 + _OVERHEAD))))
+
+
+def _update(recipe: Recipe, **fields: object) -> Recipe:
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=fields)})
+
+
+def _round_up(side: float) -> int:
+    return max(STRIDE, math.ceil(round(side) / STRIDE) * STRIDE)
