@@ -87,7 +87,7 @@ def tune_chain(
     choices: list[Chain] = [()]
     if categories.binary:
         choices += [(ThresholdSpec(value=v),) for v in spec.thresholds if v != 0.5]
-        search.score(choices, "tune thresholds")
+    search.score(choices, "tune thresholds")
     heads = {search.best(choices, fold_array != k) for k in sorted(set(folds))} | {
         search.best(choices, fold_array >= 0)
     }

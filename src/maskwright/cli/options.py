@@ -19,7 +19,7 @@ DATA, RUN = Group("Data", sort_key=1), Group("Run", sort_key=2)
 
 
 @Parameter(name="*")
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What is run, on what, into which folder."""
 
@@ -34,7 +34,7 @@ class Options:
     seed: Annotated[int | None, Parameter(group=RUN)] = None
     """Seed of everything that is drawn (default 0)."""
     workers: Annotated[int | None, Parameter(group=RUN)] = None
-    """Processes that prepare batches (default 1)."""
+    """Threads that prepare batches (default 1)."""
     executor: Annotated[Literal["local"] | None, Parameter(group=RUN)] = None
     """Where tasks run (default local)."""
     redo: Annotated[bool, Parameter(group=RUN, negative=())] = False

@@ -47,6 +47,6 @@ class TrainSpec(Spec):
     threads: int | None = Field(None, ge=1)
     """Threads of PyTorch's operators; null: the cores of this machine."""
     workers: int = Field(1, ge=0)
-    """Processes that prepare batches."""
+    """Threads that prepare batches."""
     cache: float = Field(0.25, ge=0, le=0.9)
     """Share of free memory that decoded images may take; above it they are read at every use."""

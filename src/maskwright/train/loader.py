@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
@@ -115,31 +115,58 @@ class SameSize(BatchSampler):
         return iter(self.batches)
 
 
-def training_batches(images: WorkingImages, recipe: Recipe, fold: int) -> DataLoader[Pair]:
+class Ahead:
+    """Batches prepared by threads while the network is busy; OpenCV and NumPy let go of the interpreter.
+
+    Threads rather than processes: nothing is copied or pickled, the cache exists once, and no process is forked from
+    one that has threads already.
+
+    Args:
+        crops: gives the items.
+        sampler: gives their keys; its `set_epoch` is called by the loop.
+        batch: items in a batch.
+        workers: threads; 0 prepares each batch when it is asked for.
+    """
+
+    def __init__(self, crops: TrainingCrops, sampler: StreamSampler, *, batch: int, workers: int) -> None:
+        self.crops, self.sampler = crops, sampler
+        self.batch, self.workers = batch, workers
+
+    def __len__(self) -> int:
+        return len(self.sampler) // self.batch
+
+    def __iter__(self) -> Iterator[Pair]:
+        keys = list(self.sampler)
+        groups = [keys[i : i + self.batch] for i in range(0, len(keys), self.batch)]
+        if self.workers == 0:
+            yield from map(self._make, groups)
+            return
+        with ThreadPoolExecutor(self.workers, "batches") as pool:
+            pending: deque[Future[Pair]] = deque()
+            for group in groups:
+                pending.append(pool.submit(self._make, group))
+                if len(pending) > 2 * self.workers + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def _make(self, keys: list[tuple[int, int]]) -> Pair:
+        images, labels = zip(*(self.crops[key] for key in keys), strict=True)
+        return torch.stack(images), torch.stack(labels)
+
+
+def training_batches(images: WorkingImages, recipe: Recipe, fold: int) -> Ahead:
     """Return the loader whose epoch is `validate_every` steps of the stream."""
     train = recipe.train
-    assert train.batch is not None and train.validate_every is not None
+    assert train.batch is not None
+    assert train.validate_every is not None
     sampler = StreamSampler(len(images), train.validate_every * train.batch, seed=recipe.seed * 1000 + fold)
-    workers = (
-        {"worker_init_fn": _quiet_worker, "persistent_workers": True, "prefetch_factor": 4} if train.workers else {}
-    )
-    return DataLoader(
-        TrainingCrops(images, recipe),
-        batch_size=train.batch,
-        sampler=sampler,
-        num_workers=train.workers,
-        **workers,  # type: ignore[arg-type]
-    )
+    return Ahead(TrainingCrops(images, recipe), sampler, batch=train.batch, workers=train.workers)
 
 
 def validation_batches(images: WorkingImages, recipe: Recipe) -> DataLoader[Pair]:
     """Return the loader of whole images, batched by size."""
     return DataLoader(WholeImages(images), batch_sampler=SameSize(images, recipe.predict.batch))
-
-
-def _quiet_worker(worker: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
 
 
 def _free_memory() -> int:
