@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,8 @@ from torch import nn
 from maskwright.data.intensity import Intensity
 from maskwright.errors import DataError, problem
 from maskwright.models import build_model
-from maskwright.models.unet import UNetSpec
 from maskwright.recipe.data import DataSpec
-from maskwright.recipe.model import ModelSpec
+from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.types import Categories
 
 KEY = "maskwright"
@@ -66,8 +66,13 @@ def load_trained(path: Path) -> Trained:
         raise DataError(
             problem("a checkpoint", "nothing", where=str(path), next_move="train first: maskwright train --data FOLDER")
         )
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if KEY not in state:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+        raise DataError(
+            problem("a checkpoint of maskwright", str(error), where=str(path), next_move="copy or train it again")
+        ) from None
+    if not isinstance(state, dict) or KEY not in state:
         raise DataError(
             problem(
                 "a checkpoint of maskwright", "another file", where=str(path), next_move="give best.ckpt or last.ckpt"
@@ -83,7 +88,7 @@ def load_trained(path: Path) -> Trained:
     network.load_state_dict(network_state(state["state_dict"]))
     network.eval().requires_grad_(False)
     if about["channels_last"]:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     return Trained(network, categories, intensity, about["scale"], about["precision"], about["channels_last"], path)
 
 

@@ -42,7 +42,7 @@ def infer(
     """
     height, width = images.shape[2:]
     padded = functional.pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-    total = None
+    total: torch.Tensor | None = None
     autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with torch.inference_mode(), autocast:
         for network in networks:

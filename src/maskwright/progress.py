@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
@@ -41,11 +41,9 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
         >>> seen
         [('count', 0, 2), ('count', 1, 2), ('count', 2, 2)]
     """
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
-    done = 0
     report(label, 0, total)
-    for item in items:
+    for done, item in enumerate(items, start=1):
         yield item
-        done += 1
         report(label, done, total)

@@ -127,7 +127,7 @@ def certify(table: pl.DataFrame, shares: Mapping[str, Sequence[int]], names: Seq
             }
         )
     folds = len([row for row in per_fold if row["fold"] != HELD_OUT])
-    held = sum(int(row["images"]) for row in per_fold if row["fold"] == HELD_OUT)  # type: ignore[call-overload]
+    held = sum(int(row["images"]) for row in per_fold if row["fold"] == HELD_OUT)
     count = table["group"].n_unique()
     return {
         "folds": folds,
@@ -197,7 +197,8 @@ def _place(
                 + (" and a held-out part" if HELD_OUT in wanted else ""),
                 f"{len(members)} group(s) of {len(images)} images",
                 where="--folds, --holdout, --group",
-                next_move=f"use --folds {max(1, len(members) - (HELD_OUT in wanted))} or fewer, or group by another column",
+                next_move=f"use --folds {max(1, len(members) - (HELD_OUT in wanted))} or fewer, "
+                "or group by another column",
             )
         )
     features = np.stack([_features([shares[i] for i in group]) for group in members.values()])

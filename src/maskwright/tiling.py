@@ -79,4 +79,5 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
 
 def _ramp(length: int) -> Array:
     positions = np.arange(length, dtype=np.float32) + 0.5
-    return np.minimum(positions, length - positions) / (length / 2)
+    ramp: Array = np.minimum(positions, length - positions) / (length / 2)
+    return ramp

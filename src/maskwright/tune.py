@@ -88,18 +88,18 @@ def tune_chain(
     if categories.binary:
         choices += [(ThresholdSpec(value=v),) for v in spec.thresholds if v != 0.5]
     search.score(choices, "tune thresholds")
-    heads = {search.best(choices, fold_array != k) for k in sorted(set(folds))} | {
-        search.best(choices, fold_array >= 0)
-    }
+    numbers = sorted(set(folds))
+    heads = {k: search.best(choices, fold_array != k) for k in numbers}
+    head = search.best(choices, fold_array >= 0)
     sizes = sorted({max(1, round(share * float(np.median(areas)))) for share in spec.minimum_areas if share > 0})
-    cleaned = [(*head, *tail) for head in sorted(heads, key=str) for tail in _tails(sizes, categories)]
-    search.score([c for c in cleaned if c not in search.counts], "tune clean-up")
-    candidates = choices + [c for c in cleaned if c not in choices]
-    fold_chains = {k: search.best(candidates, fold_array != k) for k in sorted(set(folds))}
-    shipped = search.best(candidates, fold_array >= 0)
+    cleaned = {h: [(*h, *tail) for tail in _tails(sizes, categories)] for h in {head, *heads.values()}}
+    search.score([chain for chains in cleaned.values() for chain in chains], "tune clean-up")
+    # a fold's candidates, too, come from the others: clean-up is tried on the threshold that was best without it
+    fold_chains = {k: search.best(choices + cleaned[heads[k]], fold_array != k) for k in numbers}
+    shipped = search.best(choices + cleaned[head], fold_array >= 0)
     gain = search.gain([fold_chains[k] for k in folds], groups, evaluate, seed)
     adopted = bool(gain["low"] > 0)
-    return Tuned(adopted, shipped if adopted else (), fold_chains if adopted else {}, gain, len(candidates))
+    return Tuned(adopted, shipped if adopted else (), fold_chains if adopted else {}, gain, len(search.counts))
 
 
 class _Search:

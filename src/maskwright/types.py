@@ -173,4 +173,5 @@ class Prediction:
     @property
     def label(self) -> LabelMap:
         """(H, W) uint8: the position of the most probable category."""
-        return self.probabilities.argmax(0).astype(np.uint8)
+        label: LabelMap = self.probabilities.argmax(0).astype(np.uint8)
+        return label

@@ -105,7 +105,8 @@ def _category_notes(index: Index) -> list[Finding]:
             "note",
             None,
             None,
-            f"'{c.name}' is learned like any other category; --ignore {c.name} leaves its pixels out of loss and metric",
+            f"'{c.name}' is learned like any other category; "
+            f"--ignore {c.name} leaves its pixels out of loss and metric",
             "kept",
         )
         for c in suspicious
@@ -143,7 +144,8 @@ def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate)
     if any(inspections[row].pixels is None for row in (pair.first, pair.second)):
         return None
     first, second = index.read_label(pair.first), index.read_label(pair.second)
-    assert first is not None and second is not None
+    assert first is not None
+    assert second is not None
     turned = apply(second, pair.transform)
     return same_labels(first, resize_label(turned, (first.shape[0], first.shape[1])))
 

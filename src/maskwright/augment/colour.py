@@ -64,4 +64,5 @@ def _factor(rng: np.random.Generator, strength: float) -> float:
 
 def _compose(second: Array, first: Array) -> Array:
     lower = np.eye(1, first.shape[1], first.shape[1] - 1)
-    return second @ np.vstack([first, lower])
+    composed: Array = second @ np.vstack([first, lower])
+    return composed

@@ -20,7 +20,9 @@ same command goes on).
 
 def build_app() -> cyclopts.App:
     """Return the application with all commands."""
-    app = cyclopts.App(name="maskwright", help=_HELP, version=_version, help_format="plaintext", result_action="return_value")
+    app = cyclopts.App(
+        name="maskwright", help=_HELP, version=_version, help_format="plaintext", result_action="return_value"
+    )
     for module in (run, stages, recipes):
         for function in module.COMMANDS:
             app.command(function)

@@ -61,12 +61,12 @@ def train(options: Options = Options()) -> None:  # noqa: B008
     """Train the folds of a recipe; goes on where an earlier call stopped."""
     folder = _until("train", options)
     say(f"checkpoints: {folder.root}/round-0/fold-*/")
-    result({"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json)
+    result(
+        {"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json
+    )
 
 
-def report(
-    run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bool, Flag] = False
-) -> None:
+def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bool, Flag] = False) -> None:
     """Write the report of a run anew.
 
     Args:
@@ -216,7 +216,9 @@ def _numbers(text: str | None) -> list[int]:
     words: list[Any] = listed(text) or []
     if wrong := [word for word in words if not isinstance(word, int)]:
         raise UsageError(
-            problem("numbers", ", ".join(map(str, wrong)), where="--ignore", next_move="give mask values, as 255 or 0,255")
+            problem(
+                "numbers", ", ".join(map(str, wrong)), where="--ignore", next_move="give mask values, as 255 or 0,255"
+            )
         )
     return words
 

@@ -62,7 +62,7 @@ def unknown_values(path: Path, counts: dict[int, int], categories: Categories) -
 
 
 def to_ids(label: LabelMap, categories: Categories) -> Array:
-    """Return the category ids of a label map as uint8, or uint16 where ids exceed 255; `IGNORE` becomes 255 or 65535."""
+    """Return the category ids of a label map: uint8, or uint16 where ids exceed 254; `IGNORE` becomes 255 or 65535."""
     dtype = np.uint8 if max(categories.ids) < IGNORE else np.uint16
     table = np.full(256, np.iinfo(dtype).max, dtype)
     table[: len(categories)] = categories.ids
@@ -88,16 +88,29 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
         items = _binary()
     else:
         items = source.categories or _from_masks(source, root, ignore)
-    ignored = _ignored_values(items, ignore)
-    items = tuple(c for c in items if not (set(_values_of(c)) and set(_values_of(c)) <= set(ignored)))
+    items, ignored = without_ignored(items, ignore)
     if isinstance(spec.classes, tuple):
         items = _chosen(items, spec.classes)
     items = _with_colors(items)
-    if spec.leave_out is not None:
-        left_out = spec.leave_out
-    else:
-        left_out = (items[0].name,) if len(items) == 2 and items[0].name == "background" else ()
-    return Categories(items, frozenset(left_out), ignored)
+    left_out = default_left_out(items) if spec.leave_out is None else frozenset(spec.leave_out)
+    return Categories(items, left_out, ignored)
+
+
+def without_ignored(
+    items: tuple[Category, ...], ignore: tuple[int | str, ...]
+) -> tuple[tuple[Category, ...], tuple[int | str, ...]]:
+    """Return the categories that have a value which isn't ignored, and the ignored values (names resolved).
+
+    Raises:
+        DataError: a name that no category has.
+    """
+    ignored = _ignored_values(items, ignore)
+    return tuple(c for c in items if not (set(_values_of(c)) and set(_values_of(c)) <= _as_ints(ignored))), ignored
+
+
+def default_left_out(items: tuple[Category, ...]) -> frozenset[str]:
+    """Return what is left out of means unless one says otherwise: the background of a binary task."""
+    return frozenset({items[0].name} if len(items) == 2 and items[0].name == "background" else ())
 
 
 def distinct_colors(n: int) -> list[tuple[int, int, int]]:
@@ -129,6 +142,10 @@ def _values_of(category: Category) -> list[int]:
 
 def _as_int(value: int | str) -> int:
     return value if isinstance(value, int) else color_value(value)
+
+
+def _as_ints(values: Iterable[int | str]) -> set[int]:
+    return {_as_int(value) for value in values}
 
 
 def _binary() -> tuple[Category, ...]:

@@ -56,7 +56,7 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
         try:
             with Image.open(path) as file:
                 own = file.getexif().get(_ORIENTATION, 1)
-                oriented = cast(Image.Image, ImageOps.exif_transpose(file)) if own != 1 else file
+                oriented = ImageOps.exif_transpose(file) if own != 1 else file
                 values = np.asarray(oriented.convert("RGB") if oriented.mode in ("RGBA", "CMYK") else oriented)
         except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
             raise _unreadable(path, str(error)) from None
@@ -145,7 +145,10 @@ def _read_tiff(path: Path) -> Array:
         array: Array = np.asarray(tifffile.imread(path))
     except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
         raise _unreadable(path, str(error)) from None
-    array = np.squeeze(array)
+    if array.ndim > 2 and array.shape[-1] == 1:
+        array = array[..., 0]
+    while array.ndim > 2 and array.shape[0] == 1 and array.shape[-1] not in (3, 4):  # pages; one row of RGB stays
+        array = array[0]
     if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
         array = np.moveaxis(array, 0, 2)
     return array
@@ -161,6 +164,8 @@ def _as_hwc(image: Array, path: Path) -> Array:
         image = image.astype(np.uint8) * 255
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         image = image.astype(np.float32)
+    if image.dtype == np.float32 and not np.isfinite(image).all():
+        raise _unreadable(path, f"holds {int((~np.isfinite(image)).sum())} values that are NaN or infinite")
     return np.ascontiguousarray(image)
 
 

@@ -26,7 +26,8 @@ class Intensity:
     @classmethod
     def of(cls, spec: DataSpec) -> Intensity:
         """Return the facts of a resolved recipe."""
-        assert spec.channels and spec.value_range and spec.mean and spec.std, "the recipe is not resolved"
+        assert spec.channels, "the recipe is not resolved"
+        assert spec.value_range and spec.mean and spec.std, "the recipe is not resolved"  # noqa: PT018
         return cls(spec.channels, spec.value_range, spec.mean, spec.std)
 
 
@@ -60,7 +61,8 @@ def to_channels(image: Array, channels: int) -> Array:
         return np.repeat(image[..., :1], 3, axis=2)
     if (image == image[..., :1]).all():
         return np.ascontiguousarray(image[..., :1])
-    return (image.astype(np.float32) @ _GRAY)[..., None].round().astype(image.dtype)
+    gray: Array = (image[..., :3].astype(np.float32) @ _GRAY)[..., None]
+    return gray if image.dtype == np.float32 else gray.round().astype(image.dtype)
 
 
 def to_working(image: Array, intensity: Intensity, scale: float = 1.0) -> Array:

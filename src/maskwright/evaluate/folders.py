@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from maskwright.data.categories import distinct_colors, read_label
+from maskwright.data.categories import default_left_out, distinct_colors, read_label, without_ignored
 from maskwright.data.formats.folder import find_images, read_classes
 from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
@@ -125,7 +125,17 @@ def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:
 def _by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(problem("a folder", "nothing", where=str(folder), next_move="check the path"))
-    return {p.relative_to(folder).with_suffix("").as_posix(): p for p in find_images(folder)}
+    table: dict[str, Path] = {}
+    for path in find_images(folder):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        if name in table:
+            raise DataError(
+                problem(
+                    "one file a name", f"{table[name].name} and {path.name}", where=str(folder), next_move="remove one"
+                )
+            )
+        table[name] = path
+    return table
 
 
 def _categories(
@@ -136,13 +146,13 @@ def _categories(
     leave_out: frozenset[str],
 ) -> Categories:
     if classes == "binary":
-        items = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
-        return Categories(items, leave_out or frozenset({"background"}), ignore)
+        two = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
+        return Categories(two, leave_out or frozenset({"background"}), ignore)
     for folder in (truth, truth.parent, truth.parent.parent):
         listed, declared = read_classes(folder / "classes.json")
         if listed is not None:
-            kept = tuple(c for c in listed if c.id not in ignore)
-            return Categories(kept, leave_out, ignore or declared)
+            items, ignored = without_ignored(listed, ignore or declared)
+            return Categories(items, leave_out or default_left_out(items), ignored)
     values: set[int] = set()
     for _, _, path in pairs:
         values |= set(np.unique(read_values(path)).tolist())
@@ -166,4 +176,4 @@ def _categories(
             Category(top, "foreground", values=(1, top) if top == 255 else (top,)),
         )
         leave_out = leave_out or frozenset({"background"})
-    return replace(Categories(items, leave_out, ignore))
+    return Categories(items, leave_out, ignore)

@@ -68,7 +68,7 @@ def empty_cases(spec: EvaluateSpec) -> EmptyCases:
 
 
 def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.DataFrame:
-    """Return one row an image and category: image, part, group, fold, category, tp, fp, fn, dice, iou, precision, recall."""
+    """Return a row an image and category: image, part, group, fold, category, tp, fp, fn and the four scores."""
     counts, cases = overlaps.stacked(), empty_cases(spec)
     size = len(overlaps.categories)
     columns = {
@@ -89,7 +89,7 @@ def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.Dat
 
 
 def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: str = "") -> dict[str, dict[str, Any]]:
-    """Return {metric: value, low, high, n, definition} of a part: the summaries, then per category `iou/NAME` and `dice/NAME`.
+    """Return {metric: value, low, high, n, definition} of a part: summaries, then `iou/NAME` and `dice/NAME`.
 
     Args:
         overlaps: at least one image.

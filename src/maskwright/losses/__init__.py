@@ -9,6 +9,7 @@ from torch import nn
 
 from maskwright.losses.regional import cross_entropy, dice_loss
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LossSpec, PythonLossSpec
+from maskwright.recipe.target import import_target
 from maskwright.types import Categories
 
 __all__ = ["LOSSES", "WeightedLoss", "build_loss", "cross_entropy", "dice_loss"]
@@ -27,8 +28,6 @@ def _build_dice(spec: DiceSpec, categories: Categories) -> Loss:
 
 
 def _build_python(spec: PythonLossSpec, categories: Categories) -> Loss:
-    from maskwright.models import import_target
-
     loss: Loss = import_target(spec.target)(categories=categories, **spec.arguments)
     return loss
 

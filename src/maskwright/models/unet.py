@@ -7,6 +7,7 @@ import difflib
 import segmentation_models_pytorch as smp
 import timm
 import torch
+from segmentation_models_pytorch.base import SegmentationHead
 from torch import nn
 
 from maskwright.errors import RecipeError, problem
@@ -40,9 +41,18 @@ def build_unet(spec: UNetSpec, *, in_channels: int, classes: int) -> nn.Module:
                 next_move="use a convolutional encoder such as resnet18, efficientnet_b0 or convnext_atto",
             )
         ) from None
+    if spec.output_stride not in (None, 1):
+        _stop_early(network, spec.output_stride, spec.decoder_channels, classes)
     if (path := cached_weights(spec.encoder, spec.encoder_weights)) is not None:
         load_encoder(network, path, in_channels)
     return network
+
+
+def _stop_early(network: nn.Module, stride: int, channels: tuple[int, ...], classes: int) -> None:
+    """Drop the decoder's last levels; the head sees the level at `stride` and up-samples its logits."""
+    levels = len(channels) - stride.bit_length() + 1
+    network.decoder.blocks = network.decoder.blocks[:levels]  # type: ignore[union-attr,index]
+    network.segmentation_head = SegmentationHead(channels[levels - 1], classes, kernel_size=3, upsampling=stride)
 
 
 def check_encoder(name: str) -> None:
@@ -60,7 +70,7 @@ def load_encoder(network: nn.Module, path: str, in_channels: int) -> None:
 
     state = load_file(path) if path.endswith(".safetensors") else torch.load(path, weights_only=True)
     encoder = network.encoder.model  # type: ignore[union-attr]
-    own = encoder.state_dict()  # type: ignore[operator,union-attr]
+    own = encoder.state_dict()  # type: ignore[union-attr]
     fitting = {}
     for key, value in state.items():
         if key in own and value.ndim == 4 and value.shape[1] == 3 and own[key].shape[1] == in_channels == 1:
@@ -76,4 +86,4 @@ def load_encoder(network: nn.Module, path: str, in_channels: int) -> None:
                 next_move="give a timm state dict of the same encoder, or model.encoder_weights=none",
             )
         )
-    encoder.load_state_dict(own | fitting)  # type: ignore[operator,union-attr]
+    encoder.load_state_dict(own | fitting)  # type: ignore[union-attr]

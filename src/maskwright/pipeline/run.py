@@ -1,4 +1,4 @@
-"""From a recipe to tasks. Each stage fills in what the recipe left open; the resolved recipe is written before training."""
+"""From a recipe to tasks. Each stage fills in what was left open; the resolved recipe is written before training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from maskwright.tasks import Task, file_state, fingerprint, lock, run_tasks, sta
 STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
-_VERSIONS = ("maskwright", "torch", "lightning", "timm", "segmentation-models-pytorch", "numpy", "opencv-python-headless")
+_VERSIONS = (
+    "maskwright",
+    "torch",
+    "lightning",
+    "timm",
+    "segmentation-models-pytorch",
+    "numpy",
+    "opencv-python-headless",
+)
 
 
 def run(
@@ -102,9 +110,11 @@ def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
 
 
 def _write_recipe(folder: RunFolder, recipe: Recipe) -> None:
-    text = dump_recipe(recipe)
-    write_text(folder.recipe, text)
-    write_json(folder.records / "recipe.json", {"written": fingerprint(text)})
+    text, note = dump_recipe(recipe), folder.records / "recipe.json"
+    if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
+        write_text(folder.recipe, text)
+    if not note.is_file() or read_json(note)["written"] != fingerprint(text):
+        write_json(note, {"written": fingerprint(text)})
 
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -217,6 +227,8 @@ def _note(folder: RunFolder, seconds: dict[str, float], command: str | None) -> 
     """Keep what the report says of how the run was made; times of earlier sessions stay."""
     path = folder.root / "run.json"
     known: dict[str, Any] = read_json(path) if path.is_file() else {}
+    if known and not seconds:  # nothing ran: what made the run stays what it was
+        return
     write_json(
         path,
         {

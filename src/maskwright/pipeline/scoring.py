@@ -23,7 +23,7 @@ from maskwright.types import LabelMap
 
 _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
-    "holdout": "Images that no training saw, predicted by the mean of all folds' networks, which is what `predict` ships.",
+    "holdout": "Images that no training saw, predicted by the mean of all folds' networks: what `predict` ships.",
 }
 _SELECTED = " Each network's checkpoint was selected on the fold that is scored here: optimistic."
 
@@ -82,9 +82,7 @@ def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, .
             _write(folder, whole, image, label, overlay=row < predict.overlays)
 
 
-def _label(
-    store: ProbabilityStore, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]
-) -> LabelMap:
+def _label(store: ProbabilityStore, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]) -> LabelMap:
     return apply_chain(to_full_size(store.read(name_of(image)), size), chain)
 
 

@@ -47,7 +47,7 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.findings, found.findings)
     write_table(folder.audit / "classes.parquet", found.classes)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
-    schema = {"image": pl.String, "pixels": pl.List(pl.Int64)}
+    schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
     write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))
     write_json(folder.audit / "unusable.json", found.unusable)
     write_json(folder.audit / "duplicates.json", found.duplicates)
@@ -77,9 +77,14 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     write_table(folder.folds, found.table)
     write_json(folder.certificate, found.certificate)
     held = (found.table["fold"] == HELD_OUT).sum() / found.table.height
-    by_parts = wanted.use_parts if wanted.use_parts is not None else wanted.holdout is None and _by_parts(table, found.table)
+    by_parts = (
+        wanted.use_parts if wanted.use_parts is not None else wanted.holdout is None and _by_parts(table, found.table)
+    )
     resolved = wanted.model_copy(
-        update={"holdout": wanted.holdout if wanted.holdout is not None else round(float(held), 4), "use_parts": by_parts}
+        update={
+            "holdout": wanted.holdout if wanted.holdout is not None else round(float(held), 4),
+            "use_parts": by_parts,
+        }
     )
     return spec | {"split": resolved.model_dump(mode="json")}
 
@@ -146,7 +151,9 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
     if wanted.chain is not None or spec["split"]["folds"] == 1:
         why = "stated in the recipe" if wanted.chain is not None else "nothing: one fold has no out-of-fold predictions"
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
-        write_json(folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why})
+        write_json(
+            folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
+        )
         return
     folds = read_table(folder.folds).filter(pl.col("fold") != HELD_OUT)
     images = _index(folder, spec).only(folds["image"].to_list())
@@ -190,7 +197,9 @@ def report(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.report import write_report
 
     whole = _index(RunFolder(root), spec)
-    labels = {whole.root / row[whole.label_column]: whole.root / row["image"] for row in whole.labelled.table.to_dicts()}
+    labels = {
+        whole.root / row[whole.label_column]: whole.root / row["image"] for row in whole.labelled.table.to_dicts()
+    }
 
     def read_any(path: Path) -> Any:
         if path in labels:
@@ -257,5 +266,3 @@ def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[
         return [(everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
     unusable = set(read_json(folder.audit / "unusable.json"))
     return [(everyone, [image for image in whole.unlabelled.images if image not in unusable])]
-
-

@@ -33,7 +33,7 @@ class DataSpec(Spec):
     """Regular expression on the image's name; its first group (or whole match) is the fold group."""
     domain: str | None = None
     """Column of meta.csv that says which domain an image belongs to."""
-    channels: int | None = Field(None, ge=1)
+    channels: Literal[1, 3] | None = None
     """Channels the network sees: 1 gray, 3 RGB; null: 1 if every image is gray."""
     value_range: tuple[float, float] | None = None
     """Raw pixel values that become 0 and 1; null: the type's range for 8 bit, what is found for deeper images."""

@@ -33,7 +33,7 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
             raise RecipeError(
                 problem("key.path=value", repr(setting), where="--set", next_move="for example --set train.lr=1e-3")
             )
-        _set(tree, path.strip().split("."), yaml.load(text, Loader=_Loader), path)
+        _set(tree, path.strip().split("."), _value(path, text), path)
     return parse_recipe(tree, where="--set")
 
 
@@ -50,12 +50,23 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for key, value in items for path, leaf in flatten(value, f"{dot}{key}").items()}
 
 
+def _value(path: str, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        raise RecipeError(
+            problem(
+                "a value that is YAML", repr(text), where=f"--set {path}", next_move="quote text: key.path='\"text\"'"
+            )
+        ) from None
+
+
 def _set(tree: Any, parts: list[str], value: Any, path: str) -> None:
     node = tree
     for depth, part in enumerate(parts):
         key: Any = int(part) if isinstance(node, list) and part.lstrip("-").isdigit() else part
         present = (isinstance(node, dict) and key in node) or (
-            isinstance(node, list) and isinstance(key, int) and key < len(node)
+            isinstance(node, list) and isinstance(key, int) and 0 <= key < len(node)
         )
         if not present:
             names = field_names(tuple(parts[:depth])) or (list(node) if isinstance(node, dict) else [])

@@ -19,6 +19,8 @@ class UNetSpec(Spec):
     """auto: pretrained weights if they are cached, else none; none; or the path of a state-dict file."""
     decoder_channels: tuple[int, ...] | None = Field(None, min_length=3, max_length=5)
     """Channels of the decoder levels, deepest first; as many as encoder levels used; null: chosen by the probe."""
+    output_stride: Literal[1, 2, 4] | None = None
+    """The decoder stops at this stride and the logits are up-sampled: 2 and 4 save the costliest levels; null: probe."""
 
 
 class PythonModelSpec(PythonSpec):

@@ -42,8 +42,6 @@ class TrainSpec(Spec):
     """Memory format; null: where the probe finds it faster."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device kind."""
-    devices: int = Field(1, ge=1)
-    """Devices of one training (DDP above one)."""
     threads: int | None = Field(None, ge=1)
     """Threads of PyTorch's operators; null: the cores of this machine."""
     workers: int = Field(1, ge=0)

@@ -76,7 +76,7 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
     torch.manual_seed(recipe.seed * 1000 + fold)
     network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories))
     if spec.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
     step = SupervisedStep(network, build_loss(recipe.loss, categories), momentum=spec.ema)
     about = describe(
         recipe.model,
@@ -104,7 +104,7 @@ def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
-            devices=spec.devices,
+            devices=1,
             precision=_PRECISION[spec.precision],  # type: ignore[arg-type]
             max_steps=spec.steps or -1,
             max_epochs=-1,

@@ -46,11 +46,15 @@ class SegmentationModule(L.LightningModule):
         super().optimizer_step(*args, **kwargs)
         self.step.after_update()
 
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Clip the norm here: Lightning refuses beside a fused optimizer, though bfloat16 scales no gradient."""
+        torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.spec.clip)  # type: ignore[attr-defined]
+
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, stepped per update."""
         assert self.spec.steps is not None
         groups = decay_groups(self.step, self.spec.weight_decay)  # type: ignore[arg-type]
-        optimizer = torch.optim.AdamW(groups, lr=self.spec.lr)
+        optimizer = torch.optim.AdamW(groups, lr=self.spec.lr, fused=True)
         factor = functools.partial(warmup_cosine, steps=self.spec.steps, warmup=self.spec.warmup)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

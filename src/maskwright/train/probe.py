@@ -1,8 +1,9 @@
 """What the recipe leaves open is decided here, once, before the first step: size, network, batch, precision, steps.
 
-The rule: work at the size at which an image has about 256² pixels, one crop an image; measure what a step costs in
-each precision; take as many steps as the budget holds. Where that gives few steps, halve the batch and then shrink the
-network; where it gives very many, work at a larger size.
+The rule: work at the size at which an image has about 256² pixels, one crop an image, with a small network whose
+decoder stops at stride 2; measure what a step costs in each precision; take as many steps as the budget holds. From
+scratch and in minutes, many cheap steps beat few dear ones: where the budget holds few, the batch is halved; where it
+holds very many, a larger network takes the place of the small one.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from maskwright.types import IGNORE
 AREA = 256 * 256
 """Pixels of an image at working size, before the budget is looked at."""
 
-FEW, MANY = 250, 4000
-"""Steps of a fold below which the batch and the network shrink, and above which images are worked on larger."""
+FEW, MANY = 600, 6000
+"""Steps of a fold below which the batch is halved, and above which the larger network is taken."""
 
 _OVERHEAD = 0.06
 _STARTUP_SECONDS = 3.0
 _VALIDATIONS = 8
 _DEFAULT_STEPS = 1500
-_LARGE, _SMALL = ("resnet18", (256, 128, 64, 32, 16)), ("resnet10t", (128, 64, 48, 32, 16))
+_SMALL: dict[str, object] = {"encoder": "resnet10t", "decoder_channels": (128, 64, 48, 32, 16), "output_stride": 2}
+_LARGE: dict[str, object] = {"encoder": "resnet18", "decoder_channels": (256, 128, 64, 32, 16), "output_stride": 1}
 
 
 @dataclass(frozen=True)
@@ -61,21 +63,20 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
         training: labelled images of all folds.
     """
     started = time.perf_counter()
-    reasons: list[str] = []
-    recipe = _machine(recipe)
-    recipe = _sizes(recipe, training, AREA, reasons)
-    recipe = _network(recipe, _LARGE)
+    asked, reasons = recipe, list[str]()
+    recipe = _network(_sizes(_machine(recipe), training, AREA, reasons), _SMALL)
     recipe = _precision(recipe, reasons)
     seconds = measure_step(recipe)
-    if recipe.train.minutes is not None and recipe.train.steps is None:
-        recipe, seconds = _fit_budget(recipe, training, seconds, started, reasons)
-    elif recipe.train.steps is None:
+    if recipe.train.steps is None and recipe.train.minutes is None:
         recipe = _update(recipe, steps=_DEFAULT_STEPS)
         reasons.append(f"{_DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
+    elif recipe.train.steps is None:
+        recipe, seconds = _fit_budget(asked, recipe, seconds, started, reasons)
     assert recipe.train.steps is not None
+    steps = recipe.train.steps
     if recipe.train.validate_every is None:
-        recipe = _update(recipe, validate_every=max(1, math.ceil(recipe.train.steps / _VALIDATIONS)))
-    projected = recipe.split.folds * (recipe.train.steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+        recipe = _update(recipe, validate_every=max(1, math.ceil(steps / _VALIDATIONS)))
+    projected = recipe.split.folds * (steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
     return Plan(recipe, seconds, projected, reasons)
 
 
@@ -96,7 +97,7 @@ def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
     images = torch.randn(spec.batch, channels, *spec.crop, generator=generator).to(device)
     labels = torch.randint(0, categories, (spec.batch, *spec.crop), generator=generator).to(device)
     labels[:, :2] = IGNORE
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
     module.train()
     times = []
     for turn in range(repeats + 1):
@@ -129,18 +130,21 @@ def _sizes(recipe: Recipe, training: Index, area: float, reasons: list[str]) -> 
     largest = 2 * max(area, AREA)  # a scale that was set by hand: crops stay small
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
+    assert crop is not None
     batch = recipe.train.batch or min(16, max(4, round(8 * math.sqrt(AREA / (crop[0] * crop[1])))))
-    reasons.append(f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, {batch} crops of {crop[1]}×{crop[0]} a step")
+    reasons.append(
+        f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
+        f"{batch} crops of {crop[1]}×{crop[0]} a step"
+    )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
-def _network(recipe: Recipe, choice: tuple[str, tuple[int, ...]]) -> Recipe:
+def _network(recipe: Recipe, choice: dict[str, object]) -> Recipe:
+    """Fill in what the model section leaves open."""
     if not isinstance(recipe.model, UNetSpec):
         return recipe
-    encoder, channels = recipe.model.encoder or choice[0], recipe.model.decoder_channels or choice[1]
-    return recipe.model_copy(
-        update={"model": recipe.model.model_copy(update={"encoder": encoder, "decoder_channels": channels})}
-    )
+    open_fields = {key: value for key, value in choice.items() if getattr(recipe.model, key) is None}
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update=open_fields)})
 
 
 def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
@@ -163,16 +167,24 @@ def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
 
 
 def _fit_budget(
-    recipe: Recipe, training: Index, seconds: float, started: float, reasons: list[str]
+    asked: Recipe, recipe: Recipe, seconds: float, started: float, reasons: list[str]
 ) -> tuple[Recipe, float]:
-    asked = recipe
+    """Take the steps that the budget holds; change the batch or the network where that is few or very many."""
     steps = _steps(recipe, seconds, started)
-    if steps < FEW and asked.train.batch is not None and asked.train.batch > 4:
-        recipe = _update(recipe, batch=max(4, asked.train.batch // 2))
-        seconds = measure_step(recipe)
+    other = None
+    if steps < FEW and asked.train.batch is None and (recipe.train.batch or 0) >= 8:
+        other = _update(recipe, batch=(recipe.train.batch or 0) // 2)
+        reasons.append(f"half the batch: the budget holds only {steps} steps of the whole one")
+    elif steps > MANY and isinstance(asked.model, UNetSpec) and asked.model.encoder is None:
+        other = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)
+        reasons.append(f"the larger network: the budget holds {steps} steps of the small one")
+    if other is not None:
+        recipe, seconds = other, measure_step(other)
         steps = _steps(recipe, seconds, started)
-        reasons.append(f"batch {recipe.train.batch}: the budget holds few steps")
-    reasons.append(f"{steps} steps of {seconds:.2f} s fit into {recipe.train.minutes:g} min for {recipe.split.folds} fold(s)")
+    assert recipe.train.minutes is not None
+    reasons.append(
+        f"{steps} steps of {seconds:.2f} s fit into {recipe.train.minutes:g} min for {recipe.split.folds} fold(s)"
+    )
     return _update(recipe, steps=steps), seconds
 
 

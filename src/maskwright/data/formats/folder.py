@@ -1,8 +1,9 @@
-"""images/ with masks/ (semantic, index PNG) and/or instances/ (id PNG), same names; unlabeled/; meta.csv; classes.json."""
+"""images/ with masks/ (semantic) and/or instances/ (ids), same names; unlabeled/; meta.csv; classes.json."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -51,13 +52,15 @@ def read(root: Path) -> Source:
 
 
 def name_of(path: str) -> str:
-    """Return an image's name: its path without the first folder and without suffix.
+    """Return an image's name: its path without `images/` and without suffix; unique in its data folder.
 
     Example:
         >>> name_of("images/train/a.b.jpg")
         'train/a.b'
+        >>> name_of("unlabeled/a.jpg")
+        'unlabeled/a'
     """
-    inner = PurePosixPath(*PurePosixPath(path).parts[1:]) if "/" in path else PurePosixPath(path)
+    inner = PurePosixPath(path.removeprefix("images/"))
     return str(inner.with_suffix("")) if inner.suffix.lower() in SUFFIXES else str(inner)
 
 
@@ -82,13 +85,13 @@ def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | s
     if not path.is_file():
         return None, ()
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
         if "categories" in tree:
             ignore = tree.get("ignore", ())
             listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
             return tuple(_category(item) for item in tree["categories"]), tuple(listed)
         return tuple(_short(key, name) for key, name in tree.items()), ()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
             problem(
                 '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
@@ -103,7 +106,7 @@ def _by_name(root: Path, folder: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for file in find_images(root / folder):
         path = file.relative_to(root).as_posix()
-        name = name_of(path)
+        name = file.relative_to(root / folder).with_suffix("").as_posix()
         if name in table:
             raise DataError(
                 problem(
@@ -124,7 +127,13 @@ def _part(name: str) -> str | None:
 def _read_meta(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            problem("UTF-8 text", str(error), where=str(path), next_move="save the table as CSV UTF-8")
+        ) from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
         if "name" not in (reader.fieldnames or []):
             raise DataError(
@@ -155,10 +164,11 @@ def _short(key: str, name: Any) -> Category:
 def _category(item: dict[str, Any]) -> Category:
     number = int(item["id"])
     color = tuple(int(v) for v in item.get("color", (0, 0, 0)))
+    values = item.get("values", (number,))
     return Category(
         number,
         str(item["name"]),
         (color[0], color[1], color[2]),
         bool(item.get("isthing", False)),
-        tuple(item.get("values", (number,))),
+        "rest" if values == "rest" else tuple(values),
     )

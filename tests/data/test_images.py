@@ -1,0 +1,205 @@
+"""Reading files of every kind that users bring; PIL and tifffile are the oracles."""
+
+from __future__ import annotations
+
+import io
+
+import make_images as make
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageOps
+
+from maskwright.data.images import orientation_of, palette_of, read_image, read_values, size_of
+from maskwright.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("write", "channels", "dtype"),
+    [
+        (make.gray_png, 1, np.uint8),
+        (make.rgb_png, 3, np.uint8),
+        (make.rgba_png, 3, np.uint8),
+        (make.palette_png, 3, np.uint8),
+        (make.gray16_png, 1, np.uint16),
+        (make.gray16_tiff, 1, np.uint16),
+        (make.tiny_png, 1, np.uint8),
+    ],
+)
+def test_images_are_read_as_their_header_says(tmp_path, write, channels, dtype):
+    path = write(tmp_path)
+    image = read_image(path)
+    assert image.dtype == dtype
+    assert image.flags.c_contiguous
+    assert size_of(path) == (*image.shape, str(image.dtype))
+    with Image.open(path) as file:
+        oracle = np.asarray(file.convert("RGB") if channels == 3 else file)
+    assert np.array_equal(image if channels == 3 else image[..., 0], oracle)
+
+
+def test_a_jpeg_keeps_the_order_of_its_channels(tmp_path):
+    image = read_image(make.bgr_jpeg(tmp_path, height=64, width=64)).astype(int)
+    with Image.open(tmp_path / "photo.jpg") as file:
+        assert np.abs(image - np.asarray(file, int)).max() <= 3  # two decoders round differently
+    assert abs(np.median(image[..., 2]) - 40) < 8  # blue is 40 everywhere
+
+
+@pytest.mark.parametrize("mode", ["LA", "1", "CMYK", "I;16"])
+def test_rarer_modes_are_read_as_their_header_says(tmp_path, mode):
+    path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
+    values = make.pattern().astype(np.uint8)
+    image = Image.fromarray(make.pattern(top=60_000)) if mode == "I;16" else Image.fromarray(values).convert(mode)
+    image.save(path)
+    assert size_of(path)[:3] == read_image(path).shape
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (1, 5, 3), (4, 6, 3), (3, 4, 6)])
+def test_tiffs_of_any_shape(tmp_path, shape):
+    values = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    planar = {"photometric": "rgb", "planarconfig": "separate"} if shape == (3, 4, 6) else {}
+    tifffile.imwrite(tmp_path / "x.tif", values, **planar)
+    image = read_image(tmp_path / "x.tif")
+    expected = np.moveaxis(values, 0, 2) if planar else values.reshape(*values.shape[:2], -1)
+    assert np.array_equal(image, expected)
+    assert size_of(tmp_path / "x.tif")[:3] == image.shape
+
+
+def test_deep_tiffs_become_float(tmp_path):
+    tifffile.imwrite(tmp_path / "d.tif", np.array([[0.5, 1e5]], np.float64))
+    assert read_image(tmp_path / "d.tif").dtype == np.float32
+    tifffile.imwrite(tmp_path / "i.tif", np.array([[1, 70_000]], np.int32))
+    assert read_image(tmp_path / "i.tif").ravel().tolist() == [1, 70_000]
+
+
+def test_an_image_with_values_that_are_no_numbers_is_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "n.tif", np.array([[0.5, np.nan]], np.float32))
+    with pytest.raises(DataError, match="1 values that are NaN"):
+        read_image(tmp_path / "n.tif")
+
+
+def save_turned(path, values, orientation, mode=None):
+    exif = Image.Exif()
+    exif[make.ORIENTATION] = orientation
+    image = Image.fromarray(values)
+    options = {"lossless": True} if path.suffix == ".webp" else {}
+    (image if mode is None else image.convert(mode)).save(path, exif=exif, **options)
+    with Image.open(path) as file:
+        return np.asarray(ImageOps.exif_transpose(file))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_images_are_turned_as_exif_says(tmp_path, orientation, suffix):
+    path = tmp_path / f"x{suffix}"
+    values = make.pattern(32, 48).astype(np.uint8)
+    oracle = save_turned(path, values, orientation, "RGB" if suffix == ".webp" else None)
+    image = read_image(path)
+    assert np.abs(image.astype(int) - oracle.reshape(*oracle.shape[:2], -1)).max() <= 3
+    assert size_of(path)[:2] == image.shape[:2]
+    assert orientation_of(path) == orientation
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_without_exif_is_turned_with_its_image(tmp_path, orientation):
+    """The label is the image's brightness, so whatever happens to one must have happened to the other."""
+    values = make.pattern(10, 14).astype(np.uint8)
+    oracle = save_turned(tmp_path / "x.png", values, orientation)
+    Image.fromarray(values).save(tmp_path / "mask.png")
+    assert np.array_equal(read_values(tmp_path / "mask.png", like=tmp_path / "x.png"), oracle)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_with_exif_of_its_own_is_turned_once(tmp_path, orientation):
+    values = make.pattern(10, 14).astype(np.uint8)
+    oracle = save_turned(tmp_path / "x.png", values, orientation)
+    assert np.array_equal(read_values(tmp_path / "x.png", like=tmp_path / "x.png"), oracle)
+
+
+def test_a_mask_that_stands_already_is_not_turned(tmp_path):
+    image, mask = make.turned_jpeg(tmp_path / "images", tmp_path / "masks", mask_upright=True)
+    assert np.array_equal(read_values(mask, like=image), np.rot90(make.label(), -1))
+    image, mask = make.turned_jpeg(tmp_path / "images", tmp_path / "masks", mask_upright=False)
+    assert np.array_equal(read_values(mask, like=image), np.rot90(make.label(), -1))
+
+
+def cut(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def noise_file(folder, suffix):
+    values = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    path = folder / f"x{suffix}"
+    if suffix == ".tif":
+        tifffile.imwrite(path, values)
+    elif suffix == ".tiff":
+        tifffile.imwrite(path, values, compression="zlib")
+    else:
+        Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".tiff", ".bmp", ".webp"])
+def test_truncated_files_are_data_errors_that_name_the_file(tmp_path, suffix, share):
+    path = cut(noise_file(tmp_path, suffix), share)
+    for read in (read_image, read_values):
+        with pytest.raises(DataError, match=str(path)):
+            read(path)
+
+
+@pytest.mark.parametrize("name", ["none.png", "none.tif"])
+def test_missing_files_are_data_errors(tmp_path, name):
+    for read in (read_image, read_values, size_of):
+        with pytest.raises(DataError, match=name):
+            read(tmp_path / name)
+
+
+def test_text_that_is_called_an_image_is_a_data_error(tmp_path):
+    for name in ("a.png", "a.tif", "a.jpg"):
+        (tmp_path / name).write_text("not an image")
+        for read in (read_image, read_values, size_of):
+            with pytest.raises(DataError):
+                read(tmp_path / name)
+
+
+def test_values_of_palette_gray_and_sixteen_bit_masks(tmp_path):
+    assert np.array_equal(read_values(make.palette_png(tmp_path)), make.label())
+    assert np.array_equal(read_values(make.binary_mask(tmp_path)), np.where(make.label() > 0, 255, 0))
+    assert np.array_equal(read_values(make.gray16_png(tmp_path)), make.pattern(top=40_000))
+    assert np.array_equal(read_values(make.gray16_tiff(tmp_path)), make.pattern(top=40_000))
+    ids = read_values(make.id_png(tmp_path))
+    assert ids.dtype == np.int32
+    assert len(np.unique(ids)) == 65_536  # 90 000 pixels, none lost
+
+
+def test_values_of_colour_masks_are_their_colours(tmp_path):
+    values = read_values(make.color_mask(tmp_path))
+    expected = np.array([r << 16 | g << 8 | b for r, g, b in make.PALETTE])[make.label()]
+    assert np.array_equal(values, expected)
+
+
+def test_an_rgb_mask_of_grays_is_a_gray_one(tmp_path):
+    Image.fromarray(np.repeat(make.label()[..., None], 3, 2)).save(tmp_path / "x.png")
+    assert np.array_equal(read_values(tmp_path / "x.png"), make.label())
+
+
+def test_a_float_tiff_is_no_label_map(tmp_path):
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), np.float32))
+    with pytest.raises(DataError, match="no label map"):
+        read_values(tmp_path / "x.tif")
+
+
+def test_palettes_are_read_from_palette_files_only(tmp_path):
+    found = palette_of(make.palette_png(tmp_path))
+    assert found is not None
+    assert tuple(found[i] for i in range(4)) == make.PALETTE
+    assert palette_of(make.gray_png(tmp_path)) is None
+
+
+def test_a_jpeg_with_bytes_after_its_end_is_whole(tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(make.pattern().astype(np.uint8)).save(buffer, "JPEG")
+    (tmp_path / "x.jpg").write_bytes(buffer.getvalue() + b"\0" * 100)
+    assert read_image(tmp_path / "x.jpg").shape == (make.HEIGHT, make.WIDTH, 1)

@@ -1,0 +1,91 @@
+"""Writing whole or not at all, and JSON and tables that read back."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from maskwright.artifacts import (
+    RunFolder,
+    atomic,
+    plain,
+    read_json,
+    read_table,
+    write_bytes,
+    write_json,
+    write_table,
+    write_text,
+)
+
+
+def test_a_crash_in_the_block_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "deep" / "a.txt"
+    write_text(target, "old")
+
+    def crash():
+        with atomic(target) as temporary:
+            temporary.write_text("half of the n")
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        crash()
+    assert target.read_text() == "old"
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_block_that_writes_nothing_fails_and_leaves_the_old_file(tmp_path):
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(FileNotFoundError), atomic(target):
+        pass
+    assert target.read_text() == "old"
+
+
+def test_the_file_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "a.bin"
+    with atomic(target) as temporary:
+        temporary.write_bytes(b"x" * 10)
+        assert not target.exists()
+        assert temporary.parent == target.parent  # a rename across file systems would not be atomic
+        assert temporary.suffix == ".bin"  # writers choose their format by it
+    write_bytes(target, b"y")
+    assert target.read_bytes() == b"y"
+
+
+def test_json_holds_arrays_and_absence(tmp_path):
+    value = {"a": np.arange(3), 1: (np.float32(0.5), math.nan), "n": np.array([np.nan, 1.0]), "t": "Zürich"}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == {"a": [0, 1, 2], "1": [0.5, None], "n": [None, 1.0], "t": "Zürich"}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", {"x": math.inf})
+    assert not (tmp_path / "b.json").exists()
+
+
+def test_plain_leaves_plain_values_alone():
+    assert plain({"a": [1, "x", None, True, 0.5]}) == {"a": [1, "x", None, True, 0.5]}
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_tables_round_trip(tmp_path, name):
+    table = pl.DataFrame({"image": ["a", "b,c", 'd"e'], "fold": [0, -1, 2], "x": [0.5, None, 1e-9]})
+    write_table(tmp_path / name, table)
+    assert read_table(tmp_path / name).equals(table)
+
+
+def test_the_run_folder_is_laid_out_as_the_names_say(tmp_path):
+    folder = RunFolder(tmp_path)
+    named = {
+        folder.recipe: "recipe.yaml",
+        folder.index: "index.parquet",
+        folder.findings: "audit/findings.parquet",
+        folder.folds: "folds.csv",
+        folder.fold(3): "round-0/fold-3",
+        folder.store("oof"): "round-0/oof",
+        folder.tuned: "tuned.json",
+        folder.predictions: "predictions",
+    }
+    for path, name in named.items():
+        assert path.relative_to(tmp_path).as_posix() == name
