@@ -96,14 +96,15 @@ def infer_stream(
     """Yield (key, (K, h, w) probabilities) for standardised (h, w, C) arrays, neighbours of one size together."""
     waiting: list[tuple[Key, Array]] = []
     for key, image in images:
-        if max(image.shape[:2]) > tile:
+        large = max(image.shape[:2]) > tile
+        if waiting and (large or len(waiting) == batch or waiting[0][1].shape != image.shape):
+            yield from _flush(networks, waiting, device, tta, precision, channels_last)
+            waiting = []
+        if large:
             whole = image_tensor(image).to(device)
             arguments = {"tile": tile, "overlap": overlap, "batch": batch}
             yield key, infer_tiled(networks, whole, tta=tta, precision=precision, **arguments)  # type: ignore[arg-type]
             continue
-        if waiting and (len(waiting) == batch or waiting[0][1].shape != image.shape):
-            yield from _flush(networks, waiting, device, tta, precision, channels_last)
-            waiting = []
         waiting.append((key, image))
     if waiting:
         yield from _flush(networks, waiting, device, tta, precision, channels_last)

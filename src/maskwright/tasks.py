@@ -191,7 +191,7 @@ def _is_done(root: Path, task: Task, *, redo: bool) -> bool:
 def _check_continuation(root: Path, task: Task, *, redo: bool) -> None:
     """What a cut-short run left is continued only if it was made from the same."""
     plan = _plan_path(root, task.name)
-    if not plan.is_file():
+    if not plan.is_file() or not any((root / kept).exists() for kept in task.keeps):
         return
     changes = _changes(root, task, read_json(plan))
     if not changes:

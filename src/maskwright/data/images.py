@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # what is wrong with a file is said by us
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
@@ -31,7 +35,7 @@ def read_image(path: Path) -> Array:
         return _as_hwc(_read_tiff(path), path)
     data = _bytes(path)
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None or _is_truncated(path, data):
         raise _unreadable(path, "is truncated or not an image")
     return _as_hwc(image[..., ::-1] if image.ndim == 3 else image, path)
@@ -100,7 +104,7 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
             width, height = file.size
             if file.getexif().get(_ORIENTATION, 1) >= 5:
                 width, height = height, width
-            gray = file.mode in ("1", "L", "LA", "F") or file.mode.startswith("I")
+            gray = file.mode in ("1", "L", "F") or file.mode.startswith("I")
             depth = "uint16" if file.mode.startswith("I;16") or file.mode == "I" else "uint8"
             return height, width, 1 if gray else 3, depth
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, IndexError) as error:
@@ -143,7 +147,7 @@ def _is_truncated(path: Path, data: bytes) -> bool:
 def _read_tiff(path: Path) -> Array:
     try:
         array: Array = np.asarray(tifffile.imread(path))
-    except (OSError, ValueError, KeyError, tifffile.TiffFileError) as error:
+    except (OSError, ValueError, LookupError, struct.error, zlib.error, tifffile.TiffFileError) as error:
         raise _unreadable(path, str(error)) from None
     if array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]

@@ -27,7 +27,7 @@ class Intensity:
     def of(cls, spec: DataSpec) -> Intensity:
         """Return the facts of a resolved recipe."""
         assert spec.channels, "the recipe is not resolved"
-        assert spec.value_range and spec.mean and spec.std, "the recipe is not resolved"  # noqa: PT018
+        assert spec.value_range and spec.mean and spec.std, "the recipe is not resolved"
         return cls(spec.channels, spec.value_range, spec.mean, spec.std)
 
 

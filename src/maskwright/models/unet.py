@@ -9,6 +9,7 @@ import timm
 import torch
 from segmentation_models_pytorch.base import SegmentationHead
 from torch import nn
+from torch.nn import functional
 
 from maskwright.errors import RecipeError, problem
 from maskwright.models.weights import cached_weights
@@ -49,10 +50,25 @@ def build_unet(spec: UNetSpec, *, in_channels: int, classes: int) -> nn.Module:
 
 
 def _stop_early(network: nn.Module, stride: int, channels: tuple[int, ...], classes: int) -> None:
-    """Drop the decoder's last levels; the head sees the level at `stride` and up-samples its logits."""
+    """Drop the decoder's last levels; the head sees the level at `stride`."""
     levels = len(channels) - stride.bit_length() + 1
     network.decoder.blocks = network.decoder.blocks[:levels]  # type: ignore[union-attr,index]
-    network.segmentation_head = SegmentationHead(channels[levels - 1], classes, kernel_size=3, upsampling=stride)
+    head = SegmentationHead(channels[levels - 1], classes, kernel_size=3)
+    network.segmentation_head = nn.Sequential(head, UpsampleOutsideTraining(stride))
+
+
+class UpsampleOutsideTraining(nn.Module):
+    """Logits at the input's size, bilinear; in training they stay coarse, and the loss thins out the labels instead."""
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return (N, C, H · factor, W · factor), or the logits as they are in training."""
+        if self.training:
+            return logits
+        return functional.interpolate(logits.float(), scale_factor=self.factor, mode="bilinear")
 
 
 def check_encoder(name: str) -> None:

@@ -23,17 +23,17 @@ def write_audit_pictures(folder: Path, index: Index, found: Audit) -> None:
     write_text(folder / "class_shares.svg", bars(names, found.classes["pixel_share"].to_list()))
     for kind, name in (("duplicate", "duplicates"), ("conflict", "conflicts")):
         rows = found.findings.filter(pl.col("kind").str.starts_with(kind)).head(_PAIRS)
-        pairs = [_pair(index, row["image"], row["other_image"]) for row in rows.iter_rows(named=True)]
+        pairs = [_pair(index, found, row["image"], row["other_image"]) for row in rows.iter_rows(named=True)]
         if pairs:
             write_bytes(folder / f"{name}.png", encode(_column(pairs), "png"))
 
 
-def _pair(index: Index, first: str, second: str) -> Array:
-    """Return both images beside each other, labels drawn where there are any."""
+def _pair(index: Index, found: Audit, first: str, second: str) -> Array:
+    """Return both images beside each other, labels drawn where there are any that can be used."""
     views = []
     for image in (first, second):
         one = index.only([image])
-        pixels, label = to_rgb8(read_image(index.root / image)), one.read_label(0)
+        pixels, label = to_rgb8(read_image(index.root / image)), one.read_label(0) if image in found.shares else None
         views.append(fit(pixels if label is None else overlay(pixels, label, index.categories.palette()), 240))
     return side_by_side(views, gap=6)
 

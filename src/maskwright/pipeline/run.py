@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_text
+from maskwright.data.formats import read_by
 from maskwright.errors import StaleArtifactError, problem
 from maskwright.pipeline import stages
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -214,8 +215,8 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
 def _data_state(root: Path) -> dict[str, Any]:
     """Return what is compared to see that a data folder has changed: files, bytes and a hash of sizes and times."""
     state: dict[str, Any] = {}
-    for entry in sorted(root.iterdir()) if root.is_dir() else []:
-        if entry.name.startswith("."):
+    for entry in (root / name for name in read_by()):
+        if not entry.exists():
             continue
         files = sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]
         states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]

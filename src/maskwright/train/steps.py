@@ -28,6 +28,12 @@ class Step(Protocol):
         ...
 
 
+def thin_out(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return the (N, h, w) labels at the size of (N, C, h, w) logits: every s-th pixel where these are coarser."""
+    factor = labels.shape[-1] // logits.shape[-1]
+    return labels[:, factor // 2 :: factor, factor // 2 :: factor]
+
+
 class SupervisedStep(nn.Module):
     """Learning from labels alone.
 
@@ -45,7 +51,8 @@ class SupervisedStep(nn.Module):
     def losses(self, batch: tuple[torch.Tensor, torch.Tensor], progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the loss for (images (N, C, H, W), labels (N, H, W))."""
         images, labels = batch
-        terms: dict[str, torch.Tensor] = self.loss(self.network(images), labels)
+        logits = self.network(images)
+        terms: dict[str, torch.Tensor] = self.loss(logits, thin_out(labels, logits))
         return terms
 
     def after_update(self) -> None:

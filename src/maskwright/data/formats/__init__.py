@@ -10,18 +10,19 @@ from maskwright.data.formats import folder
 from maskwright.data.formats.rows import Row, Source
 from maskwright.errors import DataError, problem
 
-__all__ = ["FORMATS", "Row", "Source", "read_source"]
+__all__ = ["FORMATS", "Row", "Source", "read_by", "read_source"]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One layout: `recognise` looks at names only, `read` makes the rows."""
+    """One layout: `recognise` looks at names only, `read` makes the rows from what is under the names in `reads`."""
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Source]
+    reads: tuple[str, ...]
 
 
-FORMATS: dict[str, Format] = {"folder": Format(folder.recognise, folder.read)}
+FORMATS: dict[str, Format] = {"folder": Format(folder.recognise, folder.read, folder.READS)}
 
 
 def read_source(root: Path, format_name: str = "auto") -> Source:
@@ -51,3 +52,8 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
             else "choose one with --set data.format=NAME",
         )
     )
+
+
+def read_by() -> list[str]:
+    """Return the names inside a data folder that any format reads; everything else there decides nothing."""
+    return sorted({name for layout in FORMATS.values() for name in layout.reads})

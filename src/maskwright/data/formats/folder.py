@@ -14,6 +14,8 @@ from maskwright.data.images import SUFFIXES
 from maskwright.errors import DataError, problem
 from maskwright.types import Category
 
+READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json")
+
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder has images/ or unlabeled/."""

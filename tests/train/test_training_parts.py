@@ -1,0 +1,106 @@
+"""The parts of training: rates, averages, batches, the table of curves."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from maskwright.train.schedules import decay_groups, warmup_cosine
+from maskwright.train.teacher import MovingAverage
+
+
+@given(st.integers(2, 500), st.floats(0, 0.9))
+def test_the_rate_rises_once_then_falls_to_nothing(steps, warmup):
+    rates = [warmup_cosine(step, steps=steps, warmup=warmup) for step in range(steps + 1)]
+    peak = rates.index(max(rates))
+    assert max(rates) == pytest.approx(1)
+    assert rates[: peak + 1] == sorted(rates[: peak + 1])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
+    assert rates[0] > 0  # the first step learns, too
+    assert peak <= max(1, math.ceil(warmup * steps))
+
+
+def test_the_rate_worked_by_hand():
+    # 10 steps, 2 of warm-up: 1/2, 1, then (1 + cos(π·s/8))/2 with s = step − 2
+    rates = [warmup_cosine(step, steps=10, warmup=0.2) for step in (0, 1, 2, 4, 6, 10)]
+    assert rates == pytest.approx([0.5, 1, 1, (1 + math.cos(math.pi / 4)) / 2, 0.5, 0])
+
+
+def test_only_weights_decay():
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
+    network[2].weight.requires_grad_(False)
+    decaying, plain = decay_groups(network, 0.1)
+    assert (decaying["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+    assert [p.ndim for p in decaying["params"]] == [4]
+    assert all(p.ndim == 1 for p in plain["params"])
+    assert len(plain["params"]) == 4  # three biases and the norm's weight
+
+
+def network():
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+
+
+def step(net):
+    with torch.no_grad():
+        for value in net.state_dict().values():
+            value.add_(1)
+
+
+def test_momentum_one_freezes():
+    net = network()
+    average = MovingAverage(net, 1.0)
+    before = {k: v.clone() for k, v in average.network.state_dict().items()}
+    for _ in range(3):
+        step(net)
+        average.update(net)
+    after = average.network.state_dict()
+    assert all(torch.equal(after[k], v) for k, v in before.items() if v.is_floating_point())
+
+
+def test_momentum_zero_copies_buffers_and_counters_too():
+    net = network()
+    average = MovingAverage(net, 0.0)
+    step(net)
+    average.update(net)
+    assert all(torch.equal(average.network.state_dict()[k], v) for k, v in net.state_dict().items())
+
+
+def test_the_average_is_that_of_the_formula():
+    net, momentum = network(), 0.5
+    average = MovingAverage(net, momentum)
+    expected = net[0].weight.detach().clone()
+    for count in range(12):
+        step(net)
+        average.update(net)
+        share = min(momentum, (1 + count) / (10 + count))
+        expected = share * expected + (1 - share) * net[0].weight.detach()
+    assert torch.allclose(average.network[0].weight, expected, atol=1e-6)
+
+
+def test_an_average_resumes():
+    net = network()
+    average = MovingAverage(net, 0.9)
+    for _ in range(4):
+        step(net)
+        average.update(net)
+    resumed = MovingAverage(network(), 0.9)
+    resumed.load_state_dict(average.state_dict())
+    for one in (average, resumed):
+        one.update(net)
+    pairs = zip(average.state_dict().values(), resumed.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_an_average_never_trains():
+    net = network()
+    average = MovingAverage(net, 0.9)
+    assert not average.train().network.training
+    assert not any(p.requires_grad for p in average.parameters())
+    assert net.training
+    assert net[0].weight.requires_grad
