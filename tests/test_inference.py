@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -33,6 +33,7 @@ def oracle(network, images):
     return network(images).softmax(1)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_any_size_is_padded_and_cut_back(height, width):
     images = torch.randn(1, 2, height, width)
@@ -69,6 +70,7 @@ def test_half_precision_gives_float32_close_to_full():
     assert torch.allclose(found, oracle(network, images), atol=0.02)
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 150), st.integers(1, 150), st.sampled_from([32, 50, 64]), st.floats(0, 0.5), st.integers(1, 5))
 def test_tiles_of_a_pointwise_network_are_the_whole(height, width, tile, overlap, batch):
     network, image = pointwise(), torch.randn(2, height, width)
@@ -76,7 +78,8 @@ def test_tiles_of_a_pointwise_network_are_the_whole(height, width, tile, overlap
     assert np.abs(found - oracle(network, image[None])[0].numpy()).max() < 1e-5
 
 
-@given(st.lists(st.sampled_from([(5, 7), (32, 32), (7, 5), (80, 40)]), max_size=9), st.integers(1, 4))
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from([(5, 7), (32, 32), (7, 5), (80, 40)]), max_size=6), st.integers(1, 4))
 def test_a_stream_keeps_keys_order_and_values_whatever_the_sizes(sizes, batch):
     network, rng = pointwise(), np.random.default_rng(0)
     images = [(f"k{i}", rng.normal(size=(*size, 2)).astype(np.float32)) for i, size in enumerate(sizes)]

@@ -16,7 +16,6 @@ _PUBLIC = {
     "RunFolder": "maskwright.artifacts",
     "Sample": "maskwright.types",
     "apply_settings": "maskwright.recipe",
-    "audit": "maskwright.pipeline",
     "evaluate_folders": "maskwright.evaluate",
     "load_recipe": "maskwright.recipe",
     "make_playground": "maskwright.data.synthetic",

@@ -30,10 +30,12 @@ class Split:
         table: columns image, group, fold (-1: held out).
         certificate: plain data: folds, groups, held_out, crossing_groups, per_fold (images, groups, and the category
             whose pixel share departs most from that of all images, by how much), and `text` for people.
+        spec: the split section with its open fields filled in.
     """
 
     table: pl.DataFrame
     certificate: dict[str, object]
+    spec: SplitSpec
 
 
 def split_images(
@@ -73,12 +75,14 @@ def split_images(
         training = [image for image in images if image not in held]
         folds = _place(training, joined, shares, _shares_of(spec.folds, 0.0), rng, spec)
         folds |= dict.fromkeys(held, HELD_OUT)
+        resolved = spec.model_copy(update={"use_parts": True})
     else:
         holdout = spec.holdout if spec.holdout is not None else _HOLDOUT_SHARE if len(images) >= _HOLDOUT_FROM else 0.0
         folds = _place(images, joined, shares, _shares_of(spec.folds, holdout), rng, spec)
+        resolved = spec.model_copy(update={"use_parts": False, "holdout": holdout})
     rows = [(image, joined[image], folds[image]) for image in images]
     table = pl.DataFrame(rows, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64}, orient="row")
-    return Split(table, certify(table, shares, names))
+    return Split(table, certify(table, shares, names), resolved)
 
 
 def join_groups(
@@ -158,6 +162,15 @@ def _held_by_parts(images: Sequence[str], parts: Mapping[str, str | None], spec:
                 f"parts {', '.join(sorted(set(named.values()) - {''})) or 'none'}",
                 where="split.use_parts",
                 next_move="leave it null, and folds are cut by maskwright",
+            )
+        )
+    if there and spec.use_parts is None and spec.holdout is not None:
+        raise DataError(
+            problem(
+                "one way to hold images out",
+                f"two: the folder's own part of {len(held)} images, and a share of {spec.holdout:g}",
+                where="images/train beside images/val, and --holdout",
+                next_move="drop --holdout to use the folder's part, or add --set split.use_parts=false",
             )
         )
     return held if there and spec.use_parts is not False else set()

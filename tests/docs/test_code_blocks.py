@@ -178,10 +178,9 @@ def test_coverage_names_what_is_there(row):
     if "model" in tree:
         tree["model"]["kind"] = "unet"
     recipe = parse_recipe(tree, where=f"coverage.md, row {row[0]}")
-    assert recipe == Recipe.model_validate(tree)
     commands = set(re.findall(r"`maskwright (\w+)", how))
     assert commands <= set(build_app())
-    assert commands or len(tree) > 1 or "**partly**" in how
+    assert commands or recipe != Recipe.model_validate({"data": {"root": "."}}) or "**partly**" in how
     tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", proof)
     assert tests
     for path, name in tests:

@@ -14,7 +14,7 @@ from maskwright.data.images import orientation_of, read_image, read_values
 from maskwright.data.index import Index
 from maskwright.errors import DataError
 from maskwright.labels import objects
-from maskwright.types import IGNORE, MAX_CATEGORIES
+from maskwright.types import IGNORE
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def _inspect_label(index: Index, label_name: str, name: str, size: tuple[int, ..
         found.faults.append(Fault("wrong_size", "error", detail))
         return
     label = positions(values, index.categories)
-    if len(index.categories) < MAX_CATEGORIES and (unknown := unknown_counts(values, label)):
+    if unknown := unknown_counts(values, label):
         listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in list(unknown.items())[:8])
         detail = f"{label_name}: {listed}; map them in data.categories.*.values or --ignore them"
         found.faults.append(Fault("unknown_values", "error", detail, float(sum(unknown.values()))))

@@ -21,7 +21,12 @@ same command goes on).
 def build_app() -> cyclopts.App:
     """Return the application with all commands."""
     app = cyclopts.App(
-        name="maskwright", help=_HELP, version=_version, help_format="plaintext", result_action="return_value"
+        name="maskwright",
+        help=_HELP,
+        version=_version,
+        help_format="plaintext",
+        result_action="return_value",
+        suppress_keyboard_interrupt=False,  # `main` says how to go on
     )
     for module in (run, stages, recipes):
         for function in module.COMMANDS:

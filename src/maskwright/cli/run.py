@@ -118,10 +118,14 @@ def score_rows(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def shown(score: dict[str, Any] | None) -> str:
     """Return `value [low, high]`, with a dash for what isn't there."""
-    if score is None or score["value"] is None:
+    if score is None or not _known(score["value"]):
         return "–"
-    interval = "" if score["low"] is None else f" [{score['low']:.3f}, {score['high']:.3f}]"
+    interval = "" if not _known(score["low"]) else f" [{score['low']:.3f}, {score['high']:.3f}]"
     return f"{score['value']:.3f}{interval}"
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and value == value
 
 
 COMMANDS = (demo, run)

@@ -19,16 +19,25 @@ _UNKNOWN = 254
 _MANY = 64
 
 
-def read_label(path: Path, categories: Categories, *, like: Path | None = None) -> LabelMap:
+MAP_THEM = "add the values to data.categories.*.values in the recipe, or to --ignore; or mend the mask"
+
+
+def read_label(path: Path, categories: Categories, *, like: Path | None = None, next_move: str = MAP_THEM) -> LabelMap:
     """Return a mask file as (H, W) uint8 category positions with `IGNORE`.
+
+    Args:
+        path: the mask file.
+        categories: what its values mean.
+        like: the image it belongs to, whose EXIF orientation it follows.
+        next_move: what the error about unknown values advises.
 
     Raises:
         DataError: the file can't be read, or holds values that the recipe doesn't know.
     """
     values = read_values(path, like=like)
     label = positions(values, categories)
-    if (label == _UNKNOWN).any() and len(categories) <= _UNKNOWN:
-        raise unknown_values(path, unknown_counts(values, label), categories)
+    if (label == _UNKNOWN).any():
+        raise unknown_values(path, unknown_counts(values, label), categories, next_move=next_move)
     return label
 
 
@@ -47,7 +56,7 @@ def unknown_counts(values: Array, label: LabelMap) -> dict[int, int]:
     return {int(v): int(c) for v, c in zip(found, counts, strict=True)}
 
 
-def unknown_values(path: Path, counts: dict[int, int], categories: Categories) -> DataError:
+def unknown_values(path: Path, counts: dict[int, int], categories: Categories, *, next_move: str) -> DataError:
     """Return the error that names the file, the values, their pixels and the field that would map them."""
     listed = ", ".join(f"{v if v < 65536 else f'#{v:06x}'} ({n} px)" for v, n in list(counts.items())[:12])
     known = ", ".join(f"{c.name}: {c.values if c.values == 'rest' else list(c.values)}" for c in categories.items[:12])
@@ -56,7 +65,7 @@ def unknown_values(path: Path, counts: dict[int, int], categories: Categories) -
             f"the values of the categories ({known}) or ignored ones {list(categories.ignore)}",
             f"{listed}{' …' if len(counts) > 12 else ''}",
             where=str(path),
-            next_move="add the values to data.categories.*.values in the recipe, or to --ignore; or mend the mask",
+            next_move=next_move,
         )
     )
 

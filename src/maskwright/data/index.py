@@ -80,7 +80,8 @@ class Index:
     def only(self, images: list[str]) -> Index:
         """Return the index of the given images, in the given order."""
         order = pl.DataFrame({"image": images}, schema={"image": pl.String})
-        return Index(self.root, order.join(self.table, on="image", how="left", maintain_order="left"), self.categories, self.target)
+        table = order.join(self.table, on="image", how="left", maintain_order="left")
+        return Index(self.root, table, self.categories, self.target)
 
     def read(self, row: int) -> Sample:
         """Return image and label of a row at their own size.

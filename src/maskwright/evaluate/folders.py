@@ -22,6 +22,10 @@ from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category
 
 _MANY = 64
+_UNKNOWN = (
+    "list the values in a classes.json beside the truth folder, --ignore them if they are in the truth, "
+    "or use --classes binary"
+)
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ def evaluate_folders(
     spec = spec or EvaluateSpec()
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
-    read_as = categories
+    true_as, predicted_as = categories, _or_ids(categories)
     overlaps = Overlaps(categories)
 
     def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true, predicted = read_label(pair[2], read_as), read_label(pair[1], read_as)
+        true = read_label(pair[2], true_as, next_move=_UNKNOWN)
+        predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
         if true.shape != predicted.shape:
             raise DataError(
                 problem(
@@ -101,6 +106,15 @@ def evaluate_folders(
         overlaps.table.tolist(),
         categories.names,
     )
+
+
+def _or_ids(categories: Categories) -> Categories:
+    """Return the categories with their ids among their values: predictions hold ids where the truth holds colours."""
+    claimed = {value for c in categories.items if c.values != "rest" for value in c.values} | set(categories.ignore)
+    items = tuple(
+        c if c.values == "rest" or c.id in claimed else replace(c, values=(*c.values, c.id)) for c in categories.items
+    )
+    return replace(categories, items=items)
 
 
 def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:

@@ -62,6 +62,22 @@ class Overlaps:
         return Counts.stack(self.counts)
 
 
+PER_IMAGE_SCHEMA = {
+    "image": pl.String,
+    "part": pl.String,
+    "group": pl.String,
+    "fold": pl.Int64,
+    "category": pl.String,
+    "tp": pl.Int64,
+    "fp": pl.Int64,
+    "fn": pl.Int64,
+    "dice": pl.Float64,
+    "iou": pl.Float64,
+    "precision": pl.Float64,
+    "recall": pl.Float64,
+}
+
+
 def empty_cases(spec: EvaluateSpec) -> EmptyCases:
     """Return the rules for empty images and absent categories that a recipe states."""
     return EmptyCases(1.0 if spec.empty == "one" else float("nan"), spec.absent)

@@ -64,11 +64,6 @@ def run(
     return folder
 
 
-def audit(recipe: Recipe, out: str | Path, *, redo: bool = False) -> RunFolder:
-    """Index and audit a data folder; see `run`."""
-    return run(recipe, out, until="audit", redo=redo)
-
-
 def progress_of(out: str | Path) -> dict[str, str]:
     """Return {task: "done" | "stale" | "open"} of a run folder whose recipe is resolved."""
     folder = RunFolder(Path(out))

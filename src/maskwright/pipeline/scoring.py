@@ -11,7 +11,7 @@ from maskwright.data.formats.folder import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
-from maskwright.evaluate import Overlaps, per_image_table, summarise
+from maskwright.evaluate import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise
 from maskwright.pipeline import stages
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
@@ -52,7 +52,9 @@ def score_run(folder: RunFolder, whole: Index, evaluate: EvaluateSpec, predict: 
     (folder.predictions / "labels").mkdir(parents=True, exist_ok=True)
     write_json(folder.predictions / "confusion.json", confusion)
     write_json(folder.predictions / "evaluation.json", (headline if tables else {}) | scores)
-    write_table(folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame())
+    write_table(
+        folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame(schema=PER_IMAGE_SCHEMA)
+    )
 
 
 def _score_part(

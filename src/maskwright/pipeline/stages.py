@@ -76,17 +76,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     )
     write_table(folder.folds, found.table)
     write_json(folder.certificate, found.certificate)
-    held = (found.table["fold"] == HELD_OUT).sum() / found.table.height
-    by_parts = (
-        wanted.use_parts if wanted.use_parts is not None else wanted.holdout is None and _by_parts(table, found.table)
-    )
-    resolved = wanted.model_copy(
-        update={
-            "holdout": wanted.holdout if wanted.holdout is not None else round(float(held), 4),
-            "use_parts": by_parts,
-        }
-    )
-    return spec | {"split": resolved.model_dump(mode="json")}
+    return spec | {"split": found.spec.model_dump(mode="json")}
 
 
 def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
@@ -247,13 +237,6 @@ def _stop_on_errors(folder: RunFolder) -> None:
             next_move="mend them, or leave these images out with --set audit.on_error=drop",
         )
     )
-
-
-def _by_parts(table: pl.DataFrame, folds: pl.DataFrame) -> bool:
-    """Tell whether what is held out is what the folder holds out."""
-    joined = folds.join(table.select("image", "part"), on="image")
-    held = set(joined.filter(pl.col("fold") == HELD_OUT)["part"].to_list())
-    return bool(held) and held <= {"val", "valid", "validation", "test"}
 
 
 def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:

@@ -25,13 +25,13 @@ class AffineSpec(Spec):
     """Rotate, scale, stretch and shift; uncovered pixels are mirrored from inside."""
 
     kind: Literal["affine"] = "affine"
-    probability: Probability = 0.9
+    probability: Probability = 0.7
     """Share of samples that are changed."""
-    rotate: float = Field(15.0, ge=0, le=180)
+    rotate: float = Field(10.0, ge=0, le=180)
     """Largest rotation in degrees, either way."""
-    scale: tuple[float, float] = (0.75, 1.33)
+    scale: tuple[float, float] = (0.8, 1.25)
     """Zoom, drawn log-uniformly."""
-    stretch: float = Field(0.1, ge=0, lt=1)
+    stretch: float = Field(0.05, ge=0, lt=1)
     """Largest relative change of the aspect ratio."""
     shift: float = Field(0.1, ge=0, lt=1)
     """Largest shift as a share of the crop's side, where the crop covers the whole image."""
@@ -41,7 +41,7 @@ class ColourSpec(Spec):
     """Change brightness, contrast, saturation and gamma; the same draw for all pixels."""
 
     kind: Literal["colour"] = "colour"
-    probability: Probability = 0.8
+    probability: Probability = 0.5
     """Share of samples that are changed."""
     brightness: float = Field(0.2, ge=0, lt=1)
     """Largest shift, as a share of the value range."""

@@ -26,14 +26,19 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     Raises:
         RecipeError: a path that leads nowhere (with the nearest name) or a value that doesn't fit.
     """
-    tree = copy.deepcopy(recipe.model_dump(mode="json"))
+    tree, faults = copy.deepcopy(recipe.model_dump(mode="json")), list[str]()
     for setting in settings:
         path, equals, text = setting.partition("=")
         if not equals:
             raise RecipeError(
                 problem("key.path=value", repr(setting), where="--set", next_move="for example --set train.lr=1e-3")
             )
-        _set(tree, path.strip().split("."), _value(path, text), path)
+        try:
+            _set(tree, path.strip().split("."), _value(path, text), path)
+        except RecipeError as error:
+            faults.append(str(error))
+    if faults:
+        raise RecipeError("\n".join(faults))
     return parse_recipe(tree, where="--set")
 
 

@@ -20,7 +20,7 @@ class UNetSpec(Spec):
     decoder_channels: tuple[int, ...] | None = Field(None, min_length=3, max_length=5)
     """Channels of the decoder levels, deepest first; as many as encoder levels used; null: chosen by the probe."""
     output_stride: Literal[1, 2, 4] | None = None
-    """Stride of the decoder's last level; 2 and 4 save the costliest ones, logits are up-sampled; null: by the probe."""
+    """Stride of the decoder's last level; 2 and 4 save the costliest ones; null: chosen by the probe."""
 
 
 class PythonModelSpec(PythonSpec):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import warnings
 from pathlib import Path
 from typing import Any
@@ -54,14 +55,8 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     module = build_module(recipe, fold)
     trainer = _trainer(folder, recipe, validates=held is not None)
     last = folder / "last.ckpt"
-    with _quietly():
-        trainer.fit(
-            module,
-            training_batches(images, recipe, fold),
-            None if held is None else validation_batches(held, recipe),
-            ckpt_path=str(last) if last.is_file() else None,
-            weights_only=True,
-        )
+    loaders = training_batches(images, recipe, fold), None if held is None else validation_batches(held, recipe)
+    _fit(trainer, module, loaders, resume=last if last.is_file() else None)
     _write_log(folder / "log.txt", recipe, module, training, validation)
     if not (folder / "best.ckpt").is_file():
         with atomic(folder / "best.ckpt") as temporary:
@@ -117,6 +112,16 @@ def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
             use_distributed_sampler=False,
             default_root_dir=folder,
         )
+
+
+def _fit(trainer: L.Trainer, module: SegmentationModule, loaders: tuple[Any, Any], *, resume: Path | None) -> None:
+    """Run the loop; an interruption comes out as one, not as Lightning's exit with code 1."""
+    with _quietly():
+        try:
+            trainer.fit(module, *loaders, None, None if resume is None else str(resume), weights_only=True)
+        except SystemExit:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
 
 
 class _quietly(warnings.catch_warnings):  # noqa: N801

@@ -1,0 +1,225 @@
+"""The main job through the real command line, made small: complete, repeatable, and proof against being killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from maskwright.data.images import size_of
+from maskwright.data.synthetic import make_playground
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+SMALL = {
+    "model.encoder": "resnet10t",
+    "model.encoder_weights": "none",
+    "model.decoder_channels": "[16, 16, 8]",
+    "train.steps": "4",
+    "train.validate_every": "2",
+    "train.batch": "2",
+    "train.crop": "[32, 64]",
+    "train.scale": "1",
+    "train.precision": "float32",
+    "train.channels_last": "false",
+    "train.threads": "1",
+    "evaluate.samples": "100",
+}
+FILES = (
+    "recipe.yaml",
+    "index.parquet",
+    "audit/findings.parquet",
+    "folds.csv",
+    "round-0/fold-0/best.ckpt",
+    "round-0/fold-0/last.ckpt",
+    "round-0/fold-0/metrics.csv",
+    "round-0/fold-0/log.txt",
+    "round-0/fold-1/last.ckpt",
+    "tuned.json",
+    "predictions/per_image.parquet",
+    "predictions/evaluation.json",
+    "predictions/report.html",
+)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from maskwright.cli import entry; entry()", *map(str, arguments)]
+
+
+def maskwright(*arguments: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, check=False)
+
+
+def settings(**changes: str) -> list[str]:
+    return [word for key, value in (SMALL | changes).items() for word in ("--set", f"{key}={value}")]
+
+
+def run_of(data: Path, out: Path, *more: object) -> list[object]:
+    return ["run", "--data", data, "--out", out, "--folds", 2, "--holdout", 0.2, "--group", "scene", *settings(), *more]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("playground") / "data"
+    make_playground(root, labelled=24, unlabelled=4, size=(48, 64))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """An undisturbed run; its folder and what it wrote to stdout."""
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = maskwright(*run_of(data, out, "--json"))
+    assert done.returncode == 0, done.stderr[-4000:]
+    return out, done
+
+
+def times(folder: Path) -> dict[str, int]:
+    return {
+        p.relative_to(folder).as_posix(): p.stat().st_mtime_ns
+        for p in folder.rglob("*")
+        if p.is_file() and p.name != ".lock"
+    }
+
+
+def labels(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in (folder / "predictions/labels").rglob("*.png")}
+
+
+def test_the_run_folder_holds_what_the_names_say(run, data):
+    out, done = run
+    for name in FILES:
+        assert (out / name).is_file(), name
+    assert list((out / "round-0" / "oof").rglob("*.npz"))
+    summary = json.loads(done.stdout)
+    assert summary["scores"] == json.loads((out / "predictions" / "evaluation.json").read_text())
+    for name in ("mean_dice", "pooled_miou"):
+        assert set(summary["scores"][name]) == {"value", "low", "high", "n", "definition"}
+    columns = {"image", "group", "fold", "category", "tp", "fp", "fn", "dice", "iou"}
+    assert columns <= set(pl.read_parquet(out / "predictions" / "per_image.parquet").columns)
+    kinds = set(pl.read_parquet(out / "audit" / "findings.parquet")["kind"])
+    assert {"duplicate_exact", "conflict"} <= kinds
+    recipe = yaml.safe_load((out / "recipe.yaml").read_text())
+    assert None not in [recipe["train"][k] for k in ("steps", "batch", "scale", "crop", "precision", "threads")]
+
+
+def test_every_image_has_a_label_of_its_size(run, data):
+    out, _ = run
+    assert len(labels(out)) == len(list((data / "images").rglob("*.png"))) + len(list((data / "unlabeled").glob("*")))
+    sizes = {p.stem: size_of(p)[:2] for part in ("images", "unlabeled") for p in (data / part).rglob("*.png")}
+    for name in labels(out):
+        assert size_of(out / name)[:2] == sizes[Path(name).stem]
+
+
+def test_the_report_needs_no_network(run):
+    text = (run[0] / "predictions" / "report.html").read_text(encoding="utf-8")
+    assert "</html>" in text
+    for outside in ('src="http', "src='http", '<link rel="stylesheet" href="http', "@import"):
+        assert outside not in text
+
+
+def test_no_group_crosses(run):
+    folds = pl.read_csv(run[0] / "folds.csv")
+    assert folds.group_by("group").agg(pl.col("fold").n_unique())["fold"].max() == 1
+    assert set(folds["fold"]) == {-1, 0, 1}
+
+
+def test_the_same_command_again_does_nothing(run, data):
+    out, _ = run
+    before, start = times(out), time.perf_counter()
+    done = maskwright(*run_of(data, out))
+    assert done.returncode == 0, done.stderr
+    assert times(out) == before
+    assert time.perf_counter() - start < 30
+
+
+def test_the_resolved_recipe_alone_is_the_same_run(run):
+    out, _ = run
+    before = times(out)
+    done = maskwright("run", "--recipe", out / "recipe.yaml", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert times(out) == before
+
+
+def test_another_recipe_is_refused_with_the_field_named(run, data):
+    out, _ = run
+    before = times(out)
+    done = maskwright(*run_of(data, out), "--set", "train.lr=0.5")
+    assert done.returncode == 2
+    assert "train.lr: 0.002 → 0.5" in done.stderr
+    assert "--redo" in done.stderr
+    assert times(out) == before
+
+
+def test_an_edited_recipe_is_not_overwritten(run, data):
+    out, _ = run
+    path = out / "recipe.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("overlays: 24", "overlays: 3"))
+    try:
+        done = maskwright(*run_of(data, out))
+        assert done.returncode == 2
+        assert "edited since" in done.stderr
+        assert "overlays: 3" in path.read_text()
+    finally:
+        path.write_text(text)
+
+
+def test_new_images_are_predicted_and_scored(run, data, tmp_path):
+    out, _ = run
+    done = maskwright("predict", out, data / "images", "--out", tmp_path / "p", "--overlays", "--json")
+    assert done.returncode == 0, done.stderr
+    files = json.loads(done.stdout)["files"]
+    assert len(files) == len(list((data / "images").rglob("*.png")))
+    done = maskwright("evaluate", tmp_path / "p", data / "masks", "--json")
+    assert done.returncode == 0, done.stderr
+    assert 0 <= json.loads(done.stdout)["pooled_miou"]["value"] <= 1
+
+
+def test_one_image_is_predicted_as_in_its_folder(run, data, tmp_path):
+    out, _ = run
+    image = min((data / "unlabeled").glob("*.png"))
+    done = maskwright("predict", out, image, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    inside = [p for p in (out / "predictions" / "labels").rglob(f"{image.stem}.png")]
+    assert [p.read_bytes() for p in inside] == [(tmp_path / image.name).read_bytes()]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_three_times_and_finished_it_gives_the_same_numbers(run, tmp_path, seed):
+    """SIGKILL at random moments of what is left, then the same command to the end."""
+    undisturbed, _ = run
+    out = tmp_path / "run"
+    again = ["run", "--recipe", undisturbed / "recipe.yaml", "--out", out]
+    rng = np.random.default_rng(seed)
+    whole = sum(json.loads((undisturbed / "run.json").read_text())["seconds"].values()) + 4  # imports
+    for _ in range(3):
+        with subprocess.Popen(
+            command(*again),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        ) as process:
+            try:
+                process.wait(rng.uniform(2, whole))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+    done = maskwright(*again)
+    assert done.returncode == 0, done.stderr
+    one, two = (json.loads((f / "predictions/evaluation.json").read_text()) for f in (undisturbed, out))
+    assert one == two
+    assert labels(undisturbed) == labels(out)
+    for fold in (0, 1):
+        tables = [pl.read_csv(f / f"round-0/fold-{fold}/metrics.csv") for f in (undisturbed, out)]
+        assert tables[0].drop("seconds", "waited").equals(tables[1].drop("seconds", "waited"))

@@ -1,0 +1,104 @@
+"""A training that was cut short and goes on gives the numbers of an undisturbed one, bit for bit."""
+
+from __future__ import annotations
+
+import make_images as make
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from maskwright.data.index import build_index
+from maskwright.progress import listen
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.data import DataSpec
+from maskwright.train.fit import train_fold
+
+SETTINGS = (
+    "model.encoder=resnet10t",
+    "model.encoder_weights=none",
+    "model.decoder_channels=[16, 16, 8]",
+    "train.steps=6",
+    "train.validate_every=2",
+    "train.batch=2",
+    "train.crop=[32, 64]",
+    "train.scale=1",
+    "train.precision=float32",
+    "train.channels_last=false",
+    "train.accelerator=cpu",
+    "train.threads=1",
+    "train.ema=0.9",
+)
+
+
+class PowerCut(Exception):
+    """Stands for the plug that was pulled."""
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(7):
+        image = rng.integers(0, 255, (32, 48), np.uint8)
+        make.gray_png(tmp_path / "data" / "images", f"i{i}")
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"i{i}.png")
+        (tmp_path / "data" / "masks").mkdir(exist_ok=True)
+        Image.fromarray((image > 128).astype(np.uint8)).save(tmp_path / "data" / "masks" / f"i{i}.png")
+    index, section, _ = build_index(DataSpec(root=str(tmp_path / "data")))
+    return index, Recipe(data=section)
+
+
+def train(folder, data, *settings, stop_at=None):
+    index, recipe = data
+    recipe = apply_settings(recipe, [*SETTINGS, *settings])
+    images = index.images
+
+    def watch(label, done, total, note):
+        if label.startswith("train") and done == stop_at:
+            raise PowerCut
+
+    with listen(watch):
+        return train_fold(folder, index.only(images[:5]), index.only(images[5:]), recipe, fold=1)
+
+
+def weights(folder, name):
+    return torch.load(folder / name, weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [(), ("train.workers=0", "train.ema=0"), ("train.precision=bfloat16",)])
+@pytest.mark.parametrize("stop_at", [3, 5, 6])
+def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(whole, data, *settings)
+    with pytest.raises(PowerCut):
+        train(cut, data, *settings, stop_at=stop_at)
+    assert (cut / "last.ckpt").is_file()
+    train(cut, data, *settings)
+    for name in ("last.ckpt", "best.ckpt"):
+        one, two = weights(whole, name), weights(cut, name)
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[key], two[key]) for key in one)
+    tables = [pl.read_csv(folder / "metrics.csv").drop("seconds", "waited") for folder in (whole, cut)]
+    assert tables[0].equals(tables[1])
+    assert tables[0]["step"].to_list() == [2, 4, 6]
+
+
+@pytest.mark.slow
+def test_a_finished_training_is_not_trained_further(tmp_path, data):
+    train(tmp_path / "a", data)
+    before = weights(tmp_path / "a", "last.ckpt")
+    train(tmp_path / "a", data)
+    after = weights(tmp_path / "a", "last.ckpt")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+@pytest.mark.slow
+def test_folds_and_seeds_start_differently_and_learn(tmp_path, data):
+    train(tmp_path / "a", data)
+    train(tmp_path / "b", data, "seed=1")
+    one, two = weights(tmp_path / "a", "last.ckpt"), weights(tmp_path / "b", "last.ckpt")
+    assert not all(torch.equal(one[key], two[key]) for key in one)
+    losses = pl.read_csv(tmp_path / "a" / "metrics.csv")["loss"].to_list()
+    assert all(np.isfinite(losses))
