@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ SMALL = {
     "model.encoder": "resnet10t",
     "model.encoder_weights": "none",
     "model.decoder_channels": "[16, 16, 8]",
-    "train.steps": "4",
+    "train.steps": "8",
     "train.validate_every": "2",
     "train.batch": "2",
     "train.crop": "[32, 64]",
@@ -195,31 +197,44 @@ def test_one_image_is_predicted_as_in_its_folder(run, data, tmp_path):
     assert [p.read_bytes() for p in inside] == [(tmp_path / image.name).read_bytes()]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_killed_three_times_and_finished_it_gives_the_same_numbers(run, tmp_path, seed):
-    """SIGKILL at random moments of what is left, then the same command to the end."""
+def after(seconds: float, out: Path) -> bool:
+    time.sleep(seconds)
+    return True
+
+
+def at_first_checkpoint(fold: int, out: Path) -> bool:
+    return (out / f"round-0/fold-{fold}/last.ckpt").is_file()
+
+
+def killed(words: list[str], out: Path, moment: Callable[[Path], bool]) -> None:
+    """Start a run and kill it at a moment, or let it end before."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(words, env=os.environ | {"OMP_NUM_THREADS": "1"}, **quiet) as process:
+        while process.poll() is None:
+            if moment(out):
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize("when", ["random", "early", "checkpoint"])
+def test_killed_three_times_and_finished_it_gives_the_same_numbers(run, tmp_path, when):
+    """SIGKILL at random moments, or in the middle of a fold's training, then the same command to the end."""
     undisturbed, _ = run
     out = tmp_path / "run"
     again = ["run", "--recipe", undisturbed / "recipe.yaml", "--out", out]
-    rng = np.random.default_rng(seed)
     whole = sum(json.loads((undisturbed / "run.json").read_text())["seconds"].values()) + 4  # imports
-    for _ in range(3):
-        with subprocess.Popen(
-            command(*again),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        ) as process:
-            try:
-                process.wait(rng.uniform(2, whole))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.wait()
+    drawn = np.random.default_rng(0).uniform(2, whole if when == "random" else 5, 3)
+    moments = [partial(after, seconds) for seconds in drawn]
+    if when == "checkpoint":
+        moments = [partial(at_first_checkpoint, 0), partial(after, 4.0), partial(at_first_checkpoint, 1)]
+    for moment in moments:
+        killed(command(*again), out, moment)
     done = maskwright(*again)
     assert done.returncode == 0, done.stderr
-    one, two = (json.loads((f / "predictions/evaluation.json").read_text()) for f in (undisturbed, out))
-    assert one == two
-    assert labels(undisturbed) == labels(out)
     for fold in (0, 1):
         tables = [pl.read_csv(f / f"round-0/fold-{fold}/metrics.csv") for f in (undisturbed, out)]
         assert tables[0].drop("seconds", "waited").equals(tables[1].drop("seconds", "waited"))
+    one, two = (json.loads((f / "predictions/evaluation.json").read_text()) for f in (undisturbed, out))
+    assert one == two
+    assert labels(undisturbed) == labels(out)

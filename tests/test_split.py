@@ -147,10 +147,14 @@ def parts_of(images):
     return {image: "train" if n < 6 else "val" for n, image in enumerate(images)}
 
 
-def test_the_folder_s_own_parts_are_held_out_whatever_the_share():
+def test_the_folder_s_own_parts_are_held_out_and_a_share_beside_them_is_two_readings():
     images = images_of(8)
-    where = folds_of(split(images, SplitSpec(folds=2, holdout=0.5), parts=parts_of(images)))
+    made = split(images, SplitSpec(folds=2), parts=parts_of(images))
+    where = folds_of(made)
     assert [where[i] == HELD_OUT for i in images] == [False] * 6 + [True] * 2
+    assert folds_of(split(images, made.spec, parts=parts_of(images))) == where  # the resolved section repeats it
+    with pytest.raises(DataError, match="one way to hold images out"):
+        split(images, SplitSpec(folds=2, holdout=0.5), parts=parts_of(images))
     free = folds_of(split(images, SplitSpec(folds=2, use_parts=False), parts=parts_of(images)))
     assert HELD_OUT not in free.values()
 

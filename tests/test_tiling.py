@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,7 +32,7 @@ def test_tiles_cover_the_image_inside_it_with_one_size(height, width, tile_heigh
 @given(st.integers(1, 300), st.integers(1, 70), OVERLAPS)
 def test_neighbours_overlap_by_at_least_the_share(length, tile, overlap):
     starts = [t.left for t in tile_grid((1, length), (1, tile), overlap)]
-    for first, second in zip(starts, starts[1:], strict=False):
+    for first, second in itertools.pairwise(starts):
         # a tile of one pixel can't overlap by half and still move on
         assert first + tile - second >= min(overlap * tile, tile - 1) - 1e-9
 

@@ -204,9 +204,10 @@ def _check_continuation(root: Path, task: Task, *, redo: bool) -> None:
 def _changes(root: Path, task: Task, record: dict[str, Any]) -> list[str]:
     basis = _basis(root, task)
     lines = []
-    known = [spec for spec in (record["spec"], record.get("resolved")) if spec is not None]
+    known = [spec for spec in (record.get("resolved"), record["spec"]) if spec is not None]
     if basis["spec"] not in known:  # said against what was asked for or what came of it, whichever is closer
-        lines += min((_differences(spec, basis["spec"]) for spec in known), key=len)
+        readings: list[list[str]] = [_differences(spec, basis["spec"]) for spec in known]
+        lines += sorted(readings, key=len)[0]
     lines += _differences(record["outside"], basis["outside"])
     lines += [f"{name} was made anew" for name, f in basis["after"].items() if record["after"].get(name) != f]
     if basis["schema"] != record["schema"]:

@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 
-import make_images as make
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
+import make_images as make
 from maskwright.cli import main
 from maskwright.recipe import Recipe
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import make_images as make
 import numpy as np
 import pytest
 from PIL import Image
 
+import make_images as make
 from maskwright.data.categories import (
     as_written,
     distinct_colors,

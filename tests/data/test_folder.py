@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import make_images as make
 import pytest
 
+import make_images as make
 from maskwright.data.formats import read_source
 from maskwright.data.formats.folder import find_images, name_of, read_classes
 from maskwright.errors import DataError

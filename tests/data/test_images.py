@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 
-import make_images as make
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
 
+import make_images as make
 from maskwright.data.images import orientation_of, palette_of, read_image, read_values, size_of
 from maskwright.errors import DataError
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import make_images as make
 import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
 
+import make_images as make
 from maskwright.data.index import SCHEMA, build_index, load_index
 from maskwright.errors import DataError
 from maskwright.recipe.data import DataSpec

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import make_images as make
 import numpy as np
 import polars as pl
 import pytest
 import torch
 from PIL import Image
 
+import make_images as make
 from maskwright.data.index import build_index
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
@@ -32,7 +32,7 @@ SETTINGS = (
 )
 
 
-class PowerCut(Exception):
+class PowerCutError(Exception):
     """Stands for the plug that was pulled."""
 
 
@@ -56,7 +56,7 @@ def train(folder, data, *settings, stop_at=None):
 
     def watch(label, done, total, note):
         if label.startswith("train") and done == stop_at:
-            raise PowerCut
+            raise PowerCutError
 
     with listen(watch):
         return train_fold(folder, index.only(images[:5]), index.only(images[5:]), recipe, fold=1)
@@ -72,7 +72,7 @@ def weights(folder, name):
 def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     train(whole, data, *settings)
-    with pytest.raises(PowerCut):
+    with pytest.raises(PowerCutError):
         train(cut, data, *settings, stop_at=stop_at)
     assert (cut / "last.ckpt").is_file()
     train(cut, data, *settings)

@@ -14,7 +14,7 @@ Color = tuple[int, int, int]
 
 OKABE_ITO: tuple[Color, ...] = (
     (0, 114, 178),  # blue
-    (213, 94, 0),  # vermillion
+    (213, 94, 0),  # vermilion
     (0, 158, 115),  # bluish green
     (204, 121, 167),  # reddish purple
     (230, 159, 0),  # orange
