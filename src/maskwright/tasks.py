@@ -89,6 +89,14 @@ def run_tasks(root: Path, tasks: Sequence[Task], *, jobs: int = 1, redo: bool = 
     return seconds
 
 
+def check_specs(root: Path, tasks: Sequence[Task]) -> None:
+    """Raise StaleArtifactError if any task was done from another spec, before anything is changed."""
+    for task in tasks:
+        record = _load_record(root, task.name)
+        if record is not None and (changes := _spec_changes(task, record)):
+            raise _stale(root, task, changes)
+
+
 def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
     """Return {name: "done" | "stale" | "open"}."""
     states = {}
@@ -203,16 +211,22 @@ def _check_continuation(root: Path, task: Task, *, redo: bool) -> None:
 
 def _changes(root: Path, task: Task, record: dict[str, Any]) -> list[str]:
     basis = _basis(root, task)
-    lines = []
-    known = [spec for spec in (record.get("resolved"), record["spec"]) if spec is not None]
-    if basis["spec"] not in known:  # said against what was asked for or what came of it, whichever is closer
-        readings: list[list[str]] = [_differences(spec, basis["spec"]) for spec in known]
-        lines += sorted(readings, key=len)[0]
+    lines = _spec_changes(task, record)
     lines += _differences(record["outside"], basis["outside"])
     lines += [f"{name} was made anew" for name, f in basis["after"].items() if record["after"].get(name) != f]
     if basis["schema"] != record["schema"]:
         lines.append("the form of the artifacts changed with the version of maskwright")
     return lines
+
+
+def _spec_changes(task: Task, record: dict[str, Any]) -> list[str]:
+    """Return what differs from what was asked for, or from what came of it, whichever is closer."""
+    spec = json.loads(json.dumps(task.spec, default=str))
+    known = [old for old in (record.get("resolved"), record["spec"]) if old is not None]
+    if spec in known:
+        return []
+    readings: list[list[str]] = [_differences(old, spec) for old in known]
+    return sorted(readings, key=len)[0]
 
 
 def _differences(old: Any, new: Any) -> list[str]:

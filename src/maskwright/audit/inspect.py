@@ -102,9 +102,11 @@ def _check_content(index: Index, valid: int, found: Inspection) -> None:
     present = np.flatnonzero(found.pixels)
     if valid == 0:
         found.faults.append(Fault("all_ignored", "warning", "every pixel of its mask is ignored"))
-    elif len(present) == 1 and index.categories.names[int(present[0])] in (index.categories.left_out | {"background"}):
+    elif len(present) == 1:
         name = index.categories.names[int(present[0])]
-        found.faults.append(Fault("empty_mask", "warning", f"its mask holds nothing but {name}"))
+        empty = name in (index.categories.left_out | {"background"})
+        kind, severity = ("empty_mask", "warning") if empty else ("one_category", "note")
+        found.faults.append(Fault(kind, severity, f"its mask holds nothing but {name}"))
 
 
 def _reason(error: DataError) -> str:

@@ -106,7 +106,10 @@ def _print_summary(summary: dict[str, Any]) -> None:
     findings = [(kind, str(n)) for kind, n in summary["findings"].items()]
     if findings:
         table("Findings of the audit", ("kind", "number"), findings)
-    table("Scores", ("metric", "out of fold", "held out"), score_rows(summary["scores"]))
+    if rows := score_rows(summary["scores"]):
+        table("Scores", ("metric", "out of fold", "held out"), rows)
+    else:
+        say("nothing was scored: one fold and nothing held out; --folds 5 or --holdout .15 gives scores")
     say(f"report: {summary['report']}\nrecipe: {summary['recipe']}   ({summary['seconds']:.0f} s)")
 
 

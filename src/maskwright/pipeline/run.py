@@ -17,7 +17,7 @@ from maskwright.errors import StaleArtifactError, problem
 from maskwright.pipeline import stages
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
-from maskwright.tasks import Task, file_state, fingerprint, lock, run_tasks, status
+from maskwright.tasks import Task, check_specs, file_state, fingerprint, lock, run_tasks, status
 
 STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
@@ -57,7 +57,7 @@ def run(
             recipe = _resolved(folder, recipe, stage)
             seconds |= run_tasks(folder.root, _TASKS[stage](folder, recipe), jobs=recipe.executor.jobs, redo=redo)
             if stage == "plan":
-                _write_recipe(folder, _resolved(folder, recipe, "train"))
+                _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
             if stage in ("train", "evaluate"):
                 _note(folder, seconds, command)
         _note(folder, seconds, command)
@@ -105,7 +105,10 @@ def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
         )
 
 
-def _write_recipe(folder: RunFolder, recipe: Recipe) -> None:
+def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
+    """Write the resolved recipe, unless results of another one are in the way."""
+    if not redo:
+        check_specs(folder.root, [task for name in STAGES[4:] for task in _TASKS[name](folder, recipe)])
     text, note = dump_recipe(recipe), folder.records / "recipe.json"
     if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
         write_text(folder.recipe, text)

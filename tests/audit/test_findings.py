@@ -1,0 +1,132 @@
+"""The audit of a folder in which every kind of trouble was planted, and of one in which none was."""
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from maskwright.audit import FINDINGS_SCHEMA, audit_index
+from maskwright.data.index import build_index
+from maskwright.data.synthetic import make_playground
+from maskwright.recipe.data import AuditSpec, DataSpec
+
+RNG = np.random.default_rng(0)
+
+
+def picture(seed):
+    """A smooth random image that no other seed resembles, 48×64 RGB."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((64, 48), Image.Resampling.BICUBIC))
+
+
+def half(columns=32):
+    """A mask whose first columns are 1, (48, 64)."""
+    mask = np.zeros((48, 64), np.uint8)
+    mask[:, :columns] = 1
+    return mask
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory):
+    root = tmp_path_factory.mktemp("troubled")
+    for folder in ("images", "masks", "unlabeled"):
+        (root / folder).mkdir()
+
+    def put(name, image, mask=None):
+        Image.fromarray(image).save(root / "images" / f"{name}.png")
+        if mask is not None:
+            Image.fromarray(mask).save(root / "masks" / f"{name}.png")
+
+    put("fine", picture(1), half())
+    put("same", picture(1), half())
+    put("flipped", np.ascontiguousarray(picture(1)[:, ::-1]), np.ascontiguousarray(half()[:, ::-1]))
+    put("conflict", picture(1), half(16))
+    put("empty", picture(2), np.zeros((48, 64), np.uint8))
+    put("wrong_size", picture(3), half()[:10])
+    put("unknown", picture(4), np.where(half() == 1, 7, 0).astype(np.uint8))
+    put("broken", picture(5), half())
+    whole = (root / "images" / "broken.png").read_bytes()
+    (root / "images" / "broken.png").write_bytes(whole[: len(whole) // 2])
+    put("broken_mask", picture(6), half())
+    (root / "masks" / "broken_mask.png").write_bytes(b"no image")
+    Image.fromarray(half()).save(root / "masks" / "orphan.png")
+    Image.fromarray(picture(2)).save(root / "unlabeled" / "twin.png")
+    (root / "classes.json").write_text('{"0": "background", "1": "rock"}')
+    return root
+
+
+@pytest.fixture(scope="module")
+def found(troubled):
+    index, _, source = build_index(DataSpec(root=str(troubled)))
+    return audit_index(index, AuditSpec(), source.leftovers)
+
+
+def of_kind(found, kind):
+    return found.findings.filter(pl.col("kind") == kind).to_dicts()
+
+
+@pytest.mark.parametrize(
+    ("kind", "severity", "image", "said"),
+    [
+        ("unreadable", "error", "images/broken.png", "truncated"),
+        ("unreadable_mask", "error", "images/broken_mask.png", "masks/broken_mask.png"),
+        ("wrong_size", "error", "images/wrong_size.png", "64×10, the image 64×48"),
+        ("unknown_values", "error", "images/unknown.png", "7 (1536 px)"),  # 48 rows of 32 columns
+        ("empty_mask", "warning", "images/empty.png", "nothing but background"),
+        ("orphan_mask", "warning", "masks/orphan.png", "without an image"),
+    ],
+)
+def test_trouble_is_named_once(found, kind, severity, image, said):
+    rows = of_kind(found, kind)
+    assert [(row["image"], row["severity"]) for row in rows] == [(image, severity)]
+    assert said in rows[0]["detail"]
+
+
+def test_copies_are_found_across_flips_and_the_pool(found):
+    exact = {(r["image"], r["other_image"]) for r in of_kind(found, "duplicate_exact")}
+    assert ("images/fine.png", "images/same.png") in exact
+    assert ("images/empty.png", "unlabeled/twin.png") in exact
+    near = {(r["image"], r["other_image"]): r["detail"] for r in of_kind(found, "duplicate_near")}
+    assert near[("images/fine.png", "images/flipped.png")].startswith("flip_lr")
+    assert sorted(map(len, found.duplicates)) == [2, 4]
+
+
+def test_a_conflict_is_measured_through_the_transform(found):
+    rows = of_kind(found, "conflict")
+    pairs = {frozenset((r["image"], r["other_image"])): r["value"] for r in rows}
+    # masks of 32 and of 16 columns of 64 differ on a quarter of the pixels; the flipped copy's mask was flipped with it
+    assert pairs == {
+        frozenset(("images/conflict.png", f"images/{other}.png")): pytest.approx(0.75)
+        for other in ("fine", "same", "flipped")
+    }
+
+
+def test_the_class_table_counts_usable_masks(found):
+    table = {row["category"]: row for row in found.classes.to_dicts()}
+    # usable: fine, same, flipped (half each), conflict (a quarter), empty
+    rock = 3 * 48 * 32 + 48 * 16
+    assert table["rock"]["pixels"] == rock
+    assert table["rock"]["images"] == 4
+    assert table["rock"]["image_share"] == pytest.approx(4 / 5)
+    assert table["rock"]["pixel_share"] == pytest.approx(rock / (5 * 48 * 64))
+    assert table["rock"]["objects"] == 4
+    assert table["rock"]["median_area"] == 48 * 32
+    assert set(found.shares) == {f"images/{n}.png" for n in ("fine", "same", "flipped", "conflict", "empty")}
+    assert set(found.unusable) == {f"images/{n}.png" for n in ("broken", "broken_mask", "wrong_size", "unknown")}
+
+
+def test_dropping_is_a_decision_that_stands_in_the_table(troubled):
+    index, _, source = build_index(DataSpec(root=str(troubled)))
+    dropped = audit_index(index, AuditSpec(on_error="drop"), source.leftovers).findings
+    errors = dropped.filter(pl.col("severity") == "error")
+    assert set(errors["decision"]) == {"dropped"}
+    assert errors.height == 4
+
+
+def test_a_folder_without_trouble_has_no_findings(tmp_path):
+    make_playground(tmp_path, labelled=6, unlabelled=2, size=(48, 64), planted=False)
+    index, _, source = build_index(DataSpec(root=str(tmp_path)))
+    found = audit_index(index, AuditSpec(), source.leftovers)
+    assert found.findings.filter(pl.col("severity") != "note").height == 0
+    assert found.findings.schema == FINDINGS_SCHEMA
+    assert found.duplicates == []
