@@ -49,7 +49,7 @@ def data(tmp_path):
     return index, Recipe(data=section)
 
 
-def train(folder, data, *settings, stop_at=None):
+def train(folder, data, *settings, stop_at=None, validates=True):
     index, recipe = data
     recipe = apply_settings(recipe, [*SETTINGS, *settings])
     images = index.images
@@ -59,7 +59,8 @@ def train(folder, data, *settings, stop_at=None):
             raise PowerCutError
 
     with listen(watch):
-        return train_fold(folder, index.only(images[:5]), index.only(images[5:]), recipe, fold=1)
+        validation = index.only(images[5:]) if validates else None
+        return train_fold(folder, index.only(images[:5]), validation, recipe, fold=1)
 
 
 def weights(folder, name):
@@ -83,6 +84,20 @@ def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
     tables = [pl.read_csv(folder / "metrics.csv").drop("seconds", "waited") for folder in (whole, cut)]
     assert tables[0].equals(tables[1])
     assert tables[0]["step"].to_list() == [2, 4, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("validates", [True, False])
+@pytest.mark.parametrize("ema", ["0", "0.9"])
+def test_last_is_the_last_step_whatever_the_scores_were(tmp_path, data, ema, validates):
+    """What `predict` ships by default must not be selected on the fold that is scored."""
+    train(tmp_path / "a", data, f"train.ema={ema}", validates=validates)
+    state = torch.load(tmp_path / "a" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 6
+    scores = pl.read_csv(tmp_path / "a" / "metrics.csv")
+    best = torch.load(tmp_path / "a" / "best.ckpt", weights_only=True)["global_step"]
+    expected = scores.sort("mean_dice", descending=True)["step"][0] if validates else 6
+    assert best == expected
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ class TrainSpec(Spec):
     """Factor from the image's size to the size that the network works at."""
     crop: tuple[int, int] | None = None
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
-    lr: float = Field(2e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(0.02, ge=0)
     """Decoupled weight decay; norms and biases have none."""

@@ -27,7 +27,7 @@ from maskwright.types import IGNORE
 AREA = 256 * 256
 """Pixels of an image at working size, before the budget is looked at."""
 
-FEW, MANY = 600, 6000
+FEW, MANY = 1200, 6000
 """Steps of a fold below which the batch is halved, and above which the larger network is taken."""
 
 _OVERHEAD = 0.06
