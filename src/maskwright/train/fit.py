@@ -92,10 +92,10 @@ def monitor_of(recipe: Recipe) -> str:
 
 def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
     spec = recipe.train
-    keep: dict[str, Any] = {"monitor": monitor_of(recipe), "mode": "max"} if validates else {"save_top_k": 0}
-    checkpoints = ModelCheckpoint(
-        folder, filename="best", save_last=True, enable_version_counter=False, auto_insert_metric_name=False, **keep
-    )
+    # two keepers: Lightning's `save_last` writes only where the best one was written, too
+    kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    best = ModelCheckpoint(folder, filename="best", monitor=monitor_of(recipe), mode="max", **kept)
+    last = ModelCheckpoint(folder, filename="last", **kept)
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
@@ -105,7 +105,7 @@ def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
             max_epochs=-1,
             gradient_clip_val=spec.clip,
             num_sanity_val_steps=0,
-            callbacks=[Curves(folder / "metrics.csv"), checkpoints],
+            callbacks=[Curves(folder / "metrics.csv"), *([best] if validates else []), last],
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,

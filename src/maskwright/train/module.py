@@ -92,5 +92,14 @@ class SegmentationModule(L.LightningModule):
         checkpoint["torch_generator"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the generator back."""
+        """Put the generator back, and say that the epoch has ended: Lightning saves just before it counts it.
+
+        Otherwise a loop that is bounded by steps ends the epoch a second time and enters the stream one epoch late.
+        """
         torch.set_rng_state(checkpoint["torch_generator"])
+        loop = checkpoint["loops"]["fit_loop"]
+        for part in ("total", "current"):
+            epochs, batches = loop["epoch_progress"][part], loop["epoch_loop.batch_progress"][part]
+            epochs.update(dict.fromkeys(("ready", "processed", "completed"), epochs["started"]))
+            batches.update(dict.fromkeys(batches, batches["processed"] if part == "total" else 0))
+        loop["epoch_loop.batch_progress"]["is_last_batch"] = False
