@@ -19,6 +19,7 @@ from maskwright.data.categories import (
     unknown_counts,
 )
 from maskwright.data.formats import read_source
+from maskwright.data.images import COLOR
 from maskwright.errors import DataError
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Categories, Category
@@ -41,8 +42,8 @@ def recognise(root: Path, **spec: object) -> Categories:
     return recognise_categories(read_source(root), root, DataSpec(root=str(root), **spec))
 
 
-def read(root: Path, categories: Categories) -> np.ndarray:
-    return read_label(root / "masks" / "i0.png", categories, like=root / "images" / "i0.png")
+def read(root: Path, categories: Categories, number: int = 0) -> np.ndarray:
+    return read_label(root / "masks" / f"i{number}.png", categories, like=root / "images" / f"i{number}.png")
 
 
 def test_black_and_white_masks_are_background_and_foreground(tmp_path):
@@ -171,10 +172,23 @@ def test_masks_with_too_many_values_are_told_where_they_may_belong(tmp_path):
         recognise(root)
 
 
+def test_gray_is_a_colour_among_colours_and_a_number_among_grays(tmp_path):
+    blue, gray, red = (0, 0, 128), (128, 128, 128), (128, 0, 0)
+    colours = np.array([[blue, gray], [red, red]], np.uint8)
+    root = folder(tmp_path / "colours", colours, np.full((2, 2, 3), 128, np.uint8))
+    found = recognise(root)
+    assert found.names == ["#000080", "#800000", "#808080"]
+    assert read(root, found).tolist() == [[0, 2], [1, 1]]
+    assert read(root, found, 1).tolist() == [[2, 2], [2, 2]]  # 128 as a number would be blue
+    root = folder(tmp_path / "grays", np.repeat(LABEL[..., None], 3, 2))
+    assert [c.values for c in recognise(root).items] == [(v,) for v in np.unique(LABEL)]
+    assert np.array_equal(read(root, recognise(root)), LABEL)
+
+
 def test_positions_agree_with_a_loop_over_the_values():
     items = (Category(0, "a", values=(0, 7)), Category(1, "b", values=("#00ff00", 300)), Category(2, "c", values=(-4,)))
     categories = Categories(items, ignore=(255, "#ffffff"))
-    known = {0: 0, 7: 0, 0x00FF00: 1, 300: 1, -4: 2, 255: IGNORE, 0xFFFFFF: IGNORE}
+    known = {0: 0, 7: 0, COLOR + 0x00FF00: 1, 300: 1, -4: 2, 255: IGNORE, COLOR + 0xFFFFFF: IGNORE}
     rng = np.random.default_rng(0)
     for values in (np.array([*known, 5, 6]), np.array([0, 7, 300, 255, 9])):  # with and without a table
         map_ = rng.choice(values, (20, 30)).astype(np.int32)

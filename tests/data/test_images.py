@@ -10,7 +10,7 @@ import tifffile
 from PIL import Image, ImageOps
 
 import make_images as make
-from maskwright.data.images import orientation_of, palette_of, read_image, read_values, size_of
+from maskwright.data.images import COLOR, orientation_of, palette_of, read_image, read_values, size_of
 from maskwright.errors import DataError
 
 
@@ -176,13 +176,13 @@ def test_values_of_palette_gray_and_sixteen_bit_masks(tmp_path):
 
 def test_values_of_colour_masks_are_their_colours(tmp_path):
     values = read_values(make.color_mask(tmp_path))
-    expected = np.array([r << 16 | g << 8 | b for r, g, b in make.PALETTE])[make.label()]
+    expected = np.array([COLOR + (r << 16 | g << 8 | b) for r, g, b in make.PALETTE])[make.label()]
     assert np.array_equal(values, expected)
 
 
-def test_an_rgb_mask_of_grays_is_a_gray_one(tmp_path):
+def test_an_rgb_mask_of_grays_keeps_its_colours(tmp_path):
     Image.fromarray(np.repeat(make.label()[..., None], 3, 2)).save(tmp_path / "x.png")
-    assert np.array_equal(read_values(tmp_path / "x.png"), make.label())
+    assert np.array_equal(read_values(tmp_path / "x.png"), COLOR + make.label().astype(int) * 0x010101)
 
 
 def test_a_float_tiff_is_no_label_map(tmp_path):

@@ -185,10 +185,42 @@ def test_two_predictions_of_one_name_are_refused(tmp_path):
         evaluate_folders(p, t, spec=QUICK)
 
 
-def test_values_that_the_truth_does_not_have_are_named(tmp_path):
+def test_values_outside_the_listed_categories_are_named(tmp_path):
     p, t = write(tmp_path / "p", a=[[0, 1, 7]]), write(tmp_path / "t", a=[[0, 1, 2]])
+    (tmp_path / "classes.json").write_text('{"0": "a", "1": "b", "2": "c"}')
     with pytest.raises(DataError, match=r"7 \(1 px\)"):
         evaluate_folders(p, t, spec=QUICK)
+
+
+def test_a_category_that_is_only_predicted_scores_zero_or_is_skipped(tmp_path):
+    p, t = write(tmp_path / "p", a=[[0, 1, 7, 3]]), write(tmp_path / "t", a=[[0, 1, 2, 3]])
+    # categories 0, 1, 2, 3, 7 with IoU 1, 1, 0, 1 and, by the rule for absent in truth only, 0 or nothing
+    assert evaluate_folders(p, t, spec=QUICK).scores["pooled_miou"]["value"] == pytest.approx(3 / 5)
+    skip = EvaluateSpec(samples=100, absent="skip")
+    assert evaluate_folders(p, t, spec=skip).scores["pooled_miou"]["value"] == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize("foreground", [1, 255])
+@pytest.mark.parametrize("predicted", [1, 255])
+def test_binary_files_may_write_foreground_in_two_ways(tmp_path, foreground, predicted):
+    p = write(tmp_path / "p", a=[[0, predicted, predicted, 0]])
+    t = write(tmp_path / "t", a=[[0, foreground, foreground, foreground]])
+    # 2 of 3 foreground pixels are found: Dice 4 / 5
+    assert evaluate_folders(p, t, spec=QUICK).scores["mean_dice"]["value"] == pytest.approx(0.8)
+
+
+def test_colours_in_the_truth_meet_ids_in_the_prediction(tmp_path):
+    colours = np.array([[[0, 0, 128], [128, 128, 128], [128, 0, 0], [128, 0, 0]]], np.uint8)
+    (tmp_path / "t").mkdir()
+    Image.fromarray(colours).save(tmp_path / "t" / "a.png")
+    p = write(tmp_path / "p", a=[[1, 2, 3, 1]])
+    listed = [("blue", 1, "#000080"), ("gray", 2, "#808080"), ("red", 3, "#800000")]
+    tree = {"categories": [{"id": i, "name": n, "values": [v]} for n, i, v in listed]}
+    (tmp_path / "classes.json").write_text(json.dumps(tree))
+    scores = evaluate_folders(p, tmp_path / "t", spec=QUICK).scores
+    assert scores["iou/gray"]["value"] == 1
+    assert scores["iou/red"]["value"] == 0.5
+    assert scores["iou/blue"]["value"] == 0.5
 
 
 def test_numbers_of_objects_are_no_classes(tmp_path):

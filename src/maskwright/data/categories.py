@@ -10,13 +10,15 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.data.formats import Source
-from maskwright.data.images import color_value, palette_of, read_values
+from maskwright.data.images import COLOR, color_value, palette_of, read_values
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
 
 _UNKNOWN = 254
-_MANY = 64
+_TABLE = 65536
+MANY = 64
+"""Distinct mask values above which they number objects rather than categories."""
 
 
 MAP_THEM = "add the values to data.categories.*.values in the recipe, or to --ignore; or mend the mask"
@@ -44,7 +46,7 @@ def read_label(path: Path, categories: Categories, *, like: Path | None = None, 
 def positions(values: Array, categories: Categories) -> LabelMap:
     """Return (H, W) uint8 positions of (H, W) int32 mask values; 254 where no category claims the value."""
     lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    if lowest >= 0 and highest < 65536:
+    if lowest >= 0 and highest < _TABLE:
         return _lookup(categories, np.arange(highest + 1, dtype=np.int64))[values]
     found, inverse = np.unique(values, return_inverse=True)
     return _lookup(categories, found)[inverse.reshape(values.shape)]
@@ -58,7 +60,7 @@ def unknown_counts(values: Array, label: LabelMap) -> dict[int, int]:
 
 def unknown_values(path: Path, counts: dict[int, int], categories: Categories, *, next_move: str) -> DataError:
     """Return the error that names the file, the values, their pixels and the field that would map them."""
-    listed = ", ".join(f"{v if v < 65536 else f'#{v:06x}'} ({n} px)" for v, n in list(counts.items())[:12])
+    listed = ", ".join(f"{shown_value(v)} ({n} px)" for v, n in list(counts.items())[:12])
     known = ", ".join(f"{c.name}: {c.values if c.values == 'rest' else list(c.values)}" for c in categories.items[:12])
     return DataError(
         problem(
@@ -68,6 +70,27 @@ def unknown_values(path: Path, counts: dict[int, int], categories: Categories, *
             next_move=next_move,
         )
     )
+
+
+def shown_value(value: int) -> str:
+    """Return a mask value as a recipe names it: a number, or #rrggbb.
+
+    Example:
+        >>> shown_value(7), shown_value(COLOR + 0xFF0001)
+        ('7', '#ff0001')
+    """
+    return str(value) if value < COLOR else f"#{value - COLOR:06x}"
+
+
+def gray_as_numbers(values: set[int]) -> set[int]:
+    """Return the values found in masks; colours that are all gray are what gray masks look like when saved as RGB.
+
+    Example:
+        >>> gray_as_numbers({COLOR + 0x000000, COLOR + 0x010101}) == {0, 1}
+        True
+    """
+    grays = {_as_gray(value) for value in values}
+    return values if None in grays else {gray for gray in grays if gray is not None}
 
 
 def to_ids(label: LabelMap, categories: Categories) -> Array:
@@ -135,7 +158,11 @@ def distinct_colors(n: int) -> list[tuple[int, int, int]]:
 
 
 def _lookup(categories: Categories, values: Array) -> LabelMap:
-    """Return the position of each of the given mask values."""
+    """Return the position of each of the given mask values. A gray colour that nobody claims counts as its number."""
+    claimed = {v for c in categories.items for v in _values_of(c)} | _as_ints(categories.ignore)
+    if values.size and values.max() >= COLOR:
+        grays = [None if int(v) in claimed else _as_gray(int(v)) for v in values]
+        values = np.array([v if gray is None else gray for v, gray in zip(values, grays, strict=True)])
     rest = [p for p, c in enumerate(categories.items) if c.values == "rest"]
     table = np.full(len(values), rest[0] if rest else _UNKNOWN, np.uint8)
     for position, category in enumerate(categories.items):
@@ -143,6 +170,18 @@ def _lookup(categories: Categories, values: Array) -> LabelMap:
             table[np.isin(values, _values_of(category))] = position
     table[np.isin(values, [_as_int(v) for v in categories.ignore])] = IGNORE
     return table
+
+
+def _as_gray(value: int) -> int | None:
+    """Return the gray value of a gray colour, the value itself if it is no colour, None for other colours."""
+    if value < COLOR:
+        return value
+    red, green, blue = _rgb(value)
+    return red if red == green == blue else None
+
+
+def _rgb(value: int) -> tuple[int, int, int]:
+    return value >> 16 & 255, value >> 8 & 255, value & 255
 
 
 def _values_of(category: Category) -> list[int]:
@@ -169,7 +208,7 @@ def _ignored_values(items: Iterable[Category], ignore: tuple[int | str, ...]) ->
     values: list[int | str] = []
     for entry in ignore:
         if isinstance(entry, str) and entry in by_name:
-            values += _values_of(by_name[entry])
+            values += by_name[entry].values if by_name[entry].values != "rest" else ()
         elif isinstance(entry, str) and entry.isdigit():
             values.append(int(entry))
         elif isinstance(entry, str) and not entry.startswith("#"):
@@ -210,38 +249,45 @@ def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tu
             found |= set(np.unique(read_values(mask, like=image)).tolist())
         except DataError:  # the audit names it
             continue
-        if len(found) > _MANY + len(ignore):
+        if len(found) > MANY + len(ignore):
             raise DataError(
                 problem(
-                    f"masks with at most {_MANY} distinct values",
-                    f"more ({', '.join(map(str, sorted(found)[:8]))} …)",
+                    f"masks with at most {MANY} distinct values",
+                    f"more ({', '.join(map(shown_value, sorted(found)[:8]))} …)",
                     where=str(mask),
                     next_move="if the values number objects, move the masks to instances/; if everything but 0 is one "
                     "class, use --classes binary; else list the classes in classes.json",
                 )
             )
-    found -= {v for v in ignore if isinstance(v, int)}
+    found = gray_as_numbers(found) - _as_ints(v for v in ignore if isinstance(v, int) or v.startswith("#"))
     if not found:
         raise DataError(
             problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
         )
-    if len(found) <= 2 and 0 in found and max(found) < 65536:
-        highest = max(found)
+    return from_values(found, palette_of(files[0][0]) if files[0][0].suffix.lower() == ".png" else None)
+
+
+def from_values(values: set[int], palette: dict[int, tuple[int, int, int]] | None = None) -> tuple[Category, ...]:
+    """Return one category a mask value; 0 with at most one other is background and foreground.
+
+    Args:
+        values: found in masks, not empty.
+        palette: colours of the values, where the masks have some.
+    """
+    highest = max(values)
+    if len(values) <= 2 and 0 in values and highest < COLOR:
         return (
             Category(0, "background", (64, 64, 64), values=(0,)),
-            Category(
-                1 if highest == 255 or highest == 0 else highest, "foreground", (230, 159, 0), values=(highest or 1,)
-            ),
+            Category(1 if highest in (0, 255) else highest, "foreground", (230, 159, 0), values=(highest or 1,)),
         )
-    return _named(sorted(found), palette_of(files[0][0]) if files[0][0].suffix.lower() == ".png" else None)
+    return _named(sorted(values), palette)
 
 
 def _named(values: list[int], palette: dict[int, tuple[int, int, int]] | None) -> tuple[Category, ...]:
-    if max(values) >= 65536:  # colours of an RGB mask
-        return tuple(
-            Category(i, f"#{v:06x}", (v >> 16, v >> 8 & 255, v & 255), values=(f"#{v:06x}",))
-            for i, v in enumerate(values)
-        )
+    if max(values) >= COLOR:
+        names = [shown_value(v) for v in values]
+        rows = enumerate(zip(values, names, strict=True))
+        return tuple(Category(i, name, _rgb(v), values=(name,)) for i, (v, name) in rows)
     return tuple(Category(v, f"class_{v}", (palette or {}).get(v, (0, 0, 0)), values=(v,)) for v in values)
 
 

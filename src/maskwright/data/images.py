@@ -18,6 +18,9 @@ from maskwright.types import Array
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # what is wrong with a file is said by us
 
+COLOR = 1 << 24
+"""Added to the colours of RGB masks, so that no colour is taken for a gray value."""
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
@@ -42,9 +45,7 @@ def read_image(path: Path) -> Array:
 
 
 def read_values(path: Path, *, like: Path | None = None) -> Array:
-    """Return a mask file's values as (H, W) int32: palette index, gray value, or 0xRRGGBB of an RGB mask.
-
-    An RGB mask whose channels are equal everywhere is a gray one.
+    """Return a mask file's values as (H, W) int32: palette index, gray value, or `COLOR` + 0xRRGGBB of an RGB mask.
 
     Args:
         path: the mask file.
@@ -112,10 +113,10 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
 
 
 def color_value(text: str) -> int:
-    """Return 0xRRGGBB of `"#rrggbb"`.
+    """Return the mask value of `"#rrggbb"`: `COLOR` + 0xRRGGBB.
 
     Example:
-        >>> color_value("#ff0001") == 0xFF0001
+        >>> color_value("#ff0001") == COLOR + 0xFF0001
         True
     """
     if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
@@ -124,7 +125,7 @@ def color_value(text: str) -> int:
                 "a colour like #ff0000", repr(text), where="data.categories.*.values", next_move="write six hex digits"
             )
         )
-    return int(text[1:], 16)
+    return COLOR + int(text[1:], 16)
 
 
 def _bytes(path: Path) -> bytes:
@@ -177,12 +178,8 @@ def _pack(values: Array, path: Path) -> Array:
     if values.ndim == 3 and values.shape[2] == 2:  # gray with alpha
         values = values[..., 0]
     if values.ndim == 3 and values.shape[2] in (3, 4):
-        rgb = values[..., :3]
-        if (rgb == rgb[..., :1]).all():
-            values = rgb[..., 0]
-        else:
-            channels = rgb.astype(np.int32)
-            return (channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2]
+        channels = values[..., :3].astype(np.int32)
+        return COLOR + ((channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2])
     if values.ndim != 2 or values.dtype.kind not in "biu":
         raise _unreadable(path, f"is no label map: shape {values.shape}, {values.dtype}")
     return values.astype(np.int32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -12,7 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.data.categories import default_left_out, distinct_colors, read_label, without_ignored
+from maskwright.data.categories import (
+    MANY,
+    default_left_out,
+    from_values,
+    gray_as_numbers,
+    read_label,
+    shown_value,
+    without_ignored,
+)
 from maskwright.data.formats.folder import find_images, read_classes
 from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
@@ -21,7 +28,6 @@ from maskwright.progress import track
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category
 
-_MANY = 64
 _UNKNOWN = (
     "list the values in a classes.json beside the truth folder, --ignore them if they are in the truth, "
     "or use --classes binary"
@@ -109,12 +115,16 @@ def evaluate_folders(
 
 
 def _or_ids(categories: Categories) -> Categories:
-    """Return the categories with their ids among their values: predictions hold ids where the truth holds colours."""
+    """Return the categories as predictions may hold them: also by id; foreground also as 1 or 255."""
     claimed = {value for c in categories.items if c.values != "rest" for value in c.values} | set(categories.ignore)
-    items = tuple(
-        c if c.values == "rest" or c.id in claimed else replace(c, values=(*c.values, c.id)) for c in categories.items
-    )
-    return replace(categories, items=items)
+
+    def widened(category: Category) -> Category:
+        if category.values == "rest":
+            return category
+        others = (category.id, 1, 255) if categories.binary and category.name == "foreground" else (category.id,)
+        return replace(category, values=(*category.values, *(v for v in others if v not in claimed)))
+
+    return replace(categories, items=tuple(map(widened, categories.items)))
 
 
 def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:
@@ -167,27 +177,24 @@ def _categories(
         if listed is not None:
             items, ignored = without_ignored(listed, ignore or declared)
             return Categories(items, leave_out or default_left_out(items), ignored)
+    items = from_values(_values([true for _, _, true in pairs], ignore))
+    if not default_left_out(items):  # a category that is only predicted counts, too
+        items = from_values(_values([path for _, *both in pairs for path in both], ignore))
+    items, ignored = without_ignored(items, ignore)
+    return Categories(items, leave_out or default_left_out(items), ignored)
+
+
+def _values(files: list[Path], ignore: tuple[int, ...]) -> set[int]:
     values: set[int] = set()
-    for _, _, path in pairs:
+    for path in track(files, "look at values"):
         values |= set(np.unique(read_values(path)).tolist())
-        if len(values) > _MANY:
+        if len(values) > MANY + len(ignore):
             raise DataError(
                 problem(
-                    f"label files with at most {_MANY} values",
-                    f"more ({json.dumps(sorted(values)[:8])} …)",
+                    f"label files with at most {MANY} values",
+                    f"more ({', '.join(map(shown_value, sorted(values)[:8]))} …)",
                     where=str(path),
                     next_move="use --classes binary if everything but 0 is one class",
                 )
             )
-    values -= set(ignore)
-    binary = len(values) <= 2 and 0 in values
-    colors = distinct_colors(len(values))
-    items = tuple(Category(v, f"class_{v}", colors[i], values=(v,)) for i, v in enumerate(sorted(values)))
-    if binary:
-        top = max(values) or 1
-        items = (
-            Category(0, "background", values=(0,)),
-            Category(top, "foreground", values=(1, top) if top == 255 else (top,)),
-        )
-        leave_out = leave_out or frozenset({"background"})
-    return Categories(items, leave_out, ignore)
+    return (gray_as_numbers(values) - set(ignore)) or {0}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
-from typing import Any
 
 from torch import nn
 
-from maskwright.errors import RecipeError, problem
 from maskwright.models.unet import build_unet
 from maskwright.recipe.model import ModelSpec, PythonModelSpec, UNetSpec
+from maskwright.recipe.target import import_target
 
 __all__ = ["MODELS", "build_model", "count_parameters"]
 
@@ -32,23 +30,3 @@ def build_model(spec: ModelSpec, *, in_channels: int, classes: int) -> nn.Module
 def count_parameters(network: nn.Module) -> int:
     """Return the number of trained parameters."""
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
-
-
-def import_target(target: str) -> Any:
-    """Return the object named `package.module:name`.
-
-    Raises:
-        RecipeError: there is none.
-    """
-    module, colon, name = target.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RecipeError(
-            problem(
-                "package.module:name of something importable",
-                f"{target} ({error})" if colon else target,
-                where="target of a `kind: python` component",
-                next_move="install the package, or set PYTHONPATH so that it can be imported",
-            )
-        ) from None
