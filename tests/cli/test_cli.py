@@ -233,3 +233,17 @@ def test_every_public_name_is_there():
         assert getattr(maskwright, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         maskwright.nothing  # noqa: B018
+
+
+def test_classes_on_a_resolved_recipe_asks_for_other_categories(tmp_path):
+    from maskwright.cli.options import Options
+    from maskwright.recipe import dump_recipe
+    from maskwright.types import Category
+
+    listed = (Category(0, "sky", values=(0,)), Category(1, "rock", values=(1,)))
+    data = {"root": "x", "categories": listed, "leave_out": ("sky",)}
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(Recipe(data=data)))
+    same = Options(recipe=tmp_path / "recipe.yaml").to_recipe().data
+    assert (same.categories, same.leave_out) == (listed, ("sky",))
+    asked = Options(recipe=tmp_path / "recipe.yaml", classes="binary").to_recipe().data
+    assert (asked.classes, asked.categories, asked.leave_out) == ("binary", None, None)

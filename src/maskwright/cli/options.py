@@ -75,6 +75,8 @@ class Options:
                 )
             )
         recipe = load_recipe(self.recipe) if self.recipe else Recipe(data=DataSpec(root=str(self.data)))
+        if self.classes is not None:  # asks for other categories than a resolved recipe holds
+            recipe = apply_settings(recipe, ["data.categories=null", "data.leave_out=null"])
         return apply_settings(recipe, [*self._shortcuts(), *self.settings])
 
     def folder(self, recipe: Recipe) -> Path:

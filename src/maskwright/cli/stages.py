@@ -92,6 +92,7 @@ def predict(
     checkpoint: Literal["last", "best"] | None = None,
     overlays: Annotated[bool, Flag] = False,
     probabilities: Annotated[bool, Flag] = False,
+    redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Predict new images with the networks of a run: an index PNG with category ids for each.
@@ -106,6 +107,7 @@ def predict(
         checkpoint: which checkpoint of each fold (default: the recipe's).
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
+        redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
     from maskwright.pipeline.stages import read_chain
@@ -118,7 +120,14 @@ def predict(
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
-            paths, images, out, spec=recipe.predict, chain=chain, overlays=overlays, probabilities=probabilities
+            paths,
+            images,
+            out,
+            spec=recipe.predict,
+            chain=chain,
+            overlays=overlays,
+            probabilities=probabilities,
+            redo=redo,
         )
     say(f"{len(files)} label files in {out}")
     result({"files": [str(f) for f in files]}, as_json=json)

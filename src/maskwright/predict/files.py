@@ -7,24 +7,26 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from maskwright.artifacts import write_bytes
+from maskwright.artifacts import read_json, write_bytes, write_json
 from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.folder import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.store import ProbabilityStore
-from maskwright.errors import DataError, problem
+from maskwright.errors import DataError, StaleArtifactError, problem
 from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
 from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
+from maskwright.tasks import file_state
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
@@ -91,6 +93,7 @@ def predict_folder(
     chain: Sequence[PostprocessStep] = (),
     overlays: bool = False,
     probabilities: bool = False,
+    redo: bool = False,
 ) -> list[Path]:
     """Predict every image below a folder (or one file) and write an index PNG for each, named as the image.
 
@@ -104,17 +107,25 @@ def predict_folder(
         chain: post-processing.
         overlays: also write `overlays/NAME.jpg`.
         probabilities: also write `probabilities/NAME.npz` (float16, at working size).
+        redo: replace label files that were made by other networks or with other settings.
 
     Returns:
         the label files, in the order of the images.
 
     Raises:
         DataError: no image there, two images of one name, or a file that can't be read.
+        StaleArtifactError: `out` holds labels that were made otherwise.
     """
     trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
     files = named_images(images)
     categories = trained[0].categories
     targets = {name: out / f"{name}.png" for name, _ in files}
+    maker = {
+        "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+        "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
+        "chain": [step.model_dump(mode="json") for step in chain],
+    }
+    _check_maker(out, maker, list(targets.values()), redo=redo)
     todo = [(name, path) for name, path in files if not targets[name].is_file()]
     paths = dict(todo)
     store = ProbabilityStore(out / "probabilities")
@@ -126,6 +137,26 @@ def predict_folder(
             write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
         write_label(targets[name], label, categories)
     return list(targets.values())
+
+
+def _check_maker(out: Path, maker: dict[str, Any], targets: Sequence[Path], *, redo: bool) -> None:
+    """Keep in `out` what makes its labels; labels of another maker are neither continued nor replaced unasked."""
+    note = out / ".maker.json"
+    known = read_json(note) if note.is_file() else None
+    standing = [target for target in targets if target.is_file()]
+    if known != maker and (known is not None or standing):
+        if known is None or not redo:
+            raise StaleArtifactError(
+                problem(
+                    "a folder without other labels of these names",
+                    "labels of another run or of other settings" if known else f"{standing[0].name} of unknown origin",
+                    where=str(out),
+                    next_move="give another --out" + (", or add --redo to replace them" if known else ""),
+                )
+            )
+        for target in standing:
+            target.unlink()
+    write_json(note, maker)
 
 
 def named_images(images: Path) -> list[tuple[str, Path]]:

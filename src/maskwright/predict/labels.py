@@ -29,14 +29,20 @@ def clean_folder(labels: Path, out: Path, *, minimum_area: int = 0, holes: int |
         the files written.
 
     Raises:
-        DataError: values over 255, or `out` is the folder itself.
+        DataError: values over 255, or a file of that name stands in `out` already.
     """
-    if out.resolve() == labels.resolve():
+    named = named_images(labels)
+    if standing := [name for name, _ in named if (out / f"{name}.png").exists()]:
         raise DataError(
-            problem("another folder", "the same", where=str(out), next_move="give a new folder: nothing is overwritten")
+            problem(
+                "a folder without files of these names",
+                f"{len(standing)}, such as {standing[0]}.png",
+                where=str(out),
+                next_move="give a new folder: nothing is overwritten",
+            )
         )
     written = []
-    for name, path in track(named_images(labels), "clean up"):
+    for name, path in track(named, "clean up"):
         values = read_values(path)
         if values.size and not 0 <= values.min() <= values.max() <= 255:
             raise DataError(

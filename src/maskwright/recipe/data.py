@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maskwright.recipe.spec import Spec
 from maskwright.types import Categories, Category
@@ -41,6 +41,13 @@ class DataSpec(Spec):
     """Mean per channel after `value_range`; null: measured on the labelled images."""
     std: tuple[float, ...] | None = None
     """Standard deviation per channel after `value_range`; null: measured."""
+
+    @field_validator("value_range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError("the first value must be below the second")
+        return value
 
     def to_categories(self) -> Categories:
         """Return the categories of a resolved recipe."""

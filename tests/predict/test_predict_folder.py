@@ -1,0 +1,116 @@
+"""Label files of new images: named as the images, in the images' size, and never mixed with another run's."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from maskwright.checkpoint import KEY, describe
+from maskwright.errors import DataError, StaleArtifactError
+from maskwright.models import build_model
+from maskwright.predict import predict_folder
+from maskwright.predict.labels import clean_folder
+from maskwright.recipe.data import DataSpec
+from maskwright.recipe.model import UNetSpec
+from maskwright.recipe.predict import PredictSpec, ThresholdSpec
+from maskwright.types import Category
+
+
+def a_checkpoint(path, seed=0):
+    model = UNetSpec(encoder="resnet10t", decoder_channels=(8, 8, 8), output_stride=1, encoder_weights="none")
+    categories = (Category(3, "a", values=(3,)), Category(9, "b", values=(9,)))
+    data = DataSpec(root=".", categories=categories, channels=1, value_range=(0, 255), mean=(0.5,), std=(0.25,))
+    torch.manual_seed(seed)
+    network = build_model(model, in_channels=1, classes=2)
+    about = describe(model, data, scale=0.5, precision="float32", channels_last=False)
+    state = {f"step.network.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"state_dict": state, KEY: about}, path)
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, size in (("one", (40, 50)), ("deep/two.v2", (33, 70)), ("deep/three", (3, 5))):
+        path = tmp_path / "images" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(path)
+    return tmp_path / "images"
+
+
+def labels_of(out):
+    return {p.relative_to(out).as_posix(): np.asarray(Image.open(p)) for p in sorted(out.rglob("*.png"))}
+
+
+def test_labels_have_the_images_names_and_sizes_and_hold_ids(images, tmp_path):
+    files = predict_folder([a_checkpoint(tmp_path / "a.ckpt")], images, tmp_path / "out", overlays=True)
+    found = labels_of(tmp_path / "out")
+    assert {n: a.shape for n, a in found.items()} == {
+        "deep/three.png": (3, 5),
+        "deep/two.v2.png": (33, 70),
+        "one.png": (40, 50),
+    }
+    assert set(np.unique(np.concatenate([a.ravel() for a in found.values()]))) <= {3, 9}
+    assert len(files) == len(list((tmp_path / "out" / "overlays").rglob("*.jpg"))) == 3
+
+
+def test_an_ensemble_is_the_mean_of_its_members(images, tmp_path):
+    paths = [a_checkpoint(tmp_path / f"{seed}.ckpt", seed) for seed in (1, 2)]
+    from maskwright.data.store import ProbabilityStore
+
+    for name, members in {"both": paths, "first": paths[:1], "second": paths[1:]}.items():
+        predict_folder(members, images, tmp_path / name, probabilities=True)
+    read = {n: ProbabilityStore(tmp_path / n / "probabilities").read("one") for n in ("both", "first", "second")}
+    assert np.allclose(read["both"], (read["first"] + read["second"]) / 2, atol=1e-3)
+    assert not np.allclose(read["first"], read["second"], atol=1e-2)
+
+
+def test_what_is_there_is_kept_and_what_is_missing_is_made(images, tmp_path):
+    path, out = a_checkpoint(tmp_path / "a.ckpt"), tmp_path / "out"
+    predict_folder([path], images, out)
+    before = labels_of(out)
+    times = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
+    (out / "one.png").unlink()
+    predict_folder([path], images, out)
+    after = labels_of(out)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert {p.name for p in out.rglob("*.png") if p.stat().st_mtime_ns != times[p]} == {"one.png"}
+
+
+def test_labels_of_another_network_or_chain_are_refused_until_redo(images, tmp_path):
+    path, other, out = a_checkpoint(tmp_path / "a.ckpt"), a_checkpoint(tmp_path / "b.ckpt", 7), tmp_path / "out"
+    predict_folder([path], images, out)
+    before = labels_of(out)
+    for arguments in (
+        {"checkpoints": [other]},
+        {"checkpoints": [path], "chain": [ThresholdSpec(value=0.01)]},
+        {"checkpoints": [path], "spec": PredictSpec(tta=("identity",))},
+    ):
+        with pytest.raises(StaleArtifactError, match="--redo"):
+            predict_folder(images=images, out=out, **arguments)
+    assert all(np.array_equal(before[n], a) for n, a in labels_of(out).items())
+    predict_folder([path], images, out, chain=[ThresholdSpec(value=0.01)], redo=True)
+    assert all((a == 9).all() for a in labels_of(out).values())
+
+
+def test_files_that_are_not_ours_are_never_replaced(images, tmp_path):
+    path = a_checkpoint(tmp_path / "a.ckpt")
+    original = (images / "one.png").read_bytes()
+    for redo in (False, True):
+        with pytest.raises(StaleArtifactError, match="unknown origin"):
+            predict_folder([path], images, images, redo=redo)
+    assert (images / "one.png").read_bytes() == original
+
+
+def test_clean_up_writes_copies_only(tmp_path):
+    speck = np.zeros((8, 8), np.uint8)
+    speck[2:6, 2:6], speck[4, 4], speck[0, 0] = 1, 0, 1
+    (tmp_path / "in").mkdir()
+    Image.fromarray(speck).save(tmp_path / "in" / "a.png")
+    clean_folder(tmp_path / "in", tmp_path / "out", minimum_area=2)
+    expected = np.zeros((8, 8), np.uint8)
+    expected[2:6, 2:6] = 1  # the speck in the corner went, and so did the hole of one pixel
+    assert np.array_equal(labels_of(tmp_path / "out")["a.png"], expected)
+    for out in ("in", "out"):
+        with pytest.raises(DataError, match="nothing is overwritten"):
+            clean_folder(tmp_path / "in", tmp_path / out, minimum_area=2)
