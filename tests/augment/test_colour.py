@@ -9,8 +9,8 @@ from maskwright.augment import Colour, draw_colour
 from maskwright.recipe.augment import AffineSpec, ColourSpec, FlipSpec
 
 RNG = np.random.default_rng(0)
-STILL = ColourSpec(probability=1, brightness=0, contrast=0, saturation=0, gamma=0)
-WILD = ColourSpec(probability=1, brightness=0.9, contrast=0.9, saturation=0.9, gamma=0.9)
+STILL = ColourSpec(probability=1, brightness=0, contrast=0, saturation=0, tint=0, gamma=0)
+WILD = ColourSpec(probability=1, brightness=0.9, contrast=0.9, saturation=0.9, tint=0, gamma=0.9)
 
 
 def image(channels, dtype=np.uint8):
@@ -64,8 +64,21 @@ def test_gray_pixels_stay_gray_and_saturation_leaves_them_alone():
     gray = np.repeat(image(1), 3, 2)
     changed = draw(WILD, 3).apply(gray).astype(int)
     assert np.ptp(changed, axis=2).max() == 0
-    only = ColourSpec(probability=1, brightness=0, contrast=0, saturation=0.9, gamma=0)
+    only = ColourSpec(probability=1, brightness=0, contrast=0, saturation=0.9, tint=0, gamma=0)
     assert np.abs(draw(only, 3).apply(gray).astype(int) - gray).max() <= 1
+
+
+def test_a_tint_changes_channels_one_by_one_and_gray_images_not_at_all():
+    spec = STILL.model_copy(update={"tint": 0.3})
+    drawn = [draw(spec, seed) for seed in range(300)]
+    gains = np.array([np.diag(d.matrix[:, :3]) for d in drawn])
+    assert all(
+        np.array_equal(d.matrix, np.column_stack([np.diag(g), np.zeros(3)])) for d, g in zip(drawn, gains, strict=True)
+    )
+    assert 1 / 1.3 - 1e-9 <= gains.min() < 0.8
+    assert 1.25 < gains.max() <= 1.3 + 1e-9
+    assert np.abs(np.corrcoef(gains.T)[np.triu_indices(3, 1)]).max() < 0.2  # channels are drawn on their own
+    assert np.array_equal(draw(spec, 1, channels=1).matrix, np.eye(1, 2))
 
 
 def test_draws_stay_within_the_bounds_of_the_recipe():

@@ -1,4 +1,4 @@
-"""Colour as one matrix and one curve: brightness, contrast, saturation, gamma."""
+"""Colour as one matrix and one curve: brightness, contrast, saturation, tint, gamma."""
 
 from __future__ import annotations
 
@@ -54,6 +54,8 @@ def _draw_matrix(spec: ColourSpec, rng: np.random.Generator, channels: int) -> A
     contrast, saturation = _factor(rng, spec.contrast), _factor(rng, spec.saturation)
     offset = rng.uniform(-spec.brightness, spec.brightness) * 255 + 127.5 * (1 - contrast)
     mix = saturation * np.eye(channels) + (1 - saturation) / channels
+    if channels == 3:
+        mix *= np.array([_factor(rng, spec.tint) for _ in range(channels)])[:, None]
     return np.column_stack([contrast * mix, np.full(channels, offset)])
 
 

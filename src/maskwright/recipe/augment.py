@@ -38,7 +38,7 @@ class AffineSpec(Spec):
 
 
 class ColourSpec(Spec):
-    """Change brightness, contrast, saturation and gamma; the same draw for all pixels."""
+    """Change brightness, contrast, saturation, tint and gamma; the same draw for all pixels."""
 
     kind: Literal["colour"] = "colour"
     probability: Probability = 0.5
@@ -47,8 +47,10 @@ class ColourSpec(Spec):
     """Largest shift, as a share of the value range."""
     contrast: float = Field(0.2, ge=0, lt=1)
     """Largest relative change around the mid value."""
-    saturation: float = Field(0.2, ge=0, lt=1)
+    saturation: float = Field(0.4, ge=0, lt=1)
     """Largest relative change of the distance from gray (RGB only)."""
+    tint: float = Field(0.15, ge=0, lt=1)
+    """Largest relative change of each channel on its own: stains, lamps, white balance (RGB only)."""
     gamma: float = Field(0.2, ge=0, lt=1)
     """Largest relative change of the exponent."""
 
