@@ -89,3 +89,14 @@ def test_the_run_folder_is_laid_out_as_the_names_say(tmp_path):
     }
     for path, name in named.items():
         assert path.relative_to(tmp_path).as_posix() == name
+
+
+def test_groups_stay_text_whatever_they_look_like(tmp_path):
+    import polars as pl
+
+    from maskwright.artifacts import read_folds, write_table
+
+    groups = ["0", "007", "1.10", "true", "A7"]
+    table = pl.DataFrame({"image": list("abcde"), "group": groups, "fold": [0, 1, 0, 1, -1]})
+    write_table(tmp_path / "folds.csv", table)
+    assert read_folds(tmp_path / "folds.csv").equals(table)

@@ -158,7 +158,7 @@ def test_another_recipe_is_refused_with_the_field_named(run, data):
     before = times(out)
     done = maskwright(*run_of(data, out), "--set", "train.lr=0.5")
     assert done.returncode == 2
-    assert "train.lr: 0.002 → 0.5" in done.stderr
+    assert "train.lr: 0.001 → 0.5" in done.stderr
     assert "--redo" in done.stderr
     assert times(out) == before
 

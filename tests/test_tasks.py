@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError
-from maskwright.tasks import Task, fingerprint, lock, run_tasks, status
+from maskwright.tasks import Task, drop_others, fingerprint, lock, run_tasks, status
 
 
 def copy(root: Path, spec: dict) -> None:
@@ -230,3 +232,72 @@ def test_the_lock_is_free_again_after_an_error(tmp_path):
 def test_a_fingerprint_does_not_depend_on_the_order_of_keys():
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint([1, 2]) != fingerprint([2, 1])
+
+
+def half_then_rest(root, spec):
+    """Write two files; stop after the first while `stop` is there. What stands is continued, as predictions are."""
+    for name in ("a", "b"):
+        if not (root / "store" / name).exists():
+            (root / "store").mkdir(exist_ok=True)
+            (root / "store" / name).write_text(spec["network"])
+        if (root / "stop").exists():
+            raise RuntimeError("cut short")
+
+
+def a_store(network):
+    return Task("store", half_then_rest, {"network": network}, outputs=("store",), keeps=("store",))
+
+
+def test_a_store_is_never_filled_by_two_networks(tmp_path):
+    (tmp_path / "stop").touch()
+    with pytest.raises(RuntimeError):
+        run_tasks(tmp_path, [a_store("first")])
+    (tmp_path / "stop").unlink()
+    with pytest.raises(StaleArtifactError, match="network: first → second"):
+        run_tasks(tmp_path, [a_store("second")])
+    run_tasks(tmp_path, [a_store("second")], redo=True)
+    assert [(tmp_path / "store" / name).read_text() for name in ("a", "b")] == ["second", "second"]
+
+
+def test_what_is_expensive_is_not_thrown_away_unasked(tmp_path):
+    task = Task("store", half_then_rest, {"network": "x"}, outputs=("store/a", "store/b"), keeps=("store",))
+    run_tasks(tmp_path, [task])
+    (tmp_path / "store" / "b").unlink()
+    with pytest.raises(StaleArtifactError, match="store/b gone"):
+        run_tasks(tmp_path, [task])
+    assert (tmp_path / "store" / "a").exists()
+    run_tasks(tmp_path, [task], redo=True)
+    assert (tmp_path / "store" / "b").exists()
+
+
+@pytest.mark.parametrize("calls_before_the_cut", range(6))
+def test_a_redo_cut_short_never_passes_old_files_for_new(tmp_path, monkeypatch, calls_before_the_cut):
+    run_tasks(tmp_path, [a_store("old")])
+    calls = {"left": calls_before_the_cut}
+
+    def cut(original):
+        def wrapped(*arguments, **options):
+            if calls["left"] == 0:
+                raise KeyboardInterrupt
+            calls["left"] -= 1
+            return original(*arguments, **options)
+
+        return wrapped
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", cut(type(tmp_path).rename))
+        patch.setattr("pathlib.Path.unlink", cut(type(tmp_path).unlink))
+        patch.setattr("shutil.rmtree", cut(shutil.rmtree))
+        with contextlib.suppress(KeyboardInterrupt):
+            run_tasks(tmp_path, [a_store("new")], redo=True)
+    run_tasks(tmp_path, [a_store("new")], redo=True)
+    assert [(tmp_path / "store" / name).read_text() for name in ("a", "b")] == ["new", "new"]
+
+
+def test_tasks_that_are_listed_no_more_are_dropped_with_their_files(tmp_path):
+    folds = [Task(f"train-{k}", half_then_rest, {"network": "x"}, outputs=("store",)) for k in range(2)]
+    run_tasks(tmp_path, folds)
+    (tmp_path / "kept").touch()
+    drop_others(tmp_path, "train-", folds[:1])
+    assert sorted(p.name for p in (tmp_path / ".tasks").iterdir()) == ["train-0.json"]
+    assert (tmp_path / "kept").exists()

@@ -129,6 +129,11 @@ def write_table(path: str | Path, table: pl.DataFrame) -> None:
             table.write_parquet(temporary)
 
 
+def read_folds(path: str | Path) -> pl.DataFrame:
+    """Read folds.csv: image and group as text, whatever they look like, fold as a number."""
+    return pl.read_csv(path, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64})
+
+
 def read_table(path: str | Path) -> pl.DataFrame:
     """Read a Parquet or CSV table."""
     return pl.read_csv(path) if Path(path).suffix == ".csv" else pl.read_parquet(path)

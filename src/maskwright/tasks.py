@@ -77,6 +77,7 @@ def run_tasks(root: Path, tasks: Sequence[Task], *, jobs: int = 1, redo: bool = 
                 if _is_done(root, task, redo=redo):
                     continue
                 if _load_record(root, task.name) is not None:
+                    _check_gone(root, task, redo=redo)
                     forget(root, task)
                 _check_continuation(root, task, redo=redo)
                 running[submit(_execute, root, task)] = task
@@ -110,15 +111,30 @@ def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
 
 
 def forget(root: Path, task: Task) -> None:
-    """Remove a task's record, then its outputs."""
+    """Remove a task's outputs and its record.
+
+    The outputs are renamed away first, in one step each, and the record goes before they are deleted: whenever this is
+    cut short, there is either a record that still says what stands there, or nothing left to be continued.
+    """
+    trash = root / ".trash" / task.name
+    shutil.rmtree(trash, ignore_errors=True)
+    trash.mkdir(parents=True)
+    for number, output in enumerate({*task.outputs, *task.keeps}):
+        if (root / output).exists():
+            (root / output).rename(trash / str(number))
     _record_path(root, task.name).unlink(missing_ok=True)
     _plan_path(root, task.name).unlink(missing_ok=True)
-    for output in (*task.outputs, *task.keeps):
-        path = root / output
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+    shutil.rmtree(trash.parent)
+
+
+def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
+    """Forget the recorded tasks whose names begin with `kind` and that are not among `tasks` any more."""
+    listed = {task.name for task in tasks}
+    for path in sorted((root / ".tasks").glob(f"{kind}*.json")):
+        name = path.name.removesuffix(".json").removesuffix(".started")
+        if name not in listed:
+            known = read_json(path)
+            forget(root, Task(name, forget, outputs=tuple(known.get("outputs", ()))))
 
 
 @contextmanager
@@ -180,6 +196,7 @@ def _basis(root: Path, task: Task) -> dict[str, Any]:
         assert record is not None, f"task {task.name} needs {name}, which has no record"
         after[name] = record["fingerprint"]
     basis = {"spec": task.spec, "after": after, "outside": task.outside, "schema": task.schema}
+    basis["outputs"] = [*task.outputs, *task.keeps]
     plain: dict[str, Any] = json.loads(json.dumps(basis, default=str))
     return plain
 
@@ -194,6 +211,20 @@ def _is_done(root: Path, task: Task, *, redo: bool) -> bool:
     if redo:
         return False
     raise _stale(root, task, changes)
+
+
+def _check_gone(root: Path, task: Task, *, redo: bool) -> None:
+    """A task that matches but lost an output is done anew by itself only if it is no training."""
+    gone = [output for output in task.outputs if not (root / output).exists()]
+    if gone and task.keeps and not redo:
+        raise StaleArtifactError(
+            problem(
+                f"all files of {task.name}",
+                f"{', '.join(gone)} gone",
+                where=str(root),
+                next_move="put back what is gone, or add --redo to make all files of this task anew",
+            )
+        )
 
 
 def _check_continuation(root: Path, task: Task, *, redo: bool) -> None:

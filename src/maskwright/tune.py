@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.metrics import SUMMARIES, Counts, overlap_table
+from maskwright.evaluate.scores import empty_cases
+from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table
 from maskwright.postprocess import apply_chain, apply_steps
 from maskwright.progress import track
 from maskwright.recipe.predict import (
@@ -82,7 +83,7 @@ def tune_chain(
         evaluate: resamples and level of the interval.
         seed: of the bootstrap.
     """
-    search = _Search(read, len(folds), categories, metric)
+    search = _Search(read, len(folds), categories, metric, empty_cases(evaluate))
     fold_array = np.asarray(folds)
     choices: list[Chain] = [()]
     if categories.binary:
@@ -105,7 +106,8 @@ def tune_chain(
 class _Search:
     """Counts of every candidate on every image, and what is best on a subset."""
 
-    def __init__(self, read: Read, rows: int, categories: Categories, metric: str) -> None:
+    def __init__(self, read: Read, rows: int, categories: Categories, metric: str, cases: EmptyCases) -> None:
+        self.cases = cases
         self.read, self.rows, self.categories = read, rows, categories
         self.metric = SUMMARIES[metric].function
         self.counts: dict[Chain, Counts] = {}
@@ -151,7 +153,7 @@ class _Search:
         return {"value": interval.value, "low": interval.low, "high": interval.high}
 
     def _value(self, counts: Counts, weights: Array) -> Array:
-        return self.metric(counts, self.categories.evaluated, weights)
+        return self.metric(counts, self.categories.evaluated, weights, self.cases)
 
     @staticmethod
     def _row(counts: Counts, row: int) -> Counts:

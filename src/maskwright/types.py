@@ -69,6 +69,9 @@ class Categories:
                     next_move="merge categories with --classes, or list fewer in data.categories",
                 )
             )
+        if wrong := [i for i in ids if not 0 <= i < 65535]:
+            next_move = "give these categories other ids"
+            raise DataError(problem("ids from 0 to 65534", f"{wrong}", where="categories", next_move=next_move))
         doubles = sorted({n for n in names if names.count(n) > 1} | {str(i) for i in ids if ids.count(i) > 1})
         if doubles:
             raise DataError(

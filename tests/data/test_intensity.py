@@ -111,3 +111,15 @@ def test_label_and_image_stay_aligned_when_shrunk():
     grid = np.mgrid[:32, :32]
     for axis in grid:
         assert (axis * image).sum() / image.sum() == pytest.approx((axis * label).sum() / label.sum(), abs=0.15)
+
+
+def test_mixed_depths_keep_their_contrast():
+    """An 8-bit and a 16-bit picture of one scene look alike to the network."""
+    rng = np.random.default_rng(0)
+    shallow = rng.integers(0, 256, (20, 30, 1), dtype=np.uint8)
+    deep = (shallow.astype(np.uint16) * 200 + 1000).astype(np.uint16)
+    found = measure([shallow, deep])
+    assert found.value_range[0] == pytest.approx(1000, abs=300)
+    working = [to_working(image, found).astype(float) for image in (shallow, deep)]
+    assert np.abs(working[0] - working[1]).max() < 3
+    assert working[0].std() > 60

@@ -41,3 +41,24 @@ def test_every_parameter_that_is_left_learns():
     network(torch.rand(2, 1, 64, 64)).square().sum().backward()
     unused = [name for name, p in network.named_parameters() if p.grad is None]
     assert unused == []
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_what_was_learned_at_a_pixel_comes_out_at_that_pixel(stride):
+    """A network that is perfect at the thinned labels gives full-size logits with those labels there, unshifted."""
+    from maskwright.models.unet import UpsampleOutsideTraining
+
+    rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(128.0), indexing="ij")
+    generator, shifts = torch.Generator().manual_seed(0), []
+    for _ in range(100):
+        y, x, radius = 30 + 36 * torch.rand(1, generator=generator), 40 + 48 * torch.rand(1, generator=generator), 20
+        label = ((rows - y) ** 2 + (columns - x) ** 2 < radius**2).long()[None]
+        coarse = thin_out(label, torch.zeros(1, 2, 96 // stride, 128 // stride))
+        logits = torch.stack([1 - coarse, coarse], 1).float()
+        fine = UpsampleOutsideTraining(stride).eval()(logits)
+        assert torch.equal(fine.argmax(1)[:, stride // 2 :: stride, stride // 2 :: stride], coarse)
+        found = fine.softmax(1)[0, 1] > 0.5
+        shifts.append(
+            [rows[found].mean() - rows[label[0] > 0].mean(), columns[found].mean() - columns[label[0] > 0].mean()]
+        )
+    assert torch.tensor(shifts).mean(0).abs().max() < 0.06  # half a pixel, were the two grids not the same

@@ -93,6 +93,24 @@ def test_labels_of_another_network_or_chain_are_refused_until_redo(images, tmp_p
     assert all((a == 9).all() for a in labels_of(out).values())
 
 
+def test_labels_of_two_runs_never_mix_by_way_of_other_images(images, tmp_path):
+    first, second, out = a_checkpoint(tmp_path / "a.ckpt"), a_checkpoint(tmp_path / "b.ckpt", 7), tmp_path / "out"
+    predict_folder([first], images / "one.png", out)
+    predict_folder([second], images / "deep", out)  # other names: no conflict
+    with pytest.raises(StaleArtifactError, match="made otherwise, as one"):
+        predict_folder([second], images / "one.png", out)
+
+
+def test_an_image_that_changed_is_predicted_again_on_demand(images, tmp_path):
+    path, out = a_checkpoint(tmp_path / "a.ckpt"), tmp_path / "out"
+    predict_folder([path], images, out)
+    Image.fromarray(np.zeros((7, 9), np.uint8)).save(images / "one.png")
+    with pytest.raises(StaleArtifactError, match="1 made otherwise, as one"):
+        predict_folder([path], images, out)
+    predict_folder([path], images, out, redo=True)
+    assert labels_of(out)["one.png"].shape == (7, 9)
+
+
 def test_files_that_are_not_ours_are_never_replaced(images, tmp_path):
     path = a_checkpoint(tmp_path / "a.ckpt")
     original = (images / "one.png").read_bytes()

@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 
 from maskwright.data.index import SCHEMA, Index
+from maskwright.errors import RecipeError
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train import probe
@@ -77,3 +78,12 @@ def test_what_the_recipe_states_is_kept_and_a_resolved_recipe_stays(recipe, monk
     assert first.model.encoder == "resnet34"
     clock(monkeypatch, lambda r: 7.0)  # a slower machine changes nothing any more
     assert probe.plan_training(first, an_index(recipe, 512, 512)).recipe == first
+
+
+def test_the_last_step_is_validated(recipe, monkeypatch):
+    clock(monkeypatch, lambda r: 0.0737)
+    for settings in (["train.minutes=1"], ["train.steps=1009"], ["train.steps=7"], ["train.steps=20"]):
+        train = probe.plan_training(apply_settings(recipe, settings), an_index(recipe, 64, 64)).recipe.train
+        assert train.steps % train.validate_every == 0
+    with pytest.raises(RecipeError, match="multiple of validate_every"):
+        apply_settings(recipe, ["train.steps=7", "train.validate_every=2"])

@@ -28,6 +28,7 @@ FINDINGS_SCHEMA = {
     "detail": pl.String,
     "decision": pl.String,
 }
+_VOID = ("void", "ignore", "unlabeled", "unlabelled", "class_255")
 _SAME_PICTURE = 0.995
 _SAME_MASK = 0.97
 
@@ -97,7 +98,7 @@ def _decision_on(severity: str, spec: AuditSpec) -> str:
 
 
 def _category_notes(index: Index) -> list[Finding]:
-    suspicious = [c for c in index.categories.items if c.name.lower() in ("void", "ignore", "unlabeled", "unlabelled")]
+    suspicious = [c for c in index.categories.items if c.name.lower() in _VOID]
     return [
         (
             "",

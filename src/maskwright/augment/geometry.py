@@ -67,12 +67,11 @@ def draw_geometry(
         if isinstance(spec, FlipSpec):
             drawn = rng.random(2)
             mirror = np.where(drawn < (spec.horizontal, spec.vertical), -mirror, mirror)
-        elif isinstance(spec, AffineSpec):
+        elif isinstance(spec, AffineSpec) and rng.random() < spec.probability:
             shift = max(shift, spec.shift)
-            if rng.random() < spec.probability:
-                zoom *= math.exp(rng.uniform(math.log(spec.scale[0]), math.log(spec.scale[1])))
-                stretch *= math.exp(rng.uniform(-1, 1) * math.log1p(spec.stretch))
-                angle += math.radians(rng.uniform(-spec.rotate, spec.rotate))
+            zoom *= math.exp(rng.uniform(math.log(spec.scale[0]), math.log(spec.scale[1])))
+            stretch *= math.exp(rng.uniform(-1, 1) * math.log1p(spec.stretch))
+            angle += math.radians(rng.uniform(-spec.rotate, spec.rotate))
     factors = mirror / (zoom * np.array([math.sqrt(stretch), 1 / math.sqrt(stretch)]))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     linear = turn * factors[None, :]
@@ -81,6 +80,8 @@ def draw_geometry(
     matrix = np.eye(3)
     matrix[:2, :2] = linear
     matrix[:2, 2] = centre - linear @ middle
+    if np.array_equal(np.abs(linear), np.eye(2)):  # nothing but crop and flips: pixels land on pixels
+        matrix[:2, 2] = np.round(matrix[:2, 2])
     return Geometry(matrix, crop)
 
 

@@ -49,6 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        failed(f"{error}\n  next:  check that the path can be written and that there is room; the same command goes on")
+        return 1
     return 0
 
 

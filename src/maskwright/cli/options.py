@@ -77,6 +77,10 @@ class Options:
         recipe = load_recipe(self.recipe) if self.recipe else Recipe(data=DataSpec(root=str(self.data)))
         if self.classes is not None:  # asks for other categories than a resolved recipe holds
             recipe = apply_settings(recipe, ["data.categories=null", "data.leave_out=null"])
+        if self.minutes is not None and not any(s.startswith("train.steps=") for s in self.settings):
+            recipe = apply_settings(recipe, ["train.steps=null", "train.validate_every=null"])
+        if self.holdout is not None:
+            recipe = apply_settings(recipe, ["split.use_parts=null"])
         return apply_settings(recipe, [*self._shortcuts(), *self.settings])
 
     def folder(self, recipe: Recipe) -> Path:
@@ -90,9 +94,9 @@ class Options:
             "data.root": None if self.data is None else str(self.data),
             "data.group": self.group,
             "data.group_regex": self.group_regex,
-            "data.classes": self.classes if self.classes in ("all", "binary") else _listed(self.classes),
-            "data.ignore": _listed(self.ignore),
-            "data.leave_out": _listed(self.leave_out),
+            "data.classes": self.classes if self.classes in ("all", "binary") else _names(self.classes),
+            "data.ignore": listed(self.ignore),
+            "data.leave_out": _names(self.leave_out),
             "split.folds": self.folds,
             "split.holdout": self.holdout,
             "train.minutes": self.minutes,
@@ -116,4 +120,6 @@ def listed(text: str | None) -> list[str | int] | None:
     return [int(word) if word.lstrip("-").isdigit() else word for word in words]
 
 
-_listed = listed
+def _names(text: str | None) -> list[str] | None:
+    words = listed(text)
+    return None if words is None else [str(word) for word in words]

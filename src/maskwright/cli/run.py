@@ -95,11 +95,27 @@ def summary_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def _say_plan(folder: RunFolder) -> None:
-    say(read_json(folder.certificate)["text"])
+    certificate = read_json(folder.certificate)
+    print_folds(certificate)
+    say(f"certificate: {certificate['text']}")
     plan = read_json(folder.root / "plan.json")
     for reason in plan["reasons"]:
         say(f"plan: {reason}")
     say(f"the training will take about {plan['projected_seconds'] / 60:.1f} min; recipe: {folder.recipe}")
+
+
+def print_folds(certificate: dict[str, Any]) -> None:
+    """Print how large the folds are, and how far their pixel shares are from those of all images."""
+    rows = [
+        (
+            "held out" if row["fold"] == -1 else str(row["fold"]),
+            str(row["images"]),
+            str(row["groups"]),
+            f"{row['category']} {row['share']:.1%} (all {row['share_of_all']:.1%})",
+        )
+        for row in certificate["per_fold"]
+    ]
+    table("Folds", ("fold", "images", "groups", "largest deviation of a pixel share"), rows)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

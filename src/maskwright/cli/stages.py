@@ -10,8 +10,9 @@ from cyclopts import Parameter
 from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, listed, typed_command
-from maskwright.cli.run import shown, summary_of
+from maskwright.cli.run import print_folds, shown, summary_of
 from maskwright.errors import UsageError, problem
+from maskwright.recipe import load_recipe
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -43,16 +44,7 @@ def split(options: Options = Options()) -> None:  # noqa: B008
     """Cut grouped, stratified folds and a held-out part; print the certificate that no group crosses."""
     folder = _until("split", options)
     certificate = read_json(folder.certificate)
-    rows = [
-        (
-            "held out" if row["fold"] == -1 else str(row["fold"]),
-            str(row["images"]),
-            str(row["groups"]),
-            f"{row['category']} {row['share']:.1%} (all {row['share_of_all']:.1%})",
-        )
-        for row in certificate["per_fold"]
-    ]
-    table("Folds", ("fold", "images", "groups", "largest deviation of a pixel share"), rows)
+    print_folds(certificate)
     say(f"certificate: {certificate['text']}\nfolds: {folder.folds}")
     result(certificate, as_json=options.json)
 
@@ -75,11 +67,21 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
         json: write the summary as JSON to stdout.
     """
     from maskwright import pipeline
-    from maskwright.recipe import load_recipe
 
     folder = RunFolder(run)
+    recipe = load_recipe(folder.recipe)
+    if not (folder.records / "evaluate.json").is_file():
+        raise UsageError(
+            problem(
+                "a run that is scored",
+                "one that isn't yet",
+                where=str(run),
+                next_move=f"finish it: maskwright run --recipe {folder.recipe} --out {run}",
+            )
+        )
+    (folder.records / "report.json").unlink(missing_ok=True)
     with progress():
-        pipeline.run(load_recipe(folder.recipe), run, redo=redo)
+        pipeline.run(recipe, run, redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
 
@@ -112,7 +114,6 @@ def predict(
     """
     from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
-    from maskwright.recipe import load_recipe
 
     folder = RunFolder(run)
     recipe = load_recipe(folder.recipe)
@@ -203,6 +204,7 @@ def evaluate(
     names = [name for name in found.scores if not name.startswith("dice/")]
     table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
     if out is not None:
+        _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
         write_json(out / "evaluation.json", found.scores)
         write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
         write_table(out / "per_image.parquet", found.per_image)
@@ -218,7 +220,30 @@ def _until(stage: str, options: Options) -> RunFolder:
 
 
 def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
-    return sorted(folder.root.glob(f"round-0/fold-*/{kind}.ckpt"))
+    """Return the checkpoints of all folds; the trainings must be finished."""
+    folds = load_recipe(folder.recipe).split.folds
+    if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:
+        raise UsageError(
+            problem(
+                f"{folds} finished trainings",
+                f"{len(open_folds)} of them unfinished",
+                where=str(folder.root),
+                next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
+            )
+        )
+    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+
+
+def _check_free(out: Path, names: tuple[str, ...]) -> None:
+    if standing := [name for name in names if (out / name).exists()]:
+        raise UsageError(
+            problem(
+                "a folder without files of these names",
+                ", ".join(standing),
+                where=str(out),
+                next_move="give another folder with --out; nothing is overwritten",
+            )
+        )
 
 
 def _numbers(text: str | None) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,7 +120,8 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
         items = _binary()
     else:
         items = source.categories or _from_masks(source, root, ignore)
-    items, ignored = without_ignored(items, ignore)
+    named = {c.name: c for c in (*(source.categories or ()), *items)}
+    items, ignored = without_ignored(items, ignore, named=named)
     if isinstance(spec.classes, tuple):
         items = _chosen(items, spec.classes)
     items = _with_colors(items)
@@ -129,14 +130,14 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
 
 
 def without_ignored(
-    items: tuple[Category, ...], ignore: tuple[int | str, ...]
+    items: tuple[Category, ...], ignore: tuple[int | str, ...], *, named: Mapping[str, Category] | None = None
 ) -> tuple[tuple[Category, ...], tuple[int | str, ...]]:
     """Return the categories that have a value which isn't ignored, and the ignored values (names resolved).
 
     Raises:
         DataError: a name that no category has.
     """
-    ignored = _ignored_values(items, ignore)
+    ignored = _ignored_values({c.name: c for c in items} if named is None else named, ignore)
     return tuple(c for c in items if not (set(_values_of(c)) and set(_values_of(c)) <= _as_ints(ignored))), ignored
 
 
@@ -203,8 +204,7 @@ def _binary() -> tuple[Category, ...]:
     )
 
 
-def _ignored_values(items: Iterable[Category], ignore: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    by_name = {c.name: c for c in items}
+def _ignored_values(by_name: Mapping[str, Category], ignore: tuple[int | str, ...]) -> tuple[int | str, ...]:
     values: list[int | str] = []
     for entry in ignore:
         if isinstance(entry, str) and entry in by_name:

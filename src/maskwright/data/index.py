@@ -119,11 +119,12 @@ def build_index(spec: DataSpec) -> tuple[Index, DataSpec, Source]:
     groups = [_group(row, spec) for row in source.rows]
     rows = [
         (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or ""), r.part, width, height, channels)
-        for r, group, (height, width, channels) in zip(source.rows, groups, sizes, strict=True)
+        for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
     index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target)
     _check_columns(source, spec, groups, root)
-    return index, _resolve(index, spec, source), source
+    deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
+    return index, _resolve(index, spec, source, deep), source
 
 
 def load_index(path: Path, spec: DataSpec) -> Index:
@@ -132,11 +133,12 @@ def load_index(path: Path, spec: DataSpec) -> Index:
     return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target)
 
 
-def _resolve(index: Index, spec: DataSpec, source: Source) -> DataSpec:
+def _resolve(index: Index, spec: DataSpec, source: Source, deep: list[str]) -> DataSpec:
     readable = index.labelled.where(pl.col("width").is_not_null())
     step = max(1, len(readable) // _MEASURED)
     images = []
-    for name in readable.images[::step]:
+    sample = readable.images[::step] + deep[:: max(1, len(deep) // _MEASURED)]  # the range is that of deep images
+    for name in dict.fromkeys(sample):
         try:
             images.append(read_image(index.root / name))
         except DataError:  # the audit names it
@@ -186,12 +188,11 @@ def _target(source: Source, spec: DataSpec, root: Path) -> str:
     )
 
 
-def _size(path: Path) -> tuple[int | None, int | None, int | None]:
+def _size(path: Path) -> tuple[int | None, int | None, int | None, str | None]:
     try:
-        height, width, channels, _ = size_of(path)
+        return size_of(path)
     except DataError:  # the audit names it
-        return None, None, None
-    return height, width, channels
+        return None, None, None, None
 
 
 def _group(row: Row, spec: DataSpec) -> str | None:

@@ -46,9 +46,8 @@ def measure(
         deep = [k.ravel() for k in kept if k.dtype != np.uint8]
         low, high = np.percentile(np.concatenate(deep), (0.1, 99.9)) if deep else (0.0, 255.0)
         value_range = (float(low), float(max(high, low + 1e-6)))
-    low, high = value_range
-    pixels = [(to_channels(k, channels).reshape(-1, channels).astype(np.float64) - low) / (high - low) for k in kept]
-    flat = np.clip(np.concatenate(pixels), 0, 1)
+    pixels = [_stretched(to_channels(k, channels), value_range).reshape(-1, channels) for k in kept]
+    flat = np.concatenate(pixels).astype(np.float64) / 255
     mean, std = flat.mean(0), np.maximum(flat.std(0), 1e-3)
     return Intensity(channels, value_range, tuple(mean.round(5).tolist()), tuple(std.round(5).tolist()))
 
@@ -68,10 +67,16 @@ def to_channels(image: Array, channels: int) -> Array:
 def to_working(image: Array, intensity: Intensity, scale: float = 1.0) -> Array:
     """Return an image as the network's (h, w, channels) array in 0..255: uint8 for 8-bit images, else float32."""
     image = to_channels(image, intensity.channels)
-    low, high = intensity.value_range
-    if image.dtype != np.uint8 or (low, high) != (0.0, 255.0):
-        image = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
-    return resize(image, working_size(image.shape[:2], scale))
+    return resize(_stretched(image, intensity.value_range), working_size(image.shape[:2], scale))
+
+
+def _stretched(image: Array, value_range: tuple[float, float]) -> Array:
+    """Return values in 0..255: 8-bit images as they are, deeper ones from their range as float32."""
+    if image.dtype == np.uint8:
+        return image
+    low, high = value_range
+    stretched: Array = np.clip((image.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
+    return stretched
 
 
 def working_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:

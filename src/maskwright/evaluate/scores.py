@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,7 +51,7 @@ class Overlaps:
         """Count one image."""
         table = overlap_table(truth, prediction, len(self.categories), where=image)
         self.images.append(image)
-        self.groups.append(group or image)
+        self.groups.append(image if group is None else group)
         self.folds.append(fold)
         self.counts.append(Counts.from_table(table))
         self.table = table if self.table is None else self.table + table
@@ -99,7 +98,7 @@ def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.Dat
     }
     scores = {"dice": dice, "iou": iou, "precision": precision, "recall": recall}
     columns |= {name: score(counts, empty=cases.empty).ravel() for name, score in scores.items()}
-    return pl.DataFrame(columns, schema_overrides={"fold": pl.Int64}).with_columns(
+    return pl.DataFrame(columns, schema_overrides=PER_IMAGE_SCHEMA).with_columns(
         pl.col(list(scores)).fill_nan(None)  # absent is null in a table, NaN in memory
     )
 
@@ -153,8 +152,3 @@ def _interval(statistic: Any, overlaps: Overlaps, spec: EvaluateSpec, seed: int)
         rng=np.random.default_rng((seed, 3)),
     )
     return {"value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def names_of(scores: dict[str, Any], kinds: Sequence[str] = ("mean_dice", "pooled_miou")) -> dict[str, float]:
-    """Return the values of the named scores."""
-    return {kind: scores[kind]["value"] for kind in kinds}

@@ -58,7 +58,10 @@ def _stop_early(network: nn.Module, stride: int, channels: tuple[int, ...], clas
 
 
 class UpsampleOutsideTraining(nn.Module):
-    """Logits at the input's size, bilinear; in training they stay coarse, and the loss thins out the labels instead."""
+    """Logits at the input's size, bilinear; in training they stay coarse, and the loss thins out the labels instead.
+
+    Cell i stands for pixel factor · i + factor // 2, in training (`thin_out`) and here alike.
+    """
 
     def __init__(self, factor: int) -> None:
         super().__init__()
@@ -68,7 +71,11 @@ class UpsampleOutsideTraining(nn.Module):
         """Return (N, C, H · factor, W · factor), or the logits as they are in training."""
         if self.training:
             return logits
-        return functional.interpolate(logits.float(), scale_factor=self.factor, mode="bilinear")
+        factor, (height, width) = self.factor, logits.shape[2:]
+        size = (factor * (height - 1) + 1, factor * (width - 1) + 1)
+        between = functional.interpolate(logits.float(), size, mode="bilinear", align_corners=True)
+        before, after = factor // 2, factor - 1 - factor // 2
+        return functional.pad(between, (before, after, before, after), mode="replicate")
 
 
 def check_encoder(name: str) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_text
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_text
 from maskwright.data.formats import read_by
-from maskwright.errors import StaleArtifactError, problem
+from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
-from maskwright.tasks import Task, check_specs, file_state, fingerprint, lock, run_tasks, status
+from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
 STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
@@ -50,12 +50,16 @@ def run(
     """
     folder = RunFolder(Path(out))
     recipe = _absolute(recipe)
+    _check_folder(folder)
     with lock(folder.root):
         _check_edits(folder, recipe, redo=redo)
         seconds: dict[str, float] = {}
         for stage in STAGES[: STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
-            seconds |= run_tasks(folder.root, _TASKS[stage](folder, recipe), jobs=recipe.executor.jobs, redo=redo)
+            tasks = _TASKS[stage](folder, recipe)
+            if redo and stage in ("train", "predict"):  # folds or parts that this recipe has no more
+                drop_others(folder.root, f"{stage}-", tasks)
+            seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
             if stage == "plan":
                 _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
             if stage in ("train", "evaluate"):
@@ -82,15 +86,40 @@ def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
     for name in STAGES[: STAGES.index(stage)]:
         path = folder.records / f"{name}.json"
         if name in ("index", "split", "plan") and path.is_file():
-            tree |= {key: value for key, value in read_json(path)["resolved"].items() if key in tree}
+            filled = {key: value for key, value in read_json(path)["resolved"].items() if key in tree}
+            tree |= {key: tree[key] | value if isinstance(value, dict) else value for key, value in filled.items()}
     return parse_recipe(tree, where=str(folder.recipe))
+
+
+def _check_folder(folder: RunFolder) -> None:
+    """A folder that holds other things is no run folder: a redo would remove what it takes for its own."""
+    started = folder.records.is_dir() or not folder.root.is_dir()
+    others = [] if started else sorted(p.name for p in folder.root.iterdir() if p.name != ".lock")
+    if others:
+        raise UsageError(
+            problem(
+                "a new or empty folder, or the folder of a run",
+                f"one with {', '.join(others[:5])}",
+                where=str(folder.root),
+                next_move="give another folder with --out",
+            )
+        )
 
 
 def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
     """A recipe.yaml that was edited is either what is run now, or it is not overwritten."""
     note = folder.records / "recipe.json"
-    if not (folder.recipe.is_file() and note.is_file()) or redo:
+    if not folder.recipe.is_file() or redo:
         return
+    if not note.is_file():
+        raise StaleArtifactError(
+            problem(
+                "a folder without a recipe.yaml, or one that a run wrote",
+                "another recipe.yaml",
+                where=str(folder.recipe),
+                next_move="give another folder with --out; nothing is overwritten",
+            )
+        )
     if fingerprint(folder.recipe.read_text(encoding="utf-8")) == read_json(note)["written"]:
         return
     if _absolute(load_recipe(folder.recipe)) != recipe:
@@ -110,10 +139,10 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
     if not redo:
         check_specs(folder.root, [task for name in STAGES[4:] for task in _TASKS[name](folder, recipe)])
     text, note = dump_recipe(recipe), folder.records / "recipe.json"
-    if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
-        write_text(folder.recipe, text)
     if not note.is_file() or read_json(note)["written"] != fingerprint(text):
         write_json(note, {"written": fingerprint(text)})
+    if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
+        write_text(folder.recipe, text)
 
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -135,13 +164,14 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     include = {"seed", "data", "split", "model", "loss", "augment", "train", "executor"}
     spec = recipe.model_dump(mode="json", include=include)
+    spec["train"] = _deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     include = {"seed", "data", "split", "model", "loss", "augment", "train"}
     spec = recipe.model_dump(mode="json", include=include)
-    spec["predict"] = {"batch": recipe.predict.batch}
+    spec["train"] = _deciding(spec["train"])
     files = ("best.ckpt", "last.ckpt", "metrics.csv")
     return [
         Task(
@@ -162,14 +192,21 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec["accelerator"] = recipe.train.accelerator
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
-        Task(f"predict-{part}", stages.predict, spec | {"part": part}, after, (f"round-0/{part}",))
+        Task(
+            f"predict-{part}",
+            stages.predict,
+            spec | {"part": part},
+            after,
+            (f"round-0/{part}",),
+            keeps=(f"round-0/{part}",),
+        )
         for part in _parts(folder, recipe)
     ]
 
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess", "evaluate"})
-    spec["metric"] = stages.metric_of(recipe)
+    spec["metric"] = recipe.metric()
     after = ("index", "split", *(("predict-oof",) if "oof" in _parts(folder, recipe) else ()))
     return [Task("tune", stages.tune, spec, after, ("tuned.json",))]
 
@@ -177,7 +214,8 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
     after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
-    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels")
+    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
+    spec["parts"] = _parts(folder, recipe)
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
@@ -199,9 +237,14 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
 }
 
 
+def _deciding(train: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the training section that can change a number; the others may change between calls."""
+    return {key: value for key, value in train.items() if key not in ("workers", "cache")}
+
+
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     """Return which of oof, holdout and pool there is anything to predict for."""
-    folds, index = read_table(folder.folds), read_table(folder.index)
+    folds, index = read_folds(folder.folds), read_table(folder.index)
     labelled = set(folds["image"].to_list())
     label = "mask" if recipe.data.target == "masks" else "instances"
     parts = ["oof"] if recipe.split.folds > 1 else []
@@ -216,7 +259,7 @@ def _data_state(root: Path) -> dict[str, Any]:
     for entry in (root / name for name in read_by()):
         if not entry.exists():
             continue
-        files = sorted(p for p in entry.rglob("*") if p.is_file()) if entry.is_dir() else [entry]
+        files = sorted(p for p in entry.rglob("[!.]*") if p.is_file()) if entry.is_dir() else [entry]
         states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]
         state[entry.name] = {"files": len(files), "bytes": sum(s[1] for s in states), "state": fingerprint(states)}
     return state

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.folder import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
@@ -28,18 +29,23 @@ _MADE_BY = {
 _SELECTED = " Each network's checkpoint was selected on the fold that is scored here: optimistic."
 
 
-def score_run(folder: RunFolder, whole: Index, evaluate: EvaluateSpec, predict: PredictSpec, *, seed: int) -> None:
-    """Write predictions/: labels, overlays, per_image.parquet, confusion.json, evaluation.json.
+def score_run(
+    folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, predict: PredictSpec, *, seed: int
+) -> None:
+    """Write predictions/ afresh: labels, overlays, per_image.parquet, confusion.json, evaluation.json.
 
     The headline scores are those of the held-out part where there is one, else the out-of-fold ones.
     """
     tuned = read_json(folder.tuned)
-    folds = read_table(folder.folds)
+    folds = read_folds(folder.folds)
+    for name in ("labels", "overlays"):
+        shutil.rmtree(folder.predictions / name, ignore_errors=True)
+        (folder.predictions / name).mkdir(parents=True)
     tables, confusion, scores = [], dict[str, Any](categories=whole.categories.names), dict[str, Any]()
     for part in ("oof", "holdout"):
-        rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
-        if not rows.height or not folder.store(part).is_dir():
+        if part not in parts:
             continue
+        rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
         overlaps = _score_part(folder, whole, part, rows, tuned, predict)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint == "best" else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
@@ -47,9 +53,8 @@ def score_run(folder: RunFolder, whole: Index, evaluate: EvaluateSpec, predict: 
         confusion[part] = overlaps.table
         headline = dict(found)
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
-    if folder.store("pool").is_dir():
+    if "pool" in parts:
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict)
-    (folder.predictions / "labels").mkdir(parents=True, exist_ok=True)
     write_json(folder.predictions / "confusion.json", confusion)
     write_json(folder.predictions / "evaluation.json", (headline if tables else {}) | scores)
     write_table(

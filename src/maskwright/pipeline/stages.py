@@ -7,23 +7,25 @@ return their spec with what was null in it filled in.
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 from pydantic import TypeAdapter
 
-from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.audit import audit_index
 from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats.folder import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, build_index, load_index
+from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.progress import track
-from maskwright.recipe import Recipe
+from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
 from maskwright.split import HELD_OUT, split_images
@@ -84,7 +86,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     from maskwright.train.probe import plan_training
 
     folder = RunFolder(root)
-    folds = read_table(folder.folds).filter(pl.col("fold") != HELD_OUT)
+    folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
     training = _index(folder, spec).only(folds["image"].to_list())
     made = plan_training(Recipe.model_validate(spec), training)
     about = {
@@ -102,8 +104,8 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.train.fit import train_fold
 
     folder, fold = RunFolder(root), spec["fold"]
-    recipe = Recipe.model_validate({key: value for key, value in spec.items() if key != "fold"})
-    folds = read_table(folder.folds)
+    recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
+    folds = read_folds(folder.folds)
     whole = _index(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
@@ -124,6 +126,7 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     paths = [folder.fold(fold) / f"{wanted.checkpoint}.ckpt" for fold in range(count)]
     for networks, images in _jobs(folder, whole, part, count):
         todo = [(name_of(i), whole.root / i) for i in images if name_of(i) not in store]
+        _check_room(folder, whole.only(images), store)
         if not todo:
             continue
         trained = load_ensemble([paths[n] for n in networks])
@@ -145,7 +148,7 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
             folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
         )
         return
-    folds = read_table(folder.folds).filter(pl.col("fold") != HELD_OUT)
+    folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
     images = _index(folder, spec).only(folds["image"].to_list())
     store = ProbabilityStore(folder.store("oof"))
 
@@ -176,6 +179,7 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
     score_run(
         RunFolder(root),
         _index(RunFolder(root), spec),
+        spec["parts"],
         EvaluateSpec.model_validate(spec["evaluate"]),
         PredictSpec.model_validate(spec["predict"]),
         seed=spec["seed"],
@@ -198,13 +202,6 @@ def report(root: Path, spec: dict[str, Any]) -> None:
 
     thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
     write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails)
-
-
-def metric_of(recipe: Recipe) -> str:
-    """Return the metric that choices are made by."""
-    if recipe.train.monitor != "auto":
-        return recipe.train.monitor
-    return "mean_dice" if recipe.data.to_categories().binary else "pooled_miou"
 
 
 def cores() -> int:
@@ -239,9 +236,26 @@ def _stop_on_errors(folder: RunFolder) -> None:
     )
 
 
+def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
+    """Raise DataError if the disk can't hold the maps of these images, before the first is written."""
+    scale, table = load_recipe(folder.recipe).train.scale or 1.0, images.table
+    sizes = [working_size(size, scale) for size in zip(table["height"], table["width"], strict=True)]
+    need = ProbabilityStore.forecast([(len(images.categories), height, width) for height, width in sizes])
+    free = shutil.disk_usage(store.folder).free
+    if need > free:
+        raise DataError(
+            problem(
+                f"{need / 1e9:.1f} GB of disk for probability maps",
+                f"{free / 1e9:.1f} GB",
+                where=str(store.folder),
+                next_move="free some room, or put the run on another disk with --out",
+            )
+        )
+
+
 def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
     """Return which networks predict which images."""
-    folds = read_table(folder.folds)
+    folds = read_folds(folder.folds)
     if part == "oof":
         return [([k], folds.filter(pl.col("fold") == k)["image"].to_list()) for k in range(count)]
     everyone = list(range(count))

@@ -7,26 +7,26 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from maskwright.artifacts import read_json, write_bytes, write_json
+from maskwright.artifacts import write_bytes
 from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.folder import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.store import ProbabilityStore
-from maskwright.errors import DataError, StaleArtifactError, problem
+from maskwright.errors import DataError, problem
 from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
+from maskwright.predict.log import PredictionLog
 from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import file_state
+from maskwright.tasks import file_state, fingerprint
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
@@ -120,43 +120,27 @@ def predict_folder(
     files = named_images(images)
     categories = trained[0].categories
     targets = {name: out / f"{name}.png" for name, _ in files}
-    maker = {
-        "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-        "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-        "chain": [step.model_dump(mode="json") for step in chain],
-    }
-    _check_maker(out, maker, list(targets.values()), redo=redo)
-    todo = [(name, path) for name, path in files if not targets[name].is_file()]
+    maker = fingerprint(
+        {
+            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+            "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
+            "chain": [step.model_dump(mode="json") for step in chain],
+            "also": [overlays, probabilities],
+        }
+    )
+    log = PredictionLog(out)
+    todo = log.open_items(files, targets, maker, redo=redo)
     paths = dict(todo)
     store = ProbabilityStore(out / "probabilities")
     for name, size, found in track(predict_files(trained, todo, spec), "predict", len(todo)):
         label = apply_chain(to_full_size(found, size), chain)
+        log.add(name, paths[name], maker)
         if probabilities:
             store.write(name, found)
         if overlays:
             write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
         write_label(targets[name], label, categories)
     return list(targets.values())
-
-
-def _check_maker(out: Path, maker: dict[str, Any], targets: Sequence[Path], *, redo: bool) -> None:
-    """Keep in `out` what makes its labels; labels of another maker are neither continued nor replaced unasked."""
-    note = out / ".maker.json"
-    known = read_json(note) if note.is_file() else None
-    standing = [target for target in targets if target.is_file()]
-    if known != maker and (known is not None or standing):
-        if known is None or not redo:
-            raise StaleArtifactError(
-                problem(
-                    "a folder without other labels of these names",
-                    "labels of another run or of other settings" if known else f"{standing[0].name} of unknown origin",
-                    where=str(out),
-                    next_move="give another --out" + (", or add --redo to replace them" if known else ""),
-                )
-            )
-        for target in standing:
-            target.unlink()
-    write_json(note, maker)
 
 
 def named_images(images: Path) -> list[tuple[str, Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field, field_validator
@@ -36,7 +37,7 @@ class DataSpec(Spec):
     channels: Literal[1, 3] | None = None
     """Channels the network sees: 1 gray, 3 RGB; null: 1 if every image is gray."""
     value_range: tuple[float, float] | None = None
-    """Raw pixel values that become 0 and 1; null: the type's range for 8 bit, what is found for deeper images."""
+    """Raw values of images deeper than 8 bits that become 0 and 1 (8-bit ones use 0 and 255); null: what is found."""
     mean: tuple[float, ...] | None = None
     """Mean per channel after `value_range`; null: measured on the labelled images."""
     std: tuple[float, ...] | None = None
@@ -47,6 +48,15 @@ class DataSpec(Spec):
     def _rises(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not value[0] < value[1]:
             raise ValueError("the first value must be below the second")
+        return value
+
+    @field_validator("group_regex")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
         return value
 
     def to_categories(self) -> Categories:

@@ -29,7 +29,7 @@ def load_recipe(path: str | Path) -> Recipe:
         )
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(problem("YAML", str(error), where=str(path), next_move="mend the line named above")) from None
     if not isinstance(tree, dict):
         raise RecipeError(

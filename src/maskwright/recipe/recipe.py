@@ -43,3 +43,9 @@ class Recipe(Spec):
     evaluate: EvaluateSpec = EvaluateSpec()
     report: ReportSpec = ReportSpec()
     executor: ExecutorSpec = ExecutorSpec()
+
+    def metric(self) -> str:
+        """Return the metric that choices are made by, of a resolved recipe."""
+        if self.train.monitor != "auto":
+            return self.train.monitor
+        return "mean_dice" if self.data.to_categories().binary else "pooled_miou"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskwright.recipe.spec import Spec
 
@@ -48,3 +48,9 @@ class TrainSpec(Spec):
     """Threads that prepare batches."""
     cache: float = Field(0.25, ge=0, le=0.9)
     """Share of free memory that decoded images may take; above it they are read at every use."""
+
+    @model_validator(mode="after")
+    def _ends_with_a_validation(self) -> Self:
+        if self.steps and self.validate_every and self.steps % self.validate_every:
+            raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
+        return self

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import polars as pl
 import yaml
 
-from maskwright.artifacts import RunFolder, read_json, read_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.errors import DataError, problem
 from maskwright.types import Categories, Category
 
@@ -151,7 +151,7 @@ def collect(run: Path) -> Artifacts:
         findings=_read(paths.findings, read_table),
         classes=_read(paths.audit / "classes.parquet", read_table),
         audit_pictures=tuple(sorted(paths.audit.glob("*.png"))),
-        folds=_read(paths.folds, read_table),
+        folds=_read(paths.folds, read_folds),
         certificate=_read(paths.certificate, read_json),
         curves=_curves(run),
         tuned=_read(paths.tuned, read_json),

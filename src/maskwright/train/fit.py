@@ -83,18 +83,11 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
     return SegmentationModule(step, spec, categories, about)
 
 
-def monitor_of(recipe: Recipe) -> str:
-    """Return the metric that picks best.ckpt."""
-    if recipe.train.monitor != "auto":
-        return recipe.train.monitor
-    return "mean_dice" if recipe.data.to_categories().binary else "pooled_miou"
-
-
 def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(folder, filename="best", monitor=monitor_of(recipe), mode="max", **kept)
+    best = ModelCheckpoint(folder, filename="best", monitor=recipe.metric(), mode="max", **kept)
     last = ModelCheckpoint(folder, filename="last", **kept)
     with _quietly():
         return L.Trainer(

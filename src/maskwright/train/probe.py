@@ -64,7 +64,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     """
     started = time.perf_counter()
     asked, reasons = recipe, list[str]()
-    recipe = _network(_sizes(_machine(recipe), training, AREA, reasons), _SMALL)
+    recipe = _network(_sizes(_machine(recipe), training, reasons), _SMALL)
     recipe = _precision(recipe, reasons)
     seconds = measure_step(recipe)
     if recipe.train.steps is None and recipe.train.minutes is None:
@@ -75,9 +75,19 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     assert recipe.train.steps is not None
     steps = recipe.train.steps
     if recipe.train.validate_every is None:
-        recipe = _update(recipe, validate_every=max(1, math.ceil(steps / _VALIDATIONS)))
+        recipe = _update(recipe, validate_every=steps // validations(steps))
     projected = recipe.split.folds * (steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
     return Plan(recipe, seconds, projected, reasons)
+
+
+def validations(steps: int) -> int:
+    """Return how often to validate: a divisor of the steps, so that the last step is validated, best near 8.
+
+    Example:
+        >>> validations(1600), validations(1001), validations(1009)
+        (8, 7, 1)
+    """
+    return next(count for count in (8, 7, 9, 6, 10, 5, 4, 3, 2, 1) if steps % count == 0)
 
 
 def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
@@ -122,12 +132,12 @@ def _machine(recipe: Recipe) -> Recipe:
     return _update(recipe, threads=threads)
 
 
-def _sizes(recipe: Recipe, training: Index, area: float, reasons: list[str]) -> Recipe:
+def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
     height = statistics.median(training.table["height"].to_list())
     width = statistics.median(training.table["width"].to_list())
-    scale = recipe.train.scale or min(1.0, round(math.sqrt(area / (height * width)), 4))
+    scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
     crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
-    largest = 2 * max(area, AREA)  # a scale that was set by hand: crops stay small
+    largest = 2 * AREA  # a scale that was set by hand: crops stay small
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
     assert crop is not None
@@ -191,7 +201,9 @@ def _fit_budget(
 def _steps(recipe: Recipe, seconds: float, started: float) -> int:
     assert recipe.train.minutes is not None
     left = recipe.train.minutes * 60 - (time.perf_counter() - started) - recipe.split.folds * _STARTUP_SECONDS
-    return max(10, int(left / (recipe.split.folds * seconds * (1 + _OVERHEAD))))
+    steps = max(_VALIDATIONS, int(left / (recipe.split.folds * seconds * (1 + _OVERHEAD))))
+    every = recipe.train.validate_every or _VALIDATIONS
+    return max(every, steps // every * every)  # the last step is validated
 
 
 def _update(recipe: Recipe, **fields: object) -> Recipe:

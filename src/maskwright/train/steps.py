@@ -29,7 +29,7 @@ class Step(Protocol):
 
 
 def thin_out(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (N, h, w) labels at the size of (N, C, h, w) logits: every s-th pixel where these are coarser."""
+    """Return the (N, h, w) labels at the size of (N, C, h, w) logits: pixels s · i + s // 2 where these are coarser."""
     factor = labels.shape[-1] // logits.shape[-1]
     return labels[:, factor // 2 :: factor, factor // 2 :: factor]
 

@@ -147,7 +147,9 @@ def _read_meta(path: Path) -> dict[str, dict[str, str]]:
                 )
             )
         rows = list(reader)
-    return {name_of(f"images/{row['name']}"): {k: v for k, v in row.items() if k and v is not None} for row in rows}
+    return {
+        name_of(f"images/{row['name']}"): {k: v.strip() for k, v in row.items() if k and v is not None} for row in rows
+    }
 
 
 def _meta_of(meta: dict[str, dict[str, str]], name: str) -> dict[str, str]:

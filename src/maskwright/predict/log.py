@@ -1,0 +1,67 @@
+"""Which label file of a folder was made from which image by what: nothing is continued that was made otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskwright.errors import StaleArtifactError, problem
+from maskwright.tasks import file_state
+
+
+class PredictionLog:
+    """`.made.jsonl` beside the labels: one line a label, written before it, so that no label is without one.
+
+    Args:
+        folder: of the label files; made at the first entry.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / ".made.jsonl"
+        self.entries: dict[str, list[Any]] = {}
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []:
+            if line.endswith("]"):  # the last line may be cut off
+                name, *entry = json.loads(line)
+                self.entries[name] = entry
+
+    def open_items(
+        self, files: Sequence[tuple[str, Path]], targets: Mapping[str, Path], maker: str, *, redo: bool
+    ) -> list[tuple[str, Path]]:
+        """Return the images whose label isn't there; with `redo` also those made otherwise, their labels removed.
+
+        Args:
+            files: (name, image file).
+            targets: name → label file.
+            maker: fingerprint of networks and settings.
+            redo: replace labels that were made otherwise.
+
+        Raises:
+            StaleArtifactError: a label was made otherwise and `redo` is off, or is none of ours.
+        """
+        standing = [(name, path) for name, path in files if targets[name].is_file()]
+        foreign = [name for name, _ in standing if name not in self.entries]
+        other = [name for name, path in standing if self.entries.get(name) != [maker, *file_state(path)]]
+        if foreign or (other and not redo):
+            first = (foreign or other)[0]
+            raise StaleArtifactError(
+                problem(
+                    "a folder without other labels of these names",
+                    f"{targets[first].name} of unknown origin"
+                    if foreign
+                    else f"{len(other)} made otherwise, as {first}",
+                    where=str(self.path.parent),
+                    next_move="give another --out" + ("" if foreign else ", or add --redo to replace them"),
+                )
+            )
+        for name in other:
+            targets[name].unlink()
+        return [(name, path) for name, path in files if not targets[name].is_file()]
+
+    def add(self, name: str, image: Path, maker: str) -> None:
+        """Note what makes a label that is about to be written."""
+        self.entries[name] = [maker, *file_state(image)]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([name, *self.entries[name]]) + "\n")
