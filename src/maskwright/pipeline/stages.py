@@ -96,6 +96,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     }
     write_json(root / "plan.json", about)
     filled = made.recipe.model_dump(mode="json", include=set(spec))
+    filled["train"] = {key: filled["train"][key] for key in spec["train"]}
     return filled
 
 
