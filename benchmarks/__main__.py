@@ -6,7 +6,9 @@ from pathlib import Path
 
 
 def main() -> None:
-    names = sorted(p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_") and p.stem != "record")
+    names = sorted(
+        p.stem for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_") and p.stem != "record"
+    )
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         sys.exit(f"usage: python -m benchmarks NAME [options]; NAME is one of {', '.join(names)}")
     name = sys.argv.pop(1)

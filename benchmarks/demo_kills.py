@@ -59,4 +59,6 @@ def scores(run: Path) -> dict:
 def labels(run: Path) -> dict[str, str]:
     """Return a hash of every predicted label file."""
     folder = run / "predictions" / "labels"
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*.png"))}
+    return {
+        str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*.png"))
+    }

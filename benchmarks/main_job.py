@@ -29,8 +29,8 @@ JOBS: dict[str, dict[str, Any]] = {
     },
     "camvid": {"options": ["--ignore", "void", "--minutes", "8"], "metric": "pooled_miou", "rival": 0.413},
 }
-"""`rival`: a plain script (smp U-Net resnet18, albumentations, 256×256, CE + Dice, bf16) given the same minutes on all of
-a set and scored on other held-back images: a reference, not the same images."""
+"""`rival`: a plain script (smp U-Net resnet18, albumentations, 256×256, CE + Dice, bf16) given the same minutes on all
+of a set and scored on other held-back images: a reference, not the same images."""
 
 _SETTINGS = {"one fold": ["--folds", "1", "--holdout", ".15"], "five folds": ["--folds", "5"]}
 
