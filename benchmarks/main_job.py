@@ -1,5 +1,8 @@
 """The main job on real folders, as a user types it: one fold with a held-out part, and five folds, within minutes.
 
+The defaults were chosen with trials on `camvid` (its val part) and `glas` (among them the hold-out of seed 0), and one
+comparison on `teeth`: read their figures as optimistic; judge by other seeds, and by `mars_gray`, which was not seen.
+
 Resumable: what results/main_job.json has already is not run again (`--redo` starts afresh).
 """
 

@@ -126,10 +126,11 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     count = spec["split"]["folds"]
     paths = [folder.fold(fold) / f"{wanted.checkpoint}.ckpt" for fold in range(count)]
     for networks, images in _jobs(folder, whole, part, count):
-        todo = [(name_of(i), whole.root / i) for i in images if name_of(i) not in store]
-        _check_room(folder, whole.only(images), store)
-        if not todo:
+        missing = [image for image in images if name_of(image) not in store]
+        if not missing:
             continue
+        _check_room(folder, whole.only(missing), store)
+        todo = [(name_of(image), whole.root / image) for image in missing]
         trained = load_ensemble([paths[n] for n in networks])
         found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
         for name, _, probabilities in track(found, f"predict {part}", len(todo)):
