@@ -188,6 +188,32 @@ def test_new_images_are_predicted_and_scored(run, data, tmp_path):
     assert 0 <= json.loads(done.stdout)["pooled_miou"]["value"] <= 1
 
 
+def test_postprocess_and_evaluate_show_what_a_run_came_to(run):
+    out, done = run
+    before = times(out)
+    tuned = maskwright("postprocess", out, "--json")
+    assert tuned.returncode == 0, tuned.stderr
+    assert json.loads(tuned.stdout) == json.loads((out / "tuned.json").read_text())
+    scores = maskwright("evaluate", out, "--json")
+    assert scores.returncode == 0, scores.stderr
+    assert json.loads(scores.stdout) == json.loads(done.stdout)["scores"]
+    assert times(out) == before
+    for command_line in (("postprocess", out, "--minimum-area", 3), ("evaluate", out, "--classes", "binary")):
+        refused = maskwright(*command_line)
+        assert refused.returncode == 2
+        assert str(command_line[2]) in refused.stderr
+        assert "state it in the recipe" in refused.stderr
+
+
+def test_the_report_is_written_anew(run):
+    out, _ = run
+    path = out / "predictions" / "report.html"
+    before = path.stat().st_mtime_ns
+    done = maskwright("report", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert path.stat().st_mtime_ns > before
+
+
 def test_one_image_is_predicted_as_in_its_folder(run, data, tmp_path):
     out, _ = run
     image = min((data / "unlabeled").glob("*.png"))

@@ -131,6 +131,8 @@ def test_schema_goes_to_stdout_or_a_file(capsys, tmp_path):
         (["split", "--data", "DATA", "--folds", "0"], "split.folds"),
         (["split", "--data", "DATA", "--group", "patient"], "meta.csv"),
         (["evaluate", "DATA/masks", "NOWHERE"], "a folder"),
+        (["evaluate", "DATA/masks"], "PREDICTION TRUTH"),
+        (["postprocess", "DATA/masks"], "--out FOLDER"),
         (["evaluate", "DATA/masks", "DATA/masks", "--ignore", "void"], "numbers"),
         (["evaluate", "DATA/masks", "DATA/masks", "--leave-out", "tooth"], "--leave-out"),
         (["predict", "NOWHERE", "DATA/images", "--out", "x"], "a recipe file"),

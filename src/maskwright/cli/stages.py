@@ -10,12 +10,13 @@ from cyclopts import Parameter
 from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, listed, typed_command
-from maskwright.cli.run import print_folds, shown, summary_of
+from maskwright.cli.run import print_folds, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 
 Flag = Parameter(negative=())
 _SHOWN = 15
+_STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
 def audit(options: Options = Options()) -> None:  # noqa: B008
@@ -62,26 +63,12 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
     """Write the report of a run anew.
 
     Args:
-        run: run folder.
+        run: run folder whose trainings are finished.
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """
-    from maskwright import pipeline
-
-    folder = RunFolder(run)
-    recipe = load_recipe(folder.recipe)
-    if not (folder.records / "evaluate.json").is_file():
-        raise UsageError(
-            problem(
-                "a run that is scored",
-                "one that isn't yet",
-                where=str(run),
-                next_move=f"finish it: maskwright run --recipe {folder.recipe} --out {run}",
-            )
-        )
-    (folder.records / "report.json").unlink(missing_ok=True)
-    with progress():
-        pipeline.run(recipe, run, redo=redo)
+    (RunFolder(run).records / "report.json").unlink(missing_ok=True)
+    folder = _finished(run, "report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
 
@@ -137,57 +124,98 @@ def predict(
 def postprocess(
     labels: Path,
     *,
-    out: Path,
-    minimum_area: int = 0,
+    out: Path | None = None,
+    minimum_area: int | None = None,
     fill_holes: int | None = None,
+    redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Clean up a folder of label PNGs: small components take the label around them, holes in foreground are filled.
+    """Clean up labels: those of a run by what its out-of-fold predictions say, or a folder of label PNGs as you say.
+
+    On a run folder, chooses thresholds, minimum areas and hole filling and prints what they gain, cross-fitted. On a
+    folder of label PNGs, small components take the label around them, and holes in foreground are filled.
+
+    Examples: maskwright postprocess runs/teeth
+              maskwright postprocess labels --out clean --minimum-area 20
 
     Args:
-        labels: folder of index PNGs.
-        out: folder for the cleaned ones.
-        minimum_area: components with fewer pixels go.
-        fill_holes: fill holes of at most this many pixels in value 1 (two-category labels).
-        json: write the list of files as JSON to stdout.
+        labels: run folder, or folder of index PNGs.
+        out: folder for the cleaned ones (not with a run folder).
+        minimum_area: components with fewer pixels go (not with a run folder).
+        fill_holes: fill holes of at most this many pixels in value 1, two-category labels (not with a run folder).
+        redo: replace results of another recipe in a run folder.
+        json: write what was chosen, or the list of files, as JSON to stdout.
     """
+    if _is_run(labels):
+        _refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, _STATED)
+        tuned = read_json(_finished(labels, "tune", redo=redo).tuned)
+        say(f"chain: {' → '.join(_step(step) for step in tuned['chain']) or 'none'}")
+        gain = tuned["gain"]
+        say(f"gain, cross-fitted: {shown(gain)}" if gain else f"chosen on: {tuned['fitted_on']}")
+        result(tuned, as_json=json)
+        return
+    if out is None:
+        raise UsageError(
+            problem("--out FOLDER", "none", where="postprocess", next_move="give a folder for the cleaned copies")
+        )
     from maskwright.predict.labels import clean_folder
 
     with progress():
-        files = clean_folder(labels, out, minimum_area=minimum_area, holes=fill_holes)
+        files = clean_folder(labels, out, minimum_area=minimum_area or 0, holes=fill_holes)
     say(f"{len(files)} label files in {out}")
     result({"files": [str(f) for f in files]}, as_json=json)
 
 
 def evaluate(
     prediction: Path,
-    truth: Path,
+    truth: Path | None = None,
     *,
-    classes: Literal["all", "binary"] = "all",
+    classes: Literal["all", "binary"] | None = None,
     ignore: str | None = None,
     leave_out: str | None = None,
-    empty: Literal["nan", "one"] = "nan",
-    absent: Literal["zero", "skip"] = "zero",
-    seed: int = 0,
+    empty: Literal["nan", "one"] | None = None,
+    absent: Literal["zero", "skip"] | None = None,
+    seed: int | None = None,
     out: Path | None = None,
+    redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Score a folder of predicted label files against a folder of true ones. Needs no torch.
+    """Score a run, or a folder of predicted label files against a folder of true ones. Folders need no torch.
 
     Files are matched by name. Categories come from a classes.json in or beside the truth folder, or from the values.
 
+    Examples: maskwright evaluate runs/teeth
+              maskwright evaluate labels teeth/masks --classes binary
+
     Args:
-        prediction: folder of index PNGs.
+        prediction: folder of index PNGs, or a run folder; a run's own recipe says how it is scored.
         truth: folder of index PNGs.
-        classes: all, or binary: everything but 0 is foreground.
+        classes: all (default), or binary: everything but 0 is foreground.
         ignore: values in the truth whose pixels don't count, comma-separated.
         leave_out: categories left out of the means, comma-separated.
-        empty: Dice and IoU of an image where a category is in neither: left out of the mean, or 1.
-        absent: pooled IoU of a category that is predicted but nowhere true: 0, or left out.
-        seed: seed of the bootstrap.
+        empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
+        absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
+        seed: seed of the bootstrap (default 0).
         out: folder for evaluation.json, per_image.parquet and confusion.json.
+        redo: replace results of another recipe in a run folder.
         json: write the scores as JSON to stdout.
     """
+    if truth is None:
+        if not _is_run(prediction):
+            raise UsageError(
+                problem(
+                    "a run folder, or two folders: of predicted and of true label files",
+                    "one folder that holds no run",
+                    where=str(prediction),
+                    next_move="maskwright evaluate PREDICTION TRUTH",
+                )
+            )
+        given = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
+        _refuse(given | {"--absent": absent, "--seed": seed, "--out": out}, _STATED)
+        scores = read_json(_finished(prediction, "evaluate", redo=redo).predictions / "evaluation.json")
+        table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
+        result(scores, as_json=json)
+        return
     from maskwright.evaluate import evaluate_folders
     from maskwright.recipe.predict import EvaluateSpec
 
@@ -195,11 +223,11 @@ def evaluate(
         found = evaluate_folders(
             prediction,
             truth,
-            classes=classes,
+            classes=classes or "all",
             ignore=_numbers(ignore),
             leave_out=[str(word) for word in listed(leave_out) or ()],
-            spec=EvaluateSpec(empty=empty, absent=absent),
-            seed=seed,
+            spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
+            seed=seed or 0,
         )
     names = [name for name in found.scores if not name.startswith("dice/")]
     table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
@@ -217,6 +245,30 @@ def _until(stage: str, options: Options) -> RunFolder:
     recipe = options.to_recipe()
     with progress():
         return pipeline.run(recipe, options.folder(recipe), until=stage, redo=options.redo, command=typed_command())
+
+
+def _is_run(folder: Path) -> bool:
+    return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
+
+
+def _finished(run: Path, stage: str, *, redo: bool) -> RunFolder:
+    """Run a trained run's own recipe up to a stage."""
+    from maskwright import pipeline
+
+    folder = RunFolder(run)
+    _checkpoints(folder, "last")
+    with progress():
+        return pipeline.run(load_recipe(folder.recipe), run, until=stage, redo=redo)
+
+
+def _refuse(options: dict[str, Any], next_move: str) -> None:
+    """Raise UsageError if an option is given that a run folder's recipe decides."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+
+
+def _step(step: dict[str, Any]) -> str:
+    return " ".join(str(value) for value in step.values())
 
 
 def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:

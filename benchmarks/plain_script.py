@@ -1,0 +1,149 @@
+"""What a user would have stitched together, on the very images of a run: a paired difference with its interval.
+
+smp U-Net resnet18 from scratch, albumentations, 256×256, cross-entropy + Dice, AdamW with cosine, bf16: trained for the
+run's minutes on the run's training images (kept in memory at 256×256, so that it never waits for the disk), scored on
+its held-out images at their own size, by the same definition.
+
+Needs run folders of `main_job --setting "one fold" --keep DIR`. Resumable: what the result file has is not run again.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+import segmentation_models_pytorch as smp
+import torch
+from albumentations.pytorch import ToTensorV2
+
+from benchmarks import record
+from benchmarks.main_job import JOBS
+from maskwright.artifacts import RunFolder, read_folds, read_table
+from maskwright.data.index import Index, load_index
+from maskwright.data.intensity import resize, resize_label, to_channels
+from maskwright.evaluate import Overlaps
+from maskwright.evaluate.scores import empty_cases
+from maskwright.metrics import SUMMARIES, Counts
+from maskwright.postprocess import most_probable
+from maskwright.predict import to_full_size
+from maskwright.recipe import load_recipe
+from maskwright.split import HELD_OUT
+from maskwright.statistics import paired_difference
+from maskwright.types import IGNORE, Array, LabelMap
+
+SIDE, BATCH, RATE, DECAY = 256, 8, 1e-3, 1e-2
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks plain_script", description=__doc__)
+    parser.add_argument("runs", type=Path, help="the folder that main_job kept its runs in")
+    parser.add_argument("--only", nargs="*", default=list(JOBS), choices=list(JOBS))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    rows = record.read("plain_script").get("rows", {})
+    for name in arguments.only:
+        key = f"{name}, seed {arguments.seed}"
+        if key not in rows:
+            rows[key] = compare(arguments.runs / f"{name}-one-fold-{arguments.seed}", JOBS[name], arguments.seed)
+            print(record.write("plain_script", {"rows": rows}), key, json.dumps(rows[key]), flush=True)
+
+
+def compare(root: Path, job: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Train and score the plain script on a run's images; return both scores and their paired difference."""
+    run, recipe = RunFolder(root), load_recipe(root / "recipe.yaml")
+    index, folds = load_index(run.index, recipe.data), read_folds(run.folds)
+    held, rest = folds.filter(fold=HELD_OUT), folds.filter(folds["fold"] != HELD_OUT)
+    assert recipe.train.minutes is not None
+    network, steps = trained(index.only(rest["image"].to_list()), minutes=recipe.train.minutes, seed=seed)
+    overlaps = scored(network, index.only(held["image"].to_list()))
+    counts = {"maskwright": own_counts(run, overlaps), "plain": overlaps.stacked()}
+    function, places, cases = (
+        SUMMARIES[job["metric"]].function,
+        index.categories.evaluated,
+        empty_cases(recipe.evaluate),
+    )
+    ours, plain = (lambda w, c=c: function(c, places, w, cases) for c in counts.values())
+    groups, ones = held["group"].to_list(), np.ones((1, held.height))
+    found = paired_difference(ours, plain, held.height, groups=groups, rng=np.random.default_rng(seed))
+    return {
+        "metric": job["metric"],
+        "images": held.height,
+        "groups": len(set(groups)),
+        "maskwright": round(float(ours(ones)[0]), 4),
+        "plain": round(float(plain(ones)[0]), 4),
+        "difference": {"value": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4)},
+        "minutes": recipe.train.minutes,
+        "steps": {"maskwright": recipe.train.steps, "plain": steps},
+    }
+
+
+def own_counts(run: RunFolder, overlaps: Overlaps) -> Counts:
+    """Return the counts of the run's held-out images, in the order of the script's."""
+    table = read_table(run.predictions / "per_image.parquet").filter(part="holdout")
+    size = len(overlaps.categories)
+    assert table["image"].to_list()[::size] == overlaps.images
+    return Counts(*(table[name].to_numpy().reshape(-1, size) for name in ("tp", "fp", "fn")))
+
+
+def trained(training: Index, *, minutes: float, seed: int) -> tuple[torch.nn.Module, int]:
+    """Return the script's network after the minutes, and its steps."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    steps_of = [
+        A.HorizontalFlip(),
+        A.Affine(scale=(0.8, 1.2), translate_percent=0.06, rotate=(-15, 15), border_mode=cv2.BORDER_REFLECT_101),
+        A.RandomBrightnessContrast(),
+        A.HueSaturationValue(),
+        A.Normalize(),
+        ToTensorV2(),
+    ]
+    vary = A.Compose(steps_of, seed=seed)
+    pairs = [small(training, row) for row in range(len(training))]
+    network = smp.Unet("resnet18", encoder_weights=None, classes=len(training.categories))
+    network = network.to(memory_format=torch.channels_last).train()
+    dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+    started, steps, share = time.perf_counter(), 0, 0.0
+    order: list[int] = []
+    while share < 1:
+        order = order if len(order) >= BATCH else rng.permutation(len(pairs)).tolist()
+        taken, order = order[:BATCH], order[BATCH:]
+        batch = [vary(image=pairs[i][0], mask=pairs[i][1]) for i in taken]
+        images = torch.stack([item["image"] for item in batch]).contiguous(memory_format=torch.channels_last)
+        labels = torch.stack([item["mask"] for item in batch]).long()
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(share / 0.05 + 0.01, 0.5 * (1 + np.cos(np.pi * share)))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = network(images)
+        logits = logits.float()
+        loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE) + dice(logits, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        steps, share = steps + 1, (time.perf_counter() - started) / (60 * minutes)
+    return network.eval(), steps
+
+
+def small(images: Index, row: int) -> tuple[Array, LabelMap]:
+    """Return an image in RGB and its label, both 256×256."""
+    sample = images.read(row)
+    assert sample.image.dtype == np.uint8
+    assert sample.label is not None
+    return resize(to_channels(sample.image, 3), (SIDE, SIDE)), resize_label(sample.label, (SIDE, SIDE))
+
+
+def scored(network: torch.nn.Module, held: Index) -> Overlaps:
+    """Return the overlaps of the network's predictions with the truth, at the truth's own size."""
+    overlaps, ready = Overlaps(held.categories), A.Compose([A.Normalize(), ToTensorV2()])
+    for row, image in enumerate(held.images):
+        pixels, truth = small(held, row)[0], held.read_label(row)
+        assert truth is not None
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            logits = network(ready(image=pixels)["image"][None])
+        probabilities = logits.float().softmax(1)[0].numpy()
+        overlaps.add(image, truth, most_probable(to_full_size(probabilities, (truth.shape[0], truth.shape[1]))))
+    return overlaps
