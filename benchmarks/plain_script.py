@@ -1,6 +1,6 @@
 """What a user would have stitched together, on the very images of a run: a paired difference with its interval.
 
-smp U-Net resnet18 from scratch, albumentations, 256×256, cross-entropy + Dice, AdamW with cosine, bf16: trained for the
+smp U-Net resnet18 from scratch, albumentations, 256×256, cross-entropy + Dice, AdamW, one cycle, bf16: trained for the
 run's minutes on the run's training images (kept in memory at 256×256, so that it never waits for the disk), scored on
 its held-out images at their own size, by the same definition.
 
@@ -9,6 +9,7 @@ Needs run folders of `main_job --setting "one fold" --keep DIR`. Resumable: what
 
 import argparse
 import json
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,7 @@ from maskwright.artifacts import RunFolder, read_folds, read_table
 from maskwright.data.index import Index, load_index
 from maskwright.data.intensity import resize, resize_label, to_channels
 from maskwright.evaluate import Overlaps
-from maskwright.evaluate.scores import empty_cases
-from maskwright.metrics import SUMMARIES, Counts
+from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.postprocess import most_probable
 from maskwright.predict import to_full_size
 from maskwright.recipe import load_recipe
@@ -64,7 +64,7 @@ def compare(root: Path, job: dict[str, Any], seed: int) -> dict[str, Any]:
     function, places, cases = (
         SUMMARIES[job["metric"]].function,
         index.categories.evaluated,
-        empty_cases(recipe.evaluate),
+        EmptyCases.of(recipe.evaluate),
     )
     ours, plain = (lambda w, c=c: function(c, places, w, cases) for c in counts.values())
     groups, ones = held["group"].to_list(), np.ones((1, held.height))
@@ -90,10 +90,20 @@ def own_counts(run: RunFolder, overlaps: Overlaps) -> Counts:
 
 
 def trained(training: Index, *, minutes: float, seed: int) -> tuple[torch.nn.Module, int]:
-    """Return the script's network after the minutes, and its steps."""
+    """Return the script's network after the steps that the minutes hold, and their number."""
+    pairs = [small(training, row) for row in range(len(training))]
+    _, seconds = fitted(pairs, len(training.categories), 12, seed)
+    steps = int(60 * minutes / statistics.median(seconds[2:]))  # fixed beforehand: a busy machine doesn't change it
+    return fitted(pairs, len(training.categories), steps, seed)[0], steps
+
+
+def fitted(
+    pairs: list[tuple[Array, LabelMap]], classes: int, steps: int, seed: int
+) -> tuple[torch.nn.Module, list[float]]:
+    """Train from scratch for some steps; return the network and the seconds of each step."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    steps_of = [
+    recipe = [
         A.HorizontalFlip(),
         A.Affine(scale=(0.8, 1.2), translate_percent=0.06, rotate=(-15, 15), border_mode=cv2.BORDER_REFLECT_101),
         A.RandomBrightnessContrast(),
@@ -101,22 +111,20 @@ def trained(training: Index, *, minutes: float, seed: int) -> tuple[torch.nn.Mod
         A.Normalize(),
         ToTensorV2(),
     ]
-    vary = A.Compose(steps_of, seed=seed)
-    pairs = [small(training, row) for row in range(len(training))]
-    network = smp.Unet("resnet18", encoder_weights=None, classes=len(training.categories))
+    vary = A.Compose(recipe, seed=seed)
+    network = smp.Unet("resnet18", encoder_weights=None, classes=classes)
     network = network.to(memory_format=torch.channels_last).train()
     dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
-    started, steps, share = time.perf_counter(), 0, 0.0
-    order: list[int] = []
-    while share < 1:
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    order, seconds = list[int](), list[float]()
+    for _ in range(steps):
+        started = time.perf_counter()
         order = order if len(order) >= BATCH else rng.permutation(len(pairs)).tolist()
         taken, order = order[:BATCH], order[BATCH:]
         batch = [vary(image=pairs[i][0], mask=pairs[i][1]) for i in taken]
         images = torch.stack([item["image"] for item in batch]).contiguous(memory_format=torch.channels_last)
         labels = torch.stack([item["mask"] for item in batch]).long()
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(share / 0.05 + 0.01, 0.5 * (1 + np.cos(np.pi * share)))
         with torch.autocast("cpu", torch.bfloat16):
             logits = network(images)
         logits = logits.float()
@@ -124,8 +132,9 @@ def trained(training: Index, *, minutes: float, seed: int) -> tuple[torch.nn.Mod
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        steps, share = steps + 1, (time.perf_counter() - started) / (60 * minutes)
-    return network.eval(), steps
+        schedule.step()
+        seconds.append(time.perf_counter() - started)
+    return network.eval(), seconds
 
 
 def small(images: Index, row: int) -> tuple[Array, LabelMap]:

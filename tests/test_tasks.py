@@ -301,3 +301,17 @@ def test_tasks_that_are_listed_no_more_are_dropped_with_their_files(tmp_path):
     drop_others(tmp_path, "train-", folds[:1])
     assert sorted(p.name for p in (tmp_path / ".tasks").iterdir()) == ["train-0.json"]
     assert (tmp_path / "kept").exists()
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    (tmp_path / "deep").mkdir()
+    code = (
+        "import os, sys; from pathlib import Path; from maskwright.artifacts import atomic\n"
+        "with atomic(sys.argv[1]) as temporary:\n    temporary.write_text('half'); os._exit(9)"
+    )
+    for target in (tmp_path / "deep" / "scores.json", tmp_path / "recipe"):
+        subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    (tmp_path / ".mine.tmp").touch()
+    assert len([*tmp_path.rglob(".*.tmp*")]) == 3
+    with lock(tmp_path):
+        assert [p.name for p in tmp_path.rglob(".*.tmp*")] == [".mine.tmp"]

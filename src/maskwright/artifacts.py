@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(root: Path) -> None:
+    """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                (Path(folder) / name).unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskwright.artifacts import read_json, write_json
+from maskwright.artifacts import read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
@@ -139,7 +139,7 @@ def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process.
+    """Hold the run folder for this process; clear away what a killed one left half-written.
 
     Raises:
         UsageError: another process works in it.
@@ -157,6 +157,7 @@ def lock(root: Path) -> Iterator[None]:
                     next_move="wait for it, or use another --out",
                 )
             ) from None
+        sweep(root)
         yield
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.evaluate.scores import empty_cases
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table
 from maskwright.postprocess import apply_chain, apply_steps
 from maskwright.progress import track
@@ -83,7 +82,7 @@ def tune_chain(
         evaluate: resamples and level of the interval.
         seed: of the bootstrap.
     """
-    search = _Search(read, len(folds), categories, metric, empty_cases(evaluate))
+    search = _Search(read, len(folds), categories, metric, EmptyCases.of(evaluate))
     fold_array = np.asarray(folds)
     choices: list[Chain] = [()]
     if categories.binary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -147,6 +148,25 @@ def test_truncated_files_are_data_errors_that_name_the_file(tmp_path, suffix, sh
     for read in (read_image, read_values):
         with pytest.raises(DataError, match=str(path)):
             read(path)
+
+
+def test_what_follows_a_jpeg_is_no_truncation(tmp_path):
+    path = noise_file(tmp_path, ".jpg")
+    whole = read_image(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 10_000)  # phones append videos
+    assert np.array_equal(read_image(path), whole)
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(tmp_path):
+    path = noise_file(tmp_path, ".jpg")
+    data = path.read_bytes()
+    thumbnail = b"Exif\0\0" + data[:40] + b"\xff\xd9"
+    segment = b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail
+    path.write_bytes(data[:2] + segment + data[2:])
+    assert np.array_equal(read_image(path), cv2.imdecode(np.frombuffer(data, np.uint8), 1)[..., ::-1])
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(DataError, match="truncated"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("name", ["none.png", "none.tif"])

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import make_images as make
+from maskwright.data.images import read_values
 from maskwright.errors import DataError
 from maskwright.evaluate import evaluate_folders
 from maskwright.recipe.predict import EvaluateSpec
@@ -234,3 +236,14 @@ def test_the_same_seed_gives_the_same_intervals(tmp_path):
     p, t, _, _ = pair(tmp_path)
     one, two = (evaluate_folders(p, t, spec=QUICK, seed=3).scores for _ in range(2))
     assert one == two
+
+
+def test_a_truth_is_turned_like_its_image(tmp_path):
+    for part in ("images", "masks", "p"):
+        (tmp_path / part).mkdir()
+    image, mask = make.turned_jpeg(tmp_path / "images", tmp_path / "masks")
+    write(tmp_path / "p", turned=read_values(mask, like=image))
+    with pytest.raises(DataError, match="--images"):
+        evaluate_folders(tmp_path / "p", tmp_path / "masks", spec=QUICK)
+    found = evaluate_folders(tmp_path / "p", tmp_path / "masks", images=tmp_path / "images", spec=QUICK)
+    assert found.scores["pooled_miou"]["value"] == 1

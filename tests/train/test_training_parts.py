@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -15,6 +15,7 @@ from maskwright.train.teacher import MovingAverage
 
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
+@example(2, 0.75)
 def test_the_rate_rises_once_then_falls_to_nothing(steps, warmup):
     rates = [warmup_cosine(step, steps=steps, warmup=warmup) for step in range(steps + 1)]
     peak = rates.index(max(rates))

@@ -173,6 +173,7 @@ def evaluate(
     classes: Literal["all", "binary"] | None = None,
     ignore: str | None = None,
     leave_out: str | None = None,
+    images: Path | None = None,
     empty: Literal["nan", "one"] | None = None,
     absent: Literal["zero", "skip"] | None = None,
     seed: int | None = None,
@@ -193,6 +194,7 @@ def evaluate(
         classes: all (default), or binary: everything but 0 is foreground.
         ignore: values in the truth whose pixels don't count, comma-separated.
         leave_out: categories left out of the means, comma-separated.
+        images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
         empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
         absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
         seed: seed of the bootstrap (default 0).
@@ -211,7 +213,7 @@ def evaluate(
                 )
             )
         given = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
-        _refuse(given | {"--absent": absent, "--seed": seed, "--out": out}, _STATED)
+        _refuse(given | {"--images": images, "--absent": absent, "--seed": seed, "--out": out}, _STATED)
         scores = read_json(_finished(prediction, "evaluate", redo=redo).predictions / "evaluation.json")
         table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
         result(scores, as_json=json)
@@ -226,6 +228,7 @@ def evaluate(
             classes=classes or "all",
             ignore=_numbers(ignore),
             leave_out=[str(word) for word in listed(leave_out) or ()],
+            images=images,
             spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
             seed=seed or 0,
         )

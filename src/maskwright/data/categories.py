@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from maskwright.data.formats import Source
 from maskwright.data.images import COLOR, color_value, palette_of, read_values
 from maskwright.errors import DataError, problem
+from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
 
@@ -242,29 +243,41 @@ def _chosen(items: tuple[Category, ...], names: tuple[str, ...]) -> tuple[Catego
 
 def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tuple[Category, ...]:
     """Return one category a value found in the masks."""
-    files = [(root / r.mask, root / r.image) for r in source.rows if r.mask is not None]
+    files = [root / r.mask for r in source.rows if r.mask is not None]
+    found = distinct_values(files, ignore, skip_unreadable=True)  # the audit names them
+    if not found:
+        raise DataError(
+            problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
+        )
+    return from_values(found, palette_of(files[0]) if files[0].suffix.lower() == ".png" else None)
+
+
+def distinct_values(
+    files: Sequence[Path], ignore: tuple[int | str, ...] = (), *, skip_unreadable: bool = False
+) -> set[int]:
+    """Return the values that occur in mask files, without the ignored ones; a gray RGB colour as its number.
+
+    Raises:
+        DataError: so many that they number objects, or a file that can't be read.
+    """
     found: set[int] = set()
-    for mask, image in files:
+    for path in track(files, "look at values"):
         try:
-            found |= set(np.unique(read_values(mask, like=image)).tolist())
-        except DataError:  # the audit names it
-            continue
+            found |= set(np.unique(read_values(path)).tolist())
+        except DataError:
+            if not skip_unreadable:
+                raise
         if len(found) > MANY + len(ignore):
             raise DataError(
                 problem(
                     f"masks with at most {MANY} distinct values",
                     f"more ({', '.join(map(shown_value, sorted(found)[:8]))} …)",
-                    where=str(mask),
+                    where=str(path),
                     next_move="if the values number objects, move the masks to instances/; if everything but 0 is one "
                     "class, use --classes binary; else list the classes in classes.json",
                 )
             )
-    found = gray_as_numbers(found) - _as_ints(v for v in ignore if isinstance(v, int) or v.startswith("#"))
-    if not found:
-        raise DataError(
-            problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
-        )
-    return from_values(found, palette_of(files[0][0]) if files[0][0].suffix.lower() == ".png" else None)
+    return gray_as_numbers(found) - _as_ints(v for v in ignore if isinstance(v, int) or v.startswith("#"))
 
 
 def from_values(values: set[int], palette: dict[int, tuple[int, int, int]] | None = None) -> tuple[Category, ...]:

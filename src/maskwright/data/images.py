@@ -141,8 +141,20 @@ def _is_truncated(path: Path, data: bytes) -> bool:
     if suffix == ".png":
         return b"IEND" not in data[-64:]
     if suffix in (".jpg", ".jpeg"):
-        return b"\xff\xd9" not in data[-4096:]
+        return b"\xff\xd9" not in data[_scan_start(data) :]
     return False
+
+
+def _scan_start(data: bytes) -> int:
+    """Return where the first scan of a JPEG begins: past the segments that may hold a thumbnail with an end of its own.
+
+    Inside a scan, a marker byte is always followed by 0, so the next end marker there is the image's.
+    """
+    place = 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
+        filling = data[place + 1] == 0xFF
+        place += 1 if filling else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return min(place, len(data))
 
 
 def _read_tiff(path: Path) -> Array:

@@ -8,20 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from maskwright.data.categories import (
-    MANY,
     default_left_out,
+    distinct_values,
     from_values,
-    gray_as_numbers,
     read_label,
-    shown_value,
     without_ignored,
 )
 from maskwright.data.formats.folder import find_images, read_classes
-from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track
@@ -59,6 +55,7 @@ def evaluate_folders(
     classes: str = "all",
     ignore: Iterable[int] = (),
     leave_out: Iterable[str] = (),
+    images: str | Path | None = None,
     spec: EvaluateSpec | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -74,6 +71,7 @@ def evaluate_folders(
         classes: `all`, or `binary`: everything but 0 is foreground.
         ignore: values in the truth that don't count.
         leave_out: categories left out of means.
+        images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
         spec: empty cases, resamples, level.
         seed: of the bootstrap.
 
@@ -85,10 +83,11 @@ def evaluate_folders(
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
     true_as, predicted_as = categories, _or_ids(categories)
+    turned_like = {} if images is None else _by_name(Path(images))
     overlaps = Overlaps(categories)
 
     def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true = read_label(pair[2], true_as, next_move=_UNKNOWN)
+        true = read_label(pair[2], true_as, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
         predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
         if true.shape != predicted.shape:
             raise DataError(
@@ -96,7 +95,8 @@ def evaluate_folders(
                     f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
                     f"{predicted.shape[1]}×{predicted.shape[0]}",
                     where=f"{pair[1]} against {pair[2]}",
-                    next_move="scale the prediction back to the image's own size (nearest neighbour)",
+                    next_move="scale the prediction back to the image's own size (nearest neighbour); "
+                    "if photos are turned by their EXIF orientation, name their folder with --images",
                 )
             )
         return pair[0], true, predicted
@@ -177,24 +177,8 @@ def _categories(
         if listed is not None:
             items, ignored = without_ignored(listed, ignore or declared)
             return Categories(items, leave_out or default_left_out(items), ignored)
-    items = from_values(_values([true for _, _, true in pairs], ignore))
+    items = from_values(distinct_values([true for _, _, true in pairs], ignore) or {0})
     if not default_left_out(items):  # a category that is only predicted counts, too
-        items = from_values(_values([path for _, *both in pairs for path in both], ignore))
+        items = from_values(distinct_values([path for _, *both in pairs for path in both], ignore) or {0})
     items, ignored = without_ignored(items, ignore)
     return Categories(items, leave_out or default_left_out(items), ignored)
-
-
-def _values(files: list[Path], ignore: tuple[int, ...]) -> set[int]:
-    values: set[int] = set()
-    for path in track(files, "look at values"):
-        values |= set(np.unique(read_values(path)).tolist())
-        if len(values) > MANY + len(ignore):
-            raise DataError(
-                problem(
-                    f"label files with at most {MANY} values",
-                    f"more ({', '.join(map(shown_value, sorted(values)[:8]))} …)",
-                    where=str(path),
-                    next_move="use --classes binary if everything but 0 is one class",
-                )
-            )
-    return (gray_as_numbers(values) - set(ignore)) or {0}

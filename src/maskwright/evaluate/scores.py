@@ -77,14 +77,9 @@ PER_IMAGE_SCHEMA = {
 }
 
 
-def empty_cases(spec: EvaluateSpec) -> EmptyCases:
-    """Return the rules for empty images and absent categories that a recipe states."""
-    return EmptyCases(1.0 if spec.empty == "one" else float("nan"), spec.absent)
-
-
 def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.DataFrame:
     """Return a row an image and category: image, part, group, fold, category, tp, fp, fn and the four scores."""
-    counts, cases = overlaps.stacked(), empty_cases(spec)
+    counts, cases = overlaps.stacked(), EmptyCases.of(spec)
     size = len(overlaps.categories)
     columns = {
         "image": np.repeat(overlaps.images, size),
@@ -112,7 +107,7 @@ def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: st
         seed: of the bootstrap.
         note: added to each definition, such as how the predictions were made.
     """
-    counts, cases = overlaps.stacked(), empty_cases(spec)
+    counts, cases = overlaps.stacked(), EmptyCases.of(spec)
     positions = overlaps.categories.evaluated
     suffix = f" {note}" if note else ""
     scores = {

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.metrics.overlap import Counts
+from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Array
 
 Scores = npt.NDArray[np.float64]
@@ -31,6 +32,11 @@ class EmptyCases:
 
     empty: float = _NAN
     absent: Absent = "zero"
+
+    @classmethod
+    def of(cls, spec: EvaluateSpec) -> EmptyCases:
+        """Return the rules that a recipe states."""
+        return cls(1.0 if spec.empty == "one" else _NAN, spec.absent)
 
 
 LEFT_OUT = EmptyCases()

@@ -18,9 +18,12 @@ _PAIRS = 8
 
 
 def write_audit_pictures(folder: Path, index: Index, found: Audit) -> None:
-    """Write class_shares.svg, and duplicates.png and conflicts.png where there are any."""
+    """Write pixel_shares.svg and image_shares.svg, and duplicates.png and conflicts.png where there are any."""
     names = found.classes["category"].to_list()
-    write_text(folder / "class_shares.svg", bars(names, found.classes["pixel_share"].to_list()))
+    for kind in ("pixel", "image"):
+        shares = [100 * share for share in found.classes[f"{kind}_share"].to_list()]
+        text = f"percent of the {kind}s"
+        write_text(folder / f"{kind}_shares.svg", bars(names, shares, x=text, digits=1, alt=f"Categories: {text}"))
     for kind, name in (("duplicate", "duplicates"), ("conflict", "conflicts")):
         rows = found.findings.filter(pl.col("kind").str.starts_with(kind)).head(_PAIRS)
         pairs = [_pair(index, found, row["image"], row["other_image"]) for row in rows.iter_rows(named=True)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from maskwright.pictures import bars
-from maskwright.report.blocks import DASH, Group, Section, Table, chart, count, listing, number, percent, plural
+from maskwright.report.blocks import DASH, Chart, Group, Section, Table, chart, count, listing, number, percent, plural
 from maskwright.report.collect import Artifacts, swatches
 from maskwright.report.collect import number as to_float
 from maskwright.report.gallery import Gallery, audit_pictures
@@ -60,11 +62,15 @@ def class_shares(artifacts: Artifacts) -> Group | None:
         ],
         colors=swatches(artifacts, [str(r["category"]) for r in rows]),
     )
-    top = sorted(rows, key=lambda r: -np.nan_to_num(to_float(r.get("pixel_share"))))[:MOST_BARS]
-    names, shares = [str(r["category"]) for r in top], [100 * to_float(r.get("pixel_share")) for r in top]
-    svg = bars(names, shares, x="percent of the pixels", digits=1, alt="Percent of the pixels of each category")
-    picture = chart(svg, "Share of pixels")
-    return Group("Categories", tables=[table], charts=[picture])
+    return Group("Categories", tables=[table], charts=[_shares(rows, "pixel"), _shares(rows, "image")])
+
+
+def _shares(rows: list[dict[str, Any]], kind: str) -> Chart:
+    """Return the shares of pixels, or of images that a category occurs in, the largest first."""
+    top = sorted(rows, key=lambda r: -np.nan_to_num(to_float(r.get(f"{kind}_share"))))[:MOST_BARS]
+    names, shares = [str(r["category"]) for r in top], [100 * to_float(r.get(f"{kind}_share")) for r in top]
+    alt = f"Percent of the {kind}s of each category"
+    return chart(bars(names, shares, x=f"percent of the {kind}s", digits=1, alt=alt), f"Share of {kind}s")
 
 
 def finding_groups(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Group]:

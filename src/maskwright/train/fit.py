@@ -13,6 +13,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from maskwright.artifacts import atomic
 from maskwright.checkpoint import describe
@@ -80,7 +81,7 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
         precision=str(spec.precision),
         channels_last=bool(spec.channels_last),
     )
-    return SegmentationModule(step, spec, categories, about)
+    return SegmentationModule(step, recipe, categories, about)
 
 
 def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
@@ -104,6 +105,7 @@ def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=folder,
+            plugins=[_WholeCheckpoints()],
         )
 
 
@@ -115,6 +117,14 @@ def _fit(trainer: L.Trainer, module: SegmentationModule, loaders: tuple[Any, Any
         except SystemExit:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint whole or not at all, also where the temporary folder is on another disk."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 class _quietly(warnings.catch_warnings):  # noqa: N801

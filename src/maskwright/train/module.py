@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 from maskwright.checkpoint import KEY
-from maskwright.inference import infer
-from maskwright.metrics import SUMMARIES, Counts, overlap_table, pooled_iou
-from maskwright.recipe.train import TrainSpec
+from maskwright.inference import infer, infer_tiled
+from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table, pooled_iou
+from maskwright.recipe import Recipe
 from maskwright.train.schedules import decay_groups, warmup_cosine
 from maskwright.train.steps import Step
-from maskwright.types import Categories
+from maskwright.types import Array, Categories
 
 
 class SegmentationModule(L.LightningModule):
@@ -23,15 +23,15 @@ class SegmentationModule(L.LightningModule):
 
     Args:
         step: the method; an nn.Module.
-        spec: the resolved training section.
+        recipe: resolved.
         categories: output channels, for validation.
         about: what a checkpoint must carry to be used alone.
     """
 
-    def __init__(self, step: Step, spec: TrainSpec, categories: Categories, about: dict[str, Any]) -> None:
+    def __init__(self, step: Step, recipe: Recipe, categories: Categories, about: dict[str, Any]) -> None:
         super().__init__()
-        self.step = step
-        self.spec, self.categories, self.about = spec, categories, about
+        self.step, self.recipe, self.spec = step, recipe, recipe.train
+        self.categories, self.about = categories, about
         self._tables: list[np.ndarray[Any, Any]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -66,10 +66,17 @@ class SegmentationModule(L.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count the overlaps of a batch at working size."""
         images, labels = batch
-        probabilities = infer([self.step.predictor], images, precision=str(self.spec.precision))
-        predicted = probabilities.argmax(1).to(torch.uint8).cpu().numpy()
+        predicted = self._probabilities(images).argmax(1).astype(np.uint8)
         truth = labels.to(torch.uint8).cpu().numpy()
         self._tables += [overlap_table(t, p, len(self.categories)) for t, p in zip(truth, predicted, strict=True)]
+
+    def _probabilities(self, images: torch.Tensor) -> Array:
+        """Return (N, C, H, W) probabilities, large images by tiles."""
+        networks, spec, precision = [self.step.predictor], self.recipe.predict, str(self.spec.precision)
+        if max(images.shape[2:]) <= spec.tile:
+            return infer(networks, images, precision=precision).cpu().numpy()
+        size: dict[str, Any] = {"tile": spec.tile, "overlap": spec.overlap, "batch": spec.batch}
+        return np.stack([infer_tiled(networks, image, **size, precision=precision) for image in images])
 
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""
@@ -78,12 +85,12 @@ class SegmentationModule(L.LightningModule):
 
     def validation_scores(self) -> dict[str, float]:
         """Return the scores of the images validated since the last start."""
-        counts = Counts.from_table(np.stack(self._tables))
+        counts, cases = Counts.from_table(np.stack(self._tables)), EmptyCases.of(self.recipe.evaluate)
         scores = {
-            name: float(SUMMARIES[name].function(counts, self.categories.evaluated, None)[0])
+            name: float(SUMMARIES[name].function(counts, self.categories.evaluated, None, cases)[0])
             for name in ("mean_dice", "mean_iou", "pooled_miou")
         }
-        pooled = pooled_iou(Counts(counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)))
+        pooled = pooled_iou(Counts(counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)), absent=cases.absent)
         return scores | {f"iou_{n}": float(v) for n, v in zip(self.categories.names, pooled, strict=True)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ def warmup_cosine(step: int, *, steps: int, warmup: float) -> float:
         >>> [round(warmup_cosine(s, steps=10, warmup=0.2), 2) for s in (0, 1, 2, 6, 10)]
         [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    rising = max(1, round(steps * warmup)) if warmup > 0 else 0
+    rising = min(steps - 1, max(1, round(steps * warmup))) if warmup > 0 else 0
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
