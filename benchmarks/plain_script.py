@@ -8,11 +8,9 @@ Needs run folders of `main_job --setting "one fold" --keep DIR`. Resumable: what
 """
 
 import argparse
-import json
 import statistics
 import time
 from pathlib import Path
-from typing import Any
 
 import albumentations as A
 import cv2
@@ -22,7 +20,8 @@ import torch
 from albumentations.pytorch import ToTensorV2
 
 from benchmarks import record
-from benchmarks.main_job import JOBS
+from benchmarks.main_job import JOBS, Job
+from benchmarks.record import Comparison, Row
 from maskwright.artifacts import RunFolder, read_folds, read_table
 from maskwright.data.index import Index, load_index
 from maskwright.data.intensity import resize, resize_label, to_channels
@@ -44,15 +43,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rows = record.read("plain_script").get("rows", {})
+    rows = record.read("plain_script")
     for name in arguments.only:
         key = f"{name}, seed {arguments.seed}"
         if key not in rows:
             rows[key] = compare(arguments.runs / f"{name}-one-fold-{arguments.seed}", JOBS[name], arguments.seed)
-            print(record.write("plain_script", {"rows": rows}), key, json.dumps(rows[key]), flush=True)
+            record.write("plain_script", rows, rivals=("albumentations",))
 
 
-def compare(root: Path, job: dict[str, Any], seed: int) -> dict[str, Any]:
+def compare(root: Path, job: Job, seed: int) -> Row:
     """Train and score the plain script on a run's images; return both scores and their paired difference."""
     run, recipe = RunFolder(root), load_recipe(root / "recipe.yaml")
     index, folds = load_index(run.index, recipe.data), read_folds(run.folds)
@@ -62,23 +61,28 @@ def compare(root: Path, job: dict[str, Any], seed: int) -> dict[str, Any]:
     overlaps = scored(network, index.only(held["image"].to_list()))
     counts = {"maskwright": own_counts(run, overlaps), "plain": overlaps.stacked()}
     function, places, cases = (
-        SUMMARIES[job["metric"]].function,
+        SUMMARIES[job.metric].function,
         index.categories.evaluated,
         EmptyCases.of(recipe.evaluate),
     )
     ours, plain = (lambda w, c=c: function(c, places, w, cases) for c in counts.values())
     groups, ones = held["group"].to_list(), np.ones((1, held.height))
     found = paired_difference(ours, plain, held.height, groups=groups, rng=np.random.default_rng(seed))
-    return {
-        "metric": job["metric"],
-        "images": held.height,
+    details = {
         "groups": len(set(groups)),
-        "maskwright": round(float(ours(ones)[0]), 4),
-        "plain": round(float(plain(ones)[0]), 4),
-        "difference": {"value": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4)},
         "minutes": recipe.train.minutes,
         "steps": {"maskwright": recipe.train.steps, "plain": steps},
     }
+    return Row(
+        figure=float(ours(ones)[0]),
+        unit=job.metric,
+        against="the plain script on the same images",
+        other=float(plain(ones)[0]),
+        comparison=Comparison(kind="difference", value=found.value, low=found.low, high=found.high, n=found.n),
+        target="better",
+        reached=found.value > 0,
+        details=details,
+    )
 
 
 def own_counts(run: RunFolder, overlaps: Overlaps) -> Counts:
