@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
+    import polars as pl
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 
@@ -142,11 +143,15 @@ def write_table(path: str | Path, table: pl.DataFrame) -> None:
 
 def read_folds(path: str | Path) -> pl.DataFrame:
     """Read folds.csv: image and group as text, whatever they look like, fold as a number."""
+    import polars as pl
+
     return pl.read_csv(path, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64})
 
 
 def read_table(path: str | Path) -> pl.DataFrame:
     """Read a Parquet or CSV table."""
+    import polars as pl
+
     return pl.read_csv(path) if Path(path).suffix == ".csv" else pl.read_parquet(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import make_images as make
-from maskwright.cli import main
+from maskwright.cli import COMMANDS, main
 from maskwright.recipe import Recipe
 
 HEAVY = ("torch", "lightning", "timm", "segmentation_models_pytorch", "torchvision")
@@ -191,6 +192,16 @@ def test_shortcuts_only_set_recipe_fields(data):
     assert recipe.seed == 5  # --set comes last
     assert Options(data=data).to_recipe() == Recipe(data=recipe.data.model_validate({"root": str(data)}))
     assert str(options.folder(recipe)) == os.path.join("runs", "data")
+
+
+def test_every_command_is_there_and_explains_itself(capsys):
+    for name in COMMANDS:
+        code, out, _ = call(capsys, name, "--help")
+        assert code == 0
+        assert f"maskwright {name}" in out
+        assert importlib.import_module(f"maskwright.cli.{COMMANDS[name][0]}").__dict__[name].__doc__.strip()[:25] in out
+    code, out, _ = call(capsys, "--help")
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("│ ")][: len(COMMANDS)] == list(COMMANDS)
 
 
 def modules_after(*arguments, cwd):

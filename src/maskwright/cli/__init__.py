@@ -6,20 +6,33 @@ import sys
 
 import cyclopts
 
-from maskwright.cli import recipes, run, stages
-from maskwright.cli.console import failed
 from maskwright.errors import MaskwrightError
+
+COMMANDS = {
+    "demo": ("run", "See it all work on a small made-up data set."),
+    "run": ("run", "Do everything on your own folder, from audit to report."),
+    "audit": ("stages", "Look for what is wrong with a data folder."),
+    "split": ("stages", "Cut grouped, stratified folds and a held-out part."),
+    "train": ("stages", "Train the folds of a recipe."),
+    "predict": ("stages", "Predict new images with the networks of a run."),
+    "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
+    "evaluate": ("stages", "Score a run, or any folder of label files against another."),
+    "report": ("stages", "Write the report of a run anew."),
+    "schema": ("recipes", "Write the JSON Schema of recipes."),
+}
+"""Name → (module of this folder, what --help says): a command is imported when it is called."""
 
 _HELP = """From a folder of images with few masks to the best segmentation model they can give, with honest numbers.
 
-Start with `maskwright demo`, then `maskwright run --data FOLDER`, where FOLDER holds images/ and masks/ (index PNG, the
-same names). Every command has --help. Exit codes: 0 done, 1 failed, 2 wrong use, recipe or data, 130 interrupted (the
-same command goes on).
+Start with `maskwright demo`, then `maskwright run --data FOLDER`, where FOLDER holds images/ and masks/ (index PNG, \
+the same names). Every command has --help.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, recipe or data, 130 interrupted (the same command goes on).
 """
 
 
-def build_app() -> cyclopts.App:
-    """Return the application with all commands."""
+def build_app(called: str | None = None) -> cyclopts.App:
+    """Return the application with all commands; the one that is called shows its whole docstring as help."""
     app = cyclopts.App(
         name="maskwright",
         help=_HELP,
@@ -28,9 +41,9 @@ def build_app() -> cyclopts.App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,  # `main` says how to go on
     )
-    for module in (run, stages, recipes):
-        for function in module.COMMANDS:
-            app.command(function)
+    for place, (name, (module, line)) in enumerate(COMMANDS.items()):
+        text = None if name == called else line
+        app.command(f"maskwright.cli.{module}:{name}", name=name, help=text, sort_key=place)
     return app
 
 
@@ -38,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        build_app()(words, exit_on_error=False, print_error=True)
+        build_app(words[0] if words else None)(words, exit_on_error=False, print_error=True)
     except MaskwrightError as error:
         failed(str(error))
         return error.exit_code
@@ -53,6 +66,13 @@ def main(arguments: list[str] | None = None) -> int:
         failed(f"{error}\n  next:  check that the path can be written and that there is room; the same command goes on")
         return 1
     return 0
+
+
+def failed(message: str) -> None:
+    """Print an error."""
+    from maskwright.cli.console import complain
+
+    complain(message)
 
 
 def _version() -> str:

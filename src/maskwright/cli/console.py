@@ -33,7 +33,7 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def failed(message: str) -> None:
+def complain(message: str) -> None:
     """Print an error."""
     console().print(f"[bold red]error:[/] {_escape(message)}")
 

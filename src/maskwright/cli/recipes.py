@@ -23,6 +23,3 @@ def schema(*, out: Path | None = None) -> None:
     else:
         write_text(out, text)
         say(f"schema: {out}")
-
-
-COMMANDS = (schema,)

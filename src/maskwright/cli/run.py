@@ -145,6 +145,3 @@ def shown(score: dict[str, Any] | None) -> str:
 
 def _known(value: float | None) -> bool:
     return value is not None and value == value
-
-
-COMMANDS = (demo, run)

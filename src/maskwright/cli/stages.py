@@ -310,6 +310,3 @@ def _numbers(text: str | None) -> list[int]:
             )
         )
     return words
-
-
-COMMANDS = (audit, split, train, predict, postprocess, evaluate, report)
