@@ -25,7 +25,7 @@ def an_index(recipe, height, width, count=10):
 
 def clock(monkeypatch, cost):
     """Make a step cost what `cost(recipe)` says."""
-    monkeypatch.setattr(probe, "measure_step", lambda recipe, repeats=3: cost(recipe))
+    monkeypatch.setattr(probe, "measure_step", lambda recipe, repeats=3, give_up=None: cost(recipe))
     monkeypatch.setattr(probe, "_machine", lambda recipe: probe._update(recipe, threads=2))
 
 
@@ -68,6 +68,19 @@ def test_precision_is_what_was_faster(recipe, monkeypatch):
         clock(monkeypatch, lambda r, fast=fast: 0.1 if r.train.precision == fast else 0.2)
         train = probe.plan_training(asked, an_index(recipe, 256, 256)).recipe.train
         assert (train.precision, train.channels_last) == (fast, fast == "bfloat16")
+
+
+def test_an_emulated_precision_costs_one_step_of_the_probe(recipe, monkeypatch):
+    asked = apply_settings(recipe, ["train.batch=1", "train.crop=[32, 32]", "train.scale=1", "train.threads=1"])
+    resolved = probe._network(asked, probe._SMALL)
+    resolved = probe._update(resolved, precision="float32", channels_last=False)
+    steps = []
+    monkeypatch.setattr(probe, "report", lambda label, done, total: steps.append(done))
+    probe.measure_step(resolved, repeats=2)
+    assert steps == [1, 2, 3]
+    steps.clear()
+    assert probe.measure_step(resolved, repeats=2, give_up=1e-9) > 1e-9
+    assert steps == [1]
 
 
 def test_what_the_recipe_states_is_kept_and_a_resolved_recipe_stays(recipe, monkeypatch):

@@ -54,7 +54,7 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     images = WorkingImages(training, intensity, scale=spec.scale, cache=spec.cache)
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=spec.cache)
     module = build_module(recipe, fold)
-    trainer = _trainer(folder, recipe, validates=held is not None)
+    trainer = build_trainer(folder, recipe, validates=held is not None)
     last = folder / "last.ckpt"
     loaders = training_batches(images, recipe, fold), None if held is None else validation_batches(held, recipe)
     _fit(trainer, module, loaders, resume=last if last.is_file() else None)
@@ -84,7 +84,8 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
     return SegmentationModule(step, recipe, categories, about)
 
 
-def _trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
+def build_trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
+    """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`."""
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}

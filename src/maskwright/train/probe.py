@@ -90,12 +90,14 @@ def validations(steps: int) -> int:
     return next(count for count in (8, 7, 9, 6, 10, 5, 4, 3, 2, 1) if steps % count == 0)
 
 
-def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
+def measure_step(recipe: Recipe, *, repeats: int = 3, give_up: float = math.inf) -> float:
     """Return the median seconds of a training step on random data, the first one left out.
 
     Args:
         recipe: resolved but for `steps`.
         repeats: steps that count.
+        give_up: if the first step takes longer than these seconds, its time is returned: bfloat16 is emulated on
+            processors that don't have it, thirty times slower.
     """
     spec = recipe.train
     assert spec.crop is not None
@@ -123,6 +125,8 @@ def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         report("probe", turn + 1, repeats + 1)
+        if turn == 0 and times[0] > give_up:
+            return times[0]
     return statistics.median(times[1:])
 
 
@@ -166,7 +170,9 @@ def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
         pairs = [("float32", False), ("bfloat16", True)]
     if len(pairs) > 1:
         trials = [_update(recipe, precision=p, channels_last=f) for p, f in pairs]
-        times = [measure_step(trial, repeats=2) for trial in trials]
+        times = list[float]()
+        for trial in trials:
+            times.append(measure_step(trial, repeats=2, give_up=4 * min(times, default=math.inf)))
         best = min(range(len(pairs)), key=times.__getitem__)
         listed = ", ".join(
             f"{p}{' channels-last' if f else ''} {seconds:.2f} s" for (p, f), seconds in zip(pairs, times, strict=True)
