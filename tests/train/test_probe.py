@@ -71,7 +71,7 @@ def test_precision_is_what_was_faster(recipe, monkeypatch):
 
 
 def test_an_emulated_precision_costs_one_step_of_the_probe(recipe, monkeypatch):
-    asked = apply_settings(recipe, ["train.batch=1", "train.crop=[32, 32]", "train.scale=1", "train.threads=1"])
+    asked = apply_settings(recipe, ["train.batch=2", "train.crop=[64, 64]", "train.scale=1", "train.threads=1"])
     resolved = probe._network(asked, probe._SMALL)
     resolved = probe._update(resolved, precision="float32", channels_last=False)
     steps = []
