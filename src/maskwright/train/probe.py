@@ -90,14 +90,12 @@ def validations(steps: int) -> int:
     return next(count for count in (8, 7, 9, 6, 10, 5, 4, 3, 2, 1) if steps % count == 0)
 
 
-def measure_step(recipe: Recipe, *, repeats: int = 3, give_up: float = math.inf) -> float:
+def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
     """Return the median seconds of a training step on random data, the first one left out.
 
     Args:
         recipe: resolved but for `steps`.
         repeats: steps that count.
-        give_up: if the first step takes longer than these seconds, its time is returned: bfloat16 is emulated on
-            processors that don't have it, thirty times slower.
     """
     spec = recipe.train
     assert spec.crop is not None
@@ -125,8 +123,6 @@ def measure_step(recipe: Recipe, *, repeats: int = 3, give_up: float = math.inf)
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         report("probe", turn + 1, repeats + 1)
-        if turn == 0 and times[0] > give_up:
-            return times[0]
     return statistics.median(times[1:])
 
 
@@ -169,17 +165,29 @@ def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
     if len(pairs) == 4:  # the two others have not been seen to win anywhere
         pairs = [("float32", False), ("bfloat16", True)]
     if len(pairs) > 1:
-        trials = [_update(recipe, precision=p, channels_last=f) for p, f in pairs]
-        times = list[float]()
-        for trial in trials:
-            times.append(measure_step(trial, repeats=2, give_up=4 * min(times, default=math.inf)))
-        best = min(range(len(pairs)), key=times.__getitem__)
-        listed = ", ".join(
-            f"{p}{' channels-last' if f else ''} {seconds:.2f} s" for (p, f), seconds in zip(pairs, times, strict=True)
+        tried = _not_emulated(recipe, pairs)
+        trials = [_update(recipe, precision=p, channels_last=f) for p, f in tried]
+        times = [measure_step(trial, repeats=2) for trial in trials] if len(tried) > 1 else [0.0]
+        best = tried[min(range(len(tried)), key=times.__getitem__)]
+        listed = ", ".join(f"{_name(pair)} {seconds:.2f} s" for pair, seconds in zip(tried, times, strict=True))
+        without = ", ".join(_name(pair) for pair in pairs if pair not in tried)
+        reasons.append(
+            f"{_name(best)}: "
+            + (f"of {listed} a step" if len(tried) > 1 else f"{without} would take many times longer on this machine")
         )
-        reasons.append(f"{pairs[best][0]}{' channels-last' if pairs[best][1] else ''} of {listed} a step")
-        pairs = [pairs[best]]
+        pairs = [best]
     return _update(recipe, precision=pairs[0][0], channels_last=pairs[0][1])
+
+
+def _name(pair: tuple[str, bool]) -> str:
+    return pair[0] + (" channels-last" if pair[1] else "")
+
+
+def _not_emulated(recipe: Recipe, pairs: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
+    """Leave out what is hopeless on a tiny batch: a processor without bfloat16 emulates it, thirty times slower."""
+    tiny = _update(recipe, batch=2, crop=(2 * STRIDE, 2 * STRIDE))
+    times = [measure_step(_update(tiny, precision=p, channels_last=f), repeats=1) for p, f in pairs]
+    return [pair for pair, seconds in zip(pairs, times, strict=True) if seconds < 4 * min(times)]
 
 
 def _fit_budget(
