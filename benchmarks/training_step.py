@@ -52,15 +52,17 @@ def main() -> None:
     rows = {}
     for name, (encoder, channels, batch, side) in CASES.items():
         for same in (False, True):
-            ours, bare = times(recipe_of(encoder, channels, batch, side, arguments), arguments.pairs, same=same)
+            recipe = recipe_of(
+                encoder, channels, batch, side, precision=arguments.precision, steps=arguments.pairs + WARM
+            )
+            ours, bare = times(recipe, arguments.pairs, same=same)
             key = f"{name}, bare loop {'that also clips and averages' if same else 'alone'}"
             rows[key] = ratio_row(ours, bare) if side == 128 else difference_row(ours, bare)
     record.write("training_step", rows)
 
 
-def recipe_of(encoder: str, channels: str, batch: int, side: int, arguments: argparse.Namespace) -> Recipe:
-    """Return a resolved recipe."""
-    steps = arguments.pairs + WARM
+def recipe_of(encoder: str, channels: str, batch: int, side: int, *, precision: str, steps: int) -> Recipe:
+    """Return a resolved recipe for a U-Net on RGB images of four categories."""
     settings = {
         "model.encoder": encoder,
         "model.decoder_channels": channels,
@@ -71,8 +73,8 @@ def recipe_of(encoder: str, channels: str, batch: int, side: int, arguments: arg
         "train.batch": batch,
         "train.crop": f"[{side}, {side}]",
         "train.scale": 1,
-        "train.precision": arguments.precision,
-        "train.channels_last": "true",
+        "train.precision": precision,
+        "train.channels_last": str(precision == "bfloat16").lower(),
     }
     return apply_settings(Recipe(data=DATA), [f"{key}={value}" for key, value in settings.items()])
 
@@ -126,7 +128,8 @@ def times(recipe: Recipe, pairs: int, *, same: bool) -> tuple[np.ndarray, np.nda
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(spec.batch, 3, *spec.crop, generator=generator)
     labels = torch.randint(0, 4, (spec.batch, *spec.crop), generator=generator)
-    batch = images.contiguous(memory_format=torch.channels_last), labels
+    form = torch.channels_last if spec.channels_last else torch.contiguous_format
+    batch = images.contiguous(memory_format=form), labels
     module = build_module(recipe, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(Path(folder), recipe, validates=False)

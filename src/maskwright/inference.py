@@ -52,8 +52,10 @@ def infer(
                 probabilities = logits.float().softmax(1)
                 probabilities = probabilities.flip(axes) if axes else probabilities
                 total = probabilities if total is None else total.add_(probabilities)
-    assert total is not None, "no network or no view"
-    return (total / (len(networks) * len(tta)))[..., :height, :width]
+        assert total is not None, "no network or no view"
+        count = len(networks) * len(tta)
+        mean = total.div_(count) if count > 1 else total
+    return mean[..., :height, :width]
 
 
 def infer_tiled(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -132,15 +132,55 @@ def predict_folder(
     todo = log.open_items(files, targets, maker, redo=redo)
     paths = dict(todo)
     store = ProbabilityStore(out / "probabilities")
-    for name, size, found in track(predict_files(trained, todo, spec), "predict", len(todo)):
-        label = apply_chain(to_full_size(found, size), chain)
+
+    def before(name: str, found: Probabilities, label: LabelMap) -> None:
         log.add(name, paths[name], maker)
         if probabilities:
             store.write(name, found)
         if overlays:
             write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
-        write_label(targets[name], label, categories)
+
+    written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before)
+    for _ in track(written, "predict", len(todo)):
+        pass
     return list(targets.values())
+
+
+def predict_to_files(
+    trained: Sequence[Trained],
+    files: Sequence[tuple[str, Path]],
+    targets: Mapping[str, Path],
+    spec: PredictSpec,
+    *,
+    chain: Sequence[PostprocessStep] = (),
+    before: Callable[[str, Probabilities, LabelMap], None] | None = None,
+) -> Iterator[str]:
+    """Write a label file for each image and yield its name; what follows the network runs while it is busy.
+
+    Args:
+        trained: averaged.
+        files: (name, image file).
+        targets: name → label file.
+        spec: tiles, views, batch.
+        chain: post-processing.
+        before: called with name, probabilities at working size and label before the label file is written.
+    """
+
+    def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
+        label = apply_chain(to_full_size(found, size), chain)
+        if before is not None:
+            before(name, found, label)
+        write_label(targets[name], label, trained[0].categories)
+        return name
+
+    pending: deque[Future[str]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for item in predict_files(trained, files, spec):
+            pending.append(pool.submit(finish, *item))
+            if len(pending) >= _AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def named_images(images: Path) -> list[tuple[str, Path]]:
