@@ -101,10 +101,13 @@ class _Lines:
 
     def __init__(self, out: Console) -> None:
         self.out = out
-        self.label, self.started, self.spoken = "", 0.0, 0.0
+        self.label, self.started, self.spoken, self.note = "", 0.0, 0.0, ""
 
     def __call__(self, label: str, done: int, total: int | None, note: str) -> None:
         now = time.monotonic()
+        if note not in ("", self.note):
+            self.note = note
+            self.out.print(f"{label}: {_escape(note)}")
         if label != self.label:
             self.label, self.started, self.spoken = label, now, now
             return

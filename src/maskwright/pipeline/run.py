@@ -239,7 +239,7 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
 
 def _deciding(train: dict[str, Any]) -> dict[str, Any]:
     """Return the fields of the training section that can change a number; the others may change between calls."""
-    return {key: value for key, value in train.items() if key not in ("workers", "cache")}
+    return {key: value for key, value in train.items() if key not in ("workers", "cache", "loggers")}
 
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:

@@ -46,6 +46,8 @@ class TrainSpec(Spec):
     """Threads of PyTorch's operators; null: the cores of this machine."""
     workers: int = Field(1, ge=0)
     """Threads that prepare batches."""
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
+    """Also send the curves to these tools; each needs its extra, such as `pip install 'maskwright[tensorboard]'`."""
     cache: float = Field(0.25, ge=0, le=0.9)
     """Share of free memory that decoded images may take; above it they are read at every use."""
 

@@ -13,6 +13,7 @@ import torch
 
 from maskwright.artifacts import write_table
 from maskwright.progress import report
+from maskwright.train.loggers import log_row
 
 
 class Curves(L.Callback):
@@ -44,7 +45,8 @@ class Curves(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the terms of the loss; report the step."""
-        for name, value in {"loss": outputs["loss"].detach(), **_named(outputs["terms"])}.items():
+        terms = outputs["terms"]
+        for name, value in {"loss": torch.stack(list(terms.values())).sum(), **_named(terms)}.items():
             self._sums[name] = self._sums[name] + value if name in self._sums else value.clone()
         self._batches += 1
         report(f"train {self.path.parent.name}", trainer.global_step, int(trainer.max_steps))
@@ -64,6 +66,7 @@ class Curves(L.Callback):
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         write_table(self.path, pl.DataFrame(self.rows, infer_schema_length=None))
+        log_row(trainer.loggers, self.rows[-1])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows and the time so far."""

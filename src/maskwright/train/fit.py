@@ -19,11 +19,14 @@ from maskwright.artifacts import atomic
 from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
+from maskwright.errors import UsageError, problem
 from maskwright.losses import build_loss
 from maskwright.models import build_model
+from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
 from maskwright.train.loader import WorkingImages, training_batches, validation_batches
+from maskwright.train.loggers import build_loggers
 from maskwright.train.module import SegmentationModule
 from maskwright.train.steps import SupervisedStep
 
@@ -53,16 +56,48 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     intensity = Intensity.of(recipe.data)
     images = WorkingImages(training, intensity, scale=spec.scale, cache=spec.cache)
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=spec.cache)
-    module = build_module(recipe, fold)
-    trainer = build_trainer(folder, recipe, validates=held is not None)
-    last = folder / "last.ckpt"
-    loaders = training_batches(images, recipe, fold), None if held is None else validation_batches(held, recipe)
-    _fit(trainer, module, loaders, resume=last if last.is_file() else None)
-    _write_log(folder / "log.txt", recipe, module, training, validation)
+    last, parts = folder / "last.ckpt", 1
+    while True:
+        module = build_module(recipe, fold)
+        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts)
+        loaders = (
+            training_batches(images, recipe, fold, parts=parts),
+            None if held is None else validation_batches(held, recipe, parts=parts),
+        )
+        try:
+            _fit(trainer, module, loaders, resume=last if last.is_file() else None)
+            break
+        except torch.OutOfMemoryError:
+            parts = smaller_parts(recipe, parts)
+            del module, trainer, loaders
+    _write_log(folder / "log.txt", recipe, module, training, validation, parts)
     if not (folder / "best.ckpt").is_file():
         with atomic(folder / "best.ckpt") as temporary:
             shutil.copyfile(last, temporary)
     return last
+
+
+def smaller_parts(recipe: Recipe, parts: int) -> int:
+    """Return into how many parts a batch is cut next, after it didn't fit into the device's memory; say so.
+
+    Raises:
+        UsageError: it is in single crops already.
+    """
+    batch = recipe.train.batch or 1
+    divisors = [n for n in range(parts + 1, batch + 1) if batch % n == 0]
+    if not divisors:
+        raise UsageError(
+            problem(
+                "memory for one crop",
+                "not enough",
+                where="the device",
+                next_move="work at a smaller size (train.scale, train.crop), or with a smaller network (model.encoder)",
+            )
+        )
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    report("out of memory", divisors[0], batch, f"steps of {batch} crops are now taken in {divisors[0]} parts")
+    return divisors[0]
 
 
 def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
@@ -84,8 +119,15 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
     return SegmentationModule(step, recipe, categories, about)
 
 
-def build_trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer:
-    """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`."""
+def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int = 1) -> L.Trainer:
+    """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`.
+
+    Args:
+        folder: of the training.
+        recipe: resolved.
+        validates: there is a validation part.
+        parts: batches of the loader that make one step.
+    """
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
@@ -99,9 +141,10 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool) -> L.Trainer
             max_steps=spec.steps or -1,
             max_epochs=-1,
             gradient_clip_val=spec.clip,
+            accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
             callbacks=[Curves(folder / "metrics.csv"), *([best] if validates else []), last],
-            logger=False,
+            logger=build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
@@ -141,11 +184,13 @@ class _quietly(warnings.catch_warnings):  # noqa: N801
 
 
 def _write_log(
-    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None
+    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None, parts: int
 ) -> None:
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     held = 0 if validation is None else len(validation)
     lines = [f"images: {len(training)} to learn from, {held} to validate on", f"trained parameters: {parameters}"]
+    if parts > 1:
+        lines.append(f"each step in {parts} parts: a whole batch did not fit into the device's memory")
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

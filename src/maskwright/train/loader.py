@@ -155,18 +155,19 @@ class Ahead:
         return torch.stack(images), torch.stack(labels)
 
 
-def training_batches(images: WorkingImages, recipe: Recipe, fold: int) -> Ahead:
-    """Return the loader whose epoch is `validate_every` steps of the stream."""
+def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts: int = 1) -> Ahead:
+    """Return the loader whose epoch is `validate_every` steps of the stream, each in so many batches."""
     train = recipe.train
     assert train.batch is not None
     assert train.validate_every is not None
     sampler = StreamSampler(len(images), train.validate_every * train.batch, seed=recipe.seed * 1000 + fold)
-    return Ahead(TrainingCrops(images, recipe), sampler, batch=train.batch, workers=train.workers)
+    return Ahead(TrainingCrops(images, recipe), sampler, batch=train.batch // parts, workers=train.workers)
 
 
-def validation_batches(images: WorkingImages, recipe: Recipe) -> DataLoader[Pair]:
+def validation_batches(images: WorkingImages, recipe: Recipe, *, parts: int = 1) -> DataLoader[Pair]:
     """Return the loader of whole images, batched by size."""
-    return DataLoader(WholeImages(images), batch_sampler=SameSize(images, recipe.predict.batch))
+    batch = max(1, recipe.predict.batch // parts)
+    return DataLoader(WholeImages(images), batch_sampler=SameSize(images, batch))
 
 
 def _free_memory() -> int:

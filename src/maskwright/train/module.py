@@ -81,7 +81,7 @@ class SegmentationModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""
         for name, value in self.validation_scores().items():
-            self.log(name, value, sync_dist=True)
+            self.log(name, value, logger=False)  # `Curves` sends whole rows
 
     def validation_scores(self) -> dict[str, float]:
         """Return the scores of the images validated since the last start."""

@@ -21,7 +21,7 @@ from maskwright.inference import STRIDE, pick_device
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.model import UNetSpec
-from maskwright.train.fit import build_module
+from maskwright.train.fit import build_module, smaller_parts
 from maskwright.types import IGNORE
 
 AREA = 256 * 256
@@ -93,19 +93,29 @@ def validations(steps: int) -> int:
 def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
     """Return the median seconds of a training step on random data, the first one left out.
 
+    A batch that doesn't fit into the device's memory is measured in parts, as it will be trained.
+
     Args:
         recipe: resolved but for `steps`.
         repeats: steps that count.
     """
+    parts = 1
+    while True:
+        try:
+            return parts * _measure_batch(recipe, (recipe.train.batch or 1) // parts, repeats)
+        except torch.OutOfMemoryError:
+            parts = smaller_parts(recipe, parts)
+
+
+def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
     spec = recipe.train
     assert spec.crop is not None
-    assert spec.batch is not None
     device = pick_device(spec.accelerator)
     module = build_module(_update(recipe, steps=spec.steps or 1), fold=0).to(device)
     categories, channels = len(recipe.data.to_categories()), recipe.data.channels or 1
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(spec.batch, channels, *spec.crop, generator=generator).to(device)
-    labels = torch.randint(0, categories, (spec.batch, *spec.crop), generator=generator).to(device)
+    images = torch.randn(batch, channels, *spec.crop, generator=generator).to(device)
+    labels = torch.randint(0, categories, (batch, *spec.crop), generator=generator).to(device)
     labels[:, :2] = IGNORE
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
     module.train()

@@ -1,0 +1,94 @@
+"""A batch that doesn't fit into memory is taken in parts: the same steps, the same gradients, and it is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from maskwright.data.index import build_index
+from maskwright.errors import UsageError
+from maskwright.progress import listen
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.data import DataSpec
+from maskwright.train.fit import train_fold
+from maskwright.train.probe import measure_step
+
+pytestmark = pytest.mark.slow
+
+
+class Small(nn.Module):
+    """Without normalisation, so that parts of a batch add up; it fits `most` images at once."""
+
+    def __init__(self, in_channels: int, classes: int, most: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(in_channels, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, classes, 1))
+        self.most = most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > self.most:
+            raise torch.OutOfMemoryError("simulated")
+        return self.layers(images)
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for i in range(8):
+        image = rng.integers(0, 255, (32, 32), np.uint8)
+        Image.fromarray(image).save(tmp_path / "data" / "images" / f"i{i}.png")
+        Image.fromarray((image > 128).astype(np.uint8)).save(tmp_path / "data" / "masks" / f"i{i}.png")
+    index, section, _ = build_index(DataSpec(root=str(tmp_path / "data")))
+    return index, section
+
+
+def recipe(section, most):
+    settings = (
+        "train.steps=6",
+        "train.validate_every=2",
+        "train.batch=6",
+        "train.crop=[32, 32]",
+        "train.scale=1",
+        "train.precision=float32",
+        "train.channels_last=false",
+        "train.accelerator=cpu",
+        "train.threads=1",
+        "train.clip=1000",
+        'loss=[{"kind": "cross_entropy"}]',
+        "augment=[]",
+        f'model={{"kind": "python", "target": "test_memory:Small", "arguments": {{"most": {most}}}}}',
+    )
+    return apply_settings(Recipe(data=section), settings)
+
+
+@pytest.mark.parametrize(("most", "parts"), [(5, 2), (2, 3), (1, 6)])
+def test_the_numbers_are_those_of_the_whole_batch(data, tmp_path, most, parts):
+    index, section = data
+    said = []
+    whole = train_fold(tmp_path / "run" / "round-0" / "whole", index, index, recipe(section, 6))
+    with listen(lambda label, done, total, note: said.append(note)):
+        cut = train_fold(tmp_path / "run" / "round-0" / "cut", index, index, recipe(section, most))
+    assert f"steps of 6 crops are now taken in {parts} parts" in said
+    states = [torch.load(path, weights_only=True) for path in (whole, cut)]
+    assert states[0]["global_step"] == states[1]["global_step"] == 6
+    for name, value in states[0]["state_dict"].items():
+        torch.testing.assert_close(value, states[1]["state_dict"][name], rtol=1e-4, atol=1e-6)
+    losses = [pl.read_csv(path.with_name("metrics.csv"))["loss"] for path in (whole, cut)]
+    assert losses[0].to_list() == pytest.approx(losses[1].to_list(), rel=1e-4)
+    assert f"in {parts} parts" in cut.with_name("log.txt").read_text()
+    assert "parts" not in whole.with_name("log.txt").read_text()
+
+
+def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_path):
+    index, section = data
+    with pytest.raises(UsageError, match=r"train\.scale"):
+        train_fold(tmp_path / "run" / "round-0" / "none", index, index, recipe(section, 0))
+
+
+def test_the_probe_measures_in_parts(data):
+    assert measure_step(recipe(data[1], 2), repeats=1) > 0
