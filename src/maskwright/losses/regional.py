@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional
 
+from maskwright.losses.reduction import processes, summed
 from maskwright.types import IGNORE
 
 
@@ -18,9 +19,11 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, *, label_smoothing
         labels: (N, H, W) int64 in 0..C-1 or `IGNORE`.
         label_smoothing: share of the target spread over all categories.
     """
-    if not (labels != IGNORE).any():
-        return logits.float().sum() * 0
-    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, label_smoothing=label_smoothing)
+    number = summed((labels != IGNORE).sum())
+    options = {"ignore_index": IGNORE, "label_smoothing": label_smoothing}
+    total = functional.cross_entropy(logits.float(), labels, reduction="sum", **options)  # type: ignore[arg-type]
+    mean: torch.Tensor = total * processes() / number.clamp(min=1)
+    return mean
 
 
 def dice_loss(
@@ -45,7 +48,8 @@ def dice_loss(
     flat, weight = safe.flatten(), valid.flatten().float()
     overlap = at_truth.new_zeros(count).index_add(0, flat, at_truth)
     truth = weight.new_zeros(count).index_add(0, flat, weight)
-    dice = (2 * overlap + smooth) / (probabilities.sum((0, 2, 3)) + truth + smooth)
+    overlap, predicted, truth = summed(torch.stack([overlap, probabilities.sum((0, 2, 3)), truth]))
+    dice = (2 * overlap + smooth) / (predicted + truth + smooth)
     takes_part = truth > 0
     if positions is not None:
         takes_part = takes_part & torch.isin(
@@ -53,4 +57,5 @@ def dice_loss(
         )
     if not takes_part.any():
         return logits.float().sum() * 0
-    return 1 - dice[takes_part].mean()
+    loss: torch.Tensor = 1 - dice[takes_part].mean()
+    return loss

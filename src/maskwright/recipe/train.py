@@ -42,8 +42,10 @@ class TrainSpec(Spec):
     """Memory format; null: where the probe finds it faster."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device kind."""
+    devices: int = Field(1, ge=1)
+    """Devices, a process each, that share every step: each takes batch / devices crops."""
     threads: int | None = Field(None, ge=1)
-    """Threads of PyTorch's operators; null: the cores of this machine."""
+    """Threads of PyTorch's operators in each process; null: the cores of this machine, shared by the processes."""
     workers: int = Field(1, ge=0)
     """Threads that prepare batches."""
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = ()
@@ -52,7 +54,9 @@ class TrainSpec(Spec):
     """Share of free memory that decoded images may take; above it they are read at every use."""
 
     @model_validator(mode="after")
-    def _ends_with_a_validation(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.steps and self.validate_every and self.steps % self.validate_every:
             raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
+        if self.batch and self.batch % self.devices:
+            raise ValueError(f"batch ({self.batch}) must be a multiple of devices ({self.devices})")
         return self

@@ -62,9 +62,14 @@ class Curves(L.Callback):
             "lr": trainer.optimizers[0].param_groups[0]["lr"],
             "waited": round(self._waited / max(elapsed, 1e-9), 4),
         }
-        row |= {name: float(value) / self._batches for name, value in self._sums.items()}
+        row |= {
+            name: float(trainer.strategy.reduce(value, reduce_op="mean")) / self._batches
+            for name, value in self._sums.items()
+        }
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
+        if not trainer.is_global_zero:
+            return
         write_table(self.path, pl.DataFrame(self.rows, infer_schema_length=None))
         log_row(trainer.loggers, self.rows[-1])
 

@@ -20,11 +20,13 @@ from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
 from maskwright.errors import UsageError, problem
+from maskwright.inference import pick_device
 from maskwright.losses import build_loss
 from maskwright.models import build_model
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
+from maskwright.train.distributed import rank, train_together
 from maskwright.train.loader import WorkingImages, training_batches, validation_batches
 from maskwright.train.loggers import build_loggers
 from maskwright.train.module import SegmentationModule
@@ -48,21 +50,35 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     Returns:
         the path of last.ckpt.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = (folder, training, validation, recipe, fold)
+    if recipe.train.devices > 1:
+        train_together(_train, arguments, devices=recipe.train.devices)
+    else:
+        _train(*arguments)
+    last = folder / "last.ckpt"
+    if not (folder / "best.ckpt").is_file():
+        with atomic(folder / "best.ckpt") as temporary:
+            shutil.copyfile(last, temporary)
+    return last
+
+
+def _train(folder: Path, training: Index, validation: Index | None, recipe: Recipe, fold: int) -> None:
+    """Do one process's share of a training: all of it, if there is one device."""
     spec = recipe.train
     assert spec.steps is not None and spec.scale is not None and spec.validate_every is not None
-    folder.mkdir(parents=True, exist_ok=True)
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    intensity = Intensity.of(recipe.data)
-    images = WorkingImages(training, intensity, scale=spec.scale, cache=spec.cache)
-    held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=spec.cache)
+    intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
+    images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
+    held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
     last, parts = folder / "last.ckpt", 1
     while True:
         module = build_module(recipe, fold)
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts)
         loaders = (
-            training_batches(images, recipe, fold, parts=parts),
-            None if held is None else validation_batches(held, recipe, parts=parts),
+            training_batches(images, recipe, fold, parts=parts, rank=rank()),
+            None if held is None else validation_batches(held, recipe, parts=parts, rank=rank()),
         )
         try:
             _fit(trainer, module, loaders, resume=last if last.is_file() else None)
@@ -70,28 +86,25 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
         except torch.OutOfMemoryError:
             parts = smaller_parts(recipe, parts)
             del module, trainer, loaders
-    _write_log(folder / "log.txt", recipe, module, training, validation, parts)
-    if not (folder / "best.ckpt").is_file():
-        with atomic(folder / "best.ckpt") as temporary:
-            shutil.copyfile(last, temporary)
-    return last
+    if trainer.is_global_zero:
+        _write_log(folder / "log.txt", recipe, module, training, validation, parts)
 
 
 def smaller_parts(recipe: Recipe, parts: int) -> int:
     """Return into how many parts a batch is cut next, after it didn't fit into the device's memory; say so.
 
     Raises:
-        UsageError: it is in single crops already.
+        UsageError: it is in single crops already, or shared by devices, which can't retreat one by one.
     """
     batch = recipe.train.batch or 1
     divisors = [n for n in range(parts + 1, batch + 1) if batch % n == 0]
-    if not divisors:
+    if not divisors or recipe.train.devices > 1:
         raise UsageError(
             problem(
-                "memory for one crop",
+                f"memory for {batch if recipe.train.devices > 1 else 1} crop(s)",
                 "not enough",
                 where="the device",
-                next_move="work at a smaller size (train.scale, train.crop), or with a smaller network (model.encoder)",
+                next_move="take fewer crops (train.batch), or a smaller size (train.scale) or network (model.encoder)",
             )
         )
     if torch.cuda.is_available():
@@ -136,7 +149,9 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
-            devices=1,
+            devices=spec.devices,
+            strategy="ddp" if spec.devices > 1 else "auto",
+            sync_batchnorm=spec.devices > 1 and pick_device(spec.accelerator).type == "cuda",
             precision=_PRECISION[spec.precision],  # type: ignore[arg-type]
             max_steps=spec.steps or -1,
             max_epochs=-1,

@@ -124,20 +124,30 @@ class Ahead:
     Args:
         crops: gives the items.
         sampler: gives their keys; its `set_epoch` is called by the loop.
-        batch: items in a batch.
+        batch: items in a batch, on all devices together.
+        share: (this device's number, number of devices); a device takes every n-th item of a batch.
         workers: threads; 0 prepares each batch when it is asked for.
     """
 
-    def __init__(self, crops: TrainingCrops, sampler: StreamSampler, *, batch: int, workers: int) -> None:
+    def __init__(
+        self,
+        crops: TrainingCrops,
+        sampler: StreamSampler,
+        *,
+        batch: int,
+        share: tuple[int, int] = (0, 1),
+        workers: int,
+    ) -> None:
         self.crops, self.sampler = crops, sampler
-        self.batch, self.workers = batch, workers
+        self.batch, self.share, self.workers = batch, share, workers
 
     def __len__(self) -> int:
         return len(self.sampler) // self.batch
 
     def __iter__(self) -> Iterator[Pair]:
         keys = list(self.sampler)
-        groups = [keys[i : i + self.batch] for i in range(0, len(keys), self.batch)]
+        rank, devices = self.share
+        groups = [keys[i + rank : i + self.batch : devices] for i in range(0, len(keys), self.batch)]
         if self.workers == 0:
             yield from map(self._make, groups)
             return
@@ -155,19 +165,34 @@ class Ahead:
         return torch.stack(images), torch.stack(labels)
 
 
-def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts: int = 1) -> Ahead:
-    """Return the loader whose epoch is `validate_every` steps of the stream, each in so many batches."""
+def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts: int = 1, rank: int = 0) -> Ahead:
+    """Return the loader whose epoch is `validate_every` steps of the stream.
+
+    Args:
+        images: to learn from.
+        recipe: resolved.
+        fold: changes the order.
+        parts: batches that make one step.
+        rank: which device's share of each batch.
+    """
     train = recipe.train
     assert train.batch is not None
     assert train.validate_every is not None
     sampler = StreamSampler(len(images), train.validate_every * train.batch, seed=recipe.seed * 1000 + fold)
-    return Ahead(TrainingCrops(images, recipe), sampler, batch=train.batch // parts, workers=train.workers)
+    return Ahead(
+        TrainingCrops(images, recipe),
+        sampler,
+        batch=train.batch // parts,
+        share=(rank, train.devices),
+        workers=train.workers,
+    )
 
 
-def validation_batches(images: WorkingImages, recipe: Recipe, *, parts: int = 1) -> DataLoader[Pair]:
-    """Return the loader of whole images, batched by size."""
-    batch = max(1, recipe.predict.batch // parts)
-    return DataLoader(WholeImages(images), batch_sampler=SameSize(images, batch))
+def validation_batches(images: WorkingImages, recipe: Recipe, *, parts: int = 1, rank: int = 0) -> DataLoader[Pair]:
+    """Return the loader of whole images, batched by size; of several devices each takes every n-th batch."""
+    sampler = SameSize(images, max(1, recipe.predict.batch // parts))
+    sampler.batches = sampler.batches[rank :: recipe.train.devices]
+    return DataLoader(WholeImages(images), batch_sampler=sampler)
 
 
 def _free_memory() -> int:

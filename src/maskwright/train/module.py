@@ -11,6 +11,7 @@ import torch
 
 from maskwright.checkpoint import KEY
 from maskwright.inference import infer, infer_tiled
+from maskwright.losses.reduction import processes
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table, pooled_iou
 from maskwright.recipe import Recipe
 from maskwright.train.schedules import decay_groups, warmup_cosine
@@ -85,13 +86,21 @@ class SegmentationModule(L.LightningModule):
 
     def validation_scores(self) -> dict[str, float]:
         """Return the scores of the images validated since the last start."""
-        counts, cases = Counts.from_table(np.stack(self._tables)), EmptyCases.of(self.recipe.evaluate)
+        counts, cases = Counts.from_table(np.stack(self._all_tables())), EmptyCases.of(self.recipe.evaluate)
         scores = {
             name: float(SUMMARIES[name].function(counts, self.categories.evaluated, None, cases)[0])
             for name in ("mean_dice", "mean_iou", "pooled_miou")
         }
         pooled = pooled_iou(Counts(counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)), absent=cases.absent)
         return scores | {f"iou_{n}": float(v) for n, v in zip(self.categories.names, pooled, strict=True)}
+
+    def _all_tables(self) -> list[Array]:
+        """Return the tables of all devices, each of which validated its share."""
+        if (count := processes()) == 1:
+            return self._tables
+        gathered: list[Any] = [None] * count
+        torch.distributed.all_gather_object(gathered, self._tables)
+        return [table for tables in gathered for table in tables]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the specs, and torch's generator so that drawn dropout resumes, too."""

@@ -102,7 +102,7 @@ def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
     parts = 1
     while True:
         try:
-            return parts * _measure_batch(recipe, (recipe.train.batch or 1) // parts, repeats)
+            return parts * _measure_batch(recipe, (recipe.train.batch or 1) // recipe.train.devices // parts, repeats)
         except torch.OutOfMemoryError:
             parts = smaller_parts(recipe, parts)
 
@@ -137,7 +137,7 @@ def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
 
 
 def _machine(recipe: Recipe) -> Recipe:
-    threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // recipe.executor.jobs)
+    threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // (recipe.executor.jobs * recipe.train.devices))
     torch.set_num_threads(threads)
     return _update(recipe, threads=threads)
 
@@ -151,12 +151,18 @@ def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
     assert crop is not None
-    batch = recipe.train.batch or min(16, max(4, round(8 * math.sqrt(AREA / (crop[0] * crop[1])))))
+    devices = recipe.train.devices
+    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
     reasons.append(
         f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
         f"{batch} crops of {crop[1]}×{crop[0]} a step"
     )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
+
+
+def _batch(crop: tuple[int, int]) -> int:
+    """Return how many crops make a step: 8 of 256², more of smaller ones."""
+    return min(16, max(4, round(8 * math.sqrt(AREA / (crop[0] * crop[1])))))
 
 
 def _network(recipe: Recipe, choice: dict[str, object]) -> Recipe:
@@ -206,8 +212,9 @@ def _fit_budget(
     """Take the steps that the budget holds; change the batch or the network where that is few or very many."""
     steps = _steps(recipe, seconds, started)
     other = None
-    if steps < FEW and asked.train.batch is None and (recipe.train.batch or 0) >= 8:
-        other = _update(recipe, batch=(recipe.train.batch or 0) // 2)
+    half = (recipe.train.batch or 0) // 2
+    if steps < FEW and asked.train.batch is None and half >= 4 and half % recipe.train.devices == 0:
+        other = _update(recipe, batch=half)
         reasons.append(f"half the batch: the budget holds only {steps} steps of the whole one")
     elif steps > MANY and isinstance(asked.model, UNetSpec) and asked.model.encoder is None:
         other = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)

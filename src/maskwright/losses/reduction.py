@@ -1,0 +1,21 @@
+"""Sums over all the processes that share a step: a loss of the whole batch, not a mean of the losses of its parts."""
+
+from __future__ import annotations
+
+import torch
+from torch import distributed
+
+
+def processes() -> int:
+    """Return how many processes share a step."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """Return the sum of a tensor over the processes, with a gradient; alone, the tensor itself."""
+    if processes() == 1:
+        return values
+    from torch.distributed.nn.functional import all_reduce
+
+    total: torch.Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+    return total

@@ -1,0 +1,94 @@
+"""One training on several devices: a process for each, which share every step by Lightning's DDP."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from maskwright.errors import MaskwrightError
+from maskwright.progress import listen, report
+
+Entry = Callable[..., object]
+
+
+def train_together(function: Entry, arguments: tuple[Any, ...], *, devices: int) -> None:
+    """Call a module-level function in as many processes as there are devices; the first one's progress is reported.
+
+    Args:
+        function: what each process does; finds its place in the environment (RANK, WORLD_SIZE), as Lightning does.
+        arguments: its arguments, which can be pickled.
+        devices: number of processes.
+
+    Raises:
+        MaskwrightError: the error of the process that failed first.
+    """
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}
+    processes = [
+        context.Process(target=_process, args=(rank, meeting, messages, function, arguments), daemon=True)
+        for rank in range(devices)
+    ]
+    try:
+        for process in processes:
+            process.start()
+        running = devices
+        while running:
+            try:
+                kind, *content = messages.get(timeout=1)
+            except queue.Empty:
+                if any(process.exitcode not in (None, 0) for process in processes):
+                    raise MaskwrightError(f"a training process ended with exit code {_worst(processes)}") from None
+                continue
+            if kind == "progress":
+                report(*content)
+            elif kind == "error":
+                raise content[0]
+            running -= kind == "done"
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def rank() -> int:
+    """Return the place of this process among those that share a step; 0 if it is alone."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def _process(rank: int, meeting: dict[str, str], messages: Any, function: Entry, arguments: tuple[Any, ...]) -> None:
+    os.environ |= meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
+    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
+    try:
+        with listen(lambda *words: messages.put(("progress", *words)) if rank == 0 else None):
+            function(*arguments)
+    except MaskwrightError as error:
+        messages.put(("error", error))
+    except Exception:
+        messages.put(("error", MaskwrightError(traceback.format_exc())))
+    messages.put(("done",))
+
+
+def _follow(parent: int) -> None:
+    """End with the parent, also where that was killed: nobody else would stop a training that nobody waits for."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _worst(processes: list[Any]) -> int:
+    return next(process.exitcode for process in processes if process.exitcode not in (None, 0))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address: tuple[str, int] = probe.getsockname()
+        return address[1]
