@@ -65,6 +65,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     usable = read_table(folder.audit / "images.parquet")
     shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
     names = [name for name in images.images if name in shares]
+    _check_learnable(images, [shares[name] for name in names])
     table = images.table
     found = split_images(
         names,
@@ -236,6 +237,20 @@ def _stop_on_errors(folder: RunFolder) -> None:
             next_move="mend them, or leave these images out with --set audit.on_error=drop",
         )
     )
+
+
+def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
+    """Raise DataError if the usable masks hold fewer than two categories: whatever is learned would be that one."""
+    present = [name for name, *counts in zip(images.categories.names, *pixels, strict=True) if any(counts)]
+    if len(present) < 2:
+        raise DataError(
+            problem(
+                "masks that hold at least two categories",
+                f"nothing but {present[0] if present else 'ignored pixels'} in all {len(pixels)} that can be used",
+                where=f"{images.root}, {len(images)} labelled",
+                next_move="see that the masks are the right files and --ignore or --classes hide nothing",
+            )
+        )
 
 
 def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
