@@ -163,7 +163,7 @@ def _scan_start(data: bytes) -> int:
 
 def _read_tiff(path: Path) -> Array:
     try:
-        array: Array = np.asarray(tifffile.imread(path))
+        array = _decode_tiff(path)
     except (OSError, ValueError, LookupError, struct.error, zlib.error, tifffile.TiffFileError) as error:
         raise _unreadable(path, str(error)) from None
     if array.ndim > 2 and array.shape[-1] == 1:
@@ -173,6 +173,16 @@ def _read_tiff(path: Path) -> Array:
     if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
         array = np.moveaxis(array, 0, 2)
     return array
+
+
+def _decode_tiff(path: Path) -> Array:
+    try:
+        return np.asarray(tifffile.imread(path))
+    except ValueError as error:  # LZW and the like, which tifffile leaves to a package that isn't required
+        if "imagecodecs" not in str(error):
+            raise
+    with Image.open(path) as file:
+        return np.asarray(file)
 
 
 def _as_hwc(image: Array, path: Path) -> Array:
