@@ -7,7 +7,7 @@ import sys
 
 import cyclopts
 
-from maskwright.cli import recipes, run, stages
+from maskwright.cli import doctor, recipes, run, stages
 from maskwright.cli.console import failed
 from maskwright.errors import MaskwrightError, problem
 
@@ -31,7 +31,7 @@ def build_app() -> cyclopts.App:
         result_action="return_value",
         suppress_keyboard_interrupt=False,  # `main` says how to go on
     )
-    for module in (run, stages, recipes):
+    for module in (run, stages, doctor, recipes):
         for function in module.COMMANDS:
             app.command(function)
     return app
