@@ -89,7 +89,7 @@ def _foreign(path: Path, got: str) -> DataError:
 
 
 def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:120]}"
+    return f"{type(error).__name__}: {' '.join(str(error).split()).split('. ')[0][:120]}"
 
 
 def _build(state: dict[str, Any], path: Path) -> Trained:

@@ -37,6 +37,11 @@ def load_recipe(path: str | Path) -> Recipe:
         raise RecipeError(problem("a recipe of a few pages", got, where=str(path), next_move="check the path"))
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except _ExplodingError as error:
+        next_move = "write out what the anchors stand for; if the file isn't yours, don't use it"
+        raise RecipeError(
+            problem("a recipe of a few pages", str(error), where=str(path), next_move=next_move)
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(problem("YAML", str(error), where=str(path), next_move="mend the line named above")) from None
     if not isinstance(tree, dict):
@@ -89,6 +94,10 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
+class _ExplodingError(yaml.YAMLError):
+    """YAML that can be read, but is made to fill the memory."""
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader that also reads `1e-3` as a number, as every user means it, and refuses anchors that explode."""
 
@@ -98,9 +107,9 @@ class _Loader(yaml.SafeLoader):
             node: yaml.Node | None = super().get_single_node()
             size = 0 if node is None else _written_out(node, {})
         except RecursionError:
-            raise yaml.YAMLError("it is nested too deeply to be a recipe") from None
+            raise _ExplodingError("one that is nested too deeply") from None
         if size > _MOST_NODES:
-            raise yaml.YAMLError(f"its anchors, written out, are more than {_MOST_NODES} values")
+            raise _ExplodingError(f"one whose anchors, written out, are more than {_MOST_NODES} values")
         return node
 
 
