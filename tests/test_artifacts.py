@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 
 import numpy as np
 import polars as pl
@@ -42,6 +44,35 @@ def test_a_block_that_writes_nothing_fails_and_leaves_the_old_file(tmp_path):
     with pytest.raises(FileNotFoundError), atomic(target):
         pass
     assert target.read_text() == "old"
+
+
+def write_plain():
+    with open("/dev/full", "w", encoding="utf-8") as file:
+        file.write("x" * 100)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a device that is always full")
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_plain,
+        lambda: pl.DataFrame({"a": np.arange(9000)}).write_parquet("/dev/full"),
+        lambda: pl.DataFrame({"a": np.arange(9000)}).write_csv("/dev/full"),
+    ],
+)
+def test_a_full_disk_is_the_same_error_from_every_library(tmp_path, write):
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(OSError, match="No space left") as caught, atomic(target):
+        write()
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert target.read_text() == "old"
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(ValueError, match="own fault"), atomic(tmp_path / "a.txt"):
+        raise ValueError("own fault")
 
 
 def test_the_file_appears_only_when_it_is_whole(tmp_path):

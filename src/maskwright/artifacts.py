@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +18,7 @@ if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
     import polars as pl
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
+_NO_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class RunFolder:
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
+    Raises:
+        OSError: it can't be written; names `path`, also where a library says it in other words.
+
     Example:
         >>> import tempfile
         >>> target = Path(tempfile.mkdtemp()) / "a.txt"
@@ -98,8 +104,27 @@ def atomic(path: str | Path) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if (unwritable := _unwritable(error, path)) is None:
+            raise
+        raise unwritable from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(error: Exception, path: Path) -> OSError | None:
+    """Return the OSError that an error is at heart, with the path; None if it is one already, or something else.
+
+    Polars raises a ComputeError that holds `(os error 28)`, torch a RuntimeError about positions.
+    """
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return None
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None and (said := re.search(r"\(os error (\d+)\)", str(error))):
+        code = int(said[1])
+    if code is None and shutil.disk_usage(path.parent).free < _NO_ROOM:
+        code = errno.ENOSPC
+    return None if code is None else OSError(code, os.strerror(code), str(path))
 
 
 def sweep(root: Path) -> None:

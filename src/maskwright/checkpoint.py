@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from maskwright.data.intensity import Intensity
@@ -19,6 +19,8 @@ from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.types import Categories
 
 KEY = "maskwright"
+VERSION = 1
+"""Version of the form of checkpoints."""
 _MODEL: TypeAdapter[Any] = TypeAdapter(ModelSpec)
 
 
@@ -48,6 +50,7 @@ class Trained:
 def describe(model: ModelSpec, data: DataSpec, *, scale: float, precision: str, channels_last: bool) -> dict[str, Any]:
     """Return the plain data that a checkpoint carries under `KEY`."""
     return {
+        "version": VERSION,
         "model": model.model_dump(mode="json"),
         "data": data.model_dump(mode="json", exclude={"root"}),
         "scale": scale,
@@ -69,15 +72,27 @@ def load_trained(path: Path) -> Trained:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        raise DataError(
-            problem("a checkpoint of maskwright", str(error), where=str(path), next_move="copy or train it again")
-        ) from None
+        raise _foreign(path, f"a file that is cut off or none of ours ({_told(error)})") from None
     if not isinstance(state, dict) or KEY not in state:
-        raise DataError(
-            problem(
-                "a checkpoint of maskwright", "another file", where=str(path), next_move="give best.ckpt or last.ckpt"
-            )
-        )
+        raise _foreign(path, "another file")
+    if (version := state[KEY].get("version", 1)) != VERSION:
+        raise _foreign(path, f"one of form {version}, this version of maskwright reads form {VERSION}")
+    try:
+        return _build(state, path)
+    except (ValidationError, LookupError, RuntimeError, TypeError) as error:
+        raise _foreign(path, f"one of another version ({_told(error)})") from None
+
+
+def _foreign(path: Path, got: str) -> DataError:
+    next_move = "use the version of maskwright that made it, or train again: maskwright train --redo"
+    return DataError(problem("a checkpoint of maskwright", got, where=str(path), next_move=next_move))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()).split('. ')[0][:120]}"
+
+
+def _build(state: dict[str, Any], path: Path) -> Trained:
     about = state[KEY]
     data = DataSpec.model_validate({**about["data"], "root": "."})
     categories, intensity = data.to_categories(), Intensity.of(data)

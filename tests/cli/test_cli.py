@@ -217,13 +217,14 @@ def modules_after(*arguments, cwd):
     return set(done.stderr.rsplit("LOADED ", 1)[1].split()), done.stdout
 
 
-@pytest.mark.parametrize("command", ["help", "version", "audit", "evaluate", "split", "schema"])
+@pytest.mark.parametrize("command", ["help", "version", "audit", "doctor", "evaluate", "split", "schema"])
 def test_what_needs_no_torch_loads_none(data, tmp_path, command):
     arguments = {
         "help": ["--help"],
         "version": ["--version"],
         "audit": ["audit", "--data", data, "--out", tmp_path / "run"],
         "split": ["split", "--data", data, "--out", tmp_path / "run", "--folds", 2],
+        "doctor": ["doctor", data / "images" / "s0_0.png"],
         "evaluate": ["evaluate", data / "masks", data / "masks"],
         "schema": ["schema"],
     }[command]

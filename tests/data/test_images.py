@@ -65,6 +65,20 @@ def test_tiffs_of_any_shape(tmp_path, shape):
     assert size_of(tmp_path / "x.tif")[:3] == image.shape
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("kind", ["gray", "deep", "rgb"])
+def test_compressed_tiffs(tmp_path, compression, kind):
+    values = make.pattern(top=40_000 if kind == "deep" else 255)
+    values = values if kind == "deep" else values.astype(np.uint8)
+    values = np.stack([values, values[::-1], values // 2], 2) if kind == "rgb" else values
+    Image.fromarray(values).save(tmp_path / "x.tif", compression=compression)
+    assert np.array_equal(read_image(tmp_path / "x.tif"), values.reshape(*values.shape[:2], -1))
+    path = tmp_path / "x.tif"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match=str(path)):
+        read_image(path)
+
+
 def test_deep_tiffs_become_float(tmp_path):
     tifffile.imwrite(tmp_path / "d.tif", np.array([[0.5, 1e5]], np.float64))
     assert read_image(tmp_path / "d.tif").dtype == np.float32

@@ -69,14 +69,14 @@ def test_all_faults_come_at_once_each_with_the_nearest_name(tmp_path):
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     text = str(caught.value)
-    assert text.startswith("5 fault(s)")
+    assert text.startswith("expected a valid recipe, got 5 fault(s)")
     assert str(path) in text
     assert "data.clases: no such field; did you mean classes?" in text
     assert "train.stepz: no such field; did you mean steps?" in text
     assert "modle: no such field; did you mean model?" in text
     assert "train.lr" in text
     assert "'fast'" in text
-    assert "dice" in text.split("loss.0")[1]  # the kinds there are
+    assert "loss.0.kind: Input should be one of these, got 'dise'; did you mean dice?" in text
 
 
 def test_an_unknown_field_inside_a_union_is_told_the_names_of_its_own_kind():
@@ -154,7 +154,7 @@ def test_a_union_changes_its_kind_as_a_whole():
         ("train.lr.x=1", ("train.lr.x",)),
         ("train.lr", ("expected key.path=value",)),
         ("train.lr=-1", ("train.lr", "greater than 0")),
-        ("=1", ("expected a field",)),
+        ("=1", ("'=1': no such field",)),
         ("train.crop=[32", ("YAML", "train.crop")),
     ],
 )

@@ -76,6 +76,7 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
         for path in leftovers
     ]
     rows += _category_notes(index)
+    rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
     rows += _duplicate_findings(index, inspections, pairs)
     order = {"error": 0, "warning": 1, "note": 2}
@@ -112,6 +113,18 @@ def _category_notes(index: Index) -> list[Finding]:
         )
         for c in suspicious
     ]
+
+
+def _rare_categories(index: Index, inspections: Sequence[Inspection]) -> list[Finding]:
+    """A category that one image alone holds is never learned by the network that is scored on that image."""
+    holders = {i: n.pixels > 0 for i, n in enumerate(inspections) if n.usable and n.pixels is not None}
+    detail = "no other mask holds {}: the network that is scored on this image never saw it; label more, or merge it"
+    rows: list[Finding] = []
+    for position, category in enumerate(index.categories.items):
+        images = [index.images[i] for i, present in holders.items() if present[position]]
+        if len(images) == 1 < len(holders) and category.name not in index.categories.left_out:
+            rows.append((images[0], "rare_category", "warning", None, None, detail.format(category.name), "kept"))
+    return rows
 
 
 def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate]:

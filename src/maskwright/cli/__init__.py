@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import cyclopts
 
-from maskwright.errors import MaskwrightError
+from maskwright.errors import MaskwrightError, problem
 
 COMMANDS = {
     "demo": ("run", "See it all work on a small made-up data set."),
@@ -18,6 +19,7 @@ COMMANDS = {
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "evaluate": ("stages", "Score a run, or any folder of label files against another."),
     "report": ("stages", "Write the report of a run anew."),
+    "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
     "schema": ("recipes", "Write the JSON Schema of recipes."),
 }
 """Name → (module of this folder, what --help says): a command is imported when it is called."""
@@ -29,6 +31,8 @@ the same names). Every command has --help.
 
 Exit codes: 0 done, 1 failed, 2 wrong use, recipe or data, 130 interrupted (the same command goes on).
 """
+_WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def build_app(called: str | None = None) -> cyclopts.App:
@@ -63,8 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except OSError as error:
-        failed(f"{error}\n  next:  check that the path can be written and that there is room; the same command goes on")
-        return 1
+        failed(_explain(error))
+        return 2 if error.errno in _WRONG_PLACE else 1
     return 0
 
 
@@ -73,6 +77,19 @@ def failed(message: str) -> None:
     from maskwright.cli.console import complain
 
     complain(message)
+
+
+def _explain(error: OSError) -> str:
+    """Return the four parts of what the operating system refused."""
+    next_move = "see that the disk works and is there; the same command goes on"
+    if error.errno in _WRONG_PLACE:
+        next_move = "give another folder with --out, or the right to read and write there"
+    elif error.errno in _NO_ROOM:
+        next_move = "free some room, or give a folder on another disk with --out; the same command goes on"
+    where = str(error.filename2 or error.filename or "unknown")
+    return problem(
+        "a path that can be read and written", error.strerror or str(error), where=where, next_move=next_move
+    )
 
 
 def _version() -> str:

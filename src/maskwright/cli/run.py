@@ -13,6 +13,8 @@ from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, typed_command
 from maskwright.recipe import Recipe
 
+_SHOWN = 15
+
 
 def demo(
     *,
@@ -94,7 +96,18 @@ def summary_of(folder: RunFolder) -> dict[str, Any]:
     }
 
 
+def say_left_out(folder: RunFolder) -> None:
+    """Print which images the audit dropped, and why."""
+    findings = read_table(folder.findings)
+    dropped = findings.filter(findings["decision"] == "dropped")
+    if dropped.height:
+        say(f"left out: {dropped['image'].n_unique()} image(s) that can't be used (all: {folder.findings})")
+    for row in dropped.head(_SHOWN).iter_rows(named=True):
+        say(f"  {row['image']}: {row['kind']}: {row['detail']}")
+
+
 def _say_plan(folder: RunFolder) -> None:
+    say_left_out(folder)
     certificate = read_json(folder.certificate)
     print_folds(certificate)
     say(f"certificate: {certificate['text']}")

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, listed, typed_command
-from maskwright.cli.run import print_folds, score_rows, shown, summary_of
+from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 
@@ -33,9 +33,11 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
     table("Categories", ("category", "images", "pixels", "objects"), rows)
     kinds = findings.group_by("severity", "kind").len().sort("severity", "kind")
     table("Findings", ("severity", "kind", "number"), [tuple(map(str, row)) for row in kinds.iter_rows()])
-    for row in findings.filter(findings["severity"] == "error").head(_SHOWN).iter_rows(named=True):
+    serious = findings.filter(findings["severity"] != "note")  # errors first
+    for row in serious.head(_SHOWN).iter_rows(named=True):
         say(f"{row['image']}: {row['kind']}: {row['detail']}")
-    say(f"all findings: {folder.findings}")
+    more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
+    say(f"all findings: {folder.findings}{more}")
     result(
         {"findings": findings.to_dicts(), "classes": classes.to_dicts(), "run": str(folder.root)}, as_json=options.json
     )
@@ -44,6 +46,7 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
 def split(options: Options = Options()) -> None:  # noqa: B008
     """Cut grouped, stratified folds and a held-out part; print the certificate that no group crosses."""
     folder = _until("split", options)
+    say_left_out(folder)
     certificate = read_json(folder.certificate)
     print_folds(certificate)
     say(f"certificate: {certificate['text']}\nfolds: {folder.folds}")
@@ -53,6 +56,7 @@ def split(options: Options = Options()) -> None:  # noqa: B008
 def train(options: Options = Options()) -> None:  # noqa: B008
     """Train the folds of a recipe; goes on where an earlier call stopped."""
     folder = _until("train", options)
+    say_left_out(folder)
     say(f"checkpoints: {folder.root}/round-0/fold-*/")
     result(
         {"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json

@@ -249,7 +249,8 @@ def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tu
         raise DataError(
             problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
         )
-    return from_values(found, palette_of(files[0]) if files[0].suffix.lower() == ".png" else None)
+    pngs = [path for path in files if path.suffix.lower() == ".png"][:8]
+    return from_values(found, next(filter(None, map(palette_of, pngs)), None))
 
 
 def distinct_values(

@@ -11,7 +11,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 import tifffile
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
@@ -24,6 +24,7 @@ COLOR = 1 << 24
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
+_FAULTS = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError)  # what Pillow raises
 # EXIF orientation → quarter turns against the clock, then the axis that is mirrored
 _TURNS = {2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (3, 0), 8: (1, None)}
 
@@ -63,7 +64,7 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
                 own = file.getexif().get(_ORIENTATION, 1)
                 oriented = ImageOps.exif_transpose(file) if own != 1 else file
                 values = np.asarray(oriented.convert("RGB") if oriented.mode in ("RGBA", "CMYK") else oriented)
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+        except _FAULTS as error:
             raise _unreadable(path, str(error)) from None
         if own == 1 and like is not None:
             values = _turn_like(values, like)
@@ -71,10 +72,13 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
 
 
 def palette_of(path: Path) -> dict[int, tuple[int, int, int]] | None:
-    """Return {index: RGB} of a palette image, None for any other."""
-    with Image.open(path) as file:
-        if file.mode != "P" or (flat := file.getpalette()) is None:
-            return None
+    """Return {index: RGB} of a palette image, None for any other file."""
+    try:
+        with Image.open(path) as file:
+            if file.mode != "P" or (flat := file.getpalette()) is None:
+                return None
+    except _FAULTS:
+        return None
     return {i: (flat[3 * i], flat[3 * i + 1], flat[3 * i + 2]) for i in range(len(flat) // 3)}
 
 
@@ -85,7 +89,7 @@ def orientation_of(path: Path) -> int:
     try:
         with Image.open(path) as file:
             return int(file.getexif().get(_ORIENTATION, 1))
-    except (OSError, SyntaxError, ValueError):
+    except _FAULTS:
         return 1
 
 
@@ -108,7 +112,7 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
             gray = file.mode in ("1", "L", "F") or file.mode.startswith("I")
             depth = "uint16" if file.mode.startswith("I;16") or file.mode == "I" else "uint8"
             return height, width, 1 if gray else 3, depth
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, IndexError) as error:
+    except _FAULTS as error:
         raise _unreadable(path, str(error)) from None
 
 
@@ -159,7 +163,7 @@ def _scan_start(data: bytes) -> int:
 
 def _read_tiff(path: Path) -> Array:
     try:
-        array: Array = np.asarray(tifffile.imread(path))
+        array = _decode_tiff(path)
     except (OSError, ValueError, LookupError, struct.error, zlib.error, tifffile.TiffFileError) as error:
         raise _unreadable(path, str(error)) from None
     if array.ndim > 2 and array.shape[-1] == 1:
@@ -169,6 +173,16 @@ def _read_tiff(path: Path) -> Array:
     if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
         array = np.moveaxis(array, 0, 2)
     return array
+
+
+def _decode_tiff(path: Path) -> Array:
+    try:
+        return np.asarray(tifffile.imread(path))
+    except ValueError as error:  # LZW and the like, which tifffile leaves to a package that isn't required
+        if "imagecodecs" not in str(error):
+            raise
+    with Image.open(path) as file:
+        return np.asarray(file)
 
 
 def _as_hwc(image: Array, path: Path) -> Array:

@@ -17,7 +17,7 @@ from maskwright.data.categories import (
     read_label,
     without_ignored,
 )
-from maskwright.data.formats.folder import find_images, read_classes
+from maskwright.data.formats.folder import find_images, match_name, read_classes
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track
@@ -151,7 +151,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
         raise DataError(problem("a folder", "nothing", where=str(folder), next_move="check the path"))
     table: dict[str, Path] = {}
     for path in find_images(folder):
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = match_name(path.relative_to(folder))
         if name in table:
             raise DataError(
                 problem(

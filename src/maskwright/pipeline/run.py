@@ -13,6 +13,7 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_text
 from maskwright.data.formats import read_by
+from maskwright.data.formats.folder import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -259,7 +260,7 @@ def _data_state(root: Path) -> dict[str, Any]:
     for entry in (root / name for name in read_by()):
         if not entry.exists():
             continue
-        files = sorted(p for p in entry.rglob("[!.]*") if p.is_file()) if entry.is_dir() else [entry]
+        files = [p for p in find_files(entry) if p.is_file()] if entry.is_dir() else [entry]
         states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]
         state[entry.name] = {"files": len(files), "bytes": sum(s[1] for s in states), "state": fingerprint(states)}
     return state

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     usable = read_table(folder.audit / "images.parquet")
     shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
     names = [name for name in images.images if name in shares]
+    _check_learnable(images, [shares[name] for name in names])
     table = images.table
     found = split_images(
         names,
@@ -112,6 +114,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else folds.filter(pl.col("fold") == fold)["image"].to_list()
     validation = whole.only(held) if held else None
+    _check_whole(folder.fold(fold) / "last.ckpt")
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
 
 
@@ -236,6 +239,33 @@ def _stop_on_errors(folder: RunFolder) -> None:
             next_move="mend them, or leave these images out with --set audit.on_error=drop",
         )
     )
+
+
+def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
+    """Raise DataError if the usable masks hold fewer than two categories: whatever is learned would be that one."""
+    present = [name for name, *counts in zip(images.categories.names, *pixels, strict=True) if any(counts)]
+    if len(present) < 2:
+        raise DataError(
+            problem(
+                "masks that hold at least two categories",
+                f"nothing but {present[0] if present else 'ignored pixels'} in all {len(pixels)} that can be used",
+                where=f"{images.root}, {len(images)} labelled",
+                next_move="see that the masks are the right files and --ignore or --classes hide nothing",
+            )
+        )
+
+
+def _check_whole(checkpoint: Path) -> None:
+    """Raise DataError if the checkpoint to go on from is cut off: it is a zip archive, its list at the end."""
+    if checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):
+        raise DataError(
+            problem(
+                "a checkpoint to go on from",
+                "a file that is cut off",
+                where=str(checkpoint),
+                next_move="delete it: the training of this fold then begins anew",
+            )
+        )
 
 
 def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:

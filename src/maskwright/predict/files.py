@@ -30,6 +30,7 @@ from maskwright.tasks import file_state, fingerprint
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
+_Read = tuple[tuple[str, tuple[int, int]], Array]
 
 
 def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
@@ -58,9 +59,17 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
 
 
 def predict_files(
-    trained: Sequence[Trained], files: Sequence[tuple[str, Path]], spec: PredictSpec, *, accelerator: str = "auto"
+    trained: Sequence[Trained],
+    files: Sequence[tuple[str, Path]],
+    spec: PredictSpec,
+    *,
+    accelerator: str = "auto",
+    unreadable: list[str] | None = None,
 ) -> Iterator[tuple[str, tuple[int, int], Probabilities]]:
-    """Yield (name, (H, W) of the image, (C, h, w) mean probabilities at working size) for named image files."""
+    """Yield (name, (H, W) of the image, (C, h, w) mean probabilities at working size) for named image files.
+
+    Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
+    """
     first, device = trained[0], pick_device(accelerator)
     networks = [t.network.to(device) for t in trained]
 
@@ -71,7 +80,7 @@ def predict_files(
 
     stream = infer_stream(
         networks,
-        _read_ahead(read, files),
+        _read_ahead(read, files, unreadable),
         device=device,
         tile=spec.tile,
         overlap=spec.overlap,
@@ -113,7 +122,7 @@ def predict_folder(
         the label files, in the order of the images.
 
     Raises:
-        DataError: no image there, two images of one name, or a file that can't be read.
+        DataError: no image there, two images of one name, or, when all others are done, files that can't be read.
         StaleArtifactError: `out` holds labels that were made otherwise.
     """
     trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
@@ -132,6 +141,7 @@ def predict_folder(
     todo = log.open_items(files, targets, maker, redo=redo)
     paths = dict(todo)
     store = ProbabilityStore(out / "probabilities")
+    unreadable: list[str] = []
 
     def before(name: str, found: Probabilities, label: LabelMap) -> None:
         log.add(name, paths[name], maker)
@@ -140,9 +150,11 @@ def predict_folder(
         if overlays:
             write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
-    written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before)
+    written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
     for _ in track(written, "predict", len(todo)):
         pass
+    if unreadable:
+        raise _left_out(unreadable, len(files), out)
     return list(targets.values())
 
 
@@ -154,6 +166,7 @@ def predict_to_files(
     *,
     chain: Sequence[PostprocessStep] = (),
     before: Callable[[str, Probabilities, LabelMap], None] | None = None,
+    unreadable: list[str] | None = None,
 ) -> Iterator[str]:
     """Write a label file for each image and yield its name; what follows the network runs while it is busy.
 
@@ -164,6 +177,7 @@ def predict_to_files(
         spec: tiles, views, batch.
         chain: post-processing.
         before: called with name, probabilities at working size and label before the label file is written.
+        unreadable: as in `predict_files`.
     """
 
     def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
@@ -175,7 +189,7 @@ def predict_to_files(
 
     pending: deque[Future[str]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        for item in predict_files(trained, files, spec):
+        for item in predict_files(trained, files, spec, unreadable=unreadable):
             pending.append(pool.submit(finish, *item))
             if len(pending) >= _AHEAD:
                 yield pending.popleft().result()
@@ -224,13 +238,37 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _read_ahead(read: object, files: Iterable[tuple[str, Path]]) -> Iterator[tuple[tuple[str, tuple[int, int]], Array]]:
+def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
+    listed = "".join(f"\n    {line}" for line in unreadable[:20])
+    more = f"\n    … and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
+    return DataError(
+        problem(
+            f"{count} images that can be read",
+            f"{len(unreadable)} that can't; the labels of the others are written:{listed}{more}",
+            where=str(out),
+            next_move="replace these files, or move them out of the folder; the same command goes on",
+        )
+    )
+
+
+def _read_ahead(
+    read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
+) -> Iterator[_Read]:
     """Yield what `read` returns for each file, a few read before they are asked for."""
-    pending: deque[Future[tuple[tuple[str, tuple[int, int]], Array]]] = deque()
+
+    def attempt(item: tuple[str, Path]) -> _Read | None:
+        try:
+            return read(item)
+        except DataError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(f"{item[1]}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
+            return None
+
+    pending: deque[Future[_Read | None]] = deque()
     with ThreadPoolExecutor(2) as pool:
-        for item in files:
-            pending.append(pool.submit(read, item))  # type: ignore[arg-type]
-            if len(pending) >= _AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        for item in [*files, None]:
+            pending += [] if item is None else [pool.submit(attempt, item)]
+            while pending and (item is None or len(pending) >= _AHEAD):
+                if (done := pending.popleft().result()) is not None:
+                    yield done

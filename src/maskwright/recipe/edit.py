@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
 from maskwright.errors import RecipeError, problem
-from maskwright.recipe.file import _Loader, field_names, parse_recipe
+from maskwright.recipe.file import _Loader, faults_found, faults_of, field_names
 from maskwright.recipe.recipe import Recipe
 
 
@@ -24,7 +25,7 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         0.001
 
     Raises:
-        RecipeError: a path that leads nowhere (with the nearest name) or a value that doesn't fit.
+        RecipeError: paths that lead nowhere (with the nearest name) and values that don't fit, all of them.
     """
     tree, faults = copy.deepcopy(recipe.model_dump(mode="json")), list[str]()
     for setting in settings:
@@ -34,12 +35,15 @@ def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
                 problem("key.path=value", repr(setting), where="--set", next_move="for example --set train.lr=1e-3")
             )
         try:
-            _set(tree, path.strip().split("."), _value(path, text), path)
-        except RecipeError as error:
-            faults.append(str(error))
-    if faults:
-        raise RecipeError("\n".join(faults))
-    return parse_recipe(tree, where="--set")
+            _set(tree, path.strip().split("."), yaml.load(text, Loader=_Loader))
+        except LookupError as error:
+            faults.append(f"{path or repr(setting)}: no such field; {error.args[0]}")
+        except yaml.YAMLError as error:
+            told = str(error).splitlines()[0]
+            faults.append(f"{path}: no YAML ({told}), got {reprlib.repr(text)}; quote text: key.path='\"text\"'")
+    if faults := [*faults, *faults_of(tree)]:
+        raise faults_found(faults, where="--set")
+    return Recipe.model_validate(tree)
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
@@ -55,18 +59,8 @@ def flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
     return {path: leaf for key, value in items for path, leaf in flatten(value, f"{dot}{key}").items()}
 
 
-def _value(path: str, text: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
-        raise RecipeError(
-            problem(
-                "a value that is YAML", repr(text), where=f"--set {path}", next_move="quote text: key.path='\"text\"'"
-            )
-        ) from None
-
-
-def _set(tree: Any, parts: list[str], value: Any, path: str) -> None:
+def _set(tree: Any, parts: list[str], value: Any) -> None:
+    """Set a leaf; LookupError with a hint if the path leads nowhere."""
     node = tree
     for depth, part in enumerate(parts):
         key: Any = int(part) if isinstance(node, list) and part.lstrip("-").isdigit() else part
@@ -80,7 +74,7 @@ def _set(tree: Any, parts: list[str], value: Any, path: str) -> None:
                 present = True
             else:
                 hint = f"did you mean {'.'.join([*parts[:depth], near[0]])}?" if near else f"known: {', '.join(names)}"
-                raise RecipeError(problem("a field of the recipe", path, where="--set", next_move=hint))
+                raise LookupError(hint)
         if depth == len(parts) - 1:
             node[key] = value
         else:

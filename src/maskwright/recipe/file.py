@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,31 @@ from pydantic import BaseModel, ValidationError
 from maskwright.errors import RecipeError, problem
 from maskwright.recipe.recipe import Recipe
 
+_MOST_BYTES, _MOST_NODES = 1 << 24, 1_000_000
+
 
 def load_recipe(path: str | Path) -> Recipe:
     """Read a recipe.
 
     Raises:
-        RecipeError: the file is missing, not YAML, or any of its fields is wrong; lists all of them.
+        RecipeError: the file is missing, not YAML, so large that it can be no recipe (as written, or with its anchors
+            written out), or any of its fields is wrong; lists all of them.
     """
     path = Path(path)
     if not path.is_file():
         raise RecipeError(
             problem("a recipe file", "nothing", where=str(path), next_move="check the path, or use --data FOLDER")
         )
+    if path.stat().st_size > _MOST_BYTES:
+        got = f"{path.stat().st_size / 1e6:.0f} MB"
+        raise RecipeError(problem("a recipe of a few pages", got, where=str(path), next_move="check the path"))
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except _ExplodingError as error:
+        next_move = "write out what the anchors stand for; if the file isn't yours, don't use it"
+        raise RecipeError(
+            problem("a recipe of a few pages", str(error), where=str(path), next_move=next_move)
+        ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(problem("YAML", str(error), where=str(path), next_move="mend the line named above")) from None
     if not isinstance(tree, dict):
@@ -40,11 +53,31 @@ def load_recipe(path: str | Path) -> Recipe:
 
 def parse_recipe(tree: dict[str, Any], *, where: str) -> Recipe:
     """Return the recipe of a plain tree; `where` names its origin in error messages."""
+    if faults := faults_of(tree):
+        raise faults_found(faults, where=where)
+    return Recipe.model_validate(tree)
+
+
+def faults_of(tree: dict[str, Any]) -> list[str]:
+    """Return a line for each thing that is wrong in the plain tree of a recipe, none if it is valid."""
     try:
-        return Recipe.model_validate(tree)
+        Recipe.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise RecipeError(f"{len(lines)} fault(s) in the recipe ({where}):\n" + "\n".join(lines)) from None
+        return [_explain(item) for item in error.errors()]
+    return []
+
+
+def faults_found(faults: Sequence[str], *, where: str) -> RecipeError:
+    """Return the error that lists every fault of a recipe."""
+    listed = "".join(f"\n    {line}" for line in faults)
+    return RecipeError(
+        problem(
+            "a valid recipe",
+            f"{len(faults)} fault(s):{listed}",
+            where=where,
+            next_move="mend what is listed; `maskwright schema` describes every field",
+        )
+    )
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -61,8 +94,34 @@ def recipe_schema() -> dict[str, Any]:
     return schema
 
 
+class _ExplodingError(yaml.YAMLError):
+    """YAML that can be read, but is made to fill the memory."""
+
+
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that also reads `1e-3` as a number, as every user means it."""
+    """SafeLoader that also reads `1e-3` as a number, as every user means it, and refuses anchors that explode."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the document's node; its size with all anchors written out is known before that is done."""
+        try:
+            node: yaml.Node | None = super().get_single_node()
+            size = 0 if node is None else _written_out(node, {})
+        except RecursionError:
+            raise _ExplodingError("one that is nested too deeply") from None
+        if size > _MOST_NODES:
+            raise _ExplodingError(f"one whose anchors, written out, are more than {_MOST_NODES} values")
+        return node
+
+
+def _written_out(node: yaml.Node, known: dict[int, float]) -> float:
+    """Return how many nodes a node is if each alias is replaced by what it stands for; infinite if it holds itself."""
+    if isinstance(node, yaml.ScalarNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = float("inf")
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -93,8 +152,20 @@ def _explain(item: Any) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(item["loc"][-1]), field_names(item["loc"][:-1]), 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(field_names(item["loc"][:-1]))
-        return f"  {location}: no such field; {hint}"
-    return f"  {location}: {item['msg']}, got {item['input']!r}"
+        return f"{location}: no such field; {hint}"
+    if item["type"] == "union_tag_invalid":
+        location, item = f"{location}.kind", item | {"input": item["ctx"]["tag"], "msg": "Input should be one of these"}
+    return f"{location}: {item['msg']}, got {reprlib.repr(item['input'])}{_nearest_value(item)}"
+
+
+def _nearest_value(item: Any) -> str:
+    """Return a hint where the input is close to one of the values that a field may have."""
+    about = item.get("ctx", {})
+    known = re.findall("'([^']*)'", str(about.get("expected", about.get("expected_tags", ""))))
+    near = difflib.get_close_matches(str(item["input"]), known, 1, 0.5)
+    if item["type"] == "union_tag_invalid":
+        return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def field_names(location: tuple[str | int, ...]) -> list[str]:

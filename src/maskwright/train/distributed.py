@@ -83,8 +83,8 @@ def _follow(parent: int) -> None:
     os._exit(1)
 
 
-def _worst(processes: list[Any]) -> int:
-    return next(process.exitcode for process in processes if process.exitcode not in (None, 0))
+def _worst(processes: list[Any]) -> str:
+    return ", ".join(str(process.exitcode) for process in processes if process.exitcode not in (None, 0))
 
 
 def _free_port() -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+import os
+import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,6 +49,7 @@ def read(root: Path) -> Source:
                 next_move="put the images there, or convert them to one of these types",
             )
         )
+    _check_names(rows, root)
     leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
     categories, ignore = read_classes(root / "classes.json")
     return Source("folder", rows, categories, ignore, leftovers)
@@ -66,16 +68,38 @@ def name_of(path: str) -> str:
     return str(inner.with_suffix("")) if inner.suffix.lower() in SUFFIXES else str(inner)
 
 
+def match_name(path: Path) -> str:
+    """Return what files are matched by: the path without suffix, accents composed.
+
+    Some systems write `é` as one letter and some as `e` with an accent; both are the same name.
+    """
+    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
+
+
 def find_images(folder: Path) -> list[Path]:
-    """Return the image files below a folder, sorted, hidden ones left out."""
-    found: Iterable[Path] = folder.rglob("*") if folder.is_dir() else []
-    return sorted(
-        p
-        for p in found
-        if p.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in p.relative_to(folder).parts)
-        and p.is_file()
-    )
+    """Return the image files below a folder as `find_files` does."""
+    return [path for path in find_files(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, sorted, hidden ones left out; links to folders are followed.
+
+    Each folder is entered once, by whatever links it can be reached, so that a loop of links ends. A link that leads
+    nowhere is in the list: whoever reads it says what is wrong.
+    """
+    found, entered = list[Path](), set[str]()
+    folders, links = [folder] if folder.is_dir() else [], list[Path]()
+    while folders or links:
+        place = (folders or links).pop(0)
+        if (real := os.path.realpath(place)) in entered:
+            continue
+        entered.add(real)
+        for path in sorted(p for p in place.iterdir() if not p.name.startswith(".")):
+            if path.is_dir():
+                (links if path.is_symlink() else folders).append(path)
+            elif path.is_file() or (path.is_symlink() and not path.exists()):
+                found.append(path)
+    return sorted(found)
 
 
 def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
@@ -93,7 +117,7 @@ def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | s
             listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
             return tuple(_category(item) for item in tree["categories"]), tuple(listed)
         return tuple(_short(key, name) for key, name in tree.items()), ()
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             problem(
                 '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
@@ -108,7 +132,7 @@ def _by_name(root: Path, folder: str) -> dict[str, str]:
     table: dict[str, str] = {}
     for file in find_images(root / folder):
         path = file.relative_to(root).as_posix()
-        name = file.relative_to(root / folder).with_suffix("").as_posix()
+        name = match_name(file.relative_to(root / folder))
         if name in table:
             raise DataError(
                 problem(
@@ -120,6 +144,22 @@ def _by_name(root: Path, folder: str) -> dict[str, str]:
             )
         table[name] = path
     return table
+
+
+def _check_names(rows: list[Row], root: Path) -> None:
+    """`images/unlabeled/a` would be called as `unlabeled/a` is."""
+    known: dict[str, str] = {}
+    for row in rows:
+        other = known.setdefault(name_of(row.image), row.image)
+        if other != row.image:
+            raise DataError(
+                problem(
+                    "one image a name",
+                    f"{other} and {row.image}, both called {name_of(row.image)}",
+                    where=str(root),
+                    next_move="rename images/unlabeled",
+                )
+            )
 
 
 def _part(name: str) -> str | None:
@@ -148,7 +188,10 @@ def _read_meta(path: Path) -> dict[str, dict[str, str]]:
             )
         rows = list(reader)
     return {
-        name_of(f"images/{row['name']}"): {k: v.strip() for k, v in row.items() if k and v is not None} for row in rows
+        unicodedata.normalize("NFC", name_of(f"images/{row['name']}")): {
+            k: v.strip() for k, v in row.items() if k and v is not None
+        }
+        for row in rows
     }
 
 
