@@ -13,7 +13,14 @@ author = "the maskwright authors"
 project_copyright = "the maskwright authors, Apache-2.0"
 release = version = installed("maskwright").split("+")[0]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "recipe_fields"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "recipe_fields",
+    "command_help",
+    "benchmark_results",
+]
 exclude_patterns = ["_build"]
 source_suffix = {".md": "markdown"}
 default_role = "code"

@@ -34,7 +34,7 @@ from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.file import parse_recipe
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^( *)(```+)\{?([\w-]*)\}?[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 TRAINS = re.compile(r"\bmaskwright (run|train|demo)\b(?! *# exit)|\bmaskwright\.run\(")
 TINY = (
@@ -49,7 +49,15 @@ TINY = (
     "postprocess.thresholds=[0.4]",
     "report.thumbnails=1",
 )
-OTHER_LANGUAGES = {"text", "toctree", "eval-rst", "recipe-fields", "recipe-default"}
+OTHER_LANGUAGES = {
+    "text",
+    "toctree",
+    "eval-rst",
+    "recipe-fields",
+    "recipe-default",
+    "command-help",
+    "benchmark-results",
+}
 
 
 @dataclass(frozen=True)
@@ -153,9 +161,14 @@ def check_install(words, where):
 
 
 def test_every_command_is_documented():
-    text = (ROOT / "docs" / "stages.md").read_text(encoding="utf-8")
     names = {name for name in build_app() if not name.startswith("-")}
-    assert names == set(re.findall(r"^## ([\w-]+)$", text, re.MULTILINE))
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "commands").glob("*.md")}
+    assert names == set(pages)
+    for name, text in pages.items():
+        assert f"{{command-help}} {name}\n" in text
+        assert re.search(rf"^\$ maskwright {name}\b(?!.*# exit)", text, re.MULTILINE), (
+            f"{name} has no example that runs"
+        )
 
 
 def coverage():
