@@ -164,6 +164,15 @@ def test_truncated_files_are_data_errors_that_name_the_file(tmp_path, suffix, sh
             read(path)
 
 
+def test_sixteen_bit_colour_is_seen_in_the_header(tmp_path):
+    values = np.arange(16 * 12 * 3, dtype=np.uint16).reshape(16, 12, 3) * 100
+    cv2.imwrite(str(tmp_path / "deep.png"), values)
+    assert size_of(tmp_path / "deep.png") == (16, 12, 3, "uint16")
+    assert read_image(tmp_path / "deep.png").dtype == np.uint16
+    cv2.imwrite(str(tmp_path / "flat.png"), values.astype(np.uint8))
+    assert size_of(tmp_path / "flat.png")[3] == "uint8"
+
+
 def test_what_follows_a_jpeg_is_no_truncation(tmp_path):
     path = noise_file(tmp_path, ".jpg")
     whole = read_image(path)

@@ -110,10 +110,16 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
             if file.getexif().get(_ORIENTATION, 1) >= 5:
                 width, height = height, width
             gray = file.mode in ("1", "L", "F") or file.mode.startswith("I")
-            depth = "uint16" if file.mode.startswith("I;16") or file.mode == "I" else "uint8"
-            return height, width, 1 if gray else 3, depth
+            deep = file.mode.startswith("I;16") or file.mode == "I" or (file.format == "PNG" and _png_bits(path) == 16)
+            return height, width, 1 if gray else 3, "uint16" if deep else "uint8"
     except _FAULTS as error:
         raise _unreadable(path, str(error)) from None
+
+
+def _png_bits(path: Path) -> int:
+    """Return the bits of a sample, which Pillow doesn't tell of RGB: byte 24, in the header chunk."""
+    with open(path, "rb") as file:
+        return file.read(25)[24]
 
 
 def color_value(text: str) -> int:
