@@ -1,6 +1,7 @@
 """What a user would have stitched together, on the very images of a run: a paired difference with its interval.
 
-smp U-Net resnet18 from scratch, albumentations, 256×256, cross-entropy + Dice, AdamW, one cycle, bf16: trained for the
+smp U-Net resnet18 from scratch, albumentations, 256×256, cross-entropy + Dice, AdamW, one cycle, in the precision
+that the run's probe found faster: trained for the
 run's minutes on the run's training images (kept in memory at 256×256, so that it never waits for the disk), scored on
 its held-out images at their own size, by the same definition.
 
@@ -57,8 +58,10 @@ def compare(root: Path, job: Job, seed: int) -> Row:
     index, folds = load_index(run.index, recipe.data), read_folds(run.folds)
     held, rest = folds.filter(fold=HELD_OUT), folds.filter(folds["fold"] != HELD_OUT)
     assert recipe.train.minutes is not None
-    network, steps = trained(index.only(rest["image"].to_list()), minutes=recipe.train.minutes, seed=seed)
-    overlaps = scored(network, index.only(held["image"].to_list()))
+    fast = recipe.train.precision == "bfloat16"
+    training = index.only(rest["image"].to_list())
+    network, steps = trained(training, minutes=recipe.train.minutes, fast=fast, seed=seed)
+    overlaps = scored(network, index.only(held["image"].to_list()), fast=fast)
     counts = {"maskwright": own_counts(run, overlaps), "plain": overlaps.stacked()}
     function, places, cases = (
         SUMMARIES[job.metric].function,
@@ -93,18 +96,27 @@ def own_counts(run: RunFolder, overlaps: Overlaps) -> Counts:
     return Counts(*(table[name].to_numpy().reshape(-1, size) for name in ("tp", "fp", "fn")))
 
 
-def trained(training: Index, *, minutes: float, seed: int) -> tuple[torch.nn.Module, int]:
+def trained(training: Index, *, minutes: float, fast: bool, seed: int) -> tuple[torch.nn.Module, int]:
     """Return the script's network after the steps that the minutes hold, and their number."""
     pairs = [small(training, row) for row in range(len(training))]
-    _, seconds = fitted(pairs, len(training.categories), 12, seed)
+    _, seconds = fitted(pairs, len(training.categories), 12, fast=fast, seed=seed)
     steps = int(60 * minutes / statistics.median(seconds[2:]))  # fixed beforehand: a busy machine doesn't change it
-    return fitted(pairs, len(training.categories), steps, seed)[0], steps
+    return fitted(pairs, len(training.categories), steps, fast=fast, seed=seed)[0], steps
 
 
 def fitted(
-    pairs: list[tuple[Array, LabelMap]], classes: int, steps: int, seed: int
+    pairs: list[tuple[Array, LabelMap]], classes: int, steps: int, *, fast: bool, seed: int
 ) -> tuple[torch.nn.Module, list[float]]:
-    """Train from scratch for some steps; return the network and the seconds of each step."""
+    """Train from scratch for some steps; return the network and the seconds of each step.
+
+    Args:
+        pairs: images with labels, all of one size.
+        classes: output channels.
+        steps: optimiser steps.
+        fast: bfloat16 and channels-last; else float32, for processors that emulate bfloat16.
+        seed: of everything.
+    """
+    form = torch.channels_last if fast else torch.contiguous_format
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     recipe = [
@@ -117,7 +129,7 @@ def fitted(
     ]
     vary = A.Compose(recipe, seed=seed)
     network = smp.Unet("resnet18", encoder_weights=None, classes=classes)
-    network = network.to(memory_format=torch.channels_last).train()
+    network = network.to(memory_format=form).train()
     dice = smp.losses.DiceLoss("multiclass", ignore_index=IGNORE)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
@@ -127,9 +139,9 @@ def fitted(
         order = order if len(order) >= BATCH else rng.permutation(len(pairs)).tolist()
         taken, order = order[:BATCH], order[BATCH:]
         batch = [vary(image=pairs[i][0], mask=pairs[i][1]) for i in taken]
-        images = torch.stack([item["image"] for item in batch]).contiguous(memory_format=torch.channels_last)
+        images = torch.stack([item["image"] for item in batch]).contiguous(memory_format=form)
         labels = torch.stack([item["mask"] for item in batch]).long()
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
             logits = network(images)
         logits = logits.float()
         loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=IGNORE) + dice(logits, labels)
@@ -149,13 +161,13 @@ def small(images: Index, row: int) -> tuple[Array, LabelMap]:
     return resize(to_channels(sample.image, 3), (SIDE, SIDE)), resize_label(sample.label, (SIDE, SIDE))
 
 
-def scored(network: torch.nn.Module, held: Index) -> Overlaps:
+def scored(network: torch.nn.Module, held: Index, *, fast: bool) -> Overlaps:
     """Return the overlaps of the network's predictions with the truth, at the truth's own size."""
     overlaps, ready = Overlaps(held.categories), A.Compose([A.Normalize(), ToTensorV2()])
     for row, image in enumerate(held.images):
         pixels, truth = small(held, row)[0], held.read_label(row)
         assert truth is not None
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
             logits = network(ready(image=pixels)["image"][None])
         probabilities = logits.float().softmax(1)[0].numpy()
         overlaps.add(image, truth, most_probable(to_full_size(probabilities, (truth.shape[0], truth.shape[1]))))
