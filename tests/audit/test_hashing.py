@@ -1,4 +1,4 @@
-"""The hash against a direct computation, imagehash, and a double loop over all pairs."""
+"""The hash against a direct computation, and imagehash."""
 
 import imagehash
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from scipy import fft
 
-from maskwright.audit.hashing import distance, hashes, near_pairs, thumbnail
+from maskwright.audit.hashing import distance, hashes, thumbnail
 from maskwright.augment.dihedral import DIHEDRAL, apply
 
 
@@ -98,38 +98,3 @@ def test_no_image_is_an_error(shape):
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_distance_counts_bits(a, b):
     assert distance(np.uint64(a), np.uint64(b)) == (a ^ b).bit_count()
-
-
-def loop_pairs(table, radius):
-    rows = []
-    for i in range(len(table)):
-        for j in range(i + 1, len(table)):
-            bits, transform = min(((int(table[i, 0]) ^ int(table[j, t])).bit_count(), t) for t in range(8))
-            if bits <= radius:
-                rows.append((i, j, transform, bits))
-    return np.array(rows, np.int64).reshape(-1, 4)
-
-
-def crowded_table(n, seed):
-    """Hashes within a few bits of three centres, so that many pairs are near."""
-    rng = np.random.default_rng(seed)
-    centres = rng.integers(0, 2**63, (3, 1), np.uint64)[rng.integers(0, 3, n)]
-    flips = np.bitwise_or.reduce(np.uint64(1) << rng.integers(0, 64, (n, 8, 4)).astype(np.uint64), axis=2)
-    return centres ^ flips
-
-
-@given(st.integers(0, 12), st.integers(0, 64), st.integers(0, 999))
-def test_near_pairs_equal_the_double_loop(n, radius, seed):
-    table = crowded_table(n, seed)
-    assert_array_equal(near_pairs(table, radius), loop_pairs(table, radius))
-
-
-def test_near_pairs_over_several_tiles():
-    rng = np.random.default_rng(0)
-    table = rng.integers(0, 2**63, (2500, 8), np.uint64)
-    # planted: (first, second, transform, bits); on both sides of borders between tiles
-    planted = [(3, 2400, 2, 0), (1023, 1024, 7, 5), (1500, 1501, 0, 6), (2047, 2048, 4, 1)]
-    for i, j, transform, bits in planted:
-        table[j, transform] = table[i, 0] ^ np.uint64(2**bits - 1)
-    assert_array_equal(near_pairs(table, 6), planted)
-    assert_array_equal(near_pairs(table, 5), [row for row in planted if row[3] <= 5])

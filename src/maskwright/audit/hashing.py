@@ -19,9 +19,6 @@ _KEPT = 8
 _ROUNDING = 1e-6
 """Coefficients below this share of the thumbnail's norm are rounding errors of an exact 0."""
 
-_BLOCK = 512
-"""Hashes a side of one tile of the distance table: 2 MiB of XOR, which stay near the processor."""
-
 Thumbnail = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
 
@@ -79,26 +76,6 @@ def distance(a: npt.NDArray[np.uint64] | np.uint64, b: npt.NDArray[np.uint64] | 
     return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)), np.uint8)
 
 
-def near_pairs(table: Hashes, radius: int) -> npt.NDArray[np.int64]:
-    """Return every pair of images of which one, flipped or turned, hashes like the other.
-
-    A pair i < j is near if the hash of image j under some transform is at most `radius` bits from the hash of image i
-    as it is. All pairs are compared, tile by tile; memory grows with the answer, not with the square of N.
-
-    Args:
-        table: (N, 8) uint64 from `hashes`.
-        radius: bits, 0..64.
-
-    Returns:
-        (P, 4) int64 rows (i, j, index into `DIHEDRAL`, distance in bits), sorted by i, then j. Each pair is there once,
-        with its nearest transform (of equally near ones the first).
-    """
-    starts = range(0, len(table), _BLOCK)
-    tiles = [_near_in_tile(table, start, other, radius) for start in starts for other in starts if start <= other]
-    pairs = np.concatenate([np.empty((0, 4), np.int64), *tiles])
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
 def _gray(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if image.ndim == 2:
         return image
@@ -132,19 +109,3 @@ def _bits(block: npt.NDArray[np.float64]) -> Hashes:
     terms = block.reshape(*block.shape[:-2], _KEPT * _KEPT)
     above = terms > np.median(terms[..., 1:], axis=-1, keepdims=True)
     return np.packbits(above, axis=-1).view(">u8")[..., 0].astype(np.uint64)
-
-
-def _near_in_tile(table: Hashes, start: int, other: int, radius: int) -> npt.NDArray[np.int64]:
-    """Return the near pairs, as in `near_pairs`, of the blocks of images that begin at `start` and at `other`."""
-    rows, columns = table[start : start + _BLOCK, :1], table[other : other + _BLOCK]
-    hits = []
-    for index in range(len(DIHEDRAL)):
-        bits = np.bitwise_count(rows ^ columns[:, index])
-        i, j = np.nonzero(bits <= radius)
-        hits.append(np.stack([i + start, j + other, np.full(len(i), index), bits[i, j]], axis=1))
-    pairs = np.concatenate(hits).astype(np.int64)
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    pairs = pairs[np.lexsort((pairs[:, 2], pairs[:, 3], pairs[:, 1], pairs[:, 0]))]
-    nearest = np.ones(len(pairs), bool)
-    nearest[1:] = (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)
-    return pairs[nearest]
