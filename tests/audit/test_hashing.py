@@ -1,5 +1,6 @@
 """The hash against a direct computation, and imagehash."""
 
+import cv2
 import imagehash
 import numpy as np
 import pytest
@@ -76,6 +77,20 @@ def test_every_depth_and_number_of_channels_gives_the_same_thumbnail(dtype, chan
     result = thumbnail(image)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (75, 333), (32, 41)])
+def test_cells_are_means_as_opencv_takes_them(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint16)
+    oracle = cv2.resize(image.astype(np.float32), (32, 32), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(thumbnail(image), oracle, atol=1e-3)
+
+
+def test_a_picture_may_end_within_its_last_pixels():
+    # at an eighth of its size a picture of 300 × 410 pixels takes up 37.5 × 51.25; what is beyond must not count
+    picture = np.random.default_rng(0).integers(0, 256, (300, 410)).astype(np.float32)
+    padded = np.pad(picture, ((0, 4), (0, 6)), constant_values=1000)
+    np.testing.assert_allclose(thumbnail(padded, picture.shape), thumbnail(picture), atol=1e-3)
 
 
 def test_opacity_is_left_out():
