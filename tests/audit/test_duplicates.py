@@ -95,6 +95,46 @@ def test_a_million_flat_pairs_are_a_star():
     assert len(find_duplicates(thumbnails, hashes(thumbnails))) == 1499
 
 
+def crowd(n, noise, seed=0):
+    """Frames of a camera that stands still."""
+    base = thumbnail(picture(7, 200, 200))
+    return base + np.random.default_rng(seed).normal(0, noise, (n, 32, 32)).astype(np.float32)
+
+
+def groups_of(n, found):
+    return clusters(n, [(d.first, d.second) for d in found])
+
+
+def test_a_crowd_with_the_same_hashes_is_a_star():
+    thumbnails = crowd(300, 1e-3)
+    table = hashes(thumbnails)
+    assert len(np.unique(table, axis=0)) == 1
+    found = find_duplicates(thumbnails, table)
+    assert [(d.first, d.second) for d in found] == [(0, k) for k in range(1, 300)]
+
+
+def test_two_pictures_that_share_their_hashes_are_not_mixed_up():
+    # steep and gentle: one has most of its change at the right, which the signs of the DCT's terms don't tell
+    a, b = (np.tile(np.linspace(0, 1, 32) ** power, (32, 1)).astype(np.float32) for power in (1.5, 6.0))
+    thumbnails = np.stack([a, b] * 100)
+    table = np.tile(hashes(a), (200, 1))
+    assert groups_of(200, find_duplicates(thumbnails, table)) == [list(range(0, 200, 2)), list(range(1, 200, 2))]
+
+
+def test_a_crowd_with_many_hashes_is_connected_by_fewer_than_all_pairs():
+    thumbnails = crowd(1500, 5)
+    table = hashes(thumbnails)
+    assert len(np.unique(table, axis=0)) > 300
+    found = find_duplicates(thumbnails, table)
+    assert groups_of(1500, found) == [list(range(1500))]
+    assert len(found) < 1500 * 1499 / 2 / 20
+
+
+def test_small_groups_are_listed_with_all_pairs():
+    found = find_duplicates(crowd(60, 1e-3), hashes(crowd(60, 1e-3)))
+    assert len(found) == 60 * 59 / 2
+
+
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_images(n):
     thumbnails = np.stack([thumbnail(picture(i)) for i in range(2)])[:n]

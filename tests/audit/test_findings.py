@@ -130,3 +130,40 @@ def test_a_folder_without_trouble_has_no_findings(tmp_path):
     assert found.findings.filter(pl.col("severity") != "note").height == 0
     assert found.findings.schema == FINDINGS_SCHEMA
     assert found.duplicates == []
+
+
+def test_the_same_pixels_are_exact_however_they_are_stored(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    large = np.asarray(Image.fromarray(picture(1)).resize((640, 480), Image.Resampling.BICUBIC))
+    Image.fromarray(large).save(tmp_path / "images" / "a.png")
+    Image.fromarray(large).save(tmp_path / "images" / "b.png", compress_level=1)
+    Image.fromarray(large).save(tmp_path / "images" / "c.jpg", quality=60)
+    with Image.open(tmp_path / "images" / "c.jpg") as file:
+        Image.fromarray(np.asarray(file)).save(tmp_path / "images" / "d.png")  # what the JPEG decodes to
+    Image.fromarray(np.eye(480, 640, dtype=np.uint8)).save(tmp_path / "masks" / "a.png")
+    index, _, _ = build_index(DataSpec(root=str(tmp_path)))
+    found = audit_index(index, AuditSpec())
+    exact, near = (
+        {(r["image"][-5], r["other_image"][-5]) for r in of_kind(found, kind)}
+        for kind in ("duplicate_exact", "duplicate_near")
+    )
+    assert exact == {("a", "b"), ("c", "d")}
+    assert near == {("a", "c"), ("a", "d"), ("b", "c"), ("b", "d")}
+
+
+def test_masks_fit_turned_jpegs_that_are_inspected_at_a_fraction_of_their_size(tmp_path):
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn
+    large = Image.fromarray(picture(2)).resize((641, 483), Image.Resampling.BICUBIC)
+    for name, size in (("fits", (641, 483)), ("wrong", (483, 640))):
+        large.save(tmp_path / "images" / f"{name}.jpg", exif=exif)
+        Image.fromarray(np.eye(*size, dtype=np.uint8)).save(tmp_path / "masks" / f"{name}.png")
+    index, _, _ = build_index(DataSpec(root=str(tmp_path)))
+    found = audit_index(index, AuditSpec())
+    assert [(r["image"], r["detail"]) for r in of_kind(found, "wrong_size")] == [
+        ("images/wrong.jpg", "masks/wrong.png is 483×640, the image 483×641")
+    ]
+    assert len(of_kind(found, "exif_orientation")) == 2

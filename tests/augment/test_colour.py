@@ -42,6 +42,17 @@ def test_eight_bits_agree_with_the_formula(channels, seed):
     assert np.abs(colour.apply(given.astype(np.float32)) - oracle).max() <= 0.01
 
 
+@pytest.mark.parametrize("gamma", [1.0, 1.3])
+@pytest.mark.parametrize("scales", [(1.2, 1.2, 1.2), (1.2, 1.0, 0.9)])
+def test_channels_that_change_alone_agree_with_the_formula(scales, gamma):
+    given = image(3)
+    colour = Colour(np.column_stack([np.diag(scales), np.full(3, -7.0)]), gamma)
+    oracle = (np.clip(given * np.array(scales) - 7, 0, 255) / 255) ** gamma * 255
+    # one table rounds once; matrix and table round twice, and the curve's slope is at most gamma
+    bound = 0.5 if len(set(scales)) == 1 else 0.5 + 0.5 * gamma
+    assert np.abs(colour.apply(given) - oracle).max() <= bound + 1e-9
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_values_stay_in_range_and_keep_their_type(dtype):
     for seed in range(20):

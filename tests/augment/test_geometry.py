@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -39,6 +40,57 @@ def test_image_and_label_move_together(seed):
     wide = np.pad(borders, 2)
     near = np.any([wide[i : i + 64, j : j + 96] for i in range(5) for j in range(5)], axis=0)
     assert inside[~near].all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+@pytest.mark.parametrize("seed", range(30))
+def test_instances_move_with_the_label_pixel_by_pixel(seed, dtype):
+    label = np.random.default_rng(seed).integers(0, 200, (70 + seed, 100)).astype(np.uint8)
+    ids = np.random.default_rng(1).integers(0, np.iinfo(dtype).max, 200, endpoint=True).astype(dtype)
+    specs = STRONG if seed % 3 else STRONG[:1]  # also flips alone
+    geometry = draw_geometry(specs, np.random.default_rng(seed), size=label.shape, crop=(64, 80))
+    moved = geometry.apply_to_instances(ids[label])
+    assert moved.dtype == dtype
+    assert np.array_equal(moved, ids[geometry.apply_to_label(label)])
+
+
+def test_ids_are_copied_bit_by_bit():
+    geometry = Geometry(np.array([[1, 0.01, -3.2], [0.02, -1, 250.3], [0, 0, 1]]), (256, 256))
+    ids = RNG.integers(-(2**31), 2**31, (256, 256)).astype(np.int32)  # as floats some are NaN, some tiny
+    label = (ids & 255).astype(np.uint8)
+    moved = geometry.apply_to_instances(ids)
+    assert np.array_equal((moved & 255).astype(np.uint8), geometry.apply_to_label(label))
+    assert np.isin(moved, ids).all()
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint8, np.float32])
+def test_other_types_of_instance_maps_are_refused(dtype):
+    with pytest.raises(TypeError, match=f"got {np.dtype(dtype)}"):
+        identity((8, 8), (8, 8)).apply_to_instances(np.zeros((8, 8), dtype))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_of_every_type_are_opencvs_warp(dtype, channels):
+    image = RNG.integers(0, 256, (70, 90, channels)).astype(dtype)
+    for seed in range(10):
+        geometry = draw_geometry(STRONG, np.random.default_rng(seed), size=(70, 90), crop=(48, 64))
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        oracle = cv2.warpAffine(image, geometry.matrix[:2], (64, 48), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+        assert np.abs(geometry.apply_to_image(image).astype(float) - oracle.reshape(48, 64, channels)).max() <= 1
+
+
+@pytest.mark.parametrize("mirror", [(1, 1), (-1, 1), (1, -1), (-1, -1)])
+@pytest.mark.parametrize("corner", [(0, 0), (5, 3), (40, 22), (41, 3), (-1, 0), (5, 23)])  # the last three reach out
+def test_a_flipped_crop_is_the_warp(mirror, corner):
+    image, (width, height) = RNG.integers(0, 256, (30, 48, 3), np.uint8), (8, 8)
+    first = [c if m > 0 else c + n - 1 for c, m, n in zip(corner, mirror, (width, height), strict=True)]
+    matrix = np.array([[mirror[0], 0, first[0]], [0, mirror[1], first[1]], [0, 0, 1.0]])
+    crop = Geometry(matrix, (height, width)).apply_to_image(image)
+    padded = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+    expected = padded[corner[1] + 8 : corner[1] + 16, corner[0] + 8 : corner[0] + 16][:: mirror[1], :: mirror[0]]
+    assert np.array_equal(crop, expected)
+    assert not np.shares_memory(crop, image)
 
 
 @given(st.integers(0, 10_000), st.integers(3, 40), st.integers(3, 40))

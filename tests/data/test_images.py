@@ -11,7 +11,16 @@ import tifffile
 from PIL import Image, ImageOps
 
 import make_images as make
-from maskwright.data.images import COLOR, orientation_of, palette_of, read_image, read_values, size_of
+from maskwright.data.images import (
+    COLOR,
+    orientation_of,
+    palette_of,
+    read_image,
+    read_preview,
+    read_values,
+    size_of,
+    upright,
+)
 from maskwright.errors import DataError
 
 
@@ -246,3 +255,66 @@ def test_a_jpeg_with_bytes_after_its_end_is_whole(tmp_path):
     Image.fromarray(make.pattern().astype(np.uint8)).save(buffer, "JPEG")
     (tmp_path / "x.jpg").write_bytes(buffer.getvalue() + b"\0" * 100)
     assert read_image(tmp_path / "x.jpg").shape == (make.HEIGHT, make.WIDTH, 1)
+
+
+def smooth_jpeg(path, height, width, orientation=1):
+    """A photograph's smoothness: what is left of it at an eighth of its size is the same picture."""
+    coarse = np.random.default_rng(height).integers(0, 256, (7, 9, 3), np.uint8)
+    save_turned(path, cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), orientation)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("size", "part"), [((200, 330), 1), ((512, 321), 4), ((160, 400), 2), ((641, 900), 8), ((159, 900), 1)]
+)
+def test_previews_of_jpegs_are_small_where_enough_is_left(tmp_path, size, part):
+    preview = read_preview(smooth_jpeg(tmp_path / "x.jpg", *size), 80 if size != (200, 330) else 101)
+    height, width = size
+    assert preview.pixels.shape == (-(-height // part), -(-width // part), 1)
+    assert (preview.extent, preview.size) == ((height / part, width / part), size)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_previews_turned_upright_are_the_image(tmp_path, orientation):
+    path = smooth_jpeg(tmp_path / "x.jpg", 640, 960, orientation)
+    preview, image = read_preview(path, 80), read_image(path)
+    assert preview.orientation == orientation
+    assert preview.size == image.shape[:2]
+    pixels = upright(preview.pixels, preview.orientation)[..., 0]
+    means = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    means = cv2.resize(means, pixels.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(pixels.astype(int) - means).max() <= 3
+
+
+@pytest.mark.parametrize(
+    "write", [make.rgb_png, make.rgba_png, make.gray_png, make.gray16_png, make.gray16_tiff, make.palette_png]
+)
+def test_previews_of_other_files_are_the_whole_image_in_gray(tmp_path, write):
+    path = write(tmp_path)
+    preview, image = read_preview(path, 4), read_image(path)
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] if image.shape[2] == 3 else image
+    assert preview.pixels.dtype == image.dtype
+    assert np.abs(preview.pixels.astype(int) - gray).max() <= 1
+    assert preview.extent == preview.size == image.shape[:2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_previews_of_other_files_are_turned_already(tmp_path, orientation, suffix):
+    path = tmp_path / f"x{suffix}"
+    save_turned(path, make.pattern(32, 48).astype(np.uint8), orientation, "RGB" if suffix == ".webp" else None)
+    preview, image = read_preview(path, 4), read_image(path)
+    assert (preview.orientation, preview.size) == (1, image.shape[:2])
+    assert np.abs(preview.pixels.astype(int) - image[..., :1]).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_previews_of_broken_files_are_data_errors(tmp_path, suffix):
+    path = noise_file(tmp_path, suffix)
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(DataError, match=path.name):
+        read_preview(path, 8)
+    for data in (b"", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"\xff\xd8\xff\xc0"):
+        path.write_bytes(data)
+        with pytest.raises(DataError, match=path.name):
+            read_preview(path, 8)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from maskwright.audit.hashing import Hashes, Thumbnail, distance, near_pairs
+from maskwright.audit.hashing import Hashes, Thumbnail, distance
+from maskwright.audit.neighbours import near_pair_blocks
 from maskwright.augment.dihedral import DIHEDRAL, apply
 
 _FLAT = 1e-4
@@ -16,6 +19,9 @@ _FLAT = 1e-4
 
 _CHUNK = 4096
 """Candidate pairs that are correlated at a time: 32 MiB of thumbnails."""
+
+_CROWD = 64
+"""Images of the same picture up to which all pairs are listed."""
 
 _TIE = 1e-6
 """Correlations closer than this are equal, so that a symmetric picture is not called turned by a rounding error."""
@@ -50,6 +56,10 @@ def find_duplicates(
     transforms; the best one counts. Flat images have no meaningful hash: they are duplicates of each other where their
     means are equal, and each is reported with the first of its kind only.
 
+    All pairs are listed, but for crowds: where more than 64 images are connected already, directly or over others, a
+    further pair among them is left out, so that 10 000 frames of a camera that stands still don't make 50 million. Of
+    more than 64 images with the very same hashes, those that are duplicates of the first are listed with that one only.
+
     Args:
         thumbnails: (N, 32, 32) float32.
         hashes: (N, 8) uint64 of the same images.
@@ -60,11 +70,19 @@ def find_duplicates(
         Duplicates sorted by `first`, then `second`; none for fewer than two images.
     """
     flat = _is_flat(thumbnails)
-    lively = np.flatnonzero(~flat)
-    candidates = lively[near_pairs(hashes[lively], radius)[:, :2]]
+    groups = _Groups(len(thumbnails))
     found = _flat_duplicates(thumbnails, hashes, np.flatnonzero(flat))
-    for start in range(0, len(candidates), _CHUNK):
-        found += _confirmed(thumbnails, hashes, candidates[start : start + _CHUNK], correlation)
+    crowded, lively = _crowds(thumbnails, hashes, np.flatnonzero(~flat), correlation)
+    groups.join(_ends(crowded))
+    found += crowded
+    for block in near_pair_blocks(hashes[lively], radius):
+        for start in range(0, len(block), _CHUNK):
+            candidates = lively[block[start : start + _CHUNK, :2]]
+            known = groups.of(candidates)
+            crowd = (known[:, 0] == known[:, 1]) & (groups.sizes[known[:, 0]] > _CROWD)
+            confirmed = _confirmed(thumbnails, hashes, candidates[~crowd], correlation)
+            groups.join(_ends(confirmed))
+            found += confirmed
     return sorted(found, key=lambda pair: (pair.first, pair.second))
 
 
@@ -82,14 +100,47 @@ def clusters(n: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
         >>> clusters(5, [(3, 1), (4, 3)])
         [[1, 3, 4]]
     """
-    parents = list(range(n))
-    for a, b in pairs:
-        a, b = _root(parents, a), _root(parents, b)
-        parents[max(a, b)] = min(a, b)
-    groups: dict[int, list[int]] = {}
-    for member in range(n):
-        groups.setdefault(_root(parents, member), []).append(member)
-    return [group for group in groups.values() if len(group) > 1]
+    groups = _Groups(n)
+    groups.join(np.array(list(pairs), np.int64).reshape(-1, 2))
+    number = groups.of(np.arange(n))
+    order = np.argsort(number, kind="stable")
+    return [run.tolist() for run in _runs(order, np.diff(number[order]) > 0, 2)]
+
+
+class _Groups:
+    """Images that are connected, directly or over others; grows pair by pair, many at a time.
+
+    Attributes:
+        sizes: (n,) images in the group that is named by this image; of other images an old size.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.sizes = np.ones(n, np.int64)
+        self._parents = np.arange(n, dtype=np.int64)
+
+    def of(self, images: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the name of each image's group: its smallest member."""
+        roots = self._parents[images]
+        while not np.array_equal(above := self._parents[roots], roots):
+            roots = above
+        self._parents[images] = roots
+        return roots
+
+    def join(self, pairs: npt.NDArray[np.int64]) -> None:
+        """Connect the two images of each of the pairs (P, 2)."""
+        if len(pairs) == 0:
+            return
+        roots, ends = np.unique(self.of(pairs), return_inverse=True)
+        links = coo_array((np.ones(len(pairs), bool), tuple(ends.reshape(-1, 2).T)), shape=(len(roots), len(roots)))
+        _, first, number = np.unique(
+            connected_components(links, directed=False)[1], return_index=True, return_inverse=True
+        )
+        self._parents[roots] = roots[first][number]
+        self.sizes[roots[first]] = np.bincount(number, self.sizes[roots]).astype(np.int64)
+
+
+def _ends(found: Sequence[Duplicate]) -> npt.NDArray[np.int64]:
+    return np.array([(pair.first, pair.second) for pair in found], np.int64).reshape(-1, 2)
 
 
 def _is_flat(thumbnails: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
@@ -105,7 +156,7 @@ def _flat_duplicates(
     order = np.argsort(values, kind="stable")
     tolerance = 2 * _FLAT * np.abs(values[order])
     breaks = np.diff(values[order]) > tolerance[1:]
-    groups = [np.sort(group) for group in np.split(positions[order], np.flatnonzero(breaks) + 1)]
+    groups = [np.sort(group) for group in _runs(positions[order], breaks, 2)]
     return [
         Duplicate(int(group[0]), int(other), "identity", int(distance(hashes[group[0], 0], hashes[other, 0])), 1.0)
         for group in groups
@@ -113,19 +164,48 @@ def _flat_duplicates(
     ]
 
 
+def _crowds(
+    thumbnails: npt.NDArray[np.float32], hashes: Hashes, positions: npt.NDArray[np.intp], correlation: float
+) -> tuple[list[Duplicate], npt.NDArray[np.intp]]:
+    """Return duplicates among crowds with the same eight hashes, and the positions without those that are settled."""
+    order = positions[np.lexsort(hashes[positions].T)]
+    changes = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
+    found: list[Duplicate] = []
+    for alike in _runs(order, changes, _CROWD + 1):
+        rest = np.sort(alike)
+        while len(rest) > _CROWD:
+            near = _confirmed(thumbnails, hashes, np.stack(np.broadcast_arrays(rest[0], rest[1:]), axis=1), correlation)
+            rest = np.setdiff1d(rest[1:], [pair.second for pair in near])
+            found += near
+    return found, np.setdiff1d(positions, [pair.second for pair in found])
+
+
+def _runs(order: npt.NDArray[np.intp], changes: npt.NDArray[np.bool_], least: int) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the runs of at least that many positions in `order`, where `changes` says between which one ends."""
+    if len(order) == 0:
+        return
+    ends = np.append(np.flatnonzero(changes) + 1, len(order))
+    starts = np.append(0, ends[:-1])
+    for start, end in zip(starts[ends - starts >= least], ends[ends - starts >= least], strict=True):
+        yield order[start:end]
+
+
 def _confirmed(
     thumbnails: npt.NDArray[np.float32], hashes: Hashes, pairs: npt.NDArray[np.int64], correlation: float
 ) -> list[Duplicate]:
     """Return the duplicates among the candidate `pairs` (P, 2)."""
-    scores = _correlations(_normalised(thumbnails[pairs[:, 0]]), _normalised(thumbnails[pairs[:, 1]]))
-    best = (scores >= scores.max(axis=1, keepdims=True) - _TIE).argmax(axis=1)
-    return [
-        Duplicate(
-            int(i), int(j), DIHEDRAL[t], int(distance(hashes[i, 0], hashes[j, t])), min(float(scores[row, t]), 1.0)
-        )
-        for row, ((i, j), t) in enumerate(zip(pairs, best, strict=True))
-        if scores[row, t] >= correlation
-    ]
+    found = []
+    for start in range(0, len(pairs), _CHUNK):
+        first, second = pairs[start : start + _CHUNK].T
+        scores = _correlations(_normalised(thumbnails[first]), _normalised(thumbnails[second]))
+        best = (scores >= scores.max(axis=1, keepdims=True) - _TIE).argmax(axis=1)
+        score = np.minimum(scores[np.arange(len(best)), best], 1)
+        bits = distance(hashes[first, 0], hashes[second, best])
+        found += [
+            Duplicate(int(first[k]), int(second[k]), DIHEDRAL[best[k]], int(bits[k]), float(score[k]))
+            for k in np.flatnonzero(score >= correlation)
+        ]
+    return found
 
 
 def _normalised(thumbnails: npt.NDArray[np.float32]) -> Thumbnail:
@@ -138,10 +218,3 @@ def _correlations(first: Thumbnail, second: Thumbnail) -> npt.NDArray[np.float64
     """Return the correlation of `first` with each transform of `second`, pair by pair: (P, 8)."""
     products = [np.einsum("pij,pij->p", first, apply(second, name, (1, 2)), dtype=np.float64) for name in DIHEDRAL]
     return np.stack(products, axis=1)
-
-
-def _root(parents: list[int], member: int) -> int:
-    while parents[member] != member:
-        parents[member] = parents[parents[member]]
-        member = parents[member]
-    return member

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
-from maskwright.audit.inspect import Inspection, inspect_row
+from maskwright.audit.hashing import hashes
+from maskwright.audit.inspect import Inspection, inspect_row, pixel_digest
 from maskwright.augment.dihedral import apply
 from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
@@ -133,16 +134,18 @@ def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate
     if len(rows) < 2:
         return []
     thumbnails = np.stack([inspections[i].thumbnail for i in rows])  # type: ignore[misc]
-    table = np.stack([inspections[i].hashes for i in rows])  # type: ignore[misc]
-    found = find_duplicates(thumbnails, table, radius=spec.duplicate_radius, correlation=spec.duplicate_correlation)
+    found = find_duplicates(
+        thumbnails, hashes(thumbnails), radius=spec.duplicate_radius, correlation=spec.duplicate_correlation
+    )
     return [Duplicate(rows[d.first], rows[d.second], d.transform, d.distance, d.correlation) for d in found]
 
 
 def _duplicate_findings(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Finding]:
     rows: list[Finding] = []
+    digests = _digests(index, pairs)
     for pair in track(pairs, "compare duplicates", len(pairs)):
         first, second = index.images[pair.first], index.images[pair.second]
-        same = inspections[pair.first].digest == inspections[pair.second].digest
+        same = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
         kind = "duplicate_exact" if same else "duplicate_near"
         detail = "pixel-identical" if same else f"{pair.transform}, correlation {pair.correlation:.4f}"
         rows.append((first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
@@ -151,6 +154,13 @@ def _duplicate_findings(index: Index, inspections: Sequence[Inspection], pairs: 
             detail = f"the same picture ({pair.transform}) with masks that agree on {agreement:.1%} of the pixels"
             rows.append((first, "conflict", "warning", second, agreement, detail, "both kept in one fold"))
     return rows
+
+
+def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:
+    """Return the hash of the pixels of each image that is the same way round as a duplicate of it."""
+    rows = sorted({row for pair in pairs if pair.transform == "identity" for row in (pair.first, pair.second)})
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.root / index.images[row]), rows), strict=True))
 
 
 def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any
 
 import cv2
@@ -19,19 +20,23 @@ _KEPT = 8
 _ROUNDING = 1e-6
 """Coefficients below this share of the thumbnail's norm are rounding errors of an exact 0."""
 
-_BLOCK = 512
-"""Hashes a side of one tile of the distance table: 2 MiB of XOR, which stay near the processor."""
+_STRIP = 64
+"""Rows averaged at a time."""
+
+_BLOCK = 1024
+"""Thumbnails hashed at a time: 8 MiB of them."""
 
 Thumbnail = npt.NDArray[np.float32]
 Hashes = npt.NDArray[np.uint64]
 
 
-def thumbnail(image: npt.NDArray[Any]) -> Thumbnail:
+def thumbnail(image: npt.NDArray[Any], extent: tuple[float, float] | None = None) -> Thumbnail:
     """Return a small gray picture of `image`, the same for every size and depth of the same picture.
 
     Args:
         image: (H, W) or (H, W, C), any integer or float type. Of four channels the last is taken for opacity and
             left out; other counts than 1, 3 and 4 are averaged. Not finite values count as 0.
+        extent: height and width of the picture in pixels, if it ends within the last row and column.
 
     Returns:
         (32, 32) float32 in the image's own units: the mean of the pixels below each cell; sides below 32 pixels are
@@ -42,11 +47,15 @@ def thumbnail(image: npt.NDArray[Any]) -> Thumbnail:
     """
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"expected an (H, W) or (H, W, C) image with pixels, got shape {image.shape}")
-    gray = np.nan_to_num(_gray(image).astype(np.float32), copy=False, posinf=0, neginf=0)
-    if min(gray.shape) < SIDE:  # INTER_AREA is not symmetric where it enlarges
-        height, width = (max(length, SIDE) for length in gray.shape)
-        gray = np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    return np.asarray(cv2.resize(gray, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
+    gray = _gray(image)
+    if gray.dtype.kind == "f":
+        gray = np.nan_to_num(gray.astype(np.float32), copy=False, posinf=0, neginf=0)
+    height, width = gray.shape if extent is None else extent
+    if min(gray.shape) < SIDE:  # cells smaller than a pixel would be blocks of one value
+        rows, columns = (max(length, SIDE) for length in gray.shape)
+        gray = cv2.resize(gray.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+        height, width = height * rows / image.shape[0], width * columns / image.shape[1]
+    return _cell_means(gray, height, width)
 
 
 def hashes(thumbnails: npt.NDArray[np.floating[Any]]) -> Hashes:
@@ -66,12 +75,11 @@ def hashes(thumbnails: npt.NDArray[np.floating[Any]]) -> Hashes:
     Returns:
         (8,) or (..., 8) uint64, in the order of `DIHEDRAL`.
     """
-    pixels = np.asarray(thumbnails, np.float64)
-    basis = _cosines()
-    block = basis @ pixels @ basis.T
-    norm = np.linalg.norm(pixels, axis=(-2, -1), keepdims=True)
-    block[np.abs(block) <= _ROUNDING * norm] = 0
-    return np.stack([_bits(_transformed(block, name)) for name in DIHEDRAL], axis=-1)
+    stack = np.asarray(thumbnails).reshape(-1, SIDE, SIDE)
+    table = np.empty((len(stack), len(DIHEDRAL)), np.uint64)
+    for start in range(0, len(stack), _BLOCK):
+        table[start : start + _BLOCK] = _hashed(stack[start : start + _BLOCK].astype(np.float64))
+    return table.reshape(*thumbnails.shape[:-2], len(DIHEDRAL))
 
 
 def distance(a: npt.NDArray[np.uint64] | np.uint64, b: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint8]:
@@ -79,29 +87,9 @@ def distance(a: npt.NDArray[np.uint64] | np.uint64, b: npt.NDArray[np.uint64] | 
     return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)), np.uint8)
 
 
-def near_pairs(table: Hashes, radius: int) -> npt.NDArray[np.int64]:
-    """Return every pair of images of which one, flipped or turned, hashes like the other.
-
-    A pair i < j is near if the hash of image j under some transform is at most `radius` bits from the hash of image i
-    as it is. All pairs are compared, tile by tile; memory grows with the answer, not with the square of N.
-
-    Args:
-        table: (N, 8) uint64 from `hashes`.
-        radius: bits, 0..64.
-
-    Returns:
-        (P, 4) int64 rows (i, j, index into `DIHEDRAL`, distance in bits), sorted by i, then j. Each pair is there once,
-        with its nearest transform (of equally near ones the first).
-    """
-    starts = range(0, len(table), _BLOCK)
-    tiles = [_near_in_tile(table, start, other, radius) for start in starts for other in starts if start <= other]
-    pairs = np.concatenate([np.empty((0, 4), np.int64), *tiles])
-    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-
-
 def _gray(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if image.ndim == 2:
-        return image
+    if image.ndim == 2 or image.shape[2] == 1:
+        return image.reshape(image.shape[:2])
     if image.shape[2] in (3, 4):
         if image.dtype not in (np.uint8, np.uint16, np.float32):
             image = image.astype(np.float32)
@@ -109,10 +97,38 @@ def _gray(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(image.mean(axis=2, dtype=np.float64))
 
 
+def _cell_means(gray: npt.NDArray[Any], height: float, width: float) -> Thumbnail:
+    """Return the means of 32 × 32 cells; strip by strip, so that no large array is made and few zeros multiplied."""
+    down, across = _cells(gray.shape[0], height), _cells(gray.shape[1], width)
+    means = np.zeros((SIDE, gray.shape[1]), np.float32)
+    for top in range(0, len(gray), _STRIP):
+        bottom = min(top + _STRIP, len(gray))
+        cells = slice(int(top * SIDE / height), int(bottom * SIDE / height) + 1)
+        means[cells] += down[cells, top:bottom] @ gray[top:bottom].astype(np.float32, copy=False)
+    return np.asarray(means @ across.T, np.float32)
+
+
+@lru_cache(maxsize=64)
+def _cells(pixels: int, extent: float) -> Thumbnail:
+    """Return the share that each of a side's pixels has in the mean of each cell, (32, pixels)."""
+    edges, left = np.linspace(0, extent, SIDE + 1)[:, None], np.arange(pixels)
+    share = np.clip(np.minimum(left + 1, edges[1:]) - np.maximum(left, edges[:-1]), 0, None)
+    return np.asarray(share / share.sum(axis=1, keepdims=True), np.float32)
+
+
+@cache
 def _cosines() -> npt.NDArray[np.float64]:
     """Return the first 8 rows of the DCT-II of 32 values as SciPy scales it by default, (8, 32)."""
     frequency, position = np.ogrid[:_KEPT, :SIDE]
     return np.asarray(2 * np.cos(np.pi * frequency * (2 * position + 1) / (2 * SIDE)))
+
+
+def _hashed(pixels: npt.NDArray[np.float64]) -> Hashes:
+    basis = _cosines()
+    block = basis @ pixels @ basis.T
+    norm = np.linalg.norm(pixels, axis=(-2, -1), keepdims=True)
+    block[np.abs(block) <= _ROUNDING * norm] = 0
+    return _bits(np.stack([_transformed(block, name) for name in DIHEDRAL], axis=-3))
 
 
 def _transformed(block: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float64]:
@@ -130,21 +146,6 @@ def _transformed(block: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.fl
 
 def _bits(block: npt.NDArray[np.float64]) -> Hashes:
     terms = block.reshape(*block.shape[:-2], _KEPT * _KEPT)
-    above = terms > np.median(terms[..., 1:], axis=-1, keepdims=True)
+    middle = (terms.shape[-1] - 1) // 2  # of an odd number: partitioned, the median stands there
+    above = terms > np.partition(terms[..., 1:], middle, axis=-1)[..., middle : middle + 1]
     return np.packbits(above, axis=-1).view(">u8")[..., 0].astype(np.uint64)
-
-
-def _near_in_tile(table: Hashes, start: int, other: int, radius: int) -> npt.NDArray[np.int64]:
-    """Return the near pairs, as in `near_pairs`, of the blocks of images that begin at `start` and at `other`."""
-    rows, columns = table[start : start + _BLOCK, :1], table[other : other + _BLOCK]
-    hits = []
-    for index in range(len(DIHEDRAL)):
-        bits = np.bitwise_count(rows ^ columns[:, index])
-        i, j = np.nonzero(bits <= radius)
-        hits.append(np.stack([i + start, j + other, np.full(len(i), index), bits[i, j]], axis=1))
-    pairs = np.concatenate(hits).astype(np.int64)
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    pairs = pairs[np.lexsort((pairs[:, 2], pairs[:, 3], pairs[:, 1], pairs[:, 0]))]
-    nearest = np.ones(len(pairs), bool)
-    nearest[1:] = (pairs[1:, :2] != pairs[:-1, :2]).any(axis=1)
-    return pairs[nearest]

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.audit.hashing import hashes, thumbnail
+from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
 from maskwright.data.categories import positions, unknown_counts
-from maskwright.data.images import orientation_of, read_image, read_values
+from maskwright.data.images import orientation_of, read_image, read_preview, read_values, upright
 from maskwright.data.index import Index
 from maskwright.errors import DataError
 from maskwright.labels import objects
 from maskwright.types import IGNORE
+
+_PREVIEW = 5 * SIDE // 2
+"""Pixels a side from which a thumbnail is made: with 2½ a cell, copies in other sizes and qualities are found as they
+are from all pixels; with 2, some are missed (`benchmarks/hashing.py`)."""
 
 
 @dataclass(frozen=True)
@@ -33,18 +38,14 @@ class Inspection:
 
     Attributes:
         faults: what is wrong.
-        digest: hash of the pixels, None if they can't be read.
-        thumbnail: (32, 32) float32, or None.
-        hashes: (8,) uint64, one for each flip and turn, or None.
+        thumbnail: (32, 32) float32, None if the image can't be read.
         pixels: (C,) pixels of each category, zeros without a usable label.
         areas: for each category the areas of its objects in pixels.
         usable: False if any fault is an error.
     """
 
     faults: list[Fault] = field(default_factory=list)
-    digest: str | None = None
-    thumbnail: npt.NDArray[np.float32] | None = None
-    hashes: npt.NDArray[np.uint64] | None = None
+    thumbnail: Thumbnail | None = None
     pixels: npt.NDArray[np.int64] | None = None
     areas: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
@@ -60,18 +61,37 @@ def inspect_row(index: Index, row: int) -> Inspection:
     name, label_name = index.table["image"][row], index.table[index.label_column][row]
     path = index.root / name
     try:
-        image = read_image(path)
+        found.thumbnail, size = read_thumbnail(path)
     except DataError as error:
         found.faults.append(Fault("unreadable", "error", _reason(error)))
         return found
-    found.digest = hashlib.blake2b(image.tobytes() + str(image.shape).encode(), digest_size=16).hexdigest()
-    found.thumbnail = thumbnail(image)
-    found.hashes = hashes(found.thumbnail)
     if (orientation := orientation_of(path)) != 1:
         found.faults.append(Fault("exif_orientation", "note", f"turned by its EXIF orientation {orientation}"))
     if label_name is not None:
-        _inspect_label(index, label_name, name, image.shape[:2], found)
+        _inspect_label(index, label_name, name, size, found)
     return found
+
+
+def read_thumbnail(path: Path) -> tuple[Thumbnail, tuple[int, int]]:
+    """Return a file's thumbnail, upright, and the size (H, W) of its image; takes little more than decoding.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    preview = read_preview(path, _PREVIEW)
+    return upright(thumbnail(preview.pixels, preview.extent), preview.orientation), preview.size
+
+
+def pixel_digest(path: Path) -> str:
+    """Return a hash of an image's shape and pixels: equal for files of the same pixels, however they are stored.
+
+    Raises:
+        DataError: the file is missing, truncated or no image.
+    """
+    image = read_image(path)
+    digest = hashlib.blake2b(f"{image.shape} {image.dtype}".encode(), digest_size=16)
+    digest.update(image.data)
+    return digest.hexdigest()
 
 
 def _inspect_label(index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:

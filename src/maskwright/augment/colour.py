@@ -28,13 +28,21 @@ class Colour:
         """Return the (h, w, C) image changed, of the same type, clipped to 0..255."""
         if np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1:
             return image
-        if image.dtype == np.uint8 and image.shape[2] == 1:
-            ramp = np.arange(256, dtype=np.float64) * self.matrix[0, 0] + self.matrix[0, 1]
+        if image.dtype == np.uint8 and self._alike():
+            ramp = np.arange(256, dtype=np.float64) * self.matrix[0, 0] + self.matrix[0, -1]
             return cv2.LUT(image, self._curve(ramp).round().astype(np.uint8)).reshape(image.shape)
         changed = cv2.transform(image, self.matrix).reshape(image.shape)
-        if image.dtype == np.uint8:
-            return cv2.LUT(changed, self._curve(np.arange(256, dtype=np.float64)).round().astype(np.uint8))
-        return self._curve(changed).astype(image.dtype)
+        if image.dtype != np.uint8:
+            return self._curve(changed).astype(image.dtype)
+        if self.gamma == 1:  # clipped and rounded already
+            return changed
+        return cv2.LUT(changed, self._curve(np.arange(256, dtype=np.float64)).round().astype(np.uint8))
+
+    def _alike(self) -> bool:
+        """Return whether all channels change alike, each by itself alone: one table does."""
+        scale, offset = self.matrix[0, 0], self.matrix[0, -1]
+        channels = len(self.matrix)
+        return np.array_equal(self.matrix, np.column_stack([scale * np.eye(channels), np.full(channels, offset)]))
 
     def _curve(self, values: Array) -> Array:
         return (np.clip(values, 0, 255) / 255) ** self.gamma * 255

@@ -27,16 +27,58 @@ class Geometry:
 
     def apply_to_image(self, image: Array) -> Array:
         """Return the (h, w, C) image, bilinear; what lies outside is mirrored from inside."""
+        if (window := self._window(image)) is not None:
+            return window
+        if image.dtype == np.uint8 and image.shape[2] == 3:  # OpenCV warps four channels faster than three
+            padded = self._warp(cv2.cvtColor(image, cv2.COLOR_RGB2RGBA), cv2.INTER_LINEAR)
+            return cv2.cvtColor(padded, cv2.COLOR_RGBA2RGB)
         warped = self._warp(image, cv2.INTER_LINEAR)
         return warped[..., None] if warped.ndim == 2 else warped
 
     def apply_to_label(self, label: LabelMap) -> LabelMap:
         """Return the (h, w) label map, nearest pixel, mirrored outside like the image."""
-        return self._warp(label, cv2.INTER_NEAREST)
+        return self._apply_nearest(label)
+
+    def apply_to_instances(self, instances: Array) -> Array:
+        """Return the (h, w) instance map, of the same type: every pixel is taken from where the label map's is.
+
+        Args:
+            instances: uint16 or int32 ids, 0 for none. An object may be cut off, or come twice where it is mirrored.
+
+        Raises:
+            TypeError: ids of another type.
+        """
+        if instances.dtype == np.int32:
+            # ids are copied bit by bit: as float32 from the pixels that OpenCV takes of a uint8 or uint16 map; as int32
+            # another branch of it rounds otherwise, one pixel in a thousand, and takes twice the time
+            return self._apply_nearest(instances.view(np.float32)).view(np.int32)
+        if instances.dtype != np.uint16:
+            raise TypeError(f"expected an instance map of uint16 or int32, got {instances.dtype}: convert it first")
+        return self._apply_nearest(instances)
 
     def inverse(self, size: tuple[int, int]) -> Geometry:
         """Return the geometry that leads back to an image of the given size."""
         return Geometry(np.linalg.inv(self.matrix), size)
+
+    def _apply_nearest(self, values: Array) -> Array:
+        window = self._window(values)
+        return self._warp(values, cv2.INTER_NEAREST) if window is None else window
+
+    def _window(self, array: Array) -> Array | None:
+        """Return a copy of the crop if it lies inside the array and is at most flipped, so that nothing is sampled."""
+        linear, shift = self.matrix[:2, :2], self.matrix[:2, 2]
+        steps = np.diag(linear)
+        if linear[0, 1] or linear[1, 0] or (np.abs(steps) != 1).any() or (shift != np.round(shift)).any():
+            return None
+        ends = shift, shift + steps * (np.array(self.size[::-1]) - 1)
+        left, top = np.minimum(*ends).astype(int)
+        right, bottom = np.maximum(*ends).astype(int) + 1
+        if left < 0 or top < 0 or right > array.shape[1] or bottom > array.shape[0]:
+            return None
+        window = array[top:bottom, left:right]
+        if (steps > 0).all():
+            return window.copy()
+        return cv2.flip(window, -1 if (steps < 0).all() else int(steps[0] < 0)).reshape(window.shape)
 
     def _warp(self, array: Array, interpolation: int) -> Array:
         return cv2.warpAffine(
