@@ -17,7 +17,8 @@ from maskwright.data.jpeg import is_jpeg, scan_start, size_and_orientation
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # what is wrong with a file is said by us
+_set_log_level = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel  # OpenCV 4, 5
+_set_log_level(2)  # errors only: what is wrong with a file is said by us
 
 COLOR = 1 << 24
 """Added to the colours of RGB masks, so that no colour is taken for a gray value."""
