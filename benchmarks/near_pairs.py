@@ -105,8 +105,10 @@ def clustered(singles: np.ndarray, n: int, rng: np.random.Generator) -> tuple[np
     """
     members = n - len(singles)
     sizes = [min(CROWD, members // 10)]
-    while sum(sizes) < members:
-        sizes.append(min(1 + int(rng.geometric(0.25)), 39, members - sum(sizes)))
+    left = members - sizes[0]
+    while left:
+        sizes.append(min(1 + int(rng.geometric(0.25)), 39, left))
+        left -= sizes[-1]
     first = rng.permutation(len(singles))[: len(sizes)]
     source = np.repeat(first, sizes)
     turned = _COMPOSED[rng.integers(0, len(DIHEDRAL), members)]
