@@ -26,7 +26,7 @@ COLOR = 1 << 24
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
-_FAULTS = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError)  # what Pillow raises
+_FAULTS = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError, tifffile.TiffFileError)
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
