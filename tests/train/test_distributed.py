@@ -72,6 +72,28 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
         assert curves[0][name].to_list() == pytest.approx(curves[1][name].to_list(), rel=1e-3), name
 
 
+def test_fewer_validation_batches_than_devices_and_the_default_network(data, tmp_path):
+    index, section = data
+    settings = ["model.encoder=resnet10t", "model.decoder_channels=[16, 16, 8]", "model.encoder_weights=none"]
+    unet = recipe(section, devices=2).model_copy(update={"model": Recipe(data=section).model})
+    unet = apply_settings(unet, settings)
+    few = index.where(pl.col("width") == 32)
+    last = train_fold(tmp_path / "run" / "round-0" / "f", index, few, unet)
+    scores = pl.read_csv(last.with_name("metrics.csv"))["mean_dice"]
+    assert len(scores) == 3
+    assert scores.is_between(0, 1).all()
+
+
+def test_a_cluster_around_it_changes_nothing(data, tmp_path, monkeypatch):
+    index, section = data
+    one = train_fold(tmp_path / "run" / "round-0" / "one", index, index, recipe(section, devices=1))
+    for name, value in {"LOCAL_RANK": "1", "RANK": "1", "SLURM_NTASKS": "4", "SLURM_JOB_NAME": "x"}.items():
+        monkeypatch.setenv(name, value)
+    inside = train_fold(tmp_path / "run" / "round-0" / "inside", index, index, recipe(section, devices=1))
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in (one, inside)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
 def test_a_resumed_training_on_two_goes_on(data, tmp_path):
     index, section = data
     folder = tmp_path / "run" / "round-0" / "fold-0"

@@ -9,18 +9,19 @@ import polars as pl
 import pytest
 
 from maskwright.errors import RecipeError
-from maskwright.train.loggers import LOGGERS, build_loggers, log_row
+from maskwright.train.loggers import LOGGERS, build_loggers, close_loggers, log_row
 
 ROWS = [{"step": 2, "lr": 1e-3, "loss": 1.5, "mean_dice": None}, {"step": 4, "lr": 5e-4, "loss": 0.5, "mean_dice": 0.7}]
 
 
-def sent(name: str, folder: Path) -> None:
+def sent(name: str, folder: Path, fold: int = 1) -> None:
     pytest.importorskip(LOGGERS[name][0], reason=f"needs the extra {name}")
-    loggers = build_loggers([name], folder / "run" / "round-0" / "fold-1", {"train": {"lr": 1e-3}})
+    loggers = build_loggers([name], folder / "run" / "round-0" / f"fold-{fold}", {"train": {"lr": 1e-3}})
     for row in ROWS:
         log_row(loggers, row)
     for logger in loggers:
         logger.finalize("success")
+    close_loggers(loggers)
 
 
 def test_tensorboard_holds_the_rows(tmp_path):
@@ -48,8 +49,9 @@ def test_mlflow_holds_the_rows(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore")
 def test_wandb_stays_on_this_machine(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    sent("wandb", tmp_path)
-    assert [p.name for p in (tmp_path / "run" / "wandb").glob("offline-run-*")]
+    sent("wandb", tmp_path, 0)
+    sent("wandb", tmp_path, 1)
+    assert len([*(tmp_path / "run" / "wandb").glob("offline-run-*")]) == 2  # not one run of both folds
 
 
 @pytest.mark.parametrize("name", LOGGERS)

@@ -15,6 +15,7 @@ from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
+from maskwright.train.memory import Parts
 from maskwright.train.probe import measure_step
 
 pytestmark = pytest.mark.slow
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.slow
 class Small(nn.Module):
     """Without normalisation, so that parts of a batch add up; it fits `most` images at once."""
 
-    def __init__(self, in_channels: int, classes: int, most: int) -> None:
+    def __init__(self, in_channels: int, classes: int, most: int, most_validated: int = 99) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(in_channels, 4, 3, padding=1), nn.Tanh(), nn.Conv2d(4, classes, 1))
-        self.most = most
+        self.most, self.most_validated = most, most_validated
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if self.training and len(images) > self.most:
+        if len(images) > (self.most if self.training else self.most_validated):
             raise torch.OutOfMemoryError("simulated")
         return self.layers(images)
 
@@ -47,7 +48,7 @@ def data(tmp_path):
     return index, section
 
 
-def recipe(section, most):
+def recipe(section, most, most_validated=99):
     settings = (
         "train.steps=6",
         "train.validate_every=2",
@@ -61,7 +62,8 @@ def recipe(section, most):
         "train.clip=1000",
         'loss=[{"kind": "cross_entropy"}]',
         "augment=[]",
-        f'model={{"kind": "python", "target": "test_memory:Small", "arguments": {{"most": {most}}}}}',
+        f'model={{"kind": "python", "target": "test_memory:Small", "arguments": '
+        f'{{"most": {most}, "most_validated": {most_validated}}}}}',
     )
     return apply_settings(Recipe(data=section), settings)
 
@@ -82,6 +84,43 @@ def test_the_numbers_are_those_of_the_whole_batch(data, tmp_path, most, parts):
     assert losses[0].to_list() == pytest.approx(losses[1].to_list(), rel=1e-4)
     assert f"in {parts} parts" in cut.with_name("log.txt").read_text()
     assert "parts" not in whole.with_name("log.txt").read_text()
+
+
+def test_a_shortage_in_validation_leaves_the_training_as_it_is(data, tmp_path):
+    index, section = data
+    said = []
+    whole = train_fold(tmp_path / "run" / "round-0" / "whole", index, index, recipe(section, 6))
+    with listen(lambda label, done, total, note: said.append(note)):
+        cut = train_fold(tmp_path / "run" / "round-0" / "cut", index, index, recipe(section, 6, 2))
+    assert "validation batches are now taken in 2 parts" in said
+    states = [torch.load(path, weights_only=True) for path in (whole, cut)]
+    for name, value in states[0]["state_dict"].items():
+        assert torch.equal(value, states[1]["state_dict"][name])
+    assert "parts" not in cut.with_name("log.txt").read_text()
+    with pytest.raises(UsageError, match=r"predict\.batch"):
+        train_fold(tmp_path / "run" / "round-0" / "none", index, index, recipe(section, 6, 0))
+
+
+def test_a_resumed_training_keeps_its_parts(data, tmp_path):
+    index, section = data
+    folder, said = tmp_path / "run" / "round-0" / "fold-0", []
+
+    class CutError(Exception):
+        pass
+
+    def cut(label, done, total, note):
+        said.append(note)
+        if label.startswith("train") and done == 3:
+            raise CutError
+
+    with pytest.raises(CutError), listen(cut):
+        train_fold(folder, index, index, recipe(section, 2))
+    assert any("3 parts" in note for note in said)
+    said.clear()
+    with listen(lambda label, done, total, note: said.append(note)):
+        train_fold(folder, index, index, recipe(section, 2))
+    assert not any("parts" in note for note in said)  # known from the checkpoint
+    assert Parts.of(folder / "last.ckpt") == Parts(3, 1)
 
 
 def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_path):

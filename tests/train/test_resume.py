@@ -87,6 +87,17 @@ def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
 
 
 @pytest.mark.slow
+def test_a_run_that_was_moved_still_knows_its_best(tmp_path, data):
+    train(tmp_path / "whole", data, "train.lr=0.5")  # the scores jump about
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "cut", data, "train.lr=0.5", stop_at=5)
+    (tmp_path / "cut").rename(tmp_path / "moved")
+    train(tmp_path / "moved", data, "train.lr=0.5")
+    one, two = (torch.load(tmp_path / n / "best.ckpt", weights_only=True)["global_step"] for n in ("whole", "moved"))
+    assert one == two
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("validates", [True, False])
 @pytest.mark.parametrize("ema", ["0", "0.9"])
 def test_last_is_the_last_step_whatever_the_scores_were(tmp_path, data, ema, validates):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
+import pickle
 import queue
 import socket
 import threading
@@ -22,18 +24,19 @@ def train_together(function: Entry, arguments: tuple[Any, ...], *, devices: int)
     """Call a module-level function in as many processes as there are devices; the first one's progress is reported.
 
     Args:
-        function: what each process does; finds its place in the environment (RANK, WORLD_SIZE), as Lightning does.
-        arguments: its arguments, which can be pickled.
+        function: what each process does, called with its rank and the arguments.
+        arguments: what can be pickled.
         devices: number of processes.
 
     Raises:
         MaskwrightError: the error of the process that failed first.
     """
     context = multiprocessing.get_context("spawn")
+    parent, target, content = os.getpid(), f"{function.__module__}:{function.__qualname__}", pickle.dumps(arguments)
     messages: Any = context.Queue()
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}
     processes = [
-        context.Process(target=_process, args=(rank, meeting, messages, function, arguments), daemon=True)
+        context.Process(target=_process, args=(rank, parent, meeting, messages, target, content), daemon=True)
         for rank in range(devices)
     ]
     try:
@@ -53,22 +56,31 @@ def train_together(function: Entry, arguments: tuple[Any, ...], *, devices: int)
                 raise content[0]
             running -= kind == "done"
     finally:
-        for process in processes:
-            process.terminate()
-            process.join()
+        _end(processes)
 
 
-def rank() -> int:
-    """Return the place of this process among those that share a step; 0 if it is alone."""
-    return int(os.environ.get("LOCAL_RANK", 0))
+def _end(processes: list[Any]) -> None:
+    """Ask all to end, then make them: one that waits for the others in a collective doesn't hear."""
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(timeout=3)
+    for process in processes:
+        process.kill()
+        process.join()
 
 
-def _process(rank: int, meeting: dict[str, str], messages: Any, function: Entry, arguments: tuple[Any, ...]) -> None:
+def _process(rank: int, parent: int, meeting: dict[str, str], messages: Any, target: str, arguments: bytes) -> None:
+    """Do what one process does. Names and bytes come in: nothing heavy is imported before the parent is watched."""
+    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     os.environ |= meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
-    threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     try:
+        module, _, name = target.partition(":")
+        function = getattr(importlib.import_module(module), name)
         with listen(lambda *words: messages.put(("progress", *words)) if rank == 0 else None):
-            function(*arguments)
+            function(rank, *pickle.loads(arguments))
+    except KeyboardInterrupt:
+        os._exit(130)  # the parent heard it, too, and says so
     except MaskwrightError as error:
         messages.put(("error", error))
     except Exception:

@@ -12,6 +12,8 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -19,16 +21,15 @@ from maskwright.artifacts import atomic
 from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
-from maskwright.errors import UsageError, problem
 from maskwright.inference import pick_device
 from maskwright.losses import build_loss
 from maskwright.models import build_model
-from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
-from maskwright.train.distributed import rank, train_together
+from maskwright.train.distributed import train_together
 from maskwright.train.loader import WorkingImages, training_batches, validation_batches
-from maskwright.train.loggers import build_loggers
+from maskwright.train.loggers import build_loggers, close_loggers
+from maskwright.train.memory import Parts, free_memory
 from maskwright.train.module import SegmentationModule
 from maskwright.train.steps import SupervisedStep
 
@@ -55,7 +56,7 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     if recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
-        _train(*arguments)
+        _train(0, *arguments)
     last = folder / "last.ckpt"
     if not (folder / "best.ckpt").is_file():
         with atomic(folder / "best.ckpt") as temporary:
@@ -63,57 +64,35 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     return last
 
 
-def _train(folder: Path, training: Index, validation: Index | None, recipe: Recipe, fold: int) -> None:
+def _train(rank: int, folder: Path, training: Index, validation: Index | None, recipe: Recipe, fold: int) -> None:
     """Do one process's share of a training: all of it, if there is one device."""
     spec = recipe.train
     assert spec.steps is not None and spec.scale is not None and spec.validate_every is not None
+    rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
-    last, parts = folder / "last.ckpt", 1
+    last = folder / "last.ckpt"
+    parts = Parts.of(last)
     while True:
-        module = build_module(recipe, fold)
-        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts)
+        module = build_module(recipe, fold, parts)
+        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
         loaders = (
-            training_batches(images, recipe, fold, parts=parts, rank=rank()),
-            None if held is None else validation_batches(held, recipe, parts=parts, rank=rank()),
+            training_batches(images, recipe, fold, parts=parts.step, rank=rank),
+            None if held is None else validation_batches(held, recipe, parts=parts.validation, rank=rank),
         )
-        try:
-            _fit(trainer, module, loaders, resume=last if last.is_file() else None)
+        if _fits(trainer, module, loaders, resume=last if last.is_file() else None):
             break
-        except torch.OutOfMemoryError:
-            parts = smaller_parts(recipe, parts)
-            del module, trainer, loaders
+        parts = parts.smaller(recipe, validating=module.validating)
+        del module, trainer, loaders
+        free_memory()
     if trainer.is_global_zero:
         _write_log(folder / "log.txt", recipe, module, training, validation, parts)
 
 
-def smaller_parts(recipe: Recipe, parts: int) -> int:
-    """Return into how many parts a batch is cut next, after it didn't fit into the device's memory; say so.
-
-    Raises:
-        UsageError: it is in single crops already, or shared by devices, which can't retreat one by one.
-    """
-    batch = recipe.train.batch or 1
-    divisors = [n for n in range(parts + 1, batch + 1) if batch % n == 0]
-    if not divisors or recipe.train.devices > 1:
-        raise UsageError(
-            problem(
-                f"memory for {batch if recipe.train.devices > 1 else 1} crop(s)",
-                "not enough",
-                where="the device",
-                next_move="take fewer crops (train.batch), or a smaller size (train.scale) or network (model.encoder)",
-            )
-        )
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    report("out of memory", divisors[0], batch, f"steps of {batch} crops are now taken in {divisors[0]} parts")
-    return divisors[0]
-
-
-def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
+def build_module(recipe: Recipe, fold: int, parts: Parts = Parts()) -> SegmentationModule:  # noqa: B008
     """Return the Lightning module of a resolved recipe, its network drawn from the seed and the fold."""
     spec, categories = recipe.train, recipe.data.to_categories()
     assert recipe.data.channels is not None and spec.scale is not None
@@ -129,10 +108,10 @@ def build_module(recipe: Recipe, fold: int) -> SegmentationModule:
         precision=str(spec.precision),
         channels_last=bool(spec.channels_last),
     )
-    return SegmentationModule(step, recipe, categories, about)
+    return SegmentationModule(step, recipe, categories, about, parts)
 
 
-def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int = 1) -> L.Trainer:
+def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int = 1, rank: int = 0) -> L.Trainer:
     """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`.
 
     Args:
@@ -140,12 +119,13 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
         recipe: resolved.
         validates: there is a validation part.
         parts: batches of the loader that make one step.
+        rank: of this process; the first one keeps the curves.
     """
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(folder, filename="best", monitor=recipe.metric(), mode="max", **kept)
-    last = ModelCheckpoint(folder, filename="last", **kept)
+    best = _Keeper(folder, filename="best", monitor=recipe.metric(), mode="max", **kept)
+    last = _Keeper(folder, filename="last", **kept)
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
@@ -159,23 +139,45 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
             accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
             callbacks=[Curves(folder / "metrics.csv"), *([best] if validates else []), last],
-            logger=build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) or False,
+            logger=(build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) if rank == 0 else []) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
             default_root_dir=folder,
-            plugins=[_WholeCheckpoints()],
+            plugins=[
+                _WholeCheckpoints(),
+                LightningEnvironment(),
+            ],  # a cluster's own would take our processes for its tasks
         )
 
 
-def _fit(trainer: L.Trainer, module: SegmentationModule, loaders: tuple[Any, Any], *, resume: Path | None) -> None:
-    """Run the loop; an interruption comes out as one, not as Lightning's exit with code 1."""
+def _fits(trainer: L.Trainer, module: SegmentationModule, loaders: tuple[Any, Any], *, resume: Path | None) -> bool:
+    """Run the loop; return False if the memory ran out. An interruption comes out as one, not as exit code 1."""
     with _quietly():
         try:
             trainer.fit(module, *loaders, None, None if resume is None else str(resume), weights_only=True)
+        except torch.OutOfMemoryError:
+            return False
         except SystemExit:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
+        finally:
+            close_loggers(trainer.loggers)
+    return True
+
+
+class _Keeper(ModelCheckpoint):
+    """Knows its best checkpoint again also where the run folder was moved since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        old, new = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {moved(key): moved(item) for key, item in value.items()}
+            return value.replace(old, new, 1) if isinstance(value, str) and value.startswith(old) else value
+
+        super().load_state_dict(moved(state_dict))
 
 
 class _WholeCheckpoints(TorchCheckpointIO):
@@ -199,13 +201,13 @@ class _quietly(warnings.catch_warnings):  # noqa: N801
 
 
 def _write_log(
-    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None, parts: int
+    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None, parts: Parts
 ) -> None:
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     held = 0 if validation is None else len(validation)
     lines = [f"images: {len(training)} to learn from, {held} to validate on", f"trained parameters: {parameters}"]
-    if parts > 1:
-        lines.append(f"each step in {parts} parts: a whole batch did not fit into the device's memory")
+    if parts.step > 1:
+        lines.append(f"at the end each step in {parts.step} parts: a whole batch did not fit into the device's memory")
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -189,9 +189,14 @@ def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts:
 
 
 def validation_batches(images: WorkingImages, recipe: Recipe, *, parts: int = 1, rank: int = 0) -> DataLoader[Pair]:
-    """Return the loader of whole images, batched by size; of several devices each takes every n-th batch."""
-    sampler = SameSize(images, max(1, recipe.predict.batch // parts))
-    sampler.batches = sampler.batches[rank :: recipe.train.devices]
+    """Return the loader of whole images, batched by size; of several devices each takes every n-th batch.
+
+    Where there are fewer batches than devices, each takes all: none may be without, and all counting each image as
+    often leaves the scores what they are.
+    """
+    sampler, devices = SameSize(images, max(1, recipe.predict.batch // parts)), recipe.train.devices
+    if len(sampler) >= devices:
+        sampler.batches = sampler.batches[rank::devices]
     return DataLoader(WholeImages(images), batch_sampler=sampler)
 
 

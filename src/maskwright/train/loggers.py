@@ -63,6 +63,13 @@ def build_loggers(names: Sequence[str], folder: Path, settings: dict[str, Any]) 
     return loggers
 
 
+def close_loggers(loggers: Sequence[Logger]) -> None:
+    """End the runs: Weights & Biases would take the next training for the same one."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
+
+
 def log_row(loggers: Sequence[Logger], row: dict[str, Any]) -> None:
     """Send a row of the curves to every logger."""
     values = {name: float(value) for name, value in row.items() if value is not None and name != "step"}

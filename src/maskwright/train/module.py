@@ -14,6 +14,7 @@ from maskwright.inference import infer, infer_tiled
 from maskwright.losses.reduction import processes
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table, pooled_iou
 from maskwright.recipe import Recipe
+from maskwright.train.memory import Parts
 from maskwright.train.schedules import decay_groups, warmup_cosine
 from maskwright.train.steps import Step
 from maskwright.types import Array, Categories
@@ -27,12 +28,14 @@ class SegmentationModule(L.LightningModule):
         recipe: resolved.
         categories: output channels, for validation.
         about: what a checkpoint must carry to be used alone.
+        parts: noted in checkpoints, for a resumed run.
     """
 
-    def __init__(self, step: Step, recipe: Recipe, categories: Categories, about: dict[str, Any]) -> None:
+    def __init__(self, step: Step, recipe: Recipe, categories: Categories, about: dict[str, Any], parts: Parts) -> None:
         super().__init__()
         self.step, self.recipe, self.spec = step, recipe, recipe.train
-        self.categories, self.about = categories, about
+        self.categories, self.about, self.parts = categories, about, parts
+        self.validating = False
         self._tables: list[np.ndarray[Any, Any]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -62,7 +65,7 @@ class SegmentationModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
-        self._tables = []
+        self._tables, self.validating = [], True
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count the overlaps of a batch at working size."""
@@ -81,6 +84,7 @@ class SegmentationModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""
+        self.validating = False
         for name, value in self.validation_scores().items():
             self.log(name, value, logger=False)  # `Curves` sends whole rows
 
@@ -105,6 +109,7 @@ class SegmentationModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the specs, and torch's generator so that drawn dropout resumes, too."""
         checkpoint[KEY] = self.about
+        self.parts.note(checkpoint)
         checkpoint["torch_generator"] = torch.get_rng_state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ holds very many, a larger network takes the place of the small one.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import statistics
@@ -21,7 +22,8 @@ from maskwright.inference import STRIDE, pick_device
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.model import UNetSpec
-from maskwright.train.fit import build_module, smaller_parts
+from maskwright.train.fit import build_module
+from maskwright.train.memory import Parts, free_memory
 from maskwright.types import IGNORE
 
 AREA = 256 * 256
@@ -99,12 +101,13 @@ def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
         recipe: resolved but for `steps`.
         repeats: steps that count.
     """
-    parts = 1
+    parts = Parts()
     while True:
-        try:
-            return parts * _measure_batch(recipe, (recipe.train.batch or 1) // recipe.train.devices // parts, repeats)
-        except torch.OutOfMemoryError:
-            parts = smaller_parts(recipe, parts)
+        batch = (recipe.train.batch or 1) // recipe.train.devices // parts.step
+        with contextlib.suppress(torch.OutOfMemoryError):
+            return parts.step * _measure_batch(recipe, batch, repeats)
+        parts = parts.smaller(recipe, validating=False)
+        free_memory()
 
 
 def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
@@ -201,8 +204,8 @@ def _name(pair: tuple[str, bool]) -> str:
 
 def _not_emulated(recipe: Recipe, pairs: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
     """Leave out what is hopeless on a tiny batch: a processor without bfloat16 emulates it, ten times slower."""
-    tiny = _update(recipe, batch=2, crop=(3 * STRIDE, 3 * STRIDE))
-    times = [measure_step(_update(tiny, precision=p, channels_last=f), repeats=1) for p, f in pairs]
+    tiny = _update(recipe, batch=2 * recipe.train.devices, crop=(3 * STRIDE, 3 * STRIDE))
+    times = [measure_step(_update(tiny, precision=p, channels_last=f)) for p, f in pairs]
     return [pair for pair, seconds in zip(pairs, times, strict=True) if seconds < 3 * min(times)]
 
 
