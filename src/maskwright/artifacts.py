@@ -105,20 +105,23 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        if (unwritable := _unwritable(error, path)) is None:
+        if (unwritable := _unwritable(error, temporary, path)) is None:
             raise
         raise unwritable from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _unwritable(error: Exception, path: Path) -> OSError | None:
+def _unwritable(error: Exception, temporary: Path, path: Path) -> OSError | None:
     """Return the OSError that an error is at heart, with the path; None if it is one already, or something else.
 
-    Polars raises a ComputeError that holds `(os error 28)`, torch a RuntimeError about positions.
+    Polars raises a ComputeError that holds `(os error 28)`, torch a RuntimeError about positions. Of the temporary
+    file the user knows nothing.
     """
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return None
+        if os.fsdecode(error.filename) != str(temporary):
+            return None
+        return OSError(error.errno, error.strerror, str(path))
     code = error.errno if isinstance(error, OSError) else None
     if code is None and (said := re.search(r"\(os error (\d+)\)", str(error))):
         code = int(said[1])
