@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 
 from maskwright.artifacts import read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
+from maskwright.processes import follow
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
 
@@ -139,7 +141,7 @@ def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process; clear away what a killed one left half-written.
+    """Hold a folder for this process; clear away what a killed one left half-written.
 
     Raises:
         UsageError: another process works in it.
@@ -151,7 +153,7 @@ def lock(root: Path) -> Iterator[None]:
         except OSError:
             raise UsageError(
                 problem(
-                    "a run folder that is free",
+                    "a folder that is free",
                     "one that another process works in",
                     where=str(root),
                     next_move="wait for it, or use another --out",
@@ -294,7 +296,8 @@ def _executor(jobs: int) -> Iterator[Callable[..., Future[float]]]:
     if jobs == 1:
         yield _inline
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=follow, initargs=(os.getpid(),))
     try:
         yield pool.submit
     except BaseException:
