@@ -71,8 +71,7 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """
-    (RunFolder(run).records / "report.json").unlink(missing_ok=True)
-    folder = _finished(run, "report", redo=redo)
+    folder = _finished(run, "report", anew="report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
 
@@ -258,14 +257,14 @@ def _is_run(folder: Path) -> bool:
     return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
 
 
-def _finished(run: Path, stage: str, *, redo: bool) -> RunFolder:
+def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
     """Run a trained run's own recipe up to a stage."""
     from maskwright import pipeline
 
     folder = RunFolder(run)
     _checkpoints(folder, "last")
     with progress():
-        return pipeline.run(load_recipe(folder.recipe), run, until=stage, redo=redo)
+        return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
 
 def _refuse(options: dict[str, Any], next_move: str) -> None:
