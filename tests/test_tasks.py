@@ -345,3 +345,14 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     assert len([*tmp_path.rglob(".*.tmp*")]) == 3
     with lock(tmp_path):
         assert [p.name for p in tmp_path.rglob(".*.tmp*")] == [".mine.tmp"]
+
+
+def test_a_folder_with_a_lock_of_its_own_is_not_swept(tmp_path):
+    half = ".0123456789ab.tmp.png"
+    for name in ("locked", "plain"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / half).touch()
+    with lock(tmp_path / "locked"):
+        (tmp_path / "locked" / half).touch()
+        with lock(tmp_path):
+            assert [path.parent.name for path in tmp_path.rglob(half)] == ["locked"]

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
     import polars as pl
 
+LOCK = ".lock"
+"""Name of the file that a process holds while it writes into a folder."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 
@@ -131,8 +134,12 @@ def _unwritable(error: Exception, temporary: Path, path: Path) -> OSError | None
 
 
 def sweep(root: Path) -> None:
-    """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there."""
-    for folder, _, names in os.walk(root):
+    """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there.
+
+    Folders with a lock file of their own are left out: whoever holds it may be writing.
+    """
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not (Path(folder) / name / LOCK).exists()]
         for name in names:
             if _TEMPORARY.fullmatch(name):
                 (Path(folder) / name).unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskwright.artifacts import read_json, sweep, write_json
+from maskwright.artifacts import LOCK, read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
 from maskwright.processes import follow
 from maskwright.progress import report
@@ -147,7 +147,7 @@ def lock(root: Path) -> Iterator[None]:
         UsageError: another process works in it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / ".lock", "w", encoding="utf-8") as file:
+    with open(root / LOCK, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -89,12 +89,14 @@ def test_images_that_can_not_be_used_stop_the_split_until_one_says_drop(capsys, 
 
 
 def test_evaluate_scores_folders(capsys, data, tmp_path):
-    masks = data / "masks"
+    masks, half = data / "masks", tmp_path / "scores" / ".0123456789ab.tmp.json"
+    half.parent.mkdir()
+    half.touch()
     code, out, _ = call(capsys, "evaluate", masks, masks, "--out", tmp_path / "scores", "--json")
     assert code == 0
     assert json.loads(out)["mean_dice"]["value"] == 1
     files = {p.name for p in (tmp_path / "scores").iterdir()}
-    assert files == {"evaluation.json", "confusion.json", "per_image.parquet"}
+    assert files == {".lock", "evaluation.json", "confusion.json", "per_image.parquet"}
     assert json.loads((tmp_path / "scores" / "evaluation.json").read_text()) == json.loads(out)
 
 

@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 
 from maskwright.checkpoint import KEY, describe
-from maskwright.errors import DataError, StaleArtifactError
+from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.models import build_model
 from maskwright.predict import files, load_ensemble, predict_folder
 from maskwright.predict.labels import clean_folder
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.predict import PredictSpec, ThresholdSpec
+from maskwright.tasks import lock
 from maskwright.types import Category
 
 
@@ -158,3 +159,23 @@ def test_clean_up_writes_copies_only(tmp_path):
     for out in ("in", "out"):
         with pytest.raises(DataError, match="nothing is overwritten"):
             clean_folder(tmp_path / "in", tmp_path / out, minimum_area=2)
+
+
+@pytest.mark.parametrize("write", ["predict", "clean"])
+def test_a_folder_has_one_writer_and_is_cleared_of_what_a_killed_one_left(images, tmp_path, write):
+    out, checkpoint = tmp_path / "out", a_checkpoint(tmp_path / "a.ckpt")
+
+    def run():
+        return predict_folder([checkpoint], images, out) if write == "predict" else clean_folder(images, out)
+
+    (out / "deep").mkdir(parents=True)
+    half = out / "deep" / ".0123456789ab.tmp.png"
+    half.touch()
+    with lock(out):
+        half.touch()
+        with pytest.raises(UsageError, match="another process"):
+            run()
+    assert half.exists()
+    assert len(run()) == 3
+    assert not half.exists()
+    assert [name for name, _ in files.named_images(out)] == ["deep/three", "deep/two.v2", "one"]

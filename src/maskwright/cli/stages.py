@@ -13,6 +13,7 @@ from maskwright.cli.options import Options, listed, typed_command
 from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
+from maskwright.tasks import lock
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -238,10 +239,11 @@ def evaluate(
     names = [name for name in found.scores if not name.startswith("dice/")]
     table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
     if out is not None:
-        _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
-        write_json(out / "evaluation.json", found.scores)
-        write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
-        write_table(out / "per_image.parquet", found.per_image)
+        with lock(out):
+            _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
+            write_json(out / "evaluation.json", found.scores)
+            write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
+            write_table(out / "per_image.parquet", found.per_image)
     result(found.scores, as_json=json)
 
 

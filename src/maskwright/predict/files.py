@@ -26,7 +26,7 @@ from maskwright.postprocess import apply_chain
 from maskwright.predict.log import PredictionLog
 from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import file_state, fingerprint
+from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
@@ -125,6 +125,7 @@ def predict_folder(
     Raises:
         DataError: no image there, two images of one name, or, when all others are done, files that can't be read.
         StaleArtifactError: `out` holds labels that were made otherwise.
+        UsageError: another process writes into `out`.
     """
     trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
     files = named_images(images)
@@ -138,22 +139,23 @@ def predict_folder(
             "also": [overlays, probabilities],
         }
     )
-    log = PredictionLog(out)
-    todo = log.open_items(files, targets, maker, redo=redo)
-    paths = dict(todo)
-    store = ProbabilityStore(out / "probabilities")
     unreadable: list[str] = []
+    with lock(out):
+        log = PredictionLog(out)
+        todo = log.open_items(files, targets, maker, redo=redo)
+        paths = dict(todo)
+        store = ProbabilityStore(out / "probabilities")
 
-    def before(name: str, found: Probabilities, label: LabelMap) -> None:
-        log.add(name, paths[name], maker)
-        if probabilities:
-            store.write(name, found)
-        if overlays:
-            write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
+        def before(name: str, found: Probabilities, label: LabelMap) -> None:
+            log.add(name, paths[name], maker)
+            if probabilities:
+                store.write(name, found)
+            if overlays:
+                write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
-    written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
-    for _ in track(written, "predict", len(todo)):
-        pass
+        written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
+        for _ in track(written, "predict", len(todo)):
+            pass
     if unreadable:
         raise _left_out(unreadable, len(files), out)
     return list(targets.values())
