@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -68,6 +69,17 @@ def test_a_full_disk_is_the_same_error_from_every_library(tmp_path, write):
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert target.read_text() == "old"
+
+
+@pytest.mark.parametrize("writes", [True, False])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, writes):
+    target = tmp_path / "a.txt"
+    (target / "not empty").mkdir(parents=True)  # no file can replace it
+    write = Path.touch if writes else Path.stat
+    with pytest.raises(OSError, match="a\\.txt") as caught, atomic(target) as temporary:
+        write(temporary)
+    assert caught.value.filename == str(target)
+    assert ".tmp" not in str(caught.value)
 
 
 def test_other_errors_stay_what_they_are(tmp_path):

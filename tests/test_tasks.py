@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,10 @@ def hold(root: Path) -> None:
     with lock(root):
         (root / "held").write_text("")
         time.sleep(30)
+
+
+def hold_own(root: Path, spec: dict) -> None:
+    hold(root / spec["folder"])
 
 
 def a(text: str = "1", **more: object) -> Task:
@@ -170,7 +175,7 @@ def counting(**spec: object) -> Task:
 
 
 def with_tests_on_path() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 
 
 def test_a_killed_task_is_open_and_continues_from_what_it_keeps(tmp_path):
@@ -207,13 +212,38 @@ def test_an_error_in_a_job_comes_through(tmp_path):
         run_tasks(tmp_path, [Task("f", fail)], jobs=2)
 
 
+def test_the_processes_of_a_killed_run_end_with_it(tmp_path):
+    code = (
+        "import test_tasks as t, pathlib, sys\n"
+        "if __name__ == '__main__':\n"
+        "    tasks = [t.Task(name, t.hold_own, {'folder': name}) for name in ('x', 'y')]\n"
+        "    t.run_tasks(pathlib.Path(sys.argv[1]), tasks, jobs=2)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=with_tests_on_path()) as process:
+        wait_for(lambda: all((tmp_path / name / "held").exists() for name in "xy"))
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: all(is_free(tmp_path / name) for name in "xy"), seconds=5)
+
+
+def is_free(root: Path) -> bool:
+    try:
+        with lock(root):
+            return True
+    except UsageError:
+        return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_the_lock_refuses_a_second_process_and_falls_with_the_first(tmp_path):
     code = "import test_tasks as t, pathlib, sys; t.hold(pathlib.Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=with_tests_on_path()) as process:
-        for _ in range(600):
-            if (tmp_path / "held").exists():
-                break
-            time.sleep(0.05)
+        wait_for((tmp_path / "held").exists)
         with pytest.raises(UsageError, match="another process"), lock(tmp_path):
             pass
         process.send_signal(signal.SIGKILL)
@@ -315,3 +345,14 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     assert len([*tmp_path.rglob(".*.tmp*")]) == 3
     with lock(tmp_path):
         assert [p.name for p in tmp_path.rglob(".*.tmp*")] == [".mine.tmp"]
+
+
+def test_a_folder_with_a_lock_of_its_own_is_not_swept(tmp_path):
+    half = ".0123456789ab.tmp.png"
+    for name in ("locked", "plain"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / half).touch()
+    with lock(tmp_path / "locked"):
+        (tmp_path / "locked" / half).touch()
+        with lock(tmp_path):
+            assert [path.parent.name for path in tmp_path.rglob(half)] == ["locked"]

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
     import polars as pl
 
+LOCK = ".lock"
+"""Name of the file that a process holds while it writes into a folder."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 
@@ -105,20 +108,23 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except Exception as error:
-        if (unwritable := _unwritable(error, path)) is None:
+        if (unwritable := _unwritable(error, temporary, path)) is None:
             raise
         raise unwritable from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _unwritable(error: Exception, path: Path) -> OSError | None:
+def _unwritable(error: Exception, temporary: Path, path: Path) -> OSError | None:
     """Return the OSError that an error is at heart, with the path; None if it is one already, or something else.
 
-    Polars raises a ComputeError that holds `(os error 28)`, torch a RuntimeError about positions.
+    Polars raises a ComputeError that holds `(os error 28)`, torch a RuntimeError about positions. Of the temporary
+    file the user knows nothing.
     """
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return None
+        if os.fsdecode(error.filename) != str(temporary):
+            return None
+        return OSError(error.errno, error.strerror, str(path))
     code = error.errno if isinstance(error, OSError) else None
     if code is None and (said := re.search(r"\(os error (\d+)\)", str(error))):
         code = int(said[1])
@@ -128,8 +134,12 @@ def _unwritable(error: Exception, path: Path) -> OSError | None:
 
 
 def sweep(root: Path) -> None:
-    """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there."""
-    for folder, _, names in os.walk(root):
+    """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there.
+
+    Folders with a lock file of their own are left out: whoever holds it may be writing.
+    """
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not (Path(folder) / name / LOCK).exists()]
         for name in names:
             if _TEMPORARY.fullmatch(name):
                 (Path(folder) / name).unlink(missing_ok=True)

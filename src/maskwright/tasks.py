@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from maskwright.artifacts import read_json, sweep, write_json
+from maskwright.artifacts import LOCK, read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
+from maskwright.processes import follow
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
 
@@ -139,19 +141,19 @@ def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Hold the run folder for this process; clear away what a killed one left half-written.
+    """Hold a folder for this process; clear away what a killed one left half-written.
 
     Raises:
         UsageError: another process works in it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / ".lock", "w", encoding="utf-8") as file:
+    with open(root / LOCK, "w", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UsageError(
                 problem(
-                    "a run folder that is free",
+                    "a folder that is free",
                     "one that another process works in",
                     where=str(root),
                     next_move="wait for it, or use another --out",
@@ -294,7 +296,8 @@ def _executor(jobs: int) -> Iterator[Callable[..., Future[float]]]:
     if jobs == 1:
         yield _inline
         return
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=follow, initargs=(os.getpid(),))
     try:
         yield pool.submit
     except BaseException:

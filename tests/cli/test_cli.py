@@ -14,8 +14,13 @@ import pytest
 from PIL import Image
 
 import make_images as make
+from maskwright import pipeline
+from maskwright.artifacts import RunFolder, write_json, write_text
 from maskwright.cli import COMMANDS, main
-from maskwright.recipe import Recipe
+from maskwright.errors import UsageError
+from maskwright.recipe import Recipe, apply_settings, dump_recipe
+from maskwright.recipe.data import DataSpec
+from maskwright.tasks import lock
 
 HEAVY = ("torch", "lightning", "timm", "segmentation_models_pytorch", "torchvision")
 
@@ -84,12 +89,14 @@ def test_images_that_can_not_be_used_stop_the_split_until_one_says_drop(capsys, 
 
 
 def test_evaluate_scores_folders(capsys, data, tmp_path):
-    masks = data / "masks"
+    masks, half = data / "masks", tmp_path / "scores" / ".0123456789ab.tmp.json"
+    half.parent.mkdir()
+    half.touch()
     code, out, _ = call(capsys, "evaluate", masks, masks, "--out", tmp_path / "scores", "--json")
     assert code == 0
     assert json.loads(out)["mean_dice"]["value"] == 1
     files = {p.name for p in (tmp_path / "scores").iterdir()}
-    assert files == {"evaluation.json", "confusion.json", "per_image.parquet"}
+    assert files == {".lock", "evaluation.json", "confusion.json", "per_image.parquet"}
     assert json.loads((tmp_path / "scores" / "evaluation.json").read_text()) == json.loads(out)
 
 
@@ -105,6 +112,28 @@ def test_postprocess_cleans_copies(capsys, tmp_path):
     assert cleaned.sum() == 25  # the hole is filled, the lone pixel gone
     assert np.array_equal(np.asarray(Image.open(tmp_path / "in" / "a.png")), label)
     assert call(capsys, "postprocess", tmp_path / "in", "--out", tmp_path / "in")[0] == 2
+
+
+def test_a_stage_is_done_anew_only_in_a_folder_that_is_free(data, tmp_path):
+    recipe, records = Recipe(data=DataSpec(root=str(data))), tmp_path / "run" / ".tasks"
+    pipeline.run(recipe, tmp_path / "run", until="audit")
+    before = {path: path.stat().st_mtime_ns for path in records.iterdir()}
+    with lock(tmp_path / "run"), pytest.raises(UsageError):
+        pipeline.run(recipe, tmp_path / "run", until="audit", anew="audit")
+    assert {path: path.stat().st_mtime_ns for path in records.iterdir()} == before
+    pipeline.run(recipe, tmp_path / "run", until="audit", anew="audit")
+    assert [path.name for path, time in before.items() if path.stat().st_mtime_ns != time] == ["audit.json"]
+
+
+def test_a_report_that_is_refused_leaves_the_old_one_on_record(capsys, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    for name in ("train-fold-0", "report"):
+        write_json(run.records / f"{name}.json", {})
+    write_text(run.recipe, dump_recipe(apply_settings(Recipe(data=DataSpec(root="none")), ["split.folds=1"])))
+    with lock(run.root):
+        code, _, err = call(capsys, "report", run.root)
+    assert (code, "another process" in err) == (2, True)
+    assert (run.records / "report.json").is_file()
 
 
 def test_schema_goes_to_stdout_or_a_file(capsys, tmp_path):

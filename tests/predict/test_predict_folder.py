@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 
 from maskwright.checkpoint import KEY, describe
-from maskwright.errors import DataError, StaleArtifactError
+from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.models import build_model
-from maskwright.predict import predict_folder
+from maskwright.predict import files, load_ensemble, predict_folder
 from maskwright.predict.labels import clean_folder
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.predict import PredictSpec, ThresholdSpec
+from maskwright.tasks import lock
 from maskwright.types import Category
 
 
@@ -43,7 +44,7 @@ def labels_of(out):
 
 
 def test_labels_have_the_images_names_and_sizes_and_hold_ids(images, tmp_path):
-    files = predict_folder([a_checkpoint(tmp_path / "a.ckpt")], images, tmp_path / "out", overlays=True)
+    made = predict_folder([a_checkpoint(tmp_path / "a.ckpt")], images, tmp_path / "out", overlays=True)
     found = labels_of(tmp_path / "out")
     assert {n: a.shape for n, a in found.items()} == {
         "deep/three.png": (3, 5),
@@ -51,7 +52,7 @@ def test_labels_have_the_images_names_and_sizes_and_hold_ids(images, tmp_path):
         "one.png": (40, 50),
     }
     assert set(np.unique(np.concatenate([a.ravel() for a in found.values()]))) <= {3, 9}
-    assert len(files) == len(list((tmp_path / "out" / "overlays").rglob("*.jpg"))) == 3
+    assert len(made) == len(list((tmp_path / "out" / "overlays").rglob("*.jpg"))) == 3
 
 
 def test_an_ensemble_is_the_mean_of_its_members(images, tmp_path):
@@ -120,6 +121,32 @@ def test_files_that_are_not_ours_are_never_replaced(images, tmp_path):
     assert (images / "one.png").read_bytes() == original
 
 
+@pytest.mark.parametrize(("at_most", "most"), [(1, 1), (2 * 96, 2), (4 * 96, 4), (1 << 20, 7)])
+def test_maps_that_wait_to_be_written_are_bounded_by_their_bytes(images, tmp_path, monkeypatch, at_most, most):
+    trained, waiting, written = load_ensemble([a_checkpoint(tmp_path / "a.ckpt")]), [], []
+    names = [f"i{number}" for number in range(20)]
+
+    def maps(*arguments, **options):
+        for name in names:
+            waiting.append(names.index(name) - len(written))  # those made before this one and not yet handed on
+            yield name, (3, 4), np.full((2, 3, 4), 0.5, np.float32)  # 96 bytes
+
+    monkeypatch.setattr(files, "predict_files", maps)
+    monkeypatch.setattr(files, "_PENDING_BYTES", at_most)
+    targets = {name: tmp_path / f"{name}.png" for name in names}
+    for name in files.predict_to_files(trained, [], targets, PredictSpec()):
+        assert name == names[len(written)]
+        written.append(name)
+    assert len(written) == len(names)
+    assert max(waiting) == most
+
+
+def test_two_images_of_one_name_are_named(images):
+    Image.fromarray(np.zeros((3, 3), np.uint8)).save(images / "one.jpg")
+    with pytest.raises(DataError, match="several called one"):
+        files.named_images(images)
+
+
 def test_clean_up_writes_copies_only(tmp_path):
     speck = np.zeros((8, 8), np.uint8)
     speck[2:6, 2:6], speck[4, 4], speck[0, 0] = 1, 0, 1
@@ -132,3 +159,23 @@ def test_clean_up_writes_copies_only(tmp_path):
     for out in ("in", "out"):
         with pytest.raises(DataError, match="nothing is overwritten"):
             clean_folder(tmp_path / "in", tmp_path / out, minimum_area=2)
+
+
+@pytest.mark.parametrize("write", ["predict", "clean"])
+def test_a_folder_has_one_writer_and_is_cleared_of_what_a_killed_one_left(images, tmp_path, write):
+    out, checkpoint = tmp_path / "out", a_checkpoint(tmp_path / "a.ckpt")
+
+    def run():
+        return predict_folder([checkpoint], images, out) if write == "predict" else clean_folder(images, out)
+
+    (out / "deep").mkdir(parents=True)
+    half = out / "deep" / ".0123456789ab.tmp.png"
+    half.touch()
+    with lock(out):
+        half.touch()
+        with pytest.raises(UsageError, match="another process"):
+            run()
+    assert half.exists()
+    assert len(run()) == 3
+    assert not half.exists()
+    assert [name for name, _ in files.named_images(out)] == ["deep/three", "deep/two.v2", "one"]

@@ -13,6 +13,7 @@ from maskwright.cli.options import Options, listed, typed_command
 from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
+from maskwright.tasks import lock
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -71,8 +72,7 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """
-    (RunFolder(run).records / "report.json").unlink(missing_ok=True)
-    folder = _finished(run, "report", redo=redo)
+    folder = _finished(run, "report", anew="report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
 
@@ -239,10 +239,11 @@ def evaluate(
     names = [name for name in found.scores if not name.startswith("dice/")]
     table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
     if out is not None:
-        _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
-        write_json(out / "evaluation.json", found.scores)
-        write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
-        write_table(out / "per_image.parquet", found.per_image)
+        with lock(out):
+            _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
+            write_json(out / "evaluation.json", found.scores)
+            write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
+            write_table(out / "per_image.parquet", found.per_image)
     result(found.scores, as_json=json)
 
 
@@ -258,14 +259,14 @@ def _is_run(folder: Path) -> bool:
     return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
 
 
-def _finished(run: Path, stage: str, *, redo: bool) -> RunFolder:
+def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
     """Run a trained run's own recipe up to a stage."""
     from maskwright import pipeline
 
     folder = RunFolder(run)
     _checkpoints(folder, "last")
     with progress():
-        return pipeline.run(load_recipe(folder.recipe), run, until=stage, redo=redo)
+        return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
 
 def _refuse(options: dict[str, Any], next_move: str) -> None:

@@ -35,7 +35,13 @@ _VERSIONS = (
 
 
 def run(
-    recipe: Recipe, out: str | Path, *, until: str = "report", redo: bool = False, command: str | None = None
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    until: str = "report",
+    anew: str | None = None,
+    redo: bool = False,
+    command: str | None = None,
 ) -> RunFolder:
     """Do everything from the data folder to the report, or up to a stage; what is done already is skipped.
 
@@ -43,6 +49,7 @@ def run(
         recipe: complete, or with open fields; the resolved one is written as `recipe.yaml` before the first step.
         out: the run folder; made if missing.
         until: last stage, one of `STAGES`.
+        anew: a stage that is done again though nothing changed.
         redo: replace results that were made from another recipe or other data.
         command: what the user typed, for the report.
 
@@ -60,6 +67,9 @@ def run(
             tasks = _TASKS[stage](folder, recipe)
             if redo and stage in ("train", "predict"):  # folds or parts that this recipe has no more
                 drop_others(folder.root, f"{stage}-", tasks)
+            if stage == anew:
+                for task in tasks:
+                    (folder.records / f"{task.name}.json").unlink(missing_ok=True)
             seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
             if stage == "plan":
                 _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)

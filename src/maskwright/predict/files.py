@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -26,10 +26,11 @@ from maskwright.postprocess import apply_chain
 from maskwright.predict.log import PredictionLog
 from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import file_state, fingerprint
+from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
+_PENDING_BYTES = 256 << 20
 _Read = tuple[tuple[str, tuple[int, int]], Array]
 
 
@@ -124,6 +125,7 @@ def predict_folder(
     Raises:
         DataError: no image there, two images of one name, or, when all others are done, files that can't be read.
         StaleArtifactError: `out` holds labels that were made otherwise.
+        UsageError: another process writes into `out`.
     """
     trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
     files = named_images(images)
@@ -137,22 +139,23 @@ def predict_folder(
             "also": [overlays, probabilities],
         }
     )
-    log = PredictionLog(out)
-    todo = log.open_items(files, targets, maker, redo=redo)
-    paths = dict(todo)
-    store = ProbabilityStore(out / "probabilities")
     unreadable: list[str] = []
+    with lock(out):
+        log = PredictionLog(out)
+        todo = log.open_items(files, targets, maker, redo=redo)
+        paths = dict(todo)
+        store = ProbabilityStore(out / "probabilities")
 
-    def before(name: str, found: Probabilities, label: LabelMap) -> None:
-        log.add(name, paths[name], maker)
-        if probabilities:
-            store.write(name, found)
-        if overlays:
-            write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
+        def before(name: str, found: Probabilities, label: LabelMap) -> None:
+            log.add(name, paths[name], maker)
+            if probabilities:
+                store.write(name, found)
+            if overlays:
+                write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
-    written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
-    for _ in track(written, "predict", len(todo)):
-        pass
+        written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
+        for _ in track(written, "predict", len(todo)):
+            pass
     if unreadable:
         raise _left_out(unreadable, len(files), out)
     return list(targets.values())
@@ -169,6 +172,8 @@ def predict_to_files(
     unreadable: list[str] | None = None,
 ) -> Iterator[str]:
     """Write a label file for each image and yield its name; what follows the network runs while it is busy.
+
+    Of the maps that wait to be written, 8 are kept or 256 MB, and at least one.
 
     Args:
         trained: averaged.
@@ -187,14 +192,14 @@ def predict_to_files(
         write_label(targets[name], label, trained[0].categories)
         return name
 
-    pending: deque[Future[str]] = deque()
+    pending: deque[tuple[Future[str], int]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        for item in predict_files(trained, files, spec, unreadable=unreadable):
-            pending.append(pool.submit(finish, *item))
-            if len(pending) >= _AHEAD:
-                yield pending.popleft().result()
+        for name, size, found in predict_files(trained, files, spec, unreadable=unreadable):
+            pending.append((pool.submit(finish, name, size, found), found.nbytes))
+            while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
+                yield pending.popleft()[0].result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
 
 
 def named_images(images: Path) -> list[tuple[str, Path]]:
@@ -206,8 +211,7 @@ def named_images(images: Path) -> list[tuple[str, Path]]:
         raise DataError(
             problem("images", "none", where=str(images), next_move="give a folder with images, or an image file")
         )
-    names = [name for name, _ in files]
-    if doubles := sorted({n for n in names if names.count(n) > 1}):
+    if doubles := sorted(name for name, count in Counter(name for name, _ in files).items() if count > 1):
         raise DataError(
             problem(
                 "one image a name",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ class PredictionLog:
         self.path = folder / ".made.jsonl"
         self.entries: dict[str, list[Any]] = {}
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []:
-            if line.endswith("]"):  # the last line may be cut off
+            with suppress(ValueError):  # a full disk or a killed process cuts a line short
                 name, *entry = json.loads(line)
                 self.entries[name] = entry
 
@@ -63,5 +65,9 @@ class PredictionLog:
         """Note what makes a label that is about to be written."""
         self.entries[name] = [maker, *file_state(image)]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([name, *self.entries[name]]) + "\n")
+        line = json.dumps([name, *self.entries[name]]).encode() + b"\n"
+        with open(self.path, "ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read() == b"\n" else b"\n" + line
+            file.write(line)
