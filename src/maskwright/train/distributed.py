@@ -8,13 +8,12 @@ import os
 import pickle
 import queue
 import socket
-import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 from maskwright.errors import MaskwrightError
+from maskwright.processes import follow
 from maskwright.progress import listen, report
 
 Entry = Callable[..., object]
@@ -72,7 +71,7 @@ def _end(processes: list[Any]) -> None:
 
 def _process(rank: int, parent: int, meeting: dict[str, str], messages: Any, target: str, arguments: bytes) -> None:
     """Do what one process does. Names and bytes come in: nothing heavy is imported before the parent is watched."""
-    threading.Thread(target=_follow, args=(parent,), daemon=True).start()
+    follow(parent)
     os.environ |= meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0"}
     try:
         module, _, name = target.partition(":")
@@ -86,13 +85,6 @@ def _process(rank: int, parent: int, meeting: dict[str, str], messages: Any, tar
     except Exception:
         messages.put(("error", MaskwrightError(traceback.format_exc())))
     messages.put(("done",))
-
-
-def _follow(parent: int) -> None:
-    """End with the parent, also where that was killed: nobody else would stop a training that nobody waits for."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _worst(processes: list[Any]) -> str:
