@@ -67,6 +67,8 @@ def measure(name: str, setting: str, data: Path, seed: int, keep: Path | None) -
         split = ["--folds", "1"]  # the folder's own parts: trained on train, scored on val
     with tempfile.TemporaryDirectory() as temporary:
         out = (keep or Path(temporary)) / f"{name}-{setting.replace(' ', '-')}-{seed}"
+        if (out / "plan.json").exists():
+            raise SystemExit(f"{out} holds a run: going on with it takes less time than a whole one; move it away")
         words = ["run", "--data", str(data / name), *job.options, *split, "--seed", str(seed)]
         started = time.perf_counter()
         command = [sys.executable, "-m", "maskwright", *words, "--out", str(out), "--json"]

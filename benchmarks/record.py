@@ -1,8 +1,9 @@
-"""Result files: what ran, on what machine, when; then rows of one form. `tests/benchmarks` holds every file to it."""
+"""Result files: rows of one form, each with what ran, where and when. `tests/benchmarks` holds every file to it."""
 
 import datetime
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +31,16 @@ class Comparison(_Strict):
     """Pairs, or images."""
 
 
+class Origin(_Strict):
+    """Where a row comes from; it stays when other rows of the file are measured anew."""
+
+    commit: str
+    when: str
+    command: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+
+
 class Row(_Strict):
     """One measurement."""
 
@@ -46,6 +57,8 @@ class Row(_Strict):
     reached: bool | None = None
     """None: no target."""
     details: dict[str, Any] = {}
+    origin: Origin | None = None
+    """None: measured just now; `write` fills it in."""
 
 
 class Results(_Strict):
@@ -53,11 +66,6 @@ class Results(_Strict):
 
     about: str
     """First line of the benchmark's docstring."""
-    command: str
-    when: str
-    commit: str
-    machine: dict[str, Any]
-    versions: dict[str, str]
     rows: dict[str, Row]
 
 
@@ -66,18 +74,13 @@ def write(name: str, rows: dict[str, Row], *, rivals: tuple[str, ...] = ()) -> P
 
     Args:
         name: of the benchmark's module.
-        rows: what was measured, by name.
-        rivals: packages compared with, whose versions belong into the file.
+        rows: what was measured, by name; those without an origin get this process's.
+        rivals: packages compared with, whose versions belong into the origin.
     """
-    results = Results(
-        about=(sys.modules[f"benchmarks.{name}"].__doc__ or "").split("\n")[0],
-        command=f"python -m benchmarks {name} " + " ".join(_without_paths(sys.argv[1:])),
-        when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        commit=_commit(),
-        machine={"cores": os.cpu_count(), "processor": _processor(), "python": platform.python_version()},
-        versions={package: found for package in (*_PACKAGES, *rivals) if (found := _version(package))},
-        rows=rows,
-    )
+    origin = _origin(name, rivals)
+    for row in rows.values():
+        row.origin = row.origin or origin
+    results = Results(about=(sys.modules[f"benchmarks.{name}"].__doc__ or "").split("\n")[0], rows=rows)
     path = RESULTS / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(results.model_dump_json(indent=1, exclude_defaults=True) + "\n", encoding="utf-8")
@@ -105,6 +108,16 @@ def shown(row: Row) -> str:
     if row.target:
         parts.append(f"target {row.target}: {'reached' if row.reached else 'NOT REACHED'}")
     return "; ".join(parts)
+
+
+def _origin(name: str, rivals: tuple[str, ...]) -> Origin:
+    return Origin(
+        commit=_commit(),
+        when=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=shlex.join(["python", "-m", "benchmarks", name, *_without_paths(sys.argv[1:])]),
+        machine={"cores": os.cpu_count(), "processor": _processor(), "python": platform.python_version()},
+        versions={package: found for package in (*_PACKAGES, *rivals) if (found := _version(package))},
+    )
 
 
 def _version(package: str) -> str | None:

@@ -28,24 +28,25 @@ class BenchmarkResults(SphinxDirective):
 
 
 def section(name: str, results: dict[str, Any]) -> list[str]:
-    """Return the Markdown of one result file."""
-    machine, versions = results["machine"], results["versions"]
-    about = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}"
-    lines = [
-        f"## {name}",
-        "",
-        results["about"],
-        "",
-        f"`{results['command'].strip()}` at commit `{results['commit']}`, {results['when'][:10]}; {about}; "
-        + ", ".join(f"{package} {version}" for package, version in versions.items()),
-        "",
-        "| what | figure | against | ratio or difference | target | reached |",
-        "|---|---|---|---|---|---|",
-    ]
+    """Return the Markdown of one result file: a table for each origin of its rows."""
+    lines, tables = [f"## {name}", "", results["about"], ""], dict[str, list[str]]()
     for what, row in results["rows"].items():
         cells = [what, figure(row), against(row), comparison(row), row.get("target", ""), reached(row)]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return [*lines, ""]
+        line = "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        tables.setdefault(origin(row["origin"]), []).append(line)
+    for where, table in tables.items():
+        lines += [where, "", "| what | figure | against | ratio or difference | target | reached |"]
+        lines += ["|---|---|---|---|---|---|", *table, ""]
+    return lines
+
+
+def origin(found: dict[str, Any]) -> str:
+    """Return what ran, at which commit, when, on what."""
+    machine, versions = found["machine"], found["versions"]
+    about = f"{machine['processor']}, {machine['cores']} cores, Python {machine['python']}"
+    return f"`{found['command']}` at commit `{found['commit']}`, {found['when'][:10]}; {about}; " + ", ".join(
+        f"{package} {version}" for package, version in versions.items()
+    )
 
 
 def figure(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import time
 from pathlib import Path
@@ -21,8 +22,9 @@ FILES = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
 def test_a_result_file_has_the_form_and_its_benchmark(path):
     results = Results.model_validate_json(path.read_text(encoding="utf-8"))
     assert results.rows
-    assert (ROOT / "benchmarks" / f"{path.stem}.py").is_file()
-    assert f"benchmarks {path.stem}" in results.command
+    module = ast.parse((ROOT / "benchmarks" / f"{path.stem}.py").read_text(encoding="utf-8"))
+    assert results.about == (ast.get_docstring(module) or "").split("\n")[0]
+    assert all(row.origin and row.origin.command.startswith("python -m benchmarks ") for row in results.rows.values())
     assert all((row.reached is None) == (row.target == "") for row in results.rows.values())
 
 
@@ -58,5 +60,17 @@ def test_rows_come_back_from_their_file(tmp_path, monkeypatch):
     record.write("rig", rows)
     assert record.read("rig") == rows
     assert "/somewhere" not in (tmp_path / "rig.json").read_text()
+    assert rows["step"].origin.command == "python -m benchmarks rig --data DATA"
     assert record.read("none") == {}
     assert "reached" in record.shown(rows["step"])
+
+
+def test_rows_that_are_kept_keep_their_origin(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    for commit in ("one", "two"):
+        monkeypatch.setattr(record, "_commit", lambda commit=commit: commit)
+        monkeypatch.setattr(sys, "argv", ["rig", "--only", commit])
+        record.write("rig", record.read("rig") | {commit: Row(figure=1, unit="s")})
+    origins = {name: row.origin for name, row in record.read("rig").items()}
+    assert {name: origin.commit for name, origin in origins.items()} == {"one": "one", "two": "two"}
+    assert [origin.command.split()[-1] for origin in origins.values()] == ["one", "two"]

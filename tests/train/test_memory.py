@@ -14,9 +14,9 @@ from maskwright.errors import UsageError
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
+from maskwright.train import probe
 from maskwright.train.fit import train_fold
 from maskwright.train.memory import Parts
-from maskwright.train.probe import measure_step
 
 pytestmark = pytest.mark.slow
 
@@ -129,5 +129,16 @@ def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_pat
         train_fold(tmp_path / "run" / "round-0" / "none", index, index, recipe(section, 0))
 
 
-def test_the_probe_measures_in_parts(data):
-    assert measure_step(recipe(data[1], 2), repeats=1) > 0
+@pytest.mark.parametrize(("most", "sizes"), [(6, [6]), (5, [6, 3]), (2, [6, 3, 2]), (1, [6, 3, 2, 1])])
+def test_the_probe_measures_in_parts(data, monkeypatch, most, sizes):
+    tried = []
+
+    def measure(recipe, batch, repeats):
+        tried.append(batch)
+        if batch > most:
+            raise torch.OutOfMemoryError("simulated")
+        return 0.25
+
+    monkeypatch.setattr(probe, "_measure_batch", measure)
+    assert probe.measure_step(recipe(data[1], 6)) == 6 / sizes[-1] * 0.25  # as many parts as it takes
+    assert tried == sizes
