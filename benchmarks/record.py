@@ -139,5 +139,11 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return found.stdout.strip()
+    """Return the commit, marked if anything but the results themselves differs from it."""
+    described = _git("describe", "--always")
+    changed = _git("status", "--porcelain", "--", ":/", ":!/benchmarks/results")
+    return f"{described}-dirty" if changed else described
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], capture_output=True, text=True, check=False).stdout.strip()
