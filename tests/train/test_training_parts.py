@@ -98,6 +98,20 @@ def test_an_average_resumes():
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_an_average_follows_a_network_that_was_moved_or_exchanged():
+    net = network()
+    average = MovingAverage(net, 0.0)
+    average.update(net)
+    holder = nn.ModuleList([net, average]).to(torch.float64)  # replaces buffers
+    step(net)
+    holder[1].update(net)
+    assert all(torch.equal(average.network.state_dict()[k], v) for k, v in net.state_dict().items())
+    other = network().to(torch.float64)
+    average.update(other)
+    assert all(torch.equal(average.network.state_dict()[k], v) for k, v in other.state_dict().items())
+    assert not [name for name in average.state_dict() if "_of" in name]
+
+
 def test_an_average_never_trains():
     net = network()
     average = MovingAverage(net, 0.9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -20,12 +21,16 @@ class MovingAverage(nn.Module):
     """
 
     updates: torch.Tensor
+    _of: nn.Module | None
 
     def __init__(self, network: nn.Module, momentum: float) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.momentum = momentum
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._count: int | None = None
+        object.__setattr__(self, "_of", None)  # not a submodule: whose tensors are paired with ours
+        self._pairs: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
 
     def train(self, mode: bool = True) -> MovingAverage:
         """Stay in evaluation mode."""
@@ -34,12 +39,29 @@ class MovingAverage(nn.Module):
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
         """Move towards the network's present state."""
-        count = int(self.updates)
-        ramped = min(self.momentum, (1 + count) / (10 + count)) if self.momentum < 1 else 1.0
-        mine, theirs = list(self.network.state_dict().values()), list(network.state_dict().values())
-        floating = [i for i, value in enumerate(mine) if value.is_floating_point()]
-        torch._foreach_lerp_([mine[i] for i in floating], [theirs[i] for i in floating], 1 - ramped)
-        for own, other in zip(mine, theirs, strict=True):
-            if not own.is_floating_point():
-                own.copy_(other)
-        self.updates += 1
+        if self._count is None or self._of is not network:
+            # once, and after a state was loaded or this was moved: asking the buffer would wait for the device
+            self._count, self._pairs = int(self.updates), self._paired(network)
+            object.__setattr__(self, "_of", network)
+        ramped = min(self.momentum, (1 + self._count) / (10 + self._count)) if self.momentum < 1 else 1.0
+        (floating, their_floating), (others, their_others) = self._pairs
+        torch._foreach_lerp_(floating, their_floating, 1 - ramped)
+        if others:
+            torch._foreach_copy_(others, their_others)
+        self._count += 1
+        self.updates.fill_(self._count)
+
+    def _paired(self, network: nn.Module) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+        """Return ours and theirs: floating-point tensors, then the others."""
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        kinds = ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()])
+        return [([own for own, _ in kind], [other for _, other in kind]) for kind in kinds]
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._count = None
+
+    def _apply(self, *arguments: Any, **options: Any) -> MovingAverage:
+        self._count = None
+        moved: MovingAverage = super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        return moved
