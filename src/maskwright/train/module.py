@@ -36,6 +36,7 @@ class SegmentationModule(L.LightningModule):
         self.step, self.recipe, self.spec = step, recipe, recipe.train
         self.categories, self.about, self.parts = categories, about, parts
         self.validating = False
+        self._trained: list[torch.nn.Parameter] = []
         self._tables: list[np.ndarray[Any, Any]] = []
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
@@ -52,11 +53,12 @@ class SegmentationModule(L.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip the norm here: Lightning refuses beside a fused optimizer, though bfloat16 scales no gradient."""
-        torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.spec.clip)  # type: ignore[attr-defined]
+        torch.nn.utils.clip_grad_norm_(self._trained, self.spec.clip)
 
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine, stepped per update."""
         assert self.spec.steps is not None
+        self._trained = [p for p in self.step.parameters() if p.requires_grad]  # type: ignore[attr-defined]
         groups = decay_groups(self.step, self.spec.weight_decay)  # type: ignore[arg-type]
         optimizer = torch.optim.AdamW(groups, lr=self.spec.lr, fused=True)
         factor = functools.partial(warmup_cosine, steps=self.spec.steps, warmup=self.spec.warmup)
