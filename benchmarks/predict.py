@@ -34,8 +34,7 @@ def main() -> None:
     about = {"precision": arguments.precision, "channels_last": fast, "scale": 1.0, "path": Path("none")}
     trained = Trained(network, recipe.data.to_categories(), Intensity.of(recipe.data), **about)
     spec = PredictSpec(batch=BATCH, tta=("identity",))
-    stack = torch.randn(BATCH, 3, SIDE, SIDE)
-    stack = stack.contiguous(memory_format=torch.channels_last) if fast else stack
+    stack = torch.randn(BATCH, SIDE, SIDE, 3).permute(0, 3, 1, 2)  # channels last, as decoded images lie in memory
 
     def bare() -> None:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=fast):
