@@ -55,6 +55,10 @@ def test_audit_writes_findings_and_one_json(capsys, data, tmp_path):
     assert "unreadable" in {f["kind"] for f in found["findings"]}
     assert "s9_9" in err
     assert (tmp_path / "run" / "audit" / "findings.parquet").is_file()
+    table = pl.read_parquet(tmp_path / "run" / "audit" / "classes.parquet")
+    for kind in ("pixel", "image"):
+        drawn = (tmp_path / "run" / "audit" / f"{kind}_shares.svg").read_text()
+        assert all(f">{100 * share:.1f}<" in drawn for share in table[f"{kind}_share"])
 
 
 def test_without_json_stdout_is_empty(capsys, data, tmp_path):

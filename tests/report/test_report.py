@@ -301,6 +301,11 @@ class TestContent:
     def test_shares_folds_and_training(self, full):
         page = full[2]
         assert page.row("rock", "4", "44.4 %", "7.4 %", "1\u202f234", "12")
+        labels = [value for name, value in page.attributes if name == "aria-label"]
+        for kind, share in (("pixels", "7.4"), ("images", "44.4")):  # both charts, each with rock's own share
+            assert f"Percent of the {kind} of each category" in labels
+            svg = next(part for part in full[1].split("<svg")[1:] if f"Percent of the {kind} of each" in part)
+            assert f">{share}<" in svg
         assert page.row("0", "3", "3", "12.5 %", "rock")
         assert "No group crosses. hash 1234" in page.words
         # best mean Dice .4 + 100 / 250 = .8 at the last step; 100 · .6 s = 1 minute; last loss 1 / 100

@@ -207,21 +207,9 @@ def evaluate(
         json: write the scores as JSON to stdout.
     """
     if truth is None:
-        if not _is_run(prediction):
-            raise UsageError(
-                problem(
-                    "a run folder, or two folders: of predicted and of true label files",
-                    "one folder that holds no run",
-                    where=str(prediction),
-                    next_move="maskwright evaluate PREDICTION TRUTH",
-                )
-            )
-        given = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
-        _refuse(given | {"--images": images, "--absent": absent, "--seed": seed, "--out": out}, _STATED)
-        scores = read_json(_finished(prediction, "evaluate", redo=redo).predictions / "evaluation.json")
-        table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
-        result(scores, as_json=json)
-        return
+        given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
+        given |= {"--images": images, "--absent": absent, "--seed": seed, "--out": out}
+        return _evaluate_run(prediction, given, redo=redo, as_json=json)
     from maskwright.evaluate import evaluate_folders
     from maskwright.recipe.predict import EvaluateSpec
 
@@ -245,6 +233,23 @@ def evaluate(
             write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
             write_table(out / "per_image.parquet", found.per_image)
     result(found.scores, as_json=json)
+
+
+def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool) -> None:
+    """Print a run's scores, as its own recipe says."""
+    if not _is_run(run):
+        raise UsageError(
+            problem(
+                "a run folder, or two folders: of predicted and of true label files",
+                "one folder that holds no run",
+                where=str(run),
+                next_move="maskwright evaluate PREDICTION TRUTH",
+            )
+        )
+    _refuse(given, _STATED)
+    scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
+    table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
+    result(scores, as_json=as_json)
 
 
 def _until(stage: str, options: Options) -> RunFolder:

@@ -44,15 +44,15 @@ def train_together(function: Entry, arguments: tuple[Any, ...], *, devices: int)
         running = devices
         while running:
             try:
-                kind, *content = messages.get(timeout=1)
+                kind, *words = messages.get(timeout=1)
             except queue.Empty:
                 if any(process.exitcode not in (None, 0) for process in processes):
                     raise MaskwrightError(f"a training process ended with exit code {_worst(processes)}") from None
                 continue
             if kind == "progress":
-                report(*content)
+                report(*words)
             elif kind == "error":
-                raise content[0]
+                raise words[0]
             running -= kind == "done"
     finally:
         _end(processes)
