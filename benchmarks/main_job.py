@@ -25,16 +25,19 @@ class Job(NamedTuple):
 
     `reference`: what a plain script (smp U-Net resnet18, albumentations, 256×256, CE + Dice, bf16) came to when it was
     given the same minutes on all of the set, on other held-back images; `plain_script` compares on the same images.
+    `folder`: the set, where the job isn't called as it is.
     """
 
     options: list[str]
     metric: str
     reference: float
+    folder: str | None = None
 
 
 JOBS = {
     "teeth": Job(["--classes", "binary", "--minutes", "8"], "mean_dice", 0.902),
     "glas": Job(["--classes", "binary", "--group", "patient ID", "--minutes", "8"], "mean_dice", 0.879),
+    "glas, patients shared": Job(["--classes", "binary", "--minutes", "8"], "mean_dice", 0.879, "glas"),
     "mars_gray": Job(["--group", "sol", "--leave-out", "background", "--minutes", "5"], "pooled_miou", 0.396),
     "camvid": Job(["--ignore", "void", "--minutes", "8"], "pooled_miou", 0.413),
 }
@@ -66,10 +69,10 @@ def measure(name: str, setting: str, data: Path, seed: int, keep: Path | None) -
     if name == "camvid" and setting == "one fold":
         split = ["--folds", "1"]  # the folder's own parts: trained on train, scored on val
     with tempfile.TemporaryDirectory() as temporary:
-        out = (keep or Path(temporary)) / f"{name}-{setting.replace(' ', '-')}-{seed}"
+        out = (keep or Path(temporary)) / run_name(name, setting, seed)
         if (out / "plan.json").exists():
             raise SystemExit(f"{out} holds a run: going on with it takes less time than a whole one; move it away")
-        words = ["run", "--data", str(data / name), *job.options, *split, "--seed", str(seed)]
+        words = ["run", "--data", str(data / (job.folder or name)), *job.options, *split, "--seed", str(seed)]
         started = time.perf_counter()
         command = [sys.executable, "-m", "maskwright", *words, "--out", str(out), "--json"]
         ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -84,7 +87,7 @@ def measure(name: str, setting: str, data: Path, seed: int, keep: Path | None) -
             setting,
             scores[job.metric],
             {
-                "command": "maskwright " + " ".join(["run", "--data", name, *words[3:]]),
+                "command": "maskwright " + " ".join(["run", "--data", job.folder or name, *words[3:]]),
                 "parts": {part: score for part, score in parts.items() if score},
                 "split": summary["split"],
                 "tuned": {key: summary["tuned"][key] for key in ("adopted", "chain", "gain")},
@@ -93,6 +96,16 @@ def measure(name: str, setting: str, data: Path, seed: int, keep: Path | None) -
                 "seconds": round(seconds, 1),
             },
         )
+
+
+def run_name(name: str, setting: str, seed: int) -> str:
+    """Return what the run folder of a job is called.
+
+    Example:
+        >>> run_name("glas, patients shared", "one fold", 0)
+        'glas-patients-shared-one-fold-0'
+    """
+    return "-".join([*name.replace(",", "").split(), *setting.split(), str(seed)])
 
 
 def to_row(job: Job, setting: str, score: dict[str, Any], details: dict[str, Any]) -> Row:

@@ -21,7 +21,7 @@ import torch
 from albumentations.pytorch import ToTensorV2
 
 from benchmarks import record
-from benchmarks.main_job import JOBS, Job
+from benchmarks.main_job import JOBS, Job, run_name
 from benchmarks.record import Comparison, Row
 from maskwright.artifacts import RunFolder, read_folds, read_table
 from maskwright.data.index import Index, load_index
@@ -48,7 +48,7 @@ def main() -> None:
     for name in arguments.only:
         key = f"{name}, seed {arguments.seed}"
         if key not in rows:
-            rows[key] = compare(arguments.runs / f"{name}-one-fold-{arguments.seed}", JOBS[name], arguments.seed)
+            rows[key] = compare(arguments.runs / run_name(name, "one fold", arguments.seed), JOBS[name], arguments.seed)
             record.write("plain_script", rows, rivals=("albumentations",))
 
 
