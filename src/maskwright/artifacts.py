@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
 LOCK = ".lock"
 """Name of the file that a process holds while it writes into a folder."""
 
+IMPORTED = "@/"
+"""What paths of files begin with that the index itself wrote, from polygons, arrays and the like."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 
@@ -39,6 +42,11 @@ class RunFolder:
     def index(self) -> Path:
         """One row an image."""
         return self.root / "index.parquet"
+
+    @property
+    def imported(self) -> Path:
+        """Images and label files that were rendered from other formats."""
+        return self.root / "imported"
 
     @property
     def audit(self) -> Path:
@@ -82,6 +90,17 @@ class RunFolder:
     def store(self, part: str, round_number: int = 0) -> Path:
         """Probability store of one part, such as `oof`."""
         return self.root / f"round-{round_number}" / part
+
+
+def locate(root: Path, imported: Path, path: str) -> Path:
+    """Return where a file of the index lies.
+
+    Args:
+        root: the data folder, which paths are relative to.
+        imported: what `IMPORTED` at the beginning of a path stands for.
+        path: as the index has it.
+    """
+    return imported / path.removeprefix(IMPORTED) if path.startswith(IMPORTED) else root / path
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from PIL import Image
 
 from maskwright.audit.appearance import Appearance, appearance, appearance_of_floats, recipe_lines
 from maskwright.data.categories import shown_value
-from maskwright.data.formats.folder import match_name
+from maskwright.data.formats.files import match_name
 from maskwright.data.images import SUFFIXES, orientation_of, read_image, read_values, size_of
 from maskwright.errors import DataError, problem
 

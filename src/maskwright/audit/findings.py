@@ -160,7 +160,7 @@ def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:
     """Return the hash of the pixels of each image that is the same way round as a duplicate of it."""
     rows = sorted({row for pair in pairs if pair.transform == "identity" for row in (pair.first, pair.second)})
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.root / index.images[row]), rows), strict=True))
+        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.path(index.images[row])), rows), strict=True))
 
 
 def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate) -> float | None:

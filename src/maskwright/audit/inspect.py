@@ -59,7 +59,7 @@ def inspect_row(index: Index, row: int) -> Inspection:
     """Read image and label of a row and say what they hold."""
     found = Inspection()
     name, label_name = index.table["image"][row], index.table[index.label_column][row]
-    path = index.root / name
+    path = index.path(name)
     try:
         found.thumbnail, size = read_thumbnail(path)
     except DataError as error:
@@ -96,7 +96,7 @@ def pixel_digest(path: Path) -> str:
 
 def _inspect_label(index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:
     try:
-        values = read_values(index.root / label_name, like=index.root / name)
+        values = read_values(index.path(label_name), like=index.path(name))
     except DataError as error:
         found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {_reason(error)}"))
         return

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from maskwright.artifacts import RunFolder, locate
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
-from maskwright.data.formats.folder import name_of
+from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image, size_of
+from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
@@ -43,12 +45,14 @@ class Index:
         table: one row an image; `mask` or `instances` null where there is none.
         categories: what the label files mean.
         target: which label files are learned from: `masks` or `instances`.
+        imported: where files lie that were rendered from other formats.
     """
 
     root: Path
     table: pl.DataFrame
     categories: Categories
     target: str = "masks"
+    imported: Path = Path()
 
     def __len__(self) -> int:
         return self.table.height
@@ -75,13 +79,17 @@ class Index:
 
     def where(self, condition: pl.Expr) -> Index:
         """Return the index of the rows that meet a condition."""
-        return Index(self.root, self.table.filter(condition), self.categories, self.target)
+        return replace(self, table=self.table.filter(condition))
 
     def only(self, images: list[str]) -> Index:
         """Return the index of the given images, in the given order."""
         order = pl.DataFrame({"image": images}, schema={"image": pl.String})
         table = order.join(self.table, on="image", how="left", maintain_order="left")
-        return Index(self.root, table, self.categories, self.target)
+        return replace(self, table=table)
+
+    def path(self, file: str) -> Path:
+        """Return where an image or label file of the table lies."""
+        return locate(self.root, self.imported, file)
 
     def read(self, row: int) -> Sample:
         """Return image and label of a row at their own size.
@@ -90,18 +98,22 @@ class Index:
             DataError: a file can't be read, or the mask's size isn't the image's.
         """
         image, label = self.table["image"][row], self.table[self.label_column][row]
-        path = self.root / image
-        read = None if label is None else read_label(self.root / label, self.categories, like=path)
+        path = self.path(image)
+        read = None if label is None else read_label(self.path(label), self.categories, like=path)
         return Sample(name_of(image), read_image(path), read)
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""
         image, label = self.table["image"][row], self.table[self.label_column][row]
-        return None if label is None else read_label(self.root / label, self.categories, like=self.root / image)
+        return None if label is None else read_label(self.path(label), self.categories, like=self.path(image))
 
 
-def build_index(spec: DataSpec) -> tuple[Index, DataSpec, Source]:
+def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, DataSpec, Source]:
     """Read a data folder.
+
+    Args:
+        spec: the recipe's data section.
+        imported: folder that is written into what the layout doesn't hold as image files (polygons, arrays, …).
 
     Returns:
         the index, the data section with every field filled in, and the source (with its leftover label files).
@@ -110,18 +122,18 @@ def build_index(spec: DataSpec) -> tuple[Index, DataSpec, Source]:
         DataError: the folder can't be read as any layout, nothing is labelled, or a group column is missing.
     """
     root = Path(spec.root).expanduser().resolve()
-    source = read_source(root, spec.format)
+    source = _with_files(read_source(root, spec.format), imported)
     target = _target(source, spec, root)
     spec = spec.model_copy(update={"target": target})
     categories = recognise_categories(source, root, spec)
     with ThreadPoolExecutor(4) as pool:
-        sizes = list(pool.map(lambda row: _size(root / row.image), source.rows))
+        sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]
     rows = [
         (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or ""), r.part, width, height, channels)
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
-    index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target)
+    index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target, imported or root)
     _check_columns(source, spec, groups, root)
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
     return index, _resolve(index, spec, source, deep), source
@@ -130,7 +142,21 @@ def build_index(spec: DataSpec) -> tuple[Index, DataSpec, Source]:
 def load_index(path: Path, spec: DataSpec) -> Index:
     """Return the index of a run folder's table and its resolved data section."""
     target = "instances" if spec.target == "instances" else "masks"
-    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target)
+    imported = RunFolder(path.parent).imported
+    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported)
+
+
+def _with_files(source: Source, imported: Path | None) -> Source:
+    if imported is None and any(row.render is not None for row in source.rows):
+        raise DataError(
+            problem(
+                "a folder to write label files into",
+                "none",
+                where=f"build_index of a {source.format} folder",
+                next_move="pass one as `imported`, or convert the folder with maskwright convert",
+            )
+        )
+    return source if imported is None else replace(source, rows=write_rows(source.rows, imported))
 
 
 def _resolve(index: Index, spec: DataSpec, source: Source, deep: list[str]) -> DataSpec:
@@ -140,7 +166,7 @@ def _resolve(index: Index, spec: DataSpec, source: Source, deep: list[str]) -> D
     sample = readable.images[::step] + deep[:: max(1, len(deep) // _MEASURED)]  # the range is that of deep images
     for name in dict.fromkeys(sample):
         try:
-            images.append(read_image(index.root / name))
+            images.append(read_image(index.path(name)))
         except DataError:  # the audit names it
             continue
     if not images:

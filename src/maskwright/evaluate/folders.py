@@ -17,7 +17,8 @@ from maskwright.data.categories import (
     read_label,
     without_ignored,
 )
-from maskwright.data.formats.folder import find_images, match_name, read_classes
+from maskwright.data.formats.files import find_images, match_name
+from maskwright.data.formats.folder import read_classes
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track

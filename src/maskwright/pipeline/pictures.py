@@ -36,7 +36,7 @@ def _pair(index: Index, found: Audit, first: str, second: str) -> Array:
     views = []
     for image in (first, second):
         one = index.only([image])
-        pixels, label = to_rgb8(read_image(index.root / image)), one.read_label(0) if image in found.shares else None
+        pixels, label = to_rgb8(read_image(index.path(image))), one.read_label(0) if image in found.shares else None
         views.append(fit(pixels if label is None else overlay(pixels, label, index.categories.palette()), 240))
     return side_by_side(views, gap=6)
 

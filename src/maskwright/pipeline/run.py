@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_text
-from maskwright.data.formats import read_by
-from maskwright.data.formats.folder import find_files
+from maskwright.data.formats import entries, renders
+from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -158,8 +158,9 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = {"data": recipe.data.model_dump(mode="json")}
-    outside = _data_state(Path(recipe.data.root))
-    return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json"), outside)]
+    outside = _data_state(Path(recipe.data.root), recipe.data.format)
+    rendered = ("imported",) if renders(Path(recipe.data.root), recipe.data.format) else ()
+    return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json", *rendered), outside)]
 
 
 def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -264,12 +265,10 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     return parts + (["pool"] if pool.height else [])
 
 
-def _data_state(root: Path) -> dict[str, Any]:
+def _data_state(root: Path, format_name: str) -> dict[str, Any]:
     """Return what is compared to see that a data folder has changed: files, bytes and a hash of sizes and times."""
     state: dict[str, Any] = {}
-    for entry in (root / name for name in read_by()):
-        if not entry.exists():
-            continue
+    for entry in entries(root, format_name):
         files = [p for p in find_files(entry) if p.is_file()] if entry.is_dir() else [entry]
         states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]
         state[entry.name] = {"files": len(files), "bytes": sum(s[1] for s in states), "state": fingerprint(states)}

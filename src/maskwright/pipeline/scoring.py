@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, write_json, write_table
-from maskwright.data.formats.folder import name_of
+from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
@@ -97,5 +97,5 @@ def _write(folder: RunFolder, whole: Index, image: str, label: LabelMap, *, over
     name = name_of(image)
     write_label(folder.predictions / "labels" / f"{name}.png", label, whole.categories)
     if overlay:
-        pixels = read_image(whole.root / image)
+        pixels = read_image(whole.path(image))
         write_overlay(folder.predictions / "overlays" / f"{name}.jpg", pixels, label, whole.categories)

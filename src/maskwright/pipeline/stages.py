@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.audit import audit_index
 from maskwright.data.categories import as_written, read_label
-from maskwright.data.formats.folder import name_of
+from maskwright.data.formats import renders
+from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, build_index, load_index
 from maskwright.data.intensity import working_size
@@ -36,7 +37,9 @@ _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[Postprocess
 
 def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Read the data folder: index.parquet, leftovers.json."""
-    found, data, source = build_index(DataSpec.model_validate(spec["data"]))
+    if renders(Path(spec["data"]["root"]), spec["data"]["format"]):
+        RunFolder(root).imported.mkdir(exist_ok=True)
+    found, data, source = build_index(DataSpec.model_validate(spec["data"]), RunFolder(root).imported)
     write_table(RunFolder(root).index, found.table)
     write_json(root / "leftovers.json", source.leftovers)
     return {"data": data.model_dump(mode="json")}
@@ -133,7 +136,7 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
         if not missing:
             continue
         _check_room(folder, whole.only(missing), store)
-        todo = [(name_of(image), whole.root / image) for image in missing]
+        todo = [(name_of(image), whole.path(image)) for image in missing]
         trained = load_ensemble([paths[n] for n in networks])
         found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
         for name, _, probabilities in track(found, f"predict {part}", len(todo)):
@@ -196,9 +199,7 @@ def report(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.report import write_report
 
     whole = _index(RunFolder(root), spec)
-    labels = {
-        whole.root / row[whole.label_column]: whole.root / row["image"] for row in whole.labelled.table.to_dicts()
-    }
+    labels = {whole.path(row[whole.label_column]): whole.path(row["image"]) for row in whole.labelled.table.to_dicts()}
 
     def read_any(path: Path) -> Any:
         if path in labels:

@@ -15,7 +15,7 @@ from PIL import Image
 from maskwright.artifacts import write_bytes
 from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
-from maskwright.data.formats.folder import find_images
+from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.store import ProbabilityStore

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import polars as pl
 import yaml
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
+from maskwright.artifacts import RunFolder, locate, read_folds, read_json, read_table
 from maskwright.errors import DataError, problem
 from maskwright.types import Categories, Category
 
@@ -96,6 +96,10 @@ class Artifacts:
     def root(self) -> Path:
         """The data folder that the index' paths are relative to."""
         return Path(str(self.recipe.get("data", {}).get("root", ".")))
+
+    def locate(self, file: str) -> Path:
+        """Return where an image or label file of the index lies."""
+        return locate(self.root, RunFolder(self.folder).imported, file)
 
     @property
     def labelled(self) -> int:

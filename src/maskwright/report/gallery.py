@@ -131,12 +131,12 @@ class Gallery:
         return [p for p in range(len(self.artifacts.categories)) if p not in counted]
 
     def _image(self, name: str) -> Array:
-        return to_rgb8(fit(self.read_image(self.artifacts.root / name), LONGEST))
+        return to_rgb8(fit(self.read_image(self.artifacts.locate(name)), LONGEST))
 
     def _truth(self, name: str) -> LabelMap | None:
         row = self.artifacts.index.filter(pl.col("image") == name).head(1).to_dicts()
         file = next((row[0][c] for c in ("mask", "instances") if row and row[0].get(c)), None)
-        return None if file is None else fit(self.read_label(self.artifacts.root / file), LONGEST)
+        return None if file is None else fit(self.read_label(self.artifacts.locate(file)), LONGEST)
 
     def _prediction(self, name: str) -> LabelMap | None:
         file = self.artifacts.label_file(name)

@@ -7,22 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.data.formats import folder
-from maskwright.data.formats.rows import Row, Source
+from maskwright.data.formats.files import name_of
+from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.errors import DataError, problem
 
-__all__ = ["FORMATS", "Row", "Source", "read_by", "read_source"]
+__all__ = ["FORMATS", "Content", "Row", "Source", "entries", "read_source", "recognised"]
 
 
 @dataclass(frozen=True)
 class Format:
-    """One layout: `recognise` looks at names only, `read` makes the rows from what is under the names in `reads`."""
+    """One layout.
+
+    Attributes:
+        recognise: tells from names and, where names don't decide, a look at one file whether a folder is in this
+            layout; never raises.
+        read: makes the rows.
+        reads: names or patterns (`*.json`) in the data folder of what the rows are made from; a change of anything
+            else there is no change of the data.
+        renders: whether rows may have images or labels that are no files.
+    """
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Source]
-    reads: tuple[str, ...]
+    reads: tuple[str, ...] = ("*",)
+    renders: bool = True
 
 
-FORMATS: dict[str, Format] = {"folder": Format(folder.recognise, folder.read, folder.READS)}
+FORMATS: dict[str, Format] = {"folder": Format(folder.recognise, folder.read, folder.READS, renders=False)}
+"""Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
 
 def read_source(root: Path, format_name: str = "auto") -> Source:
@@ -35,11 +47,11 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
         raise DataError(
             problem("a data folder", "nothing", where=str(root), next_move="check the path given as --data")
         )
-    if format_name != "auto":
-        return FORMATS[format_name].read(root)
-    fitting = [name for name, layout in FORMATS.items() if layout.recognise(root)]
+    fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
-        return FORMATS[fitting[0]].read(root)
+        source = FORMATS[fitting[0]].read(root)
+        _check_names(source.rows, root)
+        return source
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())
     listing = ", ".join(found[:12]) + (" …" if len(found) > 12 else "") if found else "an empty folder"
     raise DataError(
@@ -54,6 +66,37 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
     )
 
 
-def read_by() -> list[str]:
-    """Return the names inside a data folder that any format reads; everything else there decides nothing."""
-    return sorted({name for layout in FORMATS.values() for name in layout.reads})
+def recognised(root: Path) -> list[str]:
+    """Return the layouts that fit a data folder."""
+    fitting = [name for name, layout in FORMATS.items() if layout.recognise(root)]
+    return fitting or (["folder"] if folder.has_images(root) else [])
+
+
+def entries(root: Path, format_name: str = "auto") -> list[Path]:
+    """Return what lies in a data folder and is read: everything else there decides nothing; run folders neither."""
+    names = recognised(root) if format_name == "auto" else [format_name]
+    patterns = {pattern for name in names for pattern in FORMATS[name].reads}
+    found = {path for pattern in patterns for path in root.glob(pattern) if not path.name.startswith(".")}
+    return sorted(path for path in found if not (path / ".tasks").is_dir())
+
+
+def renders(root: Path, format_name: str = "auto") -> bool:
+    """Tell whether images or labels of a data folder may have to be written as files."""
+    names = recognised(root) if format_name == "auto" else [format_name]
+    return any(FORMATS[name].renders for name in names)
+
+
+def _check_names(rows: list[Row], root: Path) -> None:
+    """`images/unlabeled/a` would be called as `unlabeled/a` is."""
+    known: dict[str, str] = {}
+    for row in rows:
+        other = known.setdefault(name_of(row.image), row.image)
+        if other != row.image:
+            raise DataError(
+                problem(
+                    "one image a name",
+                    f"{other} and {row.image}, both called {name_of(row.image)}",
+                    where=str(root),
+                    next_move="rename one of the two, or its folder",
+                )
+            )

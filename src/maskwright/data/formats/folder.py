@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import unicodedata
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from maskwright.data.formats.files import find_images, match_name, name_of
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.images import SUFFIXES
 from maskwright.errors import DataError, problem
@@ -19,7 +19,12 @@ READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json"
 
 
 def recognise(root: Path) -> bool:
-    """Tell whether the folder has images/ or unlabeled/."""
+    """Tell whether the folder has images/ beside masks/ or instances/."""
+    return (root / "images").is_dir() and ((root / "masks").is_dir() or (root / "instances").is_dir())
+
+
+def has_images(root: Path) -> bool:
+    """Tell whether the folder has images/ or unlabeled/, all that is needed where no other layout fits."""
     return (root / "images").is_dir() or (root / "unlabeled").is_dir()
 
 
@@ -49,57 +54,9 @@ def read(root: Path) -> Source:
                 next_move="put the images there, or convert them to one of these types",
             )
         )
-    _check_names(rows, root)
     leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
     categories, ignore = read_classes(root / "classes.json")
     return Source("folder", rows, categories, ignore, leftovers)
-
-
-def name_of(path: str) -> str:
-    """Return an image's name: its path without `images/` and without suffix; unique in its data folder.
-
-    Example:
-        >>> name_of("images/train/a.b.jpg")
-        'train/a.b'
-        >>> name_of("unlabeled/a.jpg")
-        'unlabeled/a'
-    """
-    inner = PurePosixPath(path.removeprefix("images/"))
-    return str(inner.with_suffix("")) if inner.suffix.lower() in SUFFIXES else str(inner)
-
-
-def match_name(path: Path) -> str:
-    """Return what files are matched by: the path without suffix, accents composed.
-
-    Some systems write `é` as one letter and some as `e` with an accent; both are the same name.
-    """
-    return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
-
-
-def find_images(folder: Path) -> list[Path]:
-    """Return the image files below a folder as `find_files` does."""
-    return [path for path in find_files(folder) if path.suffix.lower() in SUFFIXES]
-
-
-def find_files(folder: Path) -> list[Path]:
-    """Return the files below a folder, sorted, hidden ones left out; links to folders are followed.
-
-    Each folder is entered once, by whatever links it can be reached, so that a loop of links ends. A link that leads
-    nowhere is in the list: whoever reads it says what is wrong.
-    """
-    found, entered = list[Path](), set[str]()
-    folders, links = [folder] if folder.is_dir() else [], list[Path]()
-    while folders or links:
-        place = (folders or links).pop(0)
-        if (real := os.path.realpath(place)) in entered:
-            continue
-        entered.add(real)
-        for path in sorted(p for p in place.iterdir() if not p.name.startswith(".")):
-            if path.is_dir():
-                (links if path.is_symlink() else folders).append(path)
-            elif path.is_file() or (path.is_symlink() and not path.exists()):
-                found.append(path)
-    return sorted(found)
 
 
 def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
@@ -144,22 +101,6 @@ def _by_name(root: Path, folder: str) -> dict[str, str]:
             )
         table[name] = path
     return table
-
-
-def _check_names(rows: list[Row], root: Path) -> None:
-    """`images/unlabeled/a` would be called as `unlabeled/a` is."""
-    known: dict[str, str] = {}
-    for row in rows:
-        other = known.setdefault(name_of(row.image), row.image)
-        if other != row.image:
-            raise DataError(
-                problem(
-                    "one image a name",
-                    f"{other} and {row.image}, both called {name_of(row.image)}",
-                    where=str(root),
-                    next_move="rename images/unlabeled",
-                )
-            )
 
 
 def _part(name: str) -> str | None:
