@@ -121,6 +121,8 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
         items = _binary()
     else:
         items = source.categories or _from_masks(source, root, ignore)
+    if spec.map is not None and spec.categories is None:
+        items, ignore = mapped(items, spec.map, ignore)
     named = {c.name: c for c in (*(source.categories or ()), *items)}
     items, ignored = without_ignored(items, ignore, named=named)
     if isinstance(spec.classes, tuple):
@@ -128,6 +130,52 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
     items = _with_colors(items)
     left_out = default_left_out(items) if spec.leave_out is None else frozenset(spec.leave_out)
     return Categories(items, left_out, ignored)
+
+
+def mapped(
+    items: tuple[Category, ...], names: Mapping[str, str | None], ignore: tuple[int | str, ...]
+) -> tuple[tuple[Category, ...], tuple[int | str, ...]]:
+    """Return the categories under their new names, those of one name joined, and the ignored values.
+
+    Args:
+        items: as the folder has them.
+        names: old → new; None: its pixels are ignored.
+        ignore: mask values, colours and names that are ignored already.
+
+    Raises:
+        DataError: a category that is not mentioned.
+    """
+    if unmapped := [c.name for c in items if c.name not in names and c.name not in ignore]:
+        raise DataError(
+            problem(
+                "a new name, or null, for each category of the folder",
+                f"none for {', '.join(unmapped)}",
+                where="data.map",
+                next_move="add a line for each; the same name keeps it",
+            )
+        )
+    found: dict[str, Category] = {}
+    dropped = tuple(value for c in items if names.get(c.name) is None for value in (c.values or (c.id,)))
+    for item in items:
+        if (new := names.get(item.name)) is None:
+            continue
+        known = found.get(new)
+        values = item.values if known is None else (*_listed(known), *_listed(item))
+        found[new] = replace(item if known is None else known, name=new, values=values)
+    return tuple(found.values()), (*ignore, *dropped)
+
+
+def _listed(category: Category) -> tuple[int | str, ...]:
+    if category.values == "rest":
+        raise DataError(
+            problem(
+                "categories that list their values",
+                f"{category.name}, which claims the rest",
+                where="data.map",
+                next_move="map it to a name of its own",
+            )
+        )
+    return category.values
 
 
 def without_ignored(

@@ -10,14 +10,23 @@ from pydantic import Field, field_validator
 from maskwright.recipe.spec import Spec
 from maskwright.types import Categories, Category
 
+FormatName = Literal[
+    "auto",
+    "folder",
+]
+"""The layouts of `data.formats.FORMATS`; auto: recognised."""
+
 
 class DataSpec(Spec):
     """The data section. Fields that are null are recognised from the folder and written into the resolved recipe."""
 
     root: str
     """The data folder; every path of the index is relative to it."""
-    format: Literal["auto", "folder"] = "auto"
+    format: FormatName = "auto"
     """The layout; `folder` is images/ with masks/ and/or instances/."""
+    map: dict[str, str | None] | None = None
+    """Name of a category in the folder → its name here, null to ignore its pixels; names that are mapped to the same
+    one become one. Each category that the folder has must be mentioned. Null: as they are."""
     classes: Literal["all", "binary"] | tuple[str, ...] = "all"
     """all: as found. binary: everything but 0 is foreground. Names: these, the rest becomes background."""
     target: Literal["auto", "masks", "instances"] = "auto"

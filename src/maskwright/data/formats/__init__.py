@@ -8,10 +8,10 @@ from pathlib import Path
 
 from maskwright.data.formats import folder
 from maskwright.data.formats.files import name_of
-from maskwright.data.formats.rows import Content, Row, Source
+from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
 
-__all__ = ["FORMATS", "Content", "Row", "Source", "entries", "read_source", "recognised"]
+__all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,20 @@ class Format:
         reads: names or patterns (`*.json`) in the data folder of what the rows are made from; a change of anything
             else there is no change of the data.
         renders: whether rows may have images or labels that are no files.
+        write: writes records into an empty folder so that `read` returns the same labels; None where a format holds
+            less than we know, such as polygons alone.
     """
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Source]
     reads: tuple[str, ...] = ("*",)
     renders: bool = True
+    write: Callable[[Path, Records], None] | None = None
 
 
-FORMATS: dict[str, Format] = {"folder": Format(folder.recognise, folder.read, folder.READS, renders=False)}
+FORMATS: dict[str, Format] = {
+    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write)
+}
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
 

@@ -9,11 +9,16 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import write_json, write_table
 from maskwright.data.formats.files import find_images, match_name, name_of
-from maskwright.data.formats.rows import Row, Source
+from maskwright.data.formats.rows import Records, Row, Source
 from maskwright.data.images import SUFFIXES
+from maskwright.data.written import place_image, write_array
 from maskwright.errors import DataError, problem
-from maskwright.types import Category
+from maskwright.types import IGNORE, Category
 
 READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json")
 
@@ -21,6 +26,31 @@ READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json"
 def recognise(root: Path) -> bool:
     """Tell whether the folder has images/ beside masks/ or instances/."""
     return (root / "images").is_dir() and ((root / "masks").is_dir() or (root / "instances").is_dir())
+
+
+def write(root: Path, records: Records) -> None:
+    """Write records as images/, masks/ and instances/ (ids), unlabeled/, meta.csv and classes.json."""
+    top = IGNORE if max(records.categories.ids) < IGNORE else 65535
+    table = np.full(256, top, np.int32)
+    table[: len(records.categories)] = records.categories.ids
+    meta: list[dict[str, str]] = []
+    for record in records:
+        bare = record.label is None and record.instances is None
+        folder = "unlabeled" if bare else "images"
+        name = record.name.removeprefix("unlabeled/") if bare else record.name
+        place_image(root / folder, name, record.image)
+        if record.label is not None:
+            write_array(root / "masks" / f"{name}.png", table[record.label])
+        if record.instances is not None:
+            write_array(root / "instances" / f"{name}.png", record.instances)
+        meta += [{"name": "", **record.meta} | {"name": name_of(f"{folder}/{name}.png")}] if record.meta else []
+    categories = [
+        {"id": c.id, "name": c.name, "color": list(c.color), "isthing": c.isthing} for c in records.categories.items
+    ]
+    write_json(root / "classes.json", {"categories": categories, "ignore": top})
+    if meta:
+        columns = {key: None for row in meta for key in row}
+        write_table(root / "meta.csv", pl.DataFrame(meta, schema=dict.fromkeys(columns, pl.String)))
 
 
 def has_images(root: Path) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from maskwright.types import Array, Category
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.types import Array, Categories, Category, LabelMap
 
 
 @dataclass(frozen=True)
@@ -56,3 +60,44 @@ class Source:
     categories: tuple[Category, ...] | None = None
     ignore: tuple[int | str, ...] = ()
     leftovers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image with what is known of it, as `convert` hands it to a format that is written.
+
+    Attributes:
+        name: as `files.name_of` gives it; unique, forward slashes.
+        image: the image file, or its pixels where no file holds them.
+        size: (H, W).
+        label: (H, W) uint8 map of category positions with `IGNORE`, None where there is none.
+        instances: (H, W) int32, an id an object, 0 elsewhere, None where there is none.
+        part: as `Row.part`.
+        meta: as `Row.meta`.
+    """
+
+    name: str
+    image: Path | Array
+    size: tuple[int, int]
+    label: LabelMap | None = None
+    instances: npt.NDArray[np.int32] | None = None
+    part: str | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Records:
+    """What is written: images one at a time, and what their labels mean.
+
+    Attributes:
+        categories: in the order of the labels' positions; `ids` are kept where the format has ids.
+        count: how many records there are.
+        each: yields them; one is in memory at a time.
+    """
+
+    categories: Categories
+    count: int
+    each: Callable[[], Iterator[Record]]
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.each()

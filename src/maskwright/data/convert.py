@@ -1,0 +1,96 @@
+"""From one format to another: what a data folder holds, handed image by image to the format that is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.artifacts import locate
+from maskwright.data.categories import read_label, recognise_categories
+from maskwright.data.formats import FORMATS, Record, Records, Row, Source, read_source
+from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_values, size_of
+from maskwright.data.imported import write_rows
+from maskwright.errors import DataError, UsageError, problem
+from maskwright.progress import track
+from maskwright.recipe.data import DataSpec
+from maskwright.types import Categories
+
+
+def writable() -> list[str]:
+    """Return the names of the formats that are written."""
+    return [name for name, layout in FORMATS.items() if layout.write is not None]
+
+
+def convert(spec: DataSpec, target: Path, to: str) -> int:
+    """Write a data folder in another format; return the number of images.
+
+    Args:
+        spec: what is read: folder, format, categories and how they are mapped.
+        target: a folder that doesn't exist or is empty; it appears when all of it is written.
+        to: name of a format that is written.
+
+    Raises:
+        UsageError: the format isn't written, or the target holds something.
+        DataError: the folder can't be read.
+    """
+    write = FORMATS[to].write if to in FORMATS else None
+    if write is None:
+        raise UsageError(
+            problem(f"one of {', '.join(writable())}", to, where="--to", next_move="choose a format that is written")
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        next_move = "give a folder that doesn't exist yet"
+        raise UsageError(
+            problem("a new or empty folder", "one that holds files", where=str(target), next_move=next_move)
+        )
+    root = Path(spec.root).expanduser().resolve()
+    source = read_source(root, spec.format)
+    categories = recognise_categories(source, root, spec)
+    growing = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        growing.mkdir(parents=True)
+        write(growing, Records(categories, len(source.rows), lambda: _records(source, root, categories, growing)))
+        if target.is_dir():
+            target.rmdir()
+        growing.rename(target)
+    finally:
+        shutil.rmtree(growing, ignore_errors=True)
+    return len(source.rows)
+
+
+def _records(source: Source, root: Path, categories: Categories, growing: Path) -> Iterator[Record]:
+    scratch = growing / ".rendered"
+    for row in track(source.rows, "convert", len(source.rows)):
+        yield _record(write_rows([row], scratch)[0], root, scratch, categories)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _record(row: Row, root: Path, scratch: Path, categories: Categories) -> Record:
+    image = locate(root, scratch, row.image)
+    label = None if row.mask is None else read_label(locate(root, scratch, row.mask), categories, like=image)
+    ids = None if row.instances is None else read_values(locate(root, scratch, row.instances), like=image)
+    height, width = size_of(image)[:2]
+    for what, array in (("mask", label), ("id map", ids)):
+        if array is not None and array.shape != (height, width):
+            raise DataError(
+                problem(
+                    f"a {what} of the image's size, {width}×{height}",
+                    f"{array.shape[1]}×{array.shape[0]}",
+                    where=row.image,
+                    next_move="mend or remove it",
+                )
+            )
+    return Record(
+        name_of(row.image),
+        image,
+        (height, width),
+        label,
+        None if ids is None else ids.astype(np.int32),
+        row.part,
+        row.meta,
+    )
