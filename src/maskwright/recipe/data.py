@@ -14,6 +14,7 @@ FormatName = Literal[
     "auto",
     "folder",
     "cvat",
+    "voc",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

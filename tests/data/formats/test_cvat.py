@@ -164,7 +164,7 @@ def test_files_of_several_jobs_are_read_together(tmp_path):
     assert [c.name for c in source.categories] == ["background", "road", "car", "lights", "bus"]
     assert source.rows[1].render().mask.max() == 4
     write(tmp_path, image(), name="three.xml")
-    with pytest.raises(DataError, match="two for a.png"):
+    with pytest.raises(DataError, match=r"two for a\.png"):
         read_source(tmp_path)
 
 

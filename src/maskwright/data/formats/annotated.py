@@ -57,7 +57,8 @@ class Images:
             if (self.root / candidate).is_file():
                 return inside(self.root, str(candidate), where=where)
         named = self.by_name.get(_composed(PurePosixPath(path).name), [])
-        return self._only([p for p in named if f"/{p}".endswith(f"/{path}")] or named, stated, where)
+        only = self._only([p for p in named if f"/{p}".endswith(f"/{path}")] or named, stated, where)
+        return only and inside(self.root, only, where=where)
 
     def find_stem(self, stem: str, *, where: Path, beside: str = "") -> str | None:
         """Return the image with a name (the path's end, without suffix), the one in the folder `beside` first.
@@ -76,7 +77,7 @@ class Images:
             raise DataError(
                 problem(f"one image called {stated}", ", ".join(named), where=str(where), next_move=next_move)
             )
-        return inside(self.root, named[0], where=where) if named else None
+        return named[0] if named else None
 
 
 def list_images(root: Path) -> Images:
