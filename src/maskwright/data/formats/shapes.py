@@ -203,6 +203,21 @@ def bitmap(pixels: Mask, size: Size, *, top: int = 0, left: int = 0) -> Drawn:
     return Drawn(max(0, top), max(0, left), cut) if cut.size else NOTHING
 
 
+def union(pieces: Sequence[Drawn]) -> Drawn:
+    """Return the pixels that belong to any of several shapes."""
+    pieces = [piece for piece in pieces if piece.pixels.size]
+    if len(pieces) < 2:
+        return pieces[0] if pieces else NOTHING
+    top, left = min(piece.top for piece in pieces), min(piece.left for piece in pieces)
+    bottom = max(piece.top + piece.pixels.shape[0] for piece in pieces)
+    right = max(piece.left + piece.pixels.shape[1] for piece in pieces)
+    joined = np.zeros((bottom - top, right - left), bool)
+    for piece in pieces:
+        height, width = piece.pixels.shape
+        joined[piece.top - top :, piece.left - left :][:height, :width] |= piece.pixels
+    return Drawn(top, left, joined)
+
+
 def without(drawn: Drawn, taken: Drawn) -> Drawn:
     """Return a shape without the pixels of another."""
     kept = drawn.pixels.copy()
