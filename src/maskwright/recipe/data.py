@@ -13,6 +13,7 @@ from maskwright.types import Categories, Category
 FormatName = Literal[
     "auto",
     "folder",
+    "coco",
     "cvat",
     "voc",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import cvat, folder, voc
+from maskwright.data.formats import coco, cvat, folder, voc
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -38,6 +38,7 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
+    "coco": Format(coco.recognise, coco.read, write=coco.write),
     "cvat": Format(cvat.recognise, cvat.read),
     "voc": Format(voc.recognise, voc.read, write=voc.write),
 }
