@@ -16,6 +16,10 @@ FormatName = Literal[
     "coco",
     "cvat",
     "voc",
+    "label_studio",
+    "geojson",
+    "imagescope",
+    "yolo",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

@@ -156,6 +156,15 @@ def test_subsets_are_parts_and_lead_to_the_images(tmp_path):
     assert found == [("images/Train/a.png", "Train"), ("images/Validation/a.png", "Validation")]
 
 
+@pytest.mark.parametrize("stated", ["../outside.png", "/etc/outside.png", "images/../../outside.png", "link.png"])
+def test_paths_out_of_the_folder_are_not_followed(tmp_path, stated):
+    make.gray_png(tmp_path, "outside")
+    write(tmp_path / "data", image(polygon("0,0;4,0;4,4;0,4"), name=stated))
+    (tmp_path / "data" / "link.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(DataError, match=r"outside\.png|paths inside the data folder, got 'link\.png'"):
+        read_source(tmp_path / "data")
+
+
 def test_files_of_several_jobs_are_read_together(tmp_path):
     make.gray_png(tmp_path, "b")
     write(tmp_path, image(polygon("0,0;4,0;4,4;0,4")), name="one.xml")
@@ -175,10 +184,7 @@ def test_files_of_several_jobs_are_read_together(tmp_path):
         (image('<tag label="car"/>'), "tag alone"),
         ('<track id="0" label="car"><box frame="0"/></track>', "tracks of a video"),
         ("", "no image"),
-        (image(name="gone.png"), r"1 of them are not in the data folder: gone\.png"),
-        (image(name="../a.png"), r"'\.\./a\.png'"),
-        (image(name="/etc/a.png"), "'/etc/a.png'"),
-        (image(name=""), "paths inside the data folder"),
+        (image(name="gone.png"), r"1 that are nowhere in the folder: gone\.png"),
     ],
 )
 def test_what_is_refused_when_the_folder_is_read(tmp_path, content, message):
@@ -255,7 +261,7 @@ def test_cvats_own_conversions_are_identical(tmp_path):
 def test_real_exports(tmp_path):
     index, _, _ = build_index(DataSpec(root=str(FIXTURES / "multiformat_2label"), format="cvat"), tmp_path)
     assert len(index.labelled) == 4
-    with pytest.raises(DataError, match=r"6 of them are not in the data folder: frame_000002\.png"):
+    with pytest.raises(DataError, match=r"6 that are nowhere in the folder: frame_000002\.png"):
         read_source(FIXTURES / "cvat_duckietown")
     mini = FIXTURES / "datumaro_mini/cvat_dataset"
     assert [row.part for row in read_source(mini / "for_images/export_project").rows][::2] == [

@@ -186,7 +186,7 @@ def test_parts_and_images_without_masks(tmp_path):
 def test_masks_without_an_image_are_left_over_unless_all_are(tmp_path):
     root = make_folder(tmp_path)
     save(root / "SegmentationClass/b.png", VALUES, COLORS)
-    with pytest.raises(DataError, match="1 of them are not in the data folder: b"):
+    with pytest.raises(DataError, match="1 that are nowhere in the folder: b"):
         read_source(root)
     save(root / "SegmentationClass/a.png", VALUES, COLORS)
     assert read_source(root).leftovers == ["SegmentationClass/b.png"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import coco, cvat, folder, voc
+from maskwright.data.formats import coco, cvat, folder, geojson, imagescope, label_studio, voc, yolo
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -41,6 +41,10 @@ FORMATS: dict[str, Format] = {
     "coco": Format(coco.recognise, coco.read, write=coco.write),
     "cvat": Format(cvat.recognise, cvat.read),
     "voc": Format(voc.recognise, voc.read, write=voc.write),
+    "label_studio": Format(label_studio.recognise, label_studio.read),
+    "geojson": Format(geojson.recognise, geojson.read),
+    "imagescope": Format(imagescope.recognise, imagescope.read),
+    "yolo": Format(yolo.recognise, yolo.read),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 

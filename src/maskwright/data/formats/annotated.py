@@ -1,14 +1,12 @@
-"""Images that annotation files name, and rows whose labels are drawn from shapes when the index writes them."""
+"""Rows whose labels are drawn from shapes when they are written, and what annotation tools' formats share."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from maskwright.artifacts import IMPORTED
-from maskwright.data.formats.files import find_images, inside, name_of
+from maskwright.data.formats.lookup import Images, labelled_row
 from maskwright.data.formats.rows import Content, Row
 from maskwright.data.formats.shapes import Points, Region, Size, paint
 from maskwright.data.images import orientation_of, size_of, upright
@@ -23,99 +21,36 @@ _LOOKED_AT = 8
 _LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
 
 
-@dataclass(frozen=True)
-class Images:
-    """The image files of a data folder, found by what annotation files say.
+class Stems:
+    """The images of a data folder by their names without suffix, for formats whose files are called as their images.
 
-    Attributes:
-        root: the data folder.
-        paths: relative to it, sorted.
-        by_name: last part of the path → paths.
-        by_stem: the same without suffix → paths.
+    Args:
+        images: of the folder.
     """
 
-    root: Path
-    paths: list[str]
-    by_name: dict[str, list[str]] = field(default_factory=dict)
-    by_stem: dict[str, list[str]] = field(default_factory=dict)
+    def __init__(self, images: Images) -> None:
+        self._by_stem: dict[str, list[str]] = {}
+        for path in images.paths:
+            if not _LABEL_FOLDERS & {part.lower() for part in PurePosixPath(path).parts[:-1]}:
+                self._by_stem.setdefault(_composed(PurePosixPath(path).stem), []).append(path)
 
-    def find(self, stated: str, *, where: Path, folders: Sequence[str] = ("",)) -> str | None:
-        """Return the image that an annotation file names, None if there is none.
-
-        Args:
-            stated: the path in the annotation file.
-            where: that file, for the message.
-            folders: folders of the root, as paths relative to it, that the path may start from, in this order; if it
-                is in none of them, the only image with that file name is taken.
-
-        Raises:
-            DataError: the path leads out of the data folder, or several images have the name.
-        """
-        path = inside(self.root, stated if stated.strip() else "..", where=where)
-        for folder in folders:
-            candidate = PurePosixPath(folder) / path
-            if (self.root / candidate).is_file():
-                return inside(self.root, str(candidate), where=where)
-        named = self.by_name.get(_composed(PurePosixPath(path).name), [])
-        only = self._only([p for p in named if f"/{p}".endswith(f"/{path}")] or named, stated, where)
-        return only and inside(self.root, only, where=where)
-
-    def find_stem(self, stem: str, *, where: Path, beside: str = "") -> str | None:
-        """Return the image with a name (the path's end, without suffix), the one in the folder `beside` first.
+    def find(self, stem: str, *, where: Path, beside: str = "") -> str | None:
+        """Return the image whose path ends with a name without suffix, the one in the folder `beside` first.
 
         Raises:
             DataError: several images have the name.
         """
-        named = self.by_stem.get(_composed(PurePosixPath(stem).name), [])
-        fitting = [p for p in named if f"/{PurePosixPath(p).with_suffix('')}".endswith(f"/{stem}")]
-        close = [p for p in fitting if PurePosixPath(p).parent == PurePosixPath(beside)]
-        return self._only(close or fitting, stem, where)
-
-    def _only(self, named: Sequence[str], stated: str, where: Path) -> str | None:
-        if len(named) > 1:
-            next_move = "state the images' paths relative to the folder, or give them different names"
+        named = self._by_stem.get(_composed(PurePosixPath(stem).name), [])
+        fitting = [
+            p for p in named if _composed(f"/{PurePosixPath(p).with_suffix('')}").endswith(f"/{_composed(stem)}")
+        ]
+        close = [p for p in fitting if PurePosixPath(p).parent == PurePosixPath(beside)] or fitting
+        if len(close) > 1:
+            next_move = "put each image beside its annotation file, or give them different names"
             raise DataError(
-                problem(f"one image called {stated}", ", ".join(named), where=str(where), next_move=next_move)
+                problem(f"one image called {stem}", ", ".join(close), where=str(where), next_move=next_move)
             )
-        return named[0] if named else None
-
-
-def list_images(root: Path) -> Images:
-    """Return the images of a data folder; those in run folders and in folders of masks are none."""
-    runs = dict[Path, bool]()
-    images = Images(root, [])
-    for path in find_images(root):
-        inner = path.relative_to(root)
-        folders = [root.joinpath(*inner.parts[:depth]) for depth in range(1, len(inner.parts))]
-        if _LABEL_FOLDERS & {part.lower() for part in inner.parts[:-1]} or any(
-            runs.setdefault(f, (f / ".tasks").is_dir()) for f in folders
-        ):
-            continue
-        text = inner.as_posix()
-        images.paths.append(text)
-        images.by_name.setdefault(_composed(inner.name), []).append(text)
-        images.by_stem.setdefault(_composed(inner.stem), []).append(text)
-    return images
-
-
-def missing_images(missing: Sequence[str], total: int, where: str) -> DataError:
-    """Return the error that lists images which annotation files name and nobody finds."""
-    listed = ", ".join(missing[:10]) + (" …" if len(missing) > 10 else "")
-    return DataError(
-        problem(
-            f"the {total} images that the annotations name",
-            f"{len(missing)} of them are not in the data folder: {listed}",
-            where=where,
-            next_move="put the images into the folder (or one below it) under these names, or take their entries out "
-            "of the annotations",
-        )
-    )
-
-
-def bare_rows(images: Images, used: Iterable[str]) -> list[Row]:
-    """Return unlabelled rows for the images that no annotation mentions."""
-    known = set(used)
-    return [Row(path) for path in images.paths if path not in known]
+        return close[0] if close else None
 
 
 def drawn_row(
@@ -149,8 +84,7 @@ def drawn_row(
             return content
         return Content(mask=_untwist(content.mask, turn), instances=_untwist(content.instances, turn))
 
-    name = name_of(image)
-    return Row(image, f"{IMPORTED}masks/{name}.png", f"{IMPORTED}instances/{name}.png", part, render=render)
+    return labelled_row(image, render, part)
 
 
 def declared(

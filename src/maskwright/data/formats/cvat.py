@@ -12,20 +12,17 @@ import cv2
 import numpy as np
 
 from maskwright.data.formats.annotated import (
-    Images,
     all_files,
-    bare_rows,
     check_corners,
     check_inside,
     declared,
     drawn_row,
     head,
-    list_images,
-    missing_images,
     refused,
     some_files,
 )
 from maskwright.data.formats.files import read_xml_file
+from maskwright.data.formats.lookup import Images, absent, bare_row
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.runlength import counts_to_mask
 from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, coco_polygon, line, to_points
@@ -55,11 +52,11 @@ def read(root: Path) -> Source:
     _check_kinds(trees, entries)
     names, colors = _labels(trees, entries)
     categories, ids = declared(names, colors)
-    images = list_images(root)
+    images = Images(root)
     found: dict[str, Row] = {}
     missing: list[str] = []
     for path, entry in entries:
-        image = _image_of(images, entry, path)
+        image = images.find(entry.get("name", ""), where=path, hint=entry.get("subset", ""))
         if image is None:
             missing.append(entry.get("name", ""))
         elif image in found:
@@ -68,8 +65,8 @@ def read(root: Path) -> Source:
         else:
             found[image] = _row(root, image, entry, ids, path)
     if missing:
-        raise missing_images(missing, len(entries), ", ".join(str(path) for path in trees))
-    rows = sorted([*found.values(), *bare_rows(images, found)], key=lambda row: row.image)
+        raise absent(missing, where=", ".join(str(path) for path in trees))
+    rows = sorted([*found.values(), *map(bare_row, images.others(found))], key=lambda row: row.image)
     return Source("cvat", rows, categories, (255,))
 
 
@@ -109,13 +106,6 @@ def _labels(
         names = {shape.get("label", ""): None for _, entry in entries for shape in _with_area(entry)}
         names.pop("", None)
     return list(names), colors
-
-
-def _image_of(images: Images, entry: ET.Element, path: Path) -> str | None:
-    subset, home = entry.get("subset", ""), path.parent.relative_to(images.root).as_posix()
-    starts = [f"images/{subset}", subset, "images", ""] if subset else ["images", ""]
-    folders = [f"{home}/{start}" for start in starts] + (starts if home != "." else [])
-    return images.find(entry.get("name", ""), where=path, folders=folders)
 
 
 def _row(root: Path, image: str, entry: ET.Element, ids: dict[str, int], path: Path) -> Row:

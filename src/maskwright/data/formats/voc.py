@@ -12,8 +12,9 @@ import numpy as np
 from PIL import Image
 
 from maskwright.artifacts import IMPORTED, atomic
-from maskwright.data.formats.annotated import Images, head, list_images, missing_images, refused
+from maskwright.data.formats.annotated import Stems, head, refused
 from maskwright.data.formats.files import find_images, match_name, name_of
+from maskwright.data.formats.lookup import Images, absent
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import COLOR, palette_of, read_values
 from maskwright.data.written import place_image, write_array
@@ -90,7 +91,8 @@ def read(root: Path) -> Source:
     if not homes:
         next_move = "boxes are for detection; export masks (SegmentationClass) from the annotation tool"
         raise refused("boxes in XML files, and no SegmentationClass", root, next_move)
-    images = list_images(root)
+    images = Images(root)
+    stems = Stems(images)
     labels = _labels(homes)
     rows: dict[str, Row] = {}
     leftovers, seen = list[str](), list[Path]()
@@ -99,18 +101,18 @@ def read(root: Path) -> Source:
         seen += masks.values()
         parts, found = _parts(home), dict[str, str | None]()
         for name, mask in masks.items():
-            found[name] = image = _image(images, home, name, mask)
+            found[name] = image = _image(root, stems, home, name, mask)
             if image is not None:
                 rows[image] = _row(root, image, mask, objects.get(name), labels, parts.get(name))
             else:
                 leftovers.append(mask.relative_to(root).as_posix())
         if masks and not any(found.values()):
-            raise missing_images(list(found), len(found), str(home / _MASKS))
+            raise absent(list(found), where=str(home / _MASKS))
         for name in parts.keys() - masks.keys():
-            if (image := _image(images, home, name, home)) is not None:
+            if (image := _image(root, stems, home, name, home)) is not None:
                 rows.setdefault(image, Row(image, part=parts[name]))
-    for path in images.paths:
-        rows.setdefault(path, Row(path))
+    for path in images.others(rows):
+        rows[path] = Row(path)
     things = any((home / _OBJECTS).is_dir() for home in homes)
     categories = _categories(labels or _standard(seen), isthing=things)
     return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers)
@@ -168,10 +170,10 @@ def _by_name(home: Path, folder: str) -> dict[str, Path]:
     return {match_name(path.relative_to(home / folder)): path for path in find_images(home / folder)}
 
 
-def _image(images: Images, home: Path, name: str, where: Path) -> str | None:
+def _image(root: Path, stems: Stems, home: Path, name: str, where: Path) -> str | None:
     """Return the image of a name: in JPEGImages, or anywhere else in the data folder."""
-    beside = (home / _IMAGES / name).parent.relative_to(images.root).as_posix()
-    return images.find_stem(name, where=where, beside=beside)
+    beside = (home / _IMAGES / name).parent.relative_to(root).as_posix()
+    return stems.find(name, where=where, beside=beside)
 
 
 def _row(root: Path, image: str, mask: Path, objects: Path | None, labels: list[Label], part: str | None) -> Row:
