@@ -197,8 +197,8 @@ def test_what_is_refused_when_the_folder_is_read(tmp_path, content, message):
     ("shape", "message"),
     [
         (polygon("1,1;2,2"), r"3 points, got 2\n.*annotations\.xml, image a\.png, shape 1 \(polygon\)"),
-        (polygon("1,1;2"), "pairs of finite numbers"),
-        (polygon("1,1;2,nan;3,3"), "pairs of finite numbers"),
+        (polygon("1,1;2"), "pairs of numbers"),
+        (polygon("1,1;2,nan;3,3"), "pairs of numbers"),
         (polygon("100,100;120,100;120,120"), "inside the image of 16×12 pixels, got one from x 100, y 100"),
         (polygon("1,1;2,2;3,1", "bus"), "one of the labels background, road, car, lights, got bus"),
         (polygon("1,1;2,2;3,1", more='z_order="top"'), "z_order"),
