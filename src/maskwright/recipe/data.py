@@ -14,6 +14,8 @@ FormatName = Literal[
     "auto",
     "folder",
     "coco",
+    "coco_panoptic",
+    "labelme",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import coco, folder
+from maskwright.data.formats import coco, coco_panoptic, folder, labelme
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -39,6 +39,8 @@ class Format:
 FORMATS: dict[str, Format] = {
     "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
     "coco": Format(coco.recognise, coco.read, write=coco.write),
+    "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
+    "labelme": Format(labelme.recognise, labelme.read, write=labelme.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
