@@ -16,6 +16,8 @@ FormatName = Literal[
     "coco",
     "coco_panoptic",
     "labelme",
+    "labelme_xml",
+    "via",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import coco, coco_panoptic, folder, labelme
+from maskwright.data.formats import coco, coco_panoptic, folder, labelme, labelme_xml, via
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -41,6 +41,8 @@ FORMATS: dict[str, Format] = {
     "coco": Format(coco.recognise, coco.read, write=coco.write),
     "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
     "labelme": Format(labelme.recognise, labelme.read, write=labelme.write),
+    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read),
+    "via": Format(via.recognise, via.read),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 

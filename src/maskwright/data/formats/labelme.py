@@ -6,7 +6,6 @@ import base64
 import binascii
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from maskwright.data.formats.files import name_of, read_json_file
 from maskwright.data.formats.folder import read_classes
 from maskwright.data.formats.lookup import LARGEST, Images, absent, bare_row, canvas_size, labelled_row, part_of
 from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, known_of, numbered, pieces
+from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, Values, known_of, named, pieces, with_values
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.formats.shapes import (
     Drawn,
@@ -56,23 +55,6 @@ _CORNERS = {
     "mask": (2, 2),
 }
 """Shape type → the fewest and the most points."""
-
-
-@dataclass(frozen=True)
-class _Values:
-    """What the labels are in a mask.
-
-    Attributes:
-        ids: label → value.
-        things: labels whose shapes are objects, unless these say otherwise.
-        background: value of pixels without a shape.
-        ignore: value of ignored ones.
-    """
-
-    ids: dict[str, int]
-    things: frozenset[str]
-    background: int
-    ignore: int
 
 
 def recognise(root: Path) -> bool:
@@ -115,7 +97,7 @@ def read(root: Path) -> Source:
             rows[row.image] = row
     if missing:
         raise absent(missing, where=str(root))
-    others = [bare_row(path) for path in images.others(rows)]
+    others = [bare_row(path) for path in images.others(rows, _made_by_labelme(images))]
     return Source("labelme", sorted([*rows.values(), *others], key=lambda row: row.image), categories, (values.ignore,))
 
 
@@ -177,18 +159,14 @@ def _wrong(expected: str, got: str, where: str) -> DataError:
     return DataError(problem(expected, got, where=where, next_move="mend or remove it in LabelMe"))
 
 
-def _categories(root: Path, trees: dict[Path, dict[str, Any]]) -> tuple[tuple[Category, ...], _Values]:
+def _categories(root: Path, trees: dict[Path, dict[str, Any]]) -> tuple[tuple[Category, ...], Values]:
     used = {shape["label"]: path for path, tree in trees.items() for shape in tree["shapes"]}
     used.pop(IGNORED, None)
     stated, _ = read_classes(root / "classes.json")
     listed = _labels(root)
-    if stated is not None:
-        found = [*stated]
-    elif listed is not None:
-        found = [Category(i, name, isthing=i > 0) for i, name in enumerate(listed)]
-    else:
-        names = sorted(name for name in used if name.lower() not in BACKGROUND_NAMES)
-        found = [Category(i, name, isthing=True) for i, name in enumerate(names, 1)]
+    if stated is None and listed is None:
+        return named(used)
+    found = stated or [Category(i, name, isthing=i > 0) for i, name in enumerate(listed or ())]
     known = {category.name for category in found} | set(BACKGROUND_NAMES)
     if unknown := sorted(set(used) - known):
         where = root / ("labels.txt" if stated is None else "classes.json")
@@ -200,12 +178,7 @@ def _categories(root: Path, trees: dict[Path, dict[str, Any]]) -> tuple[tuple[Ca
                 next_move="add them to the list, or remove the list: the labels are then taken from the shapes",
             )
         )
-    own = next((category.name for category in found if category.name.lower() in BACKGROUND_NAMES), None)
-    categories, background, ignore = numbered(found, own, add=own is None and stated is None)
-    ids = {category.name: category.id for category in categories}
-    ids |= dict.fromkeys(BACKGROUND_NAMES, background)
-    things = frozenset(category.name for category in categories if category.isthing)
-    return categories, _Values(ids, things, background, ignore)
+    return with_values(found, add=stated is None)
 
 
 def _labels(root: Path) -> list[str] | None:
@@ -221,7 +194,18 @@ def _labels(root: Path) -> list[str] | None:
     return names if any(name.lower() in BACKGROUND_NAMES for name in names) else ["_background_", *names]
 
 
-def _row(path: Path, tree: dict[str, Any], images: Images, values: _Values) -> Row | None:
+def _made_by_labelme(images: Images) -> list[str]:
+    """Return the pictures that its converter writes beside label_names.txt."""
+    names = ("img.png", "label.png", "label_viz.png")
+    return [
+        path
+        for name in names
+        for path in images.called(name)
+        if (images.root / path).with_name("label_names.txt").is_file()
+    ]
+
+
+def _row(path: Path, tree: dict[str, Any], images: Images, values: Values) -> Row | None:
     stated, data = str(tree.get("imagePath") or ""), tree.get("imageData")
     image = images.find(stated, where=path) if stated else None
     embedded = isinstance(data, str) and bool(data)
@@ -238,7 +222,7 @@ def _row(path: Path, tree: dict[str, Any], images: Images, values: _Values) -> R
     return labelled_row(name, partial(_render, path, None, values), part_of(inner), known=known)
 
 
-def _render(path: Path, image: Path | None, values: _Values) -> Content:
+def _render(path: Path, image: Path | None, values: Values) -> Content:
     tree = _read_tree(path)  # again: the pixels in it are too much to keep
     height, width = tree.get("imageHeight"), tree.get("imageWidth")
     stated = (height, width) if type(height) is int and type(width) is int else None
@@ -253,7 +237,7 @@ def _render(path: Path, image: Path | None, values: _Values) -> Content:
     return Content(pixels, painted.mask, painted.instances)
 
 
-def _region(shape: dict[str, Any], size: Size, values: _Values, where: str) -> Region:
+def _region(shape: dict[str, Any], size: Size, values: Values, where: str) -> Region:
     label, group, flags = shape["label"], shape.get("group_id"), shape.get("flags")
     stated = flags.get("instance") if isinstance(flags, dict) else None
     isthing = label in values.things if stated is None else bool(stated)
