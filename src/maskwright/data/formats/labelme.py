@@ -166,7 +166,7 @@ def _categories(root: Path, trees: dict[Path, dict[str, Any]]) -> tuple[tuple[Ca
     listed = _labels(root)
     if stated is None and listed is None:
         return named(used)
-    found = stated or [Category(i, name, isthing=i > 0) for i, name in enumerate(listed or ())]
+    found = stated or [Category(i, name, isthing=name not in BACKGROUND_NAMES) for i, name in enumerate(listed or ())]
     known = {category.name for category in found} | set(BACKGROUND_NAMES)
     if unknown := sorted(set(used) - known):
         where = root / ("labels.txt" if stated is None else "classes.json")
@@ -242,7 +242,7 @@ def _region(shape: dict[str, Any], size: Size, values: Values, where: str) -> Re
     stated = flags.get("instance") if isinstance(flags, dict) else None
     isthing = label in values.things if stated is None else bool(stated)
     drawn = _draw(shape, size, f"{where} ({label})")
-    return Region(label, drawn, group, label == IGNORED, isthing and label.lower() not in BACKGROUND_NAMES)
+    return Region(label, drawn, group, label == IGNORED, isthing)
 
 
 def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
