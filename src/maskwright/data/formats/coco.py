@@ -150,6 +150,19 @@ def faulty(path: Path, faults: list[str]) -> DataError:
     )
 
 
+def faults_of_ids(what: str, entries: list[dict[str, Any]], keys: tuple[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the ids and names of a COCO file's images or categories."""
+    seen: set[Any] = set()
+    for place, entry in enumerate(entries):
+        number, name = entry.get(keys[0]), entry.get(keys[1])
+        if type(number) not in ((int, str) if what == "image" else (int,)) or not isinstance(name, str) or not name:
+            yield f"{what} {place} lacks {keys[0]} or {keys[1]}"
+        for value in (("id", number), ("name", name)):
+            if value in seen:
+                yield f"{what} {value[0]} {value[1]!r} stands there twice"
+            seen.add(value)
+
+
 def category_of(entry: dict[str, Any], *, isthing: bool) -> Category:
     """Return a category of a COCO file; `isthing` is what it is unless it says so itself."""
     color = entry.get("color")
@@ -184,8 +197,8 @@ def _nothing(root: Path, files: list[Path]) -> DataError:
 def _check(path: Path, tree: dict[str, Any]) -> None:
     """Raise with all faults of a file that don't need its pixels."""
     faults = [
-        *_faults_of_ids("image", tree["images"], ("id", "file_name")),
-        *_faults_of_ids("category", tree["categories"], ("id", "name")),
+        *faults_of_ids("image", tree["images"], ("id", "file_name")),
+        *faults_of_ids("category", tree["categories"], ("id", "name")),
     ]
     images, categories = ({item.get("id") for item in tree[key]} for key in ("images", "categories"))
     for item in () if faults else tree["annotations"]:
@@ -202,18 +215,6 @@ def _check(path: Path, tree: dict[str, Any]) -> None:
 
 def _is_listed(number: Any, listed: set[Any]) -> bool:
     return isinstance(number, (int, str)) and number in listed
-
-
-def _faults_of_ids(what: str, entries: list[dict[str, Any]], keys: tuple[str, str]) -> Iterator[str]:
-    seen: set[Any] = set()
-    for place, entry in enumerate(entries):
-        number, name = entry.get(keys[0]), entry.get(keys[1])
-        if type(number) not in ((int, str) if what == "image" else (int,)) or not isinstance(name, str) or not name:
-            yield f"{what} {place} lacks {keys[0]} or {keys[1]}"
-        for value in (("id", number), ("name", name)):
-            if value in seen:
-                yield f"{what} {value[0]} {value[1]!r} stands there twice"
-            seen.add(value)
 
 
 def _fault_of_outline(item: dict[str, Any]) -> str | None:

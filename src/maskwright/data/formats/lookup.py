@@ -31,7 +31,7 @@ class Images:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.paths = [path.relative_to(root).as_posix() for path in find_images(root)]
-        self._known = set(self.paths)
+        self.known = set(self.paths)
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for path in self.paths:
             self._by_name[PurePosixPath(path).name].append(path)
@@ -55,10 +55,9 @@ class Images:
         text = posixpath.normpath(stated.replace("\\", "/"))
         beside = where.parent.relative_to(self.root).as_posix() if where.is_relative_to(self.root) else "."
         for path in (text, posixpath.normpath(posixpath.join(beside, text)), posixpath.join("images", text)):
-            if path in self._known:
+            if path in self.known:
                 return inside(self.root, path, where=where)
-        named = self._by_name.get(PurePosixPath(text).name, [])
-        fitting = _narrow(named, text, beside, hint)
+        fitting = _narrow(self.called(PurePosixPath(text).name), text, beside, hint)
         if len(fitting) > 1:
             raise DataError(
                 problem(
@@ -69,6 +68,10 @@ class Images:
                 )
             )
         return inside(self.root, fitting[0], where=where) if fitting else None
+
+    def called(self, name: str) -> list[str]:
+        """Return the paths of all files of a name."""
+        return list(self._by_name.get(name, ()))
 
     def others(self, named: Iterable[str], labels: Iterable[str] = ()) -> list[str]:
         """Return the images that no annotation file names.

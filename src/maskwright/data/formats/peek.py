@@ -1,9 +1,9 @@
-"""Which tool wrote a JSON file, told from its beginning and its end: annotation files may be large."""
+"""Which tool wrote a file, told from its beginning and its end: annotation files may be large."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -12,12 +12,13 @@ Kind = Literal["coco", "coco_panoptic", "coco_other", "labelme", "via"]
 
 _BYTES = 1 << 16
 _DEPTH = 2
-_LOOKED_AT = 32
+LOOKED_AT = 32
+"""Files of each folder that are looked at to recognise a format."""
 
 
 def kinds(root: Path) -> set[Kind]:
     """Return what the JSON files of a folder and of two levels below are; of each folder the first 32 are looked at."""
-    files = (path for folder in _folders(root) for path in islice(_json_files(folder), _LOOKED_AT))
+    files = (path for folder in _folders(root) for path in islice(_json_files(folder), LOOKED_AT))
     return {kind for path in files if (kind := kind_of(path))}
 
 
@@ -26,15 +27,25 @@ def files_of(root: Path, *kinds: Kind) -> list[Path]:
     return sorted(path for folder in _folders(root) for path in _json_files(folder) if kind_of(path) in kinds)
 
 
+def text_files(root: Path, suffix: str, fits: Callable[[str], bool], *, first: int | None = None) -> list[Path]:
+    """Return the files of a type in a folder and two levels below whose beginning and end fit; never raises.
+
+    Args:
+        root: the folder.
+        suffix: such as `.xml`.
+        fits: tells from the first and the last 64 KiB.
+        first: how many files of each folder are looked at; None: all.
+    """
+    files = (path for folder in _folders(root) for path in islice(_of_type(folder, suffix), first))
+    return sorted(path for path in files if fits(_readable_ends(path)))
+
+
 def kind_of(path: Path) -> Kind | None:
     """Return what a JSON file is, None for anything else; never raises.
 
     `coco` holds segmentations, or categories of which there is nothing; `coco_other` captions, tags or images alone.
     """
-    try:
-        text = ends_of(path)
-    except OSError:
-        return None
+    text = _readable_ends(path)
     if not text.lstrip("\ufeff \t\r\n").startswith("{"):
         return None
     if _has(text, "shapes", r"\[") and (_has(text, "imagePath") or _has(text, "imageData") or _has(text, "flags")):
@@ -64,6 +75,13 @@ def ends_of(path: Path) -> str:
         return (head + b"\n" + file.read(_BYTES)).decode("utf-8", "replace")
 
 
+def _readable_ends(path: Path) -> str:
+    try:
+        return ends_of(path)
+    except OSError:
+        return ""
+
+
 def _has(text: str, key: str, opening: str = "") -> bool:
     return re.search(rf'"{key}"\s*:\s*{opening}', text) is not None
 
@@ -77,7 +95,11 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _json_files(folder: Path) -> Iterator[Path]:
-    return (path for path in _entries(folder) if path.suffix.lower() == ".json" and path.is_file())
+    return _of_type(folder, ".json")
+
+
+def _of_type(folder: Path, suffix: str) -> Iterator[Path]:
+    return (path for path in _entries(folder) if path.suffix.lower() == suffix and path.is_file())
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +16,22 @@ from maskwright.types import IGNORE, Categories, Category
 BACKGROUND = "background"
 BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
 """What tools call the category of pixels that nobody outlined."""
+
+
+class Values(NamedTuple):
+    """What the labels of a file are in a mask.
+
+    Attributes:
+        ids: label → value.
+        things: labels whose shapes are objects.
+        background: value of pixels without a shape.
+        ignore: value of ignored ones.
+    """
+
+    ids: dict[str, int]
+    things: frozenset[str]
+    background: int
+    ignore: int
 
 
 class Piece(NamedTuple):
@@ -56,6 +72,29 @@ def pieces(record: Record, categories: Categories) -> Iterator[Piece]:
 def known_of(record: Record) -> list[str]:
     """Return which of `masks` and `instances` a record has."""
     return [what for what, array in (("masks", record.label), ("instances", record.instances)) if array is not None]
+
+
+def named(labels: Iterable[str]) -> tuple[tuple[Category, ...], Values]:
+    """Return categories for labels that no list explains: in the order of the alphabet from 1 on, all of them things.
+
+    One that is called background is that; otherwise a background is added.
+    """
+    names = sorted(name for name in set(labels) if name.lower() not in BACKGROUND_NAMES)
+    return with_values([Category(i, name, isthing=True) for i, name in enumerate(names, 1)], add=True)
+
+
+def with_values(found: Sequence[Category], *, add: bool) -> tuple[tuple[Category, ...], Values]:
+    """Return the categories as `numbered` does, and what labels are in a mask.
+
+    Args:
+        found: as the files have them.
+        add: whether a background is added where there is none.
+    """
+    own = next((category.name for category in found if category.name.lower() in BACKGROUND_NAMES), None)
+    categories, background, ignore = numbered(found, own, add=add and own is None)
+    ids = dict.fromkeys(BACKGROUND_NAMES, background) | {category.name: category.id for category in categories}
+    things = frozenset(category.name for category in categories if category.isthing)
+    return categories, Values(ids, things, background, ignore)
 
 
 def numbered(found: Sequence[Category], background: str | None, *, add: bool) -> tuple[tuple[Category, ...], int, int]:
