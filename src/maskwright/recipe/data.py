@@ -13,6 +13,17 @@ from maskwright.types import Categories, Category
 FormatName = Literal[
     "auto",
     "folder",
+    "coco",
+    "coco_panoptic",
+    "labelme",
+    "labelme_xml",
+    "via",
+    "cvat",
+    "voc",
+    "label_studio",
+    "geojson",
+    "imagescope",
+    "yolo",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

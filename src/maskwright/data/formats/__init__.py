@@ -6,7 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import folder
+from maskwright.data.formats import (
+    coco,
+    coco_panoptic,
+    cvat,
+    folder,
+    geojson,
+    imagescope,
+    label_studio,
+    labelme,
+    labelme_xml,
+    via,
+    voc,
+    yolo,
+)
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -37,7 +50,18 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write)
+    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
+    "coco": Format(coco.recognise, coco.read, write=coco.write),
+    "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
+    "labelme": Format(labelme.recognise, labelme.read, write=labelme.write),
+    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read),
+    "via": Format(via.recognise, via.read),
+    "cvat": Format(cvat.recognise, cvat.read),
+    "voc": Format(voc.recognise, voc.read, write=voc.write),
+    "label_studio": Format(label_studio.recognise, label_studio.read),
+    "geojson": Format(geojson.recognise, geojson.read),
+    "imagescope": Format(imagescope.recognise, imagescope.read),
+    "yolo": Format(yolo.recognise, yolo.read),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 

@@ -31,12 +31,27 @@ def counts_to_mask(counts: Sequence[int] | npt.NDArray[np.int64], size: tuple[in
         >>> counts_to_mask([1, 2, 1], (2, 2), where="").tolist()
         [[False, True], [True, False]]
     """
-    lengths = np.asarray(counts, np.int64)
     height, width = size
-    if lengths.ndim != 1 or (lengths < 0).any() or int(lengths.sum()) != height * width:
-        raise _wrong(f"runs that fill {height}×{width} pixels", f"{int(lengths.sum())}", where)
+    lengths = checked_counts(counts, size, where=where)
     values = np.arange(len(lengths)) % 2 == 1
     return np.ascontiguousarray(np.repeat(values, lengths).reshape(width, height).T)
+
+
+def checked_counts(
+    counts: Sequence[int] | npt.NDArray[np.int64], size: tuple[int, int], *, where: str
+) -> npt.NDArray[np.int64]:
+    """Return counts as an array, once they are known to fill a mask; arguments and errors as in `counts_to_mask`."""
+    height, width = size
+    try:
+        lengths = np.asarray(counts if len(counts) else [0])
+    except (ValueError, TypeError, OverflowError):
+        lengths = np.asarray(None)
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu":
+        raise _wrong("a list of whole numbers", str(counts)[:60], where)
+    if (lengths < 0).any() or int(lengths.sum()) != height * width:
+        got = "a negative run" if (lengths < 0).any() else f"{int(lengths.sum())}"
+        raise _wrong(f"runs that fill {height}×{width} = {height * width} pixels", got, where)
+    return lengths.astype(np.int64)
 
 
 def mask_to_counts(mask: Mask) -> list[int]:
@@ -55,7 +70,7 @@ def text_to_counts(text: str | bytes, *, where: str) -> list[int]:
     Raises:
         DataError: the text ends within a number or holds other letters.
     """
-    data = text.encode("ascii", "replace") if isinstance(text, str) else text
+    data = text.encode("latin-1", "backslashreplace") if isinstance(text, str) else text
     counts, value, shift = list[int](), 0, 0
     for letter in data:
         bits = letter - 48

@@ -11,12 +11,16 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from maskwright.data.formats.rows import Content
+from maskwright.data.formats.runlength import checked_counts
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
 
 Points = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Size = tuple[int, int]
+
+FARTHEST = 1_000_000
+"""Pixels from the origin within which corners may lie; outlines are followed step by step."""
 
 
 class Drawn(NamedTuple):
@@ -117,15 +121,55 @@ def coco_polygon(points: Points, size: Size) -> Drawn:
     if len(points) < 3 or window is None:
         return NOTHING
     top, left, height, width = window
-    corners = np.trunc(5 * (points - (left, top)) + 0.5).astype(np.int64)
-    along, across = _fine_outline(corners)
+    along, across = _fine_outline(np.trunc(5 * points + 0.5).astype(np.int64))
     change = np.flatnonzero(along[1:] != along[:-1]) + 1
     column = (np.minimum(along[change], along[change - 1]) + 0.5) / 5 - 0.5
     row = (np.minimum(across[change], across[change - 1]) + 0.5) / 5 - 0.5
-    kept = (np.floor(column) == column) & (column >= 0) & (column <= width - 1)
-    first = np.ceil(np.clip(row[kept], 0, height)).astype(np.int64)
-    toggles = np.bincount(column[kept].astype(np.int64) * height + first, minlength=height * width)[: height * width]
+    kept = (np.floor(column) == column) & (column >= left) & (column < left + width)
+    first = np.ceil(np.clip(row[kept] - top, 0, height)).astype(np.int64)
+    place = (column[kept].astype(np.int64) - left) * height + first
+    toggles = np.bincount(place, minlength=height * width)[: height * width]
     return Drawn(top, left, np.ascontiguousarray((np.cumsum(toggles) % 2 == 1).reshape(width, height).T))
+
+
+def from_counts(counts: Sequence[int] | npt.NDArray[np.int64], size: Size, *, where: str) -> Drawn:
+    """Return the pixels of COCO's uncompressed counts, as `runlength.counts_to_mask` does, in a window of their own.
+
+    Args:
+        counts: lengths of runs of 0 and 1 by turns, column by column, 0 first.
+        size: (H, W).
+        where: file and object, for the message.
+
+    Raises:
+        DataError: the runs don't fill the mask.
+    """
+    lengths = checked_counts(counts, size, where=where)
+    stops = np.cumsum(lengths)[1::2]
+    starts = stops - lengths[1::2]
+    starts, stops = starts[stops > starts], stops[stops > starts]
+    if not len(starts):
+        return NOTHING
+    height = size[0]
+    left, right = int(starts[0]) // height, int(stops[-1] - 1) // height + 1
+    within = starts // height == (stops - 1) // height
+    top = int((starts % height).min()) if within.all() else 0
+    bottom = int(((stops - 1) % height).max()) + 1 if within.all() else height
+    change = np.zeros((right - left) * height + 1, np.int8)
+    change[starts - left * height] = 1
+    change[stops - left * height] -= 1
+    columns = np.cumsum(change[:-1], dtype=np.int8).reshape(right - left, height)
+    return Drawn(top, left, np.ascontiguousarray(columns[:, top:bottom].T == 1))
+
+
+def to_counts(drawn: Drawn, size: Size) -> list[int]:
+    """Return COCO's uncompressed counts of a shape in an (H, W) image; `from_counts` is the inverse."""
+    padded = np.pad(drawn.pixels.T.astype(np.int8), ((0, 0), (1, 1)))
+    column, row = np.nonzero(np.diff(padded, axis=1))
+    places = (drawn.left + column) * size[0] + drawn.top + row  # where runs start and stop, by turns
+    joined = np.flatnonzero(places[1:-1:2] == places[2::2]) * 2 + 1 if len(places) else np.zeros(0, np.int64)
+    places = np.delete(places, np.concatenate([joined, joined + 1]))
+    counts: list[int] = np.diff(places, prepend=0, append=size[0] * size[1]).tolist()
+    return counts if counts[-1] or len(counts) == 1 else counts[:-1]
 
 
 def ellipse(center: tuple[float, float], radii: tuple[float, float], size: Size) -> Drawn:
@@ -159,6 +203,21 @@ def bitmap(pixels: Mask, size: Size, *, top: int = 0, left: int = 0) -> Drawn:
     return Drawn(max(0, top), max(0, left), cut) if cut.size else NOTHING
 
 
+def union(pieces: Sequence[Drawn]) -> Drawn:
+    """Return the pixels that belong to any of several shapes."""
+    pieces = [piece for piece in pieces if piece.pixels.size]
+    if len(pieces) < 2:
+        return pieces[0] if pieces else NOTHING
+    top, left = min(piece.top for piece in pieces), min(piece.left for piece in pieces)
+    bottom = max(piece.top + piece.pixels.shape[0] for piece in pieces)
+    right = max(piece.left + piece.pixels.shape[1] for piece in pieces)
+    joined = np.zeros((bottom - top, right - left), bool)
+    for piece in pieces:
+        height, width = piece.pixels.shape
+        joined[piece.top - top :, piece.left - left :][:height, :width] |= piece.pixels
+    return Drawn(top, left, joined)
+
+
 def without(drawn: Drawn, taken: Drawn) -> Drawn:
     """Return a shape without the pixels of another."""
     kept = drawn.pixels.copy()
@@ -175,16 +234,15 @@ def to_points(values: Any, *, where: str) -> Points:
     """Return pairs or a flat list of numbers as (P, 2) float64.
 
     Raises:
-        DataError: no numbers, an odd number of them, or NaN and infinite ones.
+        DataError: no numbers, an odd number of them, NaN, or numbers beyond `FARTHEST`.
     """
     try:
         points = np.asarray(values, np.float64).reshape(-1, 2)
     except (TypeError, ValueError):
         points = np.full((1, 2), np.nan)
-    if not np.isfinite(points).all():
-        raise DataError(
-            problem("pairs of finite numbers", f"{str(values)[:60]}", where=where, next_move="mend or remove the shape")
-        )
+    if not (np.abs(points) <= FARTHEST).all():
+        expected = f"pairs of numbers up to {FARTHEST}"
+        raise DataError(problem(expected, str(values)[:60], where=where, next_move="mend or remove the shape"))
     return points
 
 
@@ -213,18 +271,17 @@ def _flat(points: Points) -> list[tuple[float, float]]:
 
 def _fine_outline(corners: Array) -> tuple[Array, Array]:
     """Return all points of an outline's edges, each edge in steps of one along its longer side."""
-    along, across = [], []
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, 0), strict=True):
-        dx, dy = abs(x1 - x0), abs(y1 - y0)
-        flip = (dx >= dy and x0 > x1) or (dx < dy and y0 > y1)
-        (xs, ys), (xe, ye) = ((x1, y1), (x0, y0)) if flip else ((x0, y0), (x1, y1))
-        steps = np.arange(max(dx, dy) + 1)
-        steps = steps[::-1] if flip else steps
-        if dx >= dy:
-            slope = (ye - ys) / dx if dx else 0.0
-            along.append(steps + xs)
-            across.append(np.trunc(ys + slope * steps + 0.5).astype(np.int64))
-        else:
-            along.append(np.trunc(xs + (xe - xs) / dy * steps + 0.5).astype(np.int64))
-            across.append(steps + ys)
-    return np.concatenate(along), np.concatenate(across)
+    ahead = np.roll(corners, -1, 0)
+    reach = np.abs(ahead - corners)
+    wide = reach[:, 0] >= reach[:, 1]
+    steps = reach.max(1)
+    flip = np.where(wide, corners[:, 0] > ahead[:, 0], corners[:, 1] > ahead[:, 1])
+    start, stop = np.where(flip[:, None], ahead, corners), np.where(flip[:, None], corners, ahead)
+    rise = np.where(wide, stop[:, 1] - start[:, 1], stop[:, 0] - start[:, 0]) / np.maximum(steps, 1)
+    edge = np.repeat(np.arange(len(corners)), steps + 1)
+    step = np.arange(len(edge)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
+    step = np.where(flip[edge], steps[edge] - step, step)
+    longer = np.where(wide, start[:, 0], start[:, 1])[edge] + step
+    shorter = np.where(wide, start[:, 1], start[:, 0])[edge] + rise[edge] * step
+    rounded = np.trunc(shorter + 0.5).astype(np.int64)
+    return np.where(wide[edge], longer, rounded), np.where(wide[edge], rounded, longer)

@@ -1,0 +1,109 @@
+"""Which tool wrote a file, told from its beginning and its end: annotation files may be large."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["coco", "coco_panoptic", "coco_other", "labelme", "via"]
+
+_BYTES = 1 << 16
+_DEPTH = 2
+LOOKED_AT = 32
+"""Files of each folder that are looked at to recognise a format."""
+
+
+def kinds(root: Path) -> set[Kind]:
+    """Return what the JSON files of a folder and of two levels below are; of each folder the first 32 are looked at."""
+    files = (path for folder in _folders(root) for path in islice(_json_files(folder), LOOKED_AT))
+    return {kind for path in files if (kind := kind_of(path))}
+
+
+def files_of(root: Path, *kinds: Kind) -> list[Path]:
+    """Return the JSON files of the given kinds in a folder and two levels below, in the order of their paths."""
+    return sorted(path for folder in _folders(root) for path in _json_files(folder) if kind_of(path) in kinds)
+
+
+def text_files(root: Path, suffix: str, fits: Callable[[str], bool], *, first: int | None = None) -> list[Path]:
+    """Return the files of a type in a folder and two levels below whose beginning and end fit; never raises.
+
+    Args:
+        root: the folder.
+        suffix: such as `.xml`.
+        fits: tells from the first and the last 64 KiB.
+        first: how many files of each folder are looked at; None: all.
+    """
+    files = (path for folder in _folders(root) for path in islice(_of_type(folder, suffix), first))
+    return sorted(path for path in files if fits(_readable_ends(path)))
+
+
+def kind_of(path: Path) -> Kind | None:
+    """Return what a JSON file is, None for anything else; never raises.
+
+    `coco` holds segmentations, or categories of which there is nothing; `coco_other` captions, tags or images alone.
+    """
+    text = _readable_ends(path)
+    if not text.lstrip("\ufeff \t\r\n").startswith("{"):
+        return None
+    if _has(text, "shapes", r"\[") and (_has(text, "imagePath") or _has(text, "imageData") or _has(text, "flags")):
+        return "labelme"
+    if _has(text, "_via_img_metadata") or (_has(text, "filename") and _has(text, "regions") and _has(text, "size")):
+        return "via"
+    if not (_has(text, "images", r"\[") and _has(text, "file_name")):
+        return None
+    if _has(text, "segments_info", r"\["):
+        return "coco_panoptic"
+    empty = _has(text, "annotations", r"\[\s*\]") and _has(text, "categories", r"\[\s*\{")
+    if empty or _has(text, "segmentation", r"[\[{]"):
+        return "coco"
+    return "coco_other" if _has(text, "annotations") or _has(text, "categories") else None
+
+
+def ends_of(path: Path) -> str:
+    """Return the first and the last 64 KiB of a text file.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_BYTES)
+        size = file.seek(0, 2)
+        file.seek(max(len(head), size - _BYTES))
+        return (head + b"\n" + file.read(_BYTES)).decode("utf-8", "replace")
+
+
+def _readable_ends(path: Path) -> str:
+    try:
+        return ends_of(path)
+    except OSError:
+        return ""
+
+
+def _has(text: str, key: str, opening: str = "") -> bool:
+    return re.search(rf'"{key}"\s*:\s*{opening}', text) is not None
+
+
+def _folders(root: Path) -> list[Path]:
+    found, level = [root], [root]
+    for _ in range(_DEPTH):
+        level = [path for folder in level for path in _entries(folder) if path.is_dir()]
+        found += level
+    return [folder for folder in found if not (folder / ".tasks").is_dir()]
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    return _of_type(folder, ".json")
+
+
+def _of_type(folder: Path, suffix: str) -> Iterator[Path]:
+    return (path for path in _entries(folder) if path.suffix.lower() == suffix and path.is_file())
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
