@@ -66,7 +66,7 @@ def read(root: Path) -> Source:
     """
     files = files_of(root, "coco_panoptic")
     pairs = not files
-    trees = {path: read_coco(path) for path in files or files_of(root, "coco_other")}
+    trees = {path: read_coco(path) for path in files or files_of(root, "coco", "coco_other")}
     trees = {path: tree for path, tree in trees.items() if not pairs or _has_things(tree)}
     if not trees:
         raise DataError(
@@ -127,7 +127,8 @@ def _stem(part: str | None) -> str:
 
 
 def _has_things(tree: dict[str, Any]) -> bool:
-    return bool(tree["images"]) and bool(tree["categories"]) and all("isthing" in item for item in tree["categories"])
+    bare = bool(tree["images"]) and not tree["annotations"]
+    return bare and bool(tree["categories"]) and all("isthing" in item for item in tree["categories"])
 
 
 def _check(path: Path, tree: dict[str, Any]) -> None:
@@ -188,7 +189,8 @@ def _rows(
         else tree["annotations"]
     )
     names = {item["image_id"]: listed[item["image_id"]]["file_name"] for item in stated}
-    paths = {number: images.find(name, where=path, hint=part or "") for number, name in names.items()}
+    apart = path.with_suffix("").relative_to(images.root).as_posix()
+    paths = {number: images.find(name, where=path, hint=part or "", apart=apart) for number, name in names.items()}
     if missing := [names[number] for number, found in paths.items() if found is None]:
         raise absent(missing, where=str(path))
     things = {entry["id"]: bool(entry.get("isthing", True)) for entry in tree["categories"]}

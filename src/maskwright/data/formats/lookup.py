@@ -36,7 +36,7 @@ class Images:
         for path in self.paths:
             self._by_name[PurePosixPath(path).name].append(path)
 
-    def find(self, stated: str, *, where: Path, hint: str = "") -> str | None:
+    def find(self, stated: str, *, where: Path, hint: str = "", apart: str = "") -> str | None:
         """Return an image's path relative to the root, None if there is no such file.
 
         It is looked for at the stated path below the root, the annotation file's folder and images/, then among the
@@ -48,6 +48,7 @@ class Images:
             stated: what the annotation file says.
             where: the annotation file.
             hint: a part or folder that decides between files of one name.
+            apart: a folder that holds labels, in which nothing is looked for.
 
         Raises:
             DataError: several files fit, or the file is a link that leads out of the folder.
@@ -55,9 +56,10 @@ class Images:
         text = posixpath.normpath(stated.replace("\\", "/"))
         beside = where.parent.relative_to(self.root).as_posix() if where.is_relative_to(self.root) else "."
         for path in (text, posixpath.normpath(posixpath.join(beside, text)), posixpath.join("images", text)):
-            if path in self.known:
+            if path in self.known and not (apart and path.startswith(f"{apart}/")):
                 return inside(self.root, path, where=where)
-        fitting = _narrow(self.called(PurePosixPath(text).name), text, beside, hint)
+        named = [p for p in self.called(PurePosixPath(text).name) if not (apart and p.startswith(f"{apart}/"))]
+        fitting = _narrow(named, text, beside, hint)
         if len(fitting) > 1:
             raise DataError(
                 problem(
