@@ -13,6 +13,9 @@ from maskwright.types import Categories, Category
 FormatName = Literal[
     "auto",
     "folder",
+    "cityscapes",
+    "gtav",
+    "synthia",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

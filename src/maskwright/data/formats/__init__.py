@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import folder
+from maskwright.data.formats import cityscapes, folder, gtav, synthia
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -37,7 +37,10 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write)
+    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
+    "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
+    "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
+    "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
