@@ -16,6 +16,10 @@ FormatName = Literal[
     "cityscapes",
     "gtav",
     "synthia",
+    "nnunet",
+    "dsb2018",
+    "rle_csv",
+    "npz",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import cityscapes, folder, gtav, synthia
+from maskwright.data.formats import cityscapes, dsb2018, folder, gtav, nnunet, npz, rle_csv, synthia
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -41,6 +41,10 @@ FORMATS: dict[str, Format] = {
     "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
     "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
     "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
+    "nnunet": Format(nnunet.recognise, nnunet.read, nnunet.READS, write=nnunet.write),
+    "dsb2018": Format(dsb2018.recognise, dsb2018.read, dsb2018.READS, write=dsb2018.write),
+    "rle_csv": Format(rle_csv.recognise, rle_csv.read, rle_csv.READS, write=rle_csv.write),
+    "npz": Format(npz.recognise, npz.read, npz.READS, write=npz.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 

@@ -17,7 +17,7 @@ from maskwright.errors import DataError, problem
 READS = ("images", "labels", "split.mat")
 _COLORS = {hex_color(CITYSCAPES[name][1]) for name in STREET_19}
 _VOID_COLORS = tuple(dict.fromkeys(hex_color(color) for _, color in CITYSCAPES.values()))
-_IGNORE = (*VOID, 255, *(color for color in _VOID_COLORS if color not in _COLORS))
+_IGNORE: tuple[int | str, ...] = (*VOID, 255, *(color for color in _VOID_COLORS if color not in _COLORS))
 _LANDMARKS = ("road", "building", "car", "sky")
 
 

@@ -53,18 +53,19 @@ def states_values(path: Path) -> bool:
     return not listed or any("values" in item or "color" not in item for item in listed)
 
 
-def write_classes(path: Path, categories: Categories, ignore: int, *, values: bool = False) -> None:
+def write_classes(path: Path, categories: Categories, ignore: int, *, first: int | None = None) -> None:
     """Write a classes.json.
 
     Args:
         path: where to.
         categories: what the masks mean.
         ignore: the mask value of ignored pixels.
-        values: True where masks hold positions, False where they hold ids.
+        first: the mask value of the first category where masks hold positions; None: they hold ids.
     """
     items = [
-        {"id": c.id, "name": c.name, "color": list(c.color), "isthing": c.isthing} | ({"values": [p]} if values else {})
-        for p, c in enumerate(categories.items)
+        {"id": c.id, "name": c.name, "color": list(c.color), "isthing": c.isthing}
+        | ({} if first is None else {"values": [first + position]})
+        for position, c in enumerate(categories.items)
     ]
     write_json(path, {"categories": items, "ignore": ignore})
 
