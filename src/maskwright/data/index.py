@@ -125,7 +125,7 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     source = _with_files(read_source(root, spec.format), imported)
     target = _target(source, spec, root)
     spec = spec.model_copy(update={"target": target})
-    categories = recognise_categories(source, root, spec)
+    categories = recognise_categories(source, root, spec, imported=imported)
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]

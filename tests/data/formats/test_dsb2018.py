@@ -86,10 +86,10 @@ def test_real_nuclei_from_masks_and_from_run_lengths_are_the_same(tmp_path):
     by_stem = {name.rsplit("/", 1)[-1]: found for name, found in runs.items()}
     for name, found in masks.items():
         other = by_stem[name.rsplit("/", 1)[-1]]
-        assert (found.names, found.ids.max()) == (other.names, 7)
+        assert found.names == other.names
         # the CSV lists objects in an order of its own: the same regions, whatever their numbers
         pairs = set(zip(found.ids.ravel().tolist(), other.ids.ravel().tolist(), strict=True))
-        assert len(pairs) == 8
+        assert len(pairs) == found.ids.max() + 1 == other.ids.max() + 1
 
 
 @real

@@ -115,5 +115,5 @@ def test_what_is_written_is_what_nnunet_wants(tmp_path):
 @pytest.mark.parametrize("names", [("a/b", "a__b")])
 def test_names_that_would_be_one_are_not_written(names, tmp_path):
     folder(tmp_path / "data", names)
-    with pytest.raises(UsageError, match="a/b and a__b|a__b and a/b"):
+    with pytest.raises(UsageError, match="a/b and a__b"):
         convert(DataSpec(root=str(tmp_path / "data")), tmp_path / "out", "nnunet")
