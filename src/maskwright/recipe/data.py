@@ -13,9 +13,13 @@ from maskwright.types import Categories, Category
 FormatName = Literal[
     "auto",
     "folder",
+    "pairs",
+    "layers",
     "cityscapes",
     "gtav",
     "synthia",
+    "bdd100k",
+    "dicom",
     "nnunet",
     "dsb2018",
     "rle_csv",

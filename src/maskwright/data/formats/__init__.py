@@ -6,7 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskwright.data.formats import cityscapes, dsb2018, folder, gtav, nnunet, npz, rle_csv, synthia
+from maskwright.data.formats import (
+    bdd100k,
+    cityscapes,
+    dicom,
+    dsb2018,
+    folder,
+    gtav,
+    layers,
+    nnunet,
+    npz,
+    pairs,
+    rle_csv,
+    synthia,
+)
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.errors import DataError, problem
@@ -38,9 +51,13 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
+    "pairs": Format(pairs.recognise, pairs.read, pairs.READS, renders=False),
+    "layers": Format(layers.recognise, layers.read, layers.READS),
     "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
     "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
     "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
+    "bdd100k": Format(bdd100k.recognise, bdd100k.read, bdd100k.READS),
+    "dicom": Format(dicom.recognise, dicom.read, dicom.READS),
     "nnunet": Format(nnunet.recognise, nnunet.read, nnunet.READS, write=nnunet.write),
     "dsb2018": Format(dsb2018.recognise, dsb2018.read, dsb2018.READS, write=dsb2018.write),
     "rle_csv": Format(rle_csv.recognise, rle_csv.read, rle_csv.READS, write=rle_csv.write),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskwright.data.formats import layers
 from maskwright.data.formats.conventions import match_labels
 from maskwright.data.formats.files import by_name, first_file, name_of
 from maskwright.data.formats.rows import Records, Row, Source
@@ -30,9 +31,9 @@ _LOOKED_AT = 8
 
 
 def recognise(root: Path) -> bool:
-    """Tell whether the folder has images/ beside masks/ or instances/."""
+    """Tell whether the folder has images/ beside masks/ or instances/, one file an image."""
     labelled = (root / "masks").is_dir() or (root / "instances").is_dir()
-    return labelled and first_file(root / "images", SUFFIXES) is not None
+    return labelled and first_file(root / "images", SUFFIXES) is not None and not layers.recognise(root)
 
 
 def write(root: Path, records: Records) -> None:

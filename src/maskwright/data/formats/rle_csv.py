@@ -60,7 +60,8 @@ def read(root: Path) -> Source:
         if stem not in labels:
             rows.append(Row(path, None, None, "unlabeled", meta_of(meta, name)))
             continue
-        render = partial(_render, root / path, *labels[stem], ids)
+        pixels, named_rows, source = labels[stem]
+        render = partial(_render, root / path, pixels, named_rows, source, ids)
         place = (f"@/masks/{name}.png", f"@/instances/{name}.png")
         rows.append(Row(path, *place, _part(name), meta_of(meta, name), render))
     stated, ignore = read_classes(root / "classes.json")
