@@ -131,7 +131,12 @@ def test_one_mask_a_class(form, tmp_path):
     elif form == "pages":
         tifffile.imwrite(root / "masks/a.tif", layers, photometric="minisblack")
     else:
-        tifffile.imwrite(root / "masks/a.ome.tif", layers, metadata={"axes": "CYX", "Channel": {"Name": ["11", "12"]}})
+        tifffile.imwrite(
+            root / "masks/a.ome.tif",
+            layers,
+            photometric="minisblack",
+            metadata={"axes": "CYX", "Channel": {"Name": ["11", "12"]}},
+        )
     assert recognised(root) == ["layers"]
     found = read_all(root, tmp_path / "scratch")
     first, second = ("1", "2") if form == "pages" else ("11", "12")

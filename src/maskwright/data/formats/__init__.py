@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.data.formats import (
+    ade20k,
     bdd100k,
     cityscapes,
     dicom,
     dsb2018,
     folder,
     gtav,
+    kitti,
     layers,
+    mapillary,
+    mots,
     nnunet,
     npz,
+    open_images,
     pairs,
     rle_csv,
     synthia,
+    unity_solo,
 )
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
@@ -57,6 +63,12 @@ FORMATS: dict[str, Format] = {
     "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
     "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
     "bdd100k": Format(bdd100k.recognise, bdd100k.read, bdd100k.READS),
+    "kitti": Format(kitti.recognise, kitti.read, kitti.READS),
+    "mapillary": Format(mapillary.recognise, mapillary.read, mapillary.READS),
+    "mots": Format(mots.recognise, mots.read, mots.READS),
+    "ade20k": Format(ade20k.recognise, ade20k.read, ade20k.READS),
+    "open_images": Format(open_images.recognise, open_images.read, open_images.READS),
+    "unity_solo": Format(unity_solo.recognise, unity_solo.read, unity_solo.READS),
     "dicom": Format(dicom.recognise, dicom.read, dicom.READS),
     "nnunet": Format(nnunet.recognise, nnunet.read, nnunet.READS, write=nnunet.write),
     "dsb2018": Format(dsb2018.recognise, dsb2018.read, dsb2018.READS, write=dsb2018.write),

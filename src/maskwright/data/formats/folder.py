@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.data.formats import layers
+from maskwright.data.formats import layers, open_images
 from maskwright.data.formats.conventions import match_labels
 from maskwright.data.formats.files import by_name, first_file, name_of
 from maskwright.data.formats.rows import Records, Row, Source
@@ -33,7 +33,9 @@ _LOOKED_AT = 8
 def recognise(root: Path) -> bool:
     """Tell whether the folder has images/ beside masks/ or instances/, one file an image."""
     labelled = (root / "masks").is_dir() or (root / "instances").is_dir()
-    return labelled and first_file(root / "images", SUFFIXES) is not None and not layers.recognise(root)
+    if not labelled or first_file(root / "images", SUFFIXES) is None:
+        return False
+    return not layers.recognise(root) and not open_images.recognise(root)
 
 
 def write(root: Path, records: Records) -> None:

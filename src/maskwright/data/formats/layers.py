@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from maskwright.data.formats import open_images
 from maskwright.data.formats.conventions import mask_core
 from maskwright.data.formats.files import find_images, first_file, match_name
 from maskwright.data.formats.rows import Content, Row, Source
@@ -27,7 +28,7 @@ _LOOKED_AT = 16
 def recognise(root: Path) -> bool:
     """Tell whether masks/ or labels/ holds several files named after one image, or TIFFs of several pages."""
     folder = _folder(root)
-    if folder is None:
+    if folder is None or open_images.recognise(root):
         return False
     first = first_file(folder)
     assert first is not None
