@@ -7,7 +7,7 @@ import pytest
 import make_images as make
 from maskwright.data.formats import read_source
 from maskwright.data.formats.files import find_images, name_of
-from maskwright.data.formats.folder import read_classes
+from maskwright.data.formats.sidecars import read_classes
 from maskwright.errors import DataError
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
+from maskwright.artifacts import locate
 from maskwright.data.formats import Source
 from maskwright.data.images import COLOR, color_value, palette_of, read_values
 from maskwright.errors import DataError, problem
@@ -108,8 +110,14 @@ def as_written(categories: Categories) -> Categories:
     return replace(categories, items=tuple(replace(c, values=(c.id,)) for c in categories.items), ignore=(top,))
 
 
-def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categories:
+def recognise_categories(source: Source, root: Path, spec: DataSpec, *, imported: Path | None = None) -> Categories:
     """Return the categories that the recipe, the folder or the masks' own values give, in this order.
+
+    Args:
+        source: what the folder holds.
+        root: the data folder.
+        spec: the recipe's data section.
+        imported: where masks lie that were rendered; None: those of the source are not rendered yet.
 
     Raises:
         DataError: names that don't exist, or values that can't be categories.
@@ -120,7 +128,7 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
     elif spec.classes == "binary" or spec.target == "instances":
         items = _binary()
     else:
-        items = source.categories or _from_masks(source, root, ignore)
+        items = source.categories or _from_masks(source, root, ignore, imported or root)
     if spec.map is not None and spec.categories is None:
         items, ignore = mapped(items, spec.map, ignore)
     named = {c.name: c for c in (*(source.categories or ()), *items)}
@@ -289,10 +297,12 @@ def _chosen(items: tuple[Category, ...], names: tuple[str, ...]) -> tuple[Catego
     return (Category(free, "background", (64, 64, 64), values="rest"), *kept)
 
 
-def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tuple[Category, ...]:
+def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...], imported: Path) -> tuple[Category, ...]:
     """Return one category a value found in the masks."""
-    files = [root / r.mask for r in source.rows if r.mask is not None]
+    files = [locate(root, imported, r.mask) for r in source.rows if r.mask is not None and r.render is None]
     found = distinct_values(files, ignore, skip_unreadable=True)  # the audit names them
+    rendered = {Path(r.mask or ""): r.render for r in source.rows if r.mask is not None and r.render is not None}
+    found |= distinct_values(list(rendered), ignore, read=lambda path: cast(Array, rendered[path]().mask))
     if not found:
         raise DataError(
             problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
@@ -302,9 +312,19 @@ def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tu
 
 
 def distinct_values(
-    files: Sequence[Path], ignore: tuple[int | str, ...] = (), *, skip_unreadable: bool = False
+    files: Sequence[Path],
+    ignore: tuple[int | str, ...] = (),
+    *,
+    skip_unreadable: bool = False,
+    read: Callable[[Path], Array] = read_values,
 ) -> set[int]:
     """Return the values that occur in mask files, without the ignored ones; a gray RGB colour as its number.
+
+    Args:
+        files: the masks.
+        ignore: values that don't count.
+        skip_unreadable: pass over files that can't be read.
+        read: how a mask is read.
 
     Raises:
         DataError: so many that they number objects, or a file that can't be read.
@@ -312,7 +332,7 @@ def distinct_values(
     found: set[int] = set()
     for path in track(files, "look at values"):
         try:
-            found |= set(np.unique(read_values(path)).tolist())
+            found |= set(np.unique(read(path)).tolist())
         except DataError:
             if not skip_unreadable:
                 raise

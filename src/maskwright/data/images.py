@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import zlib
@@ -23,15 +24,22 @@ _set_log_level(2)  # errors only: what is wrong with a file is said by us
 COLOR = 1 << 24
 """Added to the colours of RGB masks, so that no colour is taken for a gray value."""
 
+LARGEST_PIXELS = 1 << 28
+"""Pixels up to which an image is read whole (16384 × 16384); windows of larger ones may still be read."""
+
+Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS  # Pillow's own limit is lower, and only warns up to its double
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
-_FAULTS = (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError, tifffile.TiffFileError)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_FAULTS = (OSError, SyntaxError, ValueError, IndexError, *_BOMBS, tifffile.TiffFileError)
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
+_REDUCED_FLAGS = {flag | cv2.IMREAD_IGNORE_ORIENTATION for flag in _REDUCED.values()}
 # EXIF orientation → quarter turns against the clock, then the axis that is mirrored
 _TURNS = {2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (3, 0), 8: (1, None)}
 
@@ -110,11 +118,12 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
     else:
         try:
             with Image.open(path) as file:
+                check_pixels(path, file.height, file.width)
                 own = file.getexif().get(_ORIENTATION, 1)
                 oriented = ImageOps.exif_transpose(file) if own != 1 else file
                 values = np.asarray(oriented.convert("RGB") if oriented.mode in ("RGBA", "CMYK") else oriented)
         except _FAULTS as error:
-            raise _unreadable(path, str(error)) from None
+            raise _unreadable(path, error) from None
         if own == 1 and like is not None:
             values = _turn_like(values, like)
     return _pack(values, path)
@@ -162,7 +171,17 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
             deep = file.mode.startswith("I;16") or file.mode == "I" or (file.format == "PNG" and _png_bits(path) == 16)
             return height, width, 1 if gray else 3, "uint16" if deep else "uint8"
     except _FAULTS as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, error) from None
+
+
+def check_pixels(path: Path, height: int, width: int) -> None:
+    """See that an image isn't too large to be read whole.
+
+    Raises:
+        DataError: it has more than `LARGEST_PIXELS`.
+    """
+    if height * width > LARGEST_PIXELS:
+        raise _too_large(path, f"{width} × {height}")
 
 
 def _png_bits(path: Path) -> int:
@@ -200,10 +219,24 @@ def _whole(image: Array) -> Preview:
 
 
 def _decoded(path: Path, data: bytes, flags: int) -> Array:
+    if (size := _stated_size(data)) is not None and flags not in _REDUCED_FLAGS:
+        check_pixels(path, *size)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None or _is_truncated(path, data):
         raise _unreadable(path, "is truncated or not an image")
     return image
+
+
+def _stated_size(data: bytes) -> tuple[int, int] | None:
+    """Return (H, W) as the header of a PNG, JPEG or BMP has it; a WebP is never too large."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return height, width
+    if data.startswith(b"BM") and len(data) >= 26:
+        width, height = struct.unpack("<ii", data[18:26])
+        return abs(height), abs(width)
+    header = size_and_orientation(data) if is_jpeg(data) else None
+    return None if header is None else header[0]
 
 
 def _is_truncated(path: Path, data: bytes) -> bool:
@@ -220,7 +253,7 @@ def _read_tiff(path: Path) -> Array:
     try:
         array = _decode_tiff(path)
     except (OSError, ValueError, LookupError, struct.error, zlib.error, tifffile.TiffFileError) as error:
-        raise _unreadable(path, str(error)) from None
+        raise _unreadable(path, error) from None
     if array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
     while array.ndim > 2 and array.shape[0] == 1 and array.shape[-1] not in (3, 4):  # pages; one row of RGB stays
@@ -232,7 +265,12 @@ def _read_tiff(path: Path) -> Array:
 
 def _decode_tiff(path: Path) -> Array:
     try:
-        return np.asarray(tifffile.imread(path))
+        with tifffile.TiffFile(path) as tiff:
+            page = cast(Any, tiff.pages[0])
+            check_pixels(path, int(page.imagelength), int(page.imagewidth))
+            if sum(math.prod(series.shape) for series in tiff.series[:1]) > 4 * LARGEST_PIXELS:
+                raise _too_large(path, " × ".join(map(str, tiff.series[0].shape)))
+            return np.asarray(tiff.asarray())
     except ValueError as error:  # LZW and the like, which tifffile leaves to a package that isn't required
         if "imagecodecs" not in str(error):
             raise
@@ -277,7 +315,16 @@ def _turn_like(values: Array, like: Path) -> Array:
     return upright(values, orientation)
 
 
-def _unreadable(path: Path, why: str) -> DataError:
+def _unreadable(path: Path, why: str | Exception) -> DataError:
+    if isinstance(why, _BOMBS):
+        return _too_large(path, str(why))
     return DataError(
-        problem("a readable image", why, where=str(path), next_move="replace the file, or move it out of the folder")
+        problem(
+            "a readable image", str(why), where=str(path), next_move="replace the file, or move it out of the folder"
+        )
     )
+
+
+def _too_large(path: Path, got: str) -> DataError:
+    next_move = "cut it into tiles, or move it out of the folder"
+    return DataError(problem(f"images of at most {LARGEST_PIXELS:,} pixels", got, where=str(path), next_move=next_move))

@@ -18,7 +18,7 @@ from maskwright.data.categories import (
     without_ignored,
 )
 from maskwright.data.formats.files import find_images, match_name
-from maskwright.data.formats.folder import read_classes
+from maskwright.data.formats.sidecars import read_classes
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track

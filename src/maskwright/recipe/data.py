@@ -24,6 +24,23 @@ FormatName = Literal[
     "geojson",
     "imagescope",
     "yolo",
+    "pairs",
+    "layers",
+    "cityscapes",
+    "gtav",
+    "synthia",
+    "bdd100k",
+    "kitti",
+    "mapillary",
+    "mots",
+    "ade20k",
+    "open_images",
+    "unity_solo",
+    "dicom",
+    "nnunet",
+    "dsb2018",
+    "rle_csv",
+    "npz",
 ]
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 

@@ -1,8 +1,10 @@
 """Every format of the table: what is written is read back as it was, and recognised as what it is."""
 
+import shutil
 from pathlib import Path
 from typing import get_args
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from maskwright.data.formats import FORMATS, read_source, recognised
 from maskwright.data.images import read_image, read_values
 from maskwright.data.index import build_index
 from maskwright.data.synthetic import make_playground
+from maskwright.errors import UsageError
 from maskwright.recipe.data import DataSpec, FormatName
 
 
@@ -37,12 +40,35 @@ def test_the_recipe_names_every_format():
     assert set(get_args(FormatName)) == {"auto", *FORMATS}
 
 
+@pytest.fixture(scope="module")
+def objects(playground, tmp_path_factory):
+    """The playground as formats hold it that know one kind of object: its objects, and background."""
+    root = tmp_path_factory.mktemp("objects") / "data"
+    shutil.copytree(playground, root)
+    for path in sorted((root / "masks").iterdir()):
+        cv2.imwrite(str(path), (read_values(root / "instances" / path.name) > 0).astype(np.uint8))
+    (root / "classes.json").write_text('{"0": "background", "1": "plant"}')
+    return root
+
+
+ONE_CLASS = {"dsb2018", "rle_csv"}
+"""Formats that hold objects of one class alone; all others hold the whole playground."""
+
+NO_OBJECTS = {"nnunet"}
+"""Formats that hold masks alone."""
+
+SUFFIX = {"nnunet": "_0000"}
+"""What a format adds to the names of images."""
+
+
 @pytest.mark.parametrize("name", writable())
-def test_what_is_written_is_read_back(name, playground, tmp_path):
+def test_what_is_written_is_read_back(name, request, tmp_path):
+    playground = request.getfixturevalue("objects" if name in ONE_CLASS else "playground")
     before, categories = listing(playground, tmp_path / "before")
     assert convert(DataSpec(root=str(playground)), tmp_path / "out", name) == len(before)
     assert recognised(tmp_path / "out") == [name]
     after, again = listing(tmp_path / "out", tmp_path / "after")
+    after = {image.removesuffix(SUFFIX.get(name, "")): found for image, found in after.items()}
     assert set(after) == set(before)
     assert again.names == categories.names
     for image, (pixels, label, instances) in before.items():
@@ -51,7 +77,8 @@ def test_what_is_written_is_read_back(name, playground, tmp_path):
             assert after[image][1] is None
         else:
             assert np.array_equal(after[image][1], label)
-        if instances is not None and after[image][2] is not None:
+        assert (after[image][2] is None) is (instances is None or name in NO_OBJECTS)
+        if instances is not None and name not in NO_OBJECTS:
             assert np.array_equal(same_numbers(after[image][2]), same_numbers(instances))
 
 
@@ -60,6 +87,13 @@ def same_numbers(instances):
     _, first, inverse = np.unique(instances, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))
     return order[inverse].reshape(instances.shape)
+
+
+@pytest.mark.parametrize("name", sorted(ONE_CLASS))
+def test_what_a_format_does_not_hold_is_not_written(name, playground, tmp_path):
+    with pytest.raises(UsageError, match="background and one category"):
+        convert(DataSpec(root=str(playground)), tmp_path / "out", name)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", list(FORMATS))

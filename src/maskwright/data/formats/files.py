@@ -38,6 +38,46 @@ def match_name(path: Path) -> str:
     return unicodedata.normalize("NFC", path.with_suffix("").as_posix())
 
 
+def by_name(root: Path, folder: str) -> dict[str, str]:
+    """Return {name below the folder, without suffix: path relative to the root} of the image files below a folder.
+
+    Raises:
+        DataError: two files claim the same name.
+    """
+    table: dict[str, str] = {}
+    for file in find_images(root / folder):
+        path = file.relative_to(root).as_posix()
+        name = match_name(file.relative_to(root / folder))
+        if name in table:
+            raise DataError(
+                problem(
+                    "one file a name",
+                    f"{table[name]} and {path}",
+                    where=str(root),
+                    next_move="rename or remove one of the two",
+                )
+            )
+        table[name] = path
+    return table
+
+
+def first_file(folder: Path, suffixes: tuple[str, ...] = SUFFIXES, *, ending: str = "") -> Path | None:
+    """Return one file below a folder, for a look at it: the first of its own files, else of the folders in it.
+
+    Args:
+        folder: where to look; it may be missing.
+        suffixes: of the wanted file, lower case.
+        ending: what its name without suffix ends with.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(place, name)
+            if not name.startswith(".") and path.suffix.lower() in suffixes and path.stem.endswith(ending):
+                return path
+    return None
+
+
 def find_images(folder: Path) -> list[Path]:
     """Return the image files below a folder as `find_files` does."""
     return [path for path in find_files(folder) if path.suffix.lower() in SUFFIXES]

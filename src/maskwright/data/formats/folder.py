@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import unicodedata
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import polars as pl
 
-from maskwright.artifacts import write_json, write_table
-from maskwright.data.formats.files import find_images, match_name, name_of
+from maskwright.data.formats import layers, open_images
+from maskwright.data.formats.conventions import match_labels
+from maskwright.data.formats.files import by_name, first_file, name_of
 from maskwright.data.formats.rows import Records, Row, Source
-from maskwright.data.images import SUFFIXES
+from maskwright.data.formats.sidecars import (
+    meta_of,
+    read_classes,
+    read_dataset_meta,
+    read_meta,
+    states_values,
+    write_classes,
+    write_meta,
+)
+from maskwright.data.formats.streets import hex_color
+from maskwright.data.images import COLOR, SUFFIXES, read_values
 from maskwright.data.written import place_image, write_array
 from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Category
 
-READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json")
+READS = ("images", "masks", "instances", "unlabeled", "meta.csv", "classes.json", "dataset_meta.json")
+_LOOKED_AT = 8
 
 
 def recognise(root: Path) -> bool:
-    """Tell whether the folder has images/ beside masks/ or instances/."""
-    return (root / "images").is_dir() and ((root / "masks").is_dir() or (root / "instances").is_dir())
+    """Tell whether the folder has images/ beside masks/ or instances/, one file an image."""
+    labelled = (root / "masks").is_dir() or (root / "instances").is_dir()
+    if not labelled or first_file(root / "images", SUFFIXES) is None:
+        return False
+    return not layers.recognise(root) and not open_images.recognise(root)
 
 
 def write(root: Path, records: Records) -> None:
@@ -33,7 +43,7 @@ def write(root: Path, records: Records) -> None:
     top = IGNORE if max(records.categories.ids) < IGNORE else 65535
     table = np.full(256, top, np.int32)
     table[: len(records.categories)] = records.categories.ids
-    meta: list[dict[str, str]] = []
+    meta: dict[str, dict[str, str]] = {}
     for record in records:
         bare = record.label is None and record.instances is None
         folder = "unlabeled" if bare else "images"
@@ -43,14 +53,9 @@ def write(root: Path, records: Records) -> None:
             write_array(root / "masks" / f"{name}.png", table[record.label])
         if record.instances is not None:
             write_array(root / "instances" / f"{name}.png", record.instances)
-        meta += [{"name": "", **record.meta} | {"name": name_of(f"{folder}/{name}.png")}] if record.meta else []
-    categories = [
-        {"id": c.id, "name": c.name, "color": list(c.color), "isthing": c.isthing} for c in records.categories.items
-    ]
-    write_json(root / "classes.json", {"categories": categories, "ignore": top})
-    if meta:
-        columns = {key: None for row in meta for key in row}
-        write_table(root / "meta.csv", pl.DataFrame(meta, schema=dict.fromkeys(columns, pl.String)))
+        meta[name_of(f"{folder}/{name}.png")] = record.meta
+    write_classes(root / "classes.json", records.categories, top)
+    write_meta(root / "meta.csv", meta)
 
 
 def has_images(root: Path) -> bool:
@@ -61,19 +66,23 @@ def has_images(root: Path) -> bool:
 def read(root: Path) -> Source:
     """Return the rows of a folder.
 
+    A mask of another name than its image's belongs to it if the names are the same but for what says image or mask:
+    `a_mask`, `gt_a` (`conventions.match_labels`).
+
     Raises:
         DataError: two files claim the same name, there is no image, or classes.json or meta.csv can't be read.
     """
-    images = _by_name(root, "images")
-    masks, instances = _by_name(root, "masks"), _by_name(root, "instances")
-    meta = _read_meta(root / "meta.csv")
+    images = by_name(root, "images")
+    masks = match_labels(by_name(root, "masks"), images, root)
+    instances = match_labels(by_name(root, "instances"), images, root)
+    meta = read_meta(root / "meta.csv")
     rows = [
-        Row(path, masks.get(name), instances.get(name), _part(name), _meta_of(meta, name))
+        Row(path, masks.get(name), instances.get(name), _part(name), meta_of(meta, name))
         for name, path in sorted(images.items())
     ]
     rows += [
-        Row(path, None, None, "unlabeled", _meta_of(meta, name))
-        for name, path in sorted(_by_name(root, "unlabeled").items())
+        Row(path, None, None, "unlabeled", meta_of(meta, name))
+        for name, path in sorted(by_name(root, "unlabeled").items())
     ]
     if not rows:
         raise DataError(
@@ -85,108 +94,33 @@ def read(root: Path) -> Source:
             )
         )
     leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
-    categories, ignore = read_classes(root / "classes.json")
+    categories, ignore = _categories(root, masks)
     return Source("folder", rows, categories, ignore, leftovers)
-
-
-def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
-    """Return (categories, ignored values) of a classes.json, (None, ()) if there is none.
-
-    Raises:
-        DataError: it can't be read.
-    """
-    if not path.is_file():
-        return None, ()
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8-sig"))
-        if "categories" in tree:
-            ignore = tree.get("ignore", ())
-            listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
-            return tuple(_category(item) for item in tree["categories"]), tuple(listed)
-        return tuple(_short(key, name) for key, name in tree.items()), ()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(
-            problem(
-                '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
-                f"{type(error).__name__}: {error}",
-                where=str(path),
-                next_move="mend the file, or remove it: the categories are then taken from the masks",
-            )
-        ) from None
-
-
-def _by_name(root: Path, folder: str) -> dict[str, str]:
-    table: dict[str, str] = {}
-    for file in find_images(root / folder):
-        path = file.relative_to(root).as_posix()
-        name = match_name(file.relative_to(root / folder))
-        if name in table:
-            raise DataError(
-                problem(
-                    "one file a name",
-                    f"{table[name]} and {path}",
-                    where=str(root),
-                    next_move="rename or remove one of the two",
-                )
-            )
-        table[name] = path
-    return table
 
 
 def _part(name: str) -> str | None:
     return name.split("/", 1)[0] if "/" in name else None
 
 
-def _read_meta(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(
-            problem("UTF-8 text", str(error), where=str(path), next_move="save the table as CSV UTF-8")
-        ) from None
-    with io.StringIO(text, newline="") as file:
-        reader = csv.DictReader(file)
-        if "name" not in (reader.fieldnames or []):
-            raise DataError(
-                problem(
-                    "a column called name",
-                    f"columns {', '.join(reader.fieldnames or [])}",
-                    where=str(path),
-                    next_move="rename the column that holds the images' names",
-                )
-            )
-        rows = list(reader)
-    return {
-        unicodedata.normalize("NFC", name_of(f"images/{row['name']}")): {
-            k: v.strip() for k, v in row.items() if k and v is not None
-        }
-        for row in rows
-    }
+def _categories(root: Path, masks: dict[str, str]) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
+    """Return (categories, ignored values); their values are their colours where masks are RGB and none are stated."""
+    categories, ignore = read_classes(root / "classes.json")
+    if categories is None:
+        return read_dataset_meta(root / "dataset_meta.json"), ignore
+    distinct = len({c.color for c in categories}) == len(categories)
+    if distinct and not states_values(root / "classes.json") and _are_colors(root, masks):
+        return tuple(replace(c, values=(hex_color(c.color),)) for c in categories), ignore
+    return categories, ignore
 
 
-def _meta_of(meta: dict[str, dict[str, str]], name: str) -> dict[str, str]:
-    return meta.get(name) or meta.get(name.rsplit("/", 1)[-1]) or {}
-
-
-def _short(key: str, name: Any) -> Category:
-    """Read `"3": "sky"`; a range such as `"1..N": "nucleus"` claims the values that no other entry has."""
-    first, dots, last = key.partition("..")
-    if not dots:
-        return Category(int(key), str(name), values=(int(key),))
-    claimed = tuple(range(int(first), int(last) + 1)) if last.isdigit() else "rest"
-    return Category(int(first), str(name), values=claimed)  # type: ignore[arg-type]
-
-
-def _category(item: dict[str, Any]) -> Category:
-    number = int(item["id"])
-    color = tuple(int(v) for v in item.get("color", (0, 0, 0)))
-    values = item.get("values", (number,))
-    return Category(
-        number,
-        str(item["name"]),
-        (color[0], color[1], color[2]),
-        bool(item.get("isthing", False)),
-        "rest" if values == "rest" else tuple(values),
-    )
+def _are_colors(root: Path, masks: dict[str, str]) -> bool:
+    """Tell whether one of the first masks is RGB, other than gray."""
+    for path in sorted(masks.values())[:_LOOKED_AT]:
+        try:
+            values = np.unique(read_values(root / path))
+        except DataError:  # the audit names it
+            continue
+        colors = values[values >= COLOR] - COLOR
+        if (colors // 65536 != colors % 256).any() or (colors // 256 % 256 != colors % 256).any():
+            return True
+    return False

@@ -15,7 +15,6 @@ from PIL import Image, ImageOps
 
 from maskwright.artifacts import IMPORTED, write_json, write_text
 from maskwright.data.formats.files import name_of, read_json_file
-from maskwright.data.formats.folder import read_classes
 from maskwright.data.formats.lookup import LARGEST, Images, absent, bare_row, canvas_size, labelled_row, part_of
 from maskwright.data.formats.peek import files_of, kinds
 from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, Values, known_of, named, pieces, with_values
@@ -34,6 +33,7 @@ from maskwright.data.formats.shapes import (
     to_points,
     union,
 )
+from maskwright.data.formats.sidecars import read_classes
 from maskwright.data.written import place_image
 from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Array, Categories, Category
