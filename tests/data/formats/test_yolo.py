@@ -160,10 +160,3 @@ def test_other_text_is_none_of_yolos(tmp_path):
 def test_real_boxes_are_refused(folder, message):
     with pytest.raises(DataError, match=message):
         read_source(FIXTURES / folder)
-
-
-@real
-@pytest.mark.realdata
-def test_a_folder_of_eight_forms_names_its_readings():
-    with pytest.raises(DataError, match=r"more than one reading: .*cvat, voc.*yolo"):
-        read_source(FIXTURES / "multiformat_2label")

@@ -22,7 +22,6 @@ from maskwright.data.formats.files import read_xml_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
-from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE
 
 _POLYGON, _RECTANGLE, _ELLIPSE = "0", "1", "2"
@@ -133,8 +132,6 @@ def _draw(region: Element, size: Size, where: str) -> Drawn:
         points = _ellipse(points)
     if len(points) < 3:
         return NOTHING
-    if not np.isfinite(points).all():
-        raise DataError(problem("numbers", repr(corners[:3]), where=where, next_move="mend or remove the region"))
     return coco_polygon(check_inside(points, size, where=where), size)
 
 
