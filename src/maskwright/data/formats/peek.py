@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -18,13 +18,13 @@ LOOKED_AT = 32
 
 def kinds(root: Path) -> set[Kind]:
     """Return what the JSON files of a folder and of two levels below are; of each folder the first 32 are looked at."""
-    files = (path for folder in _folders(root) for path in islice(_json_files(folder), LOOKED_AT))
+    files = (path for paths in _by_folder(root, ".json") for path in paths[:LOOKED_AT])
     return {kind for path in files if (kind := kind_of(path))}
 
 
 def files_of(root: Path, *kinds: Kind) -> list[Path]:
     """Return the JSON files of the given kinds in a folder and two levels below, in the order of their paths."""
-    return sorted(path for folder in _folders(root) for path in _json_files(folder) if kind_of(path) in kinds)
+    return sorted(path for paths in _by_folder(root, ".json") for path in paths if kind_of(path) in kinds)
 
 
 def text_files(root: Path, suffix: str, fits: Callable[[str], bool], *, first: int | None = None) -> list[Path]:
@@ -36,7 +36,7 @@ def text_files(root: Path, suffix: str, fits: Callable[[str], bool], *, first: i
         fits: tells from the first and the last 64 KiB.
         first: how many files of each folder are looked at; None: all.
     """
-    files = (path for folder in _folders(root) for path in islice(_of_type(folder, suffix), first))
+    files = (path for paths in _by_folder(root, suffix) for path in paths[:first])
     return sorted(path for path in files if fits(_readable_ends(path)))
 
 
@@ -86,24 +86,32 @@ def _has(text: str, key: str, opening: str = "") -> bool:
     return re.search(rf'"{key}"\s*:\s*{opening}', text) is not None
 
 
-def _folders(root: Path) -> list[Path]:
-    found, level = [root], [root]
-    for _ in range(_DEPTH):
-        level = [path for folder in level for path in _entries(folder) if path.is_dir()]
-        found += level
-    return [folder for folder in found if not (folder / ".tasks").is_dir()]
+def _by_folder(root: Path, suffix: str) -> Iterator[list[Path]]:
+    """Yield the files of a type in each folder down to two levels below; folders of images may be large."""
+    level, entered = [str(root)], set[str]()
+    for depth in range(_DEPTH + 1):
+        below: list[str] = []
+        for folder in level:
+            if (real := os.path.realpath(folder)) in entered:  # a link
+                continue
+            entered.add(real)
+            names, folders = _entries(folder, suffix)
+            if ".tasks" not in folders:  # a run folder
+                yield [Path(folder, name) for name in sorted(names)]
+                below += [os.path.join(folder, name) for name in sorted(folders) if not name.startswith(".")]
+        level = below if depth < _DEPTH else []
 
 
-def _json_files(folder: Path) -> Iterator[Path]:
-    return _of_type(folder, ".json")
-
-
-def _of_type(folder: Path, suffix: str) -> Iterator[Path]:
-    return (path for path in _entries(folder) if path.suffix.lower() == suffix and path.is_file())
-
-
-def _entries(folder: Path) -> list[Path]:
+def _entries(folder: str, suffix: str) -> tuple[list[str], list[str]]:
+    """Return the names of the files of a type and of the folders in a folder."""
+    files, folders = list[str](), list[str]()
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.name.lower().endswith(suffix) and not entry.name.startswith("."):
+                    files.append(entry.name)
     except OSError:
-        return []
+        return [], []
+    return files, folders
