@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from maskwright.artifacts import locate
+from maskwright.artifacts import IMPORTED, locate
 from maskwright.data.formats import Source
 from maskwright.data.images import COLOR, color_value, palette_of, read_values
 from maskwright.errors import DataError, problem
@@ -299,9 +299,10 @@ def _chosen(items: tuple[Category, ...], names: tuple[str, ...]) -> tuple[Catego
 
 def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...], imported: Path) -> tuple[Category, ...]:
     """Return one category a value found in the masks."""
-    files = [locate(root, imported, r.mask) for r in source.rows if r.mask is not None and r.render is None]
+    labelled = [(r.mask, r.render) for r in source.rows if r.mask is not None]
+    rendered = {Path(mask): render for mask, render in labelled if render is not None and mask.startswith(IMPORTED)}
+    files = [locate(root, imported, mask) for mask, _ in labelled if Path(mask) not in rendered]
     found = distinct_values(files, ignore, skip_unreadable=True)  # the audit names them
-    rendered = {Path(r.mask or ""): r.render for r in source.rows if r.mask is not None and r.render is not None}
     found |= distinct_values(list(rendered), ignore, read=lambda path: cast(Array, rendered[path]().mask))
     if not found:
         raise DataError(

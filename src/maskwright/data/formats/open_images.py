@@ -47,11 +47,14 @@ def read(root: Path) -> Source:
     names = sorted({label for found in listed.values() for _, label in found})
     ids = {name: number for number, name in enumerate(names, 1)}
     rows = []
-    for name, path in sorted(by_name(root, "images").items()):
+    for name, image in sorted(by_name(root, "images").items()):
         masks = [(mask, ids[label]) for mask, label in listed.pop(name, [])]
         part = name.split("/", 1)[0]
-        made = (f"@/masks/{name}.png", f"@/instances/{name}.png") if masks else (None, None)
-        rows.append(Row(path, *made, part, render=partial(_render, root / path, masks) if masks else None))
+        if not masks:
+            rows.append(Row(image, None, None, part))
+            continue
+        render = partial(_render, root / image, masks)
+        rows.append(Row(image, f"@/masks/{name}.png", f"@/instances/{name}.png", part, render=render))
     things = tuple(Category(ids[name], name, isthing=True, values=(ids[name],)) for name in names)
     background = Category(0, "background", (64, 64, 64), values=(0,))
     leftovers = sorted(mask.relative_to(root).as_posix() for found in listed.values() for mask, _ in found)
