@@ -14,8 +14,8 @@ Weights = npt.NDArray[np.float64]
 Statistic = Callable[[Weights], npt.NDArray[np.float64]]
 """From (S, n) weights, the multiplicity of each image in each of S resamples, to (S,) values."""
 
-_LARGEST_BLOCK = 1 << 22
-"""Weights drawn at once (32 MiB, and a few arrays of that size on the way): bounds memory for any number of images."""
+_LARGEST_BLOCK = 1 << 18
+"""Weights drawn at once (2 MiB, and a few arrays of that size on the way): bounds memory for any number of images."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from maskwright.artifacts import locate
+from maskwright.artifacts import atomic, locate
 from maskwright.data.formats.rows import Row
 from maskwright.data.written import write_array
 from maskwright.progress import track
@@ -35,10 +36,24 @@ def _write_row(row: Row, folder: Path) -> Row:
         return row
     content = row.render()
     written: dict[str, str] = {}
-    for field, array in (("image", content.image), ("mask", content.mask), ("instances", content.instances)):
+    pixels = None if isinstance(content.image, Path) else content.image
+    if isinstance(content.image, Path):
+        _link(content.image, locate(folder, folder, row.image))
+    for field, array in (("image", pixels), ("mask", content.mask), ("instances", content.instances)):
         stated = getattr(row, field)
         if array is not None and stated is not None:
             target = locate(folder, folder, stated)
             made = write_array(target.with_name(target.name + ".png") if not target.suffix else target, array)
             written[field] = stated[: len(stated) - len(target.suffix)] + made.suffix
     return replace(row, render=None, **written)  # type: ignore[arg-type]
+
+
+def _link(file: Path, place: Path) -> None:
+    """Link to an image, or copy it where the system has no links for everyone."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    try:
+        place.symlink_to(file)
+    except OSError:
+        with atomic(place) as temporary:
+            shutil.copyfile(file, temporary)

@@ -15,6 +15,7 @@ from maskwright.artifacts import RunFolder, locate
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
+from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
@@ -122,15 +123,17 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
         DataError: the folder can't be read as any layout, nothing is labelled, or a group column is missing.
     """
     root = Path(spec.root).expanduser().resolve()
-    source = _with_files(read_source(root, spec.format), imported)
+    source = read_source(root, spec.format)
+    source = replace(source, categories=source.categories or first_labelled(spec, source))
     target = _target(source, spec, root)
     spec = spec.model_copy(update={"target": target})
-    categories = recognise_categories(source, root, spec, imported=imported)
+    categories = recognise_categories(source, root, spec)
+    source = _with_files(replace(source, rows=[*source.rows, *further_rows(spec, categories)]), imported)
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]
     rows = [
-        (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or ""), r.part, width, height, channels)
+        (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or "domain"), r.part, width, height, channels)
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
     index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target, imported or root)

@@ -81,10 +81,11 @@ def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.Dat
     """Return a row an image and category: image, part, group, fold, category, tp, fp, fn and the four scores."""
     counts, cases = overlaps.stacked(), EmptyCases.of(spec)
     size = len(overlaps.categories)
+    each = np.repeat(np.arange(len(overlaps.images)), size)
     columns = {
-        "image": np.repeat(overlaps.images, size),
+        "image": pl.Series(overlaps.images, dtype=pl.String).gather(each),
         "part": [part] * (size * len(overlaps.images)),
-        "group": np.repeat(overlaps.groups, size),
+        "group": pl.Series(overlaps.groups, dtype=pl.String).gather(each),
         "fold": [fold for fold in overlaps.folds for _ in range(size)],
         "category": overlaps.categories.names * len(overlaps.images),
         "tp": counts.tp.ravel(),

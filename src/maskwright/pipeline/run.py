@@ -88,7 +88,10 @@ def progress_of(out: str | Path) -> dict[str, str]:
 
 def _absolute(recipe: Recipe) -> Recipe:
     root = str(Path(recipe.data.root).expanduser().resolve())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+    further = tuple(
+        f.model_copy(update={"root": str(Path(f.root).expanduser().resolve())}) for f in recipe.data.further
+    )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root, "further": further})})
 
 
 def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
@@ -159,7 +162,10 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = {"data": recipe.data.model_dump(mode="json")}
     outside = _data_state(Path(recipe.data.root), recipe.data.format)
-    rendered = ("imported",) if renders(Path(recipe.data.root), recipe.data.format) else ()
+    for number, further in enumerate(recipe.data.further, 1):
+        state = _data_state(Path(further.root), further.format)
+        outside |= {f"further-{number}/{name}": value for name, value in state.items()}
+    rendered = ("imported",) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else ()
     return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json", *rendered), outside)]
 
 

@@ -37,7 +37,7 @@ _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[Postprocess
 
 def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Read the data folder: index.parquet, leftovers.json."""
-    if renders(Path(spec["data"]["root"]), spec["data"]["format"]):
+    if spec["data"]["further"] or renders(Path(spec["data"]["root"]), spec["data"]["format"]):
         RunFolder(root).imported.mkdir(exist_ok=True)
     found, data, source = build_index(DataSpec.model_validate(spec["data"]), RunFolder(root).imported)
     write_table(RunFolder(root).index, found.table)

@@ -34,6 +34,21 @@ FormatName = Literal[
 """The layouts of `data.formats.FORMATS`; auto: recognised."""
 
 
+class FurtherSpec(Spec):
+    """A data folder besides the main one, such as a synthetic twin; its categories are those of the main by name."""
+
+    root: str
+    """The folder."""
+    format: FormatName = "auto"
+    """Its layout."""
+    map: dict[str, str | None] | None = None
+    """As `data.map`, to the names of the main folder's categories."""
+    domain: str | None = None
+    """What the domain of its images is called."""
+    part: str | None = None
+    """Part that all of its images belong to; null: as the folder has them."""
+
+
 class DataSpec(Spec):
     """The data section. Fields that are null are recognised from the folder and written into the resolved recipe."""
 
@@ -44,6 +59,8 @@ class DataSpec(Spec):
     map: dict[str, str | None] | None = None
     """Name of a category in the folder → its name here, null to ignore its pixels; names that are mapped to the same
     one become one. Each category that the folder has must be mentioned. Null: as they are."""
+    further: tuple[FurtherSpec, ...] = ()
+    """Folders whose images are added, labels mapped by the names of the categories."""
     classes: Literal["all", "binary"] | tuple[str, ...] = "all"
     """all: as found. binary: everything but 0 is foreground. Names: these, the rest becomes background."""
     target: Literal["auto", "masks", "instances"] = "auto"

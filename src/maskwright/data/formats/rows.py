@@ -17,12 +17,13 @@ class Content:
     """Arrays of an image that no file holds as we read them.
 
     Attributes:
-        image: (H, W) or (H, W, C) uint8, uint16 or float32, None where the image is a file.
+        image: (H, W) or (H, W, C) uint8, uint16 or float32, or a file outside the data folder that is linked to; None
+            where the image is a file of the folder.
         mask: (H, W) integers, the values that `Source.categories` and `Source.ignore` name; None without.
         instances: (H, W) integers, an id an object, 0 background; None without.
     """
 
-    image: Array | None = None
+    image: Array | Path | None = None
     mask: Array | None = None
     instances: Array | None = None
 

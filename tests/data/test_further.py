@@ -1,0 +1,95 @@
+"""Folders besides the main one: labels arrive in the main folder's categories, by name."""
+
+import json
+
+import cv2
+import numpy as np
+import polars as pl
+import pytest
+
+from maskwright.data.categories import read_label
+from maskwright.data.images import read_image
+from maskwright.data.index import build_index, load_index
+from maskwright.errors import DataError
+from maskwright.recipe.data import DataSpec
+
+
+def folder(root, values, classes, *, names=("a",), masks=True):
+    """Write images whose masks hold the values as columns of 4 pixels, and their classes.json."""
+    for name in names:
+        mask = np.repeat(np.repeat(np.array([values]), 8, 0), 4, 1).astype(np.uint8)
+        for part, array in (("images", mask * 3 + len(name)), ("masks", mask)):
+            if part == "images" or masks:
+                (root / part).mkdir(parents=True, exist_ok=True)
+                assert cv2.imwrite(str(root / part / f"{name}.png"), array)
+    if classes is not None:
+        (root / "classes.json").write_text(json.dumps(classes))
+    return root
+
+
+REAL = {"categories": [{"id": 0, "name": "sky"}, {"id": 7, "name": "rock", "values": [4, 5]}], "ignore": 9}
+
+
+def test_labels_follow_names_whatever_their_values(tmp_path):
+    real = folder(tmp_path / "real", [0, 4, 5, 9], REAL)
+    twin = folder(tmp_path / "twin", [1, 2, 3], {"1": "rock", "2": "sky", "3": "truck"}, names=("a", "b"))
+    spec = DataSpec.model_validate(
+        {
+            "root": str(real),
+            "further": [
+                {"root": str(twin), "domain": "synthetic", "map": {"rock": "rock", "sky": "sky", "truck": None}}
+            ],
+        }
+    )
+    index, resolved, _ = build_index(spec, tmp_path / "imported")
+    assert index.images == ["images/a.png", "@/images/further-1/a.png", "@/images/further-1/b.png"]
+    assert index.table["domain"].to_list() == [None, "synthetic", "synthetic"]
+    # rock is position 1, sky 0; the truck is ignored
+    assert read_label(index.path(index.table["mask"][1]), index.categories)[0].tolist() == [1] * 4 + [0] * 4 + [255] * 4
+    assert np.array_equal(read_image(index.path(index.images[2])), read_image(twin / "images" / "b.png"))
+    index.table.write_parquet(tmp_path / "index.parquet")
+    again = load_index(tmp_path / "index.parquet", resolved)
+    assert np.array_equal(again.read(1).label, index.read(1).label)
+
+
+def test_a_category_that_one_folder_alone_has_must_be_mapped(tmp_path):
+    real = folder(tmp_path / "real", [0, 4, 5, 9], REAL)
+    twin = folder(tmp_path / "twin", [1, 2, 3], {"1": "rock", "2": "sky", "3": "truck"})
+    spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(twin)}]})
+    with pytest.raises(DataError, match="truck"):
+        build_index(spec, tmp_path / "imported")
+
+
+def test_colours_and_instances_of_a_binary_task(tmp_path):
+    real, twin = tmp_path / "real", folder(tmp_path / "twin", [0, 2, 3], None, names=("c",))
+    (twin / "masks").rename(twin / "instances")
+    folder(real, [0, 1], None, names=("u",))
+    (real / "masks").rename(real / "instances")
+    spec = DataSpec.model_validate({"root": str(real), "classes": "binary", "further": [{"root": str(twin)}]})
+    index, _, _ = build_index(spec, tmp_path / "imported")
+    assert index.target == "instances"
+    assert index.read(1).label[0].tolist() == [0] * 4 + [1] * 8
+
+
+def test_a_main_folder_without_labels_takes_the_categories_of_its_twin(tmp_path):
+    real = folder(tmp_path / "real", [0, 4], None, names=("u",), masks=False)
+    twin = folder(tmp_path / "twin", [5, 6], {"5": "sky", "6": "rock"})
+    spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(twin)}]})
+    index, _, _ = build_index(spec, tmp_path / "imported")
+    assert index.categories.names == ["sky", "rock"]
+    assert index.labelled.images == ["@/images/further-1/a.png"]
+    assert index.labelled.read(0).label[0].tolist() == [0] * 4 + [1] * 4
+    assert pl.Series(index.unlabelled.images).to_list() == ["images/u.png"]
+
+
+def test_colour_masks_of_the_main_folder(tmp_path):
+    real = folder(tmp_path / "real", [0, 1], None)
+    colours = np.zeros((8, 8, 3), np.uint8)
+    colours[:, 4:] = (0, 0, 255)  # red in OpenCV's order
+    assert cv2.imwrite(str(real / "masks" / "a.png"), colours)
+    red = {"id": 1, "name": "rock", "values": ["#ff0000"]}
+    (real / "classes.json").write_text(json.dumps({"categories": [{"id": 0, "name": "sky"}, red]}))
+    twin = folder(tmp_path / "twin", [5, 6], {"5": "rock", "6": "sky"}, names=("t",))
+    spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(twin)}]})
+    index, _, _ = build_index(spec, tmp_path / "imported")
+    assert index.read(1).label[0].tolist() == [1] * 4 + [0] * 4
