@@ -10,7 +10,7 @@ from typing import cast
 
 import numpy as np
 
-from maskwright.artifacts import locate
+from maskwright.artifacts import IMPORTED
 from maskwright.data.formats import Source
 from maskwright.data.images import COLOR, color_value, palette_of, read_values
 from maskwright.errors import DataError, problem
@@ -110,14 +110,13 @@ def as_written(categories: Categories) -> Categories:
     return replace(categories, items=tuple(replace(c, values=(c.id,)) for c in categories.items), ignore=(top,))
 
 
-def recognise_categories(source: Source, root: Path, spec: DataSpec, *, imported: Path | None = None) -> Categories:
+def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categories:
     """Return the categories that the recipe, the folder or the masks' own values give, in this order.
 
     Args:
-        source: what the folder holds.
+        source: what the folder holds, as it was read: nothing is rendered yet.
         root: the data folder.
         spec: the recipe's data section.
-        imported: where masks lie that were rendered; None: those of the source are not rendered yet.
 
     Raises:
         DataError: names that don't exist, or values that can't be categories.
@@ -128,7 +127,7 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec, *, imported
     elif spec.classes == "binary" or spec.target == "instances":
         items = _binary()
     else:
-        items = source.categories or _from_masks(source, root, ignore, imported or root)
+        items = source.categories or _from_masks(source, root, ignore)
     if spec.map is not None and spec.categories is None:
         items, ignore = mapped(items, spec.map, ignore)
     named = {c.name: c for c in (*(source.categories or ()), *items)}
@@ -297,11 +296,12 @@ def _chosen(items: tuple[Category, ...], names: tuple[str, ...]) -> tuple[Catego
     return (Category(free, "background", (64, 64, 64), values="rest"), *kept)
 
 
-def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...], imported: Path) -> tuple[Category, ...]:
+def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tuple[Category, ...]:
     """Return one category a value found in the masks."""
-    files = [locate(root, imported, r.mask) for r in source.rows if r.mask is not None and r.render is None]
+    labelled = [(r.mask, r.render) for r in source.rows if r.mask is not None]
+    rendered = {Path(mask): render for mask, render in labelled if render is not None and mask.startswith(IMPORTED)}
+    files = [root / mask for mask, _ in labelled if Path(mask) not in rendered]
     found = distinct_values(files, ignore, skip_unreadable=True)  # the audit names them
-    rendered = {Path(r.mask or ""): r.render for r in source.rows if r.mask is not None and r.render is not None}
     found |= distinct_values(list(rendered), ignore, read=lambda path: cast(Array, rendered[path]().mask))
     if not found:
         raise DataError(

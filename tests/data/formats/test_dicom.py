@@ -82,21 +82,21 @@ def test_colours(tmp_path):
 
 
 def test_an_image_a_frame_with_masks_of_the_same_names(tmp_path):
-    frames = np.arange(2 * 2 * 3, dtype=np.uint16).reshape(2, 2, 3)
+    frames = np.arange(2 * 2 * 4, dtype=np.uint16).reshape(2, 2, 4)
     make(tmp_path / "data/many.dcm", frames)
     make(tmp_path / "data/one.dcm", RAMP)
     for name in ("many/0002", "one", "other"):
         path = tmp_path / "data/masks" / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.eye(*((2, 3) if "many" in name else (1, 6)), dtype=np.uint8)).save(path)
+        Image.fromarray(np.eye(*((2, 4) if "many" in name else (1, 6)), dtype=np.uint8)).save(path)
     assert recognised(tmp_path / "data") == ["dicom"]
     found = read_all(tmp_path / "data", tmp_path / "scratch")
     assert list(found) == ["many/0001", "many/0002", "one"]
     assert np.array_equal(found["many/0002"].image[..., 0], frames[1])
     assert found["many/0001"].names is None
     assert found["many/0002"].names == [
-        ["foreground", "background", "background"],
-        ["background", "foreground", "background"],
+        ["foreground", "background", "background", "background"],
+        ["background", "foreground", "background", "background"],
     ]
     assert found["one"].meta["patient"] == "p1"
     assert read_source(tmp_path / "data").leftovers == ["masks/other.png"]

@@ -39,10 +39,11 @@ def read(root: Path) -> Source:
             raise DataError(problem("names", str(error), where=str(stated), next_move=next_move)) from None
         images, masks = by_name(root, f"{part}/images"), by_name(root, f"{part}/instances")
         for name, path in sorted(images.items()):
-            made = (f"@/masks/{part}/{name}.png", f"@/instances/{part}/{name}.png")
-            render = partial(_render, root / masks[name]) if name in masks else None
-            mask, ids = made if render else (None, None)
-            rows.append(Row(path, mask, ids, part, render=render))
+            if name not in masks:
+                rows.append(Row(path, None, None, part))
+                continue
+            render = partial(_render, root / masks[name])
+            rows.append(Row(path, f"@/masks/{part}/{name}.png", f"@/instances/{part}/{name}.png", part, render=render))
         leftovers += [path for name, path in sorted(masks.items()) if name not in images]
     if len({tuple(names) for names in listed.values()}) > 1:
         got = "; ".join(f"{part}: {', '.join(names)}" for part, names in listed.items())

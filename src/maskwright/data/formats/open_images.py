@@ -39,22 +39,22 @@ def read(root: Path) -> Source:
     for table in sorted(root.glob(_TABLES)):
         part = table.name.split("-")[0].removeprefix("oidv6_").removeprefix("oidv7_")
         for mask, image, label in _table(table, ("MaskPath", "ImageID", "LabelName")).iter_rows():
-            file = root / inside(root, f"masks/{part}/{mask}", where=table)
-            if not file.is_file():
+            path = root / inside(root, f"masks/{part}/{mask}", where=table)
+            if not path.is_file():
                 next_move = "add the file, or remove its row"
                 raise DataError(problem("a mask", "none", where=f"{table}: {mask}", next_move=next_move))
-            listed.setdefault(f"{part}/{image}", []).append((file, shown.get(label, label)))
+            listed.setdefault(f"{part}/{image}", []).append((path, shown.get(label, label)))
     names = sorted({label for found in listed.values() for _, label in found})
     ids = {name: number for number, name in enumerate(names, 1)}
     rows = []
-    for name, path in sorted(by_name(root, "images").items()):
+    for name, image in sorted(by_name(root, "images").items()):
         masks = [(mask, ids[label]) for mask, label in listed.pop(name, [])]
         part = name.split("/", 1)[0]
         if not masks:
-            rows.append(Row(path, part=part))
+            rows.append(Row(image, None, None, part))
             continue
-        made = (f"@/masks/{name}.png", f"@/instances/{name}.png")
-        rows.append(Row(path, made[0], made[1], part, render=partial(_render, root / path, masks)))
+        render = partial(_render, root / image, masks)
+        rows.append(Row(image, f"@/masks/{name}.png", f"@/instances/{name}.png", part, render=render))
     things = tuple(Category(ids[name], name, isthing=True, values=(ids[name],)) for name in names)
     background = Category(0, "background", (64, 64, 64), values=(0,))
     leftovers = sorted(mask.relative_to(root).as_posix() for found in listed.values() for mask, _ in found)
