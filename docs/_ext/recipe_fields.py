@@ -48,7 +48,8 @@ class RecipeFields(SphinxDirective):
             section = _section(name, f"recipe-{name}", model.__doc__, _fields(model.model_fields, f"{name}."))
             for key, inner in model.model_fields.items():
                 for part in _models(inner.annotation):
-                    section += _kind(part, f"{name}.{key}.N", f"recipe-{name}-{key}")
+                    place = f"{name}.{key}" + (".N" if _is_list(inner.annotation) else "")
+                    section += _kind(part, place, f"recipe-{name}-{key}")
             return section
         many = typing.get_origin(field.annotation) is tuple
         text = "One of these, told apart by `kind`."
@@ -71,6 +72,8 @@ class RecipeDefault(SphinxDirective):
 
 
 def _kind(model: type[BaseModel], prefix: str, anchor: str) -> nodes.section:
+    if "kind" not in model.model_fields:
+        return _section(prefix, anchor, model.__doc__, _fields(model.model_fields, f"{prefix}."))
     kind = str(model.model_fields["kind"].default)
     fields = {key: field for key, field in model.model_fields.items() if key != "kind"}
     return _section(f"kind: {kind}", f"{anchor}-{kind}", model.__doc__, _fields(fields, f"{prefix}."))
@@ -128,6 +131,13 @@ def _type(annotation: Any) -> str:
         return f"kind: {annotation.model_fields['kind'].default}"
     name = getattr(annotation, "__name__", str(annotation))
     return _WORDS.get(name, name)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Tell whether a field holds any number of items: a tuple, or null or a tuple."""
+    return typing.get_origin(annotation) is tuple or any(
+        typing.get_origin(inner) is tuple for inner in typing.get_args(annotation)
+    )
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
