@@ -10,14 +10,21 @@ import numpy as np
 import tifffile
 
 from maskwright.artifacts import atomic
+from maskwright.data.images import orientation_of, read_image
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
 
 
 def place_image(folder: Path, name: str, image: Path | Array) -> Path:
-    """Copy an image file, or write pixels, under a name without suffix; return the path."""
+    """Copy an image file, or write pixels, under a name without suffix; return the path.
+
+    An image that its EXIF orientation turns is written upright, as the labels beside it are: which of them are turned
+    already could not be told from their files.
+    """
     if not isinstance(image, Path):
         return write_array(folder / f"{name}.png", image)
+    if orientation_of(image) != 1:
+        return write_array(folder / f"{name}.png", read_image(image))
     target = folder / f"{name}{image.suffix.lower()}"
     with atomic(target) as temporary:
         shutil.copyfile(image, temporary)

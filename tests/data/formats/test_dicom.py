@@ -26,7 +26,7 @@ def make(path, array, *, bits=12, syntax=ExplicitVRLittleEndian, photometric="MO
     meta.MediaStorageSOPClassUID = fields.pop("SOPClassUID", "1.2.840.10008.5.1.4.1.1.7")
     meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = generate_uid(), syntax
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
-    data.SOPClassUID, data.PatientID, data.Modality = meta.MediaStorageSOPClassUID, "p1", "OT"
+    data.SOPClassUID, data.PatientID, data.Modality = meta.MediaStorageSOPClassUID, "p1", "MR"
     color = array.ndim >= 3 and array.shape[-1] == 3
     frames, plane = (len(array), array[0]) if array.ndim == 3 + color else (1, array)
     data.Rows, data.Columns = plane.shape[:2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,7 @@ def read_frame(path: Path, frame: int = 0) -> Array:
         DataError: pydicom isn't installed, the file can't be read, or its compression needs another package.
     """
     pydicom = _pydicom(path)
-    from pydicom import pixels as pixel_tools
-
+    pixel_tools: Any = import_module("pydicom.pixels")
     try:
         data = pydicom.dcmread(path, stop_before_pixels=True)
         check_pixels(path, int(data.Rows), int(data.Columns))
