@@ -123,13 +123,12 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
         DataError: the folder can't be read as any layout, nothing is labelled, or a group column is missing.
     """
     root = Path(spec.root).expanduser().resolve()
-    source = _with_files(read_source(root, spec.format), imported)
+    source = read_source(root, spec.format)
     source = replace(source, categories=source.categories or first_labelled(spec, source))
     target = _target(source, spec, root)
     spec = spec.model_copy(update={"target": target})
-    categories = recognise_categories(source, root, spec, imported=imported)
-    further = replace(source, rows=further_rows(spec, categories))
-    source = replace(source, rows=[*source.rows, *_with_files(further, imported).rows])
+    categories = recognise_categories(source, root, spec)
+    source = _with_files(replace(source, rows=[*source.rows, *further_rows(spec, categories)]), imported)
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]
