@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
 LOCK = ".lock"
 """Name of the file that a process holds while it writes into a folder."""
 
+RECORDS = ".tasks"
+"""Folder by which a run folder is told from others: one file a finished task."""
+
 IMPORTED = "@/"
 """What paths of files begin with that the index itself wrote, from polygons, arrays and the like."""
 
@@ -81,7 +84,7 @@ class RunFolder:
     @property
     def records(self) -> Path:
         """One file a finished task: the fingerprint of what made its artifacts."""
-        return self.root / ".tasks"
+        return self.root / RECORDS
 
     def fold(self, fold: int, round_number: int = 0) -> Path:
         """Checkpoints and curves of one training."""

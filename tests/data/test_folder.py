@@ -150,3 +150,14 @@ def test_hidden_files_and_other_types_are_passed_over(tmp_path):
 )
 def test_names_drop_the_first_folder_and_the_suffix(path, name):
     assert name_of(path) == name
+
+
+def test_a_run_inside_the_data_folder_is_no_data(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    make.gray_png(images, "a")
+    run = tmp_path / "images" / "runs" / "first"
+    (run / ".tasks").mkdir(parents=True)
+    make.gray_png(run, "overlay")
+    assert find_images(tmp_path) == [images / "a.png"]
+    assert find_images(run) == [run / "overlay.png"]  # asked for itself

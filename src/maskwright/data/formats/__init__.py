@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from maskwright.artifacts import RECORDS
 from maskwright.data.formats import (
     ade20k,
     bdd100k,
@@ -140,7 +141,7 @@ def entries(root: Path, format_name: str = "auto") -> list[Path]:
     names = recognised(root) if format_name == "auto" else [format_name]
     patterns = {pattern for name in names for pattern in FORMATS[name].reads}
     found = {path for pattern in patterns for path in root.glob(pattern) if not path.name.startswith(".")}
-    return sorted(path for path in found if not (path / ".tasks").is_dir())
+    return sorted(path for path in found if not (path / RECORDS).is_dir())
 
 
 def renders(root: Path, format_name: str = "auto") -> bool:

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from maskwright.artifacts import IMPORTED
+from maskwright.artifacts import IMPORTED, RECORDS
 from maskwright.data.images import SUFFIXES
 from maskwright.errors import DataError, problem
 
@@ -70,6 +70,9 @@ def first_file(folder: Path, suffixes: tuple[str, ...] = SUFFIXES, *, ending: st
         ending: what its name without suffix ends with.
     """
     for place, folders, files in os.walk(folder):
+        if RECORDS in folders and Path(place) != folder:
+            folders[:] = []
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(place, name)
@@ -84,7 +87,7 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path) -> list[Path]:
-    """Return the files below a folder, sorted, hidden ones left out; links to folders are followed.
+    """Return the files below a folder, sorted, hidden ones and those of runs left out; links to folders are followed.
 
     Each folder is entered once, by whatever links it can be reached, so that a loop of links ends. A link that leads
     nowhere is in the list: whoever reads it says what is wrong.
@@ -97,6 +100,8 @@ def find_files(folder: Path) -> list[Path]:
             continue
         entered.add(real)
         for path in sorted(p for p in place.iterdir() if not p.name.startswith(".")):
+            if path.is_dir() and (path / RECORDS).is_dir():
+                continue
             if path.is_dir():
                 (links if path.is_symlink() else folders).append(path)
             elif path.is_file() or (path.is_symlink() and not path.exists()):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from maskwright.artifacts import IMPORTED, atomic
+from maskwright.artifacts import IMPORTED, RECORDS, atomic
 from maskwright.data.formats.annotated import Stems, head, refused
 from maskwright.data.formats.files import find_images, match_name, name_of
 from maskwright.data.formats.lookup import Images, absent
@@ -151,7 +151,7 @@ def write(root: Path, records: Records) -> None:
 def _below(root: Path) -> list[Path]:
     """Return the folder and those directly below that may hold a data set; never raises."""
     try:
-        return [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not (p / ".tasks").is_dir())]
+        return [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not (p / RECORDS).is_dir())]
     except OSError:
         return []
 

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import yaml
 
+from maskwright.artifacts import RECORDS
 from maskwright.data.formats.annotated import (
     Stems,
     check_inside,
@@ -90,7 +91,7 @@ def _homes(root: Path) -> list[Path]:
     """Return the folder and those directly below; never raises."""
     try:
         below = [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-        return [root, *(p for p in below if not (p / ".tasks").is_dir())]
+        return [root, *(p for p in below if not (p / RECORDS).is_dir())]
     except OSError:
         return []
 
