@@ -5,6 +5,7 @@ All tables are plain counts over usable images; nothing is estimated but the shi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,6 +47,8 @@ PARTS_SCHEMA = {
 }
 _COMPARED = 400
 """Images of each side between which a shift is measured."""
+_PARTS = 24
+"""Parts or domains that are listed, the largest."""
 _LOOKS = ("tone_mean", "tone_spread", "colour_red", "colour_blue", "colour_strength")
 
 
@@ -139,7 +142,8 @@ def part_table(
         rng: generator.
 
     Returns:
-        Columns `PARTS_SCHEMA`; the first row is everything, without a shift.
+        Columns `PARTS_SCHEMA`; the first row is everything, without a shift. Of more than 24 parts or domains the
+        largest.
     """
     labelled = index.table[index.label_column].is_not_null().to_numpy()
     kinds = ["labelled" if one else "unlabelled" for one in labelled]
@@ -150,16 +154,17 @@ def part_table(
     scaled = _standardised(table)
     found = [("all", "all", *_part(index, np.ones(len(index), bool), labelled, looks), None, None)]
     for column, values in columns.items():
-        names = sorted({str(value) for value in values if value not in (None, "")})
-        if len(names) < 2:
+        counts = Counter(str(value) for value in values if value not in (None, ""))
+        if len(counts) < 2:
             continue
+        names = sorted(name for name, _ in counts.most_common(_PARTS))
         given = np.array([value not in (None, "") for value in values])
         for name in names:
             inside = np.array([str(value) == name for value in values])
             kind, known = inside[rows].astype(np.int64), given[rows]
             shift = _shift(scaled[known], kind[known], [groups[i] for i in rows[known]], spec, rng)
             found.append((column, name, *_part(index, inside, labelled, looks), *shift))
-            if len(names) == 2:  # the other one's shift is the same
+            if len(counts) == 2:  # the other one's shift is the same
                 other = given & ~inside
                 found.append((column, names[1], *_part(index, other, labelled, looks), *shift))
                 break

@@ -23,7 +23,7 @@ def print_overview(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
         for row in found["sizes"].iter_rows(named=True)
     ]
     table("Objects", ("category", "objects", "area: quartiles", "touch the border"), rows)
-    rows = [
+    parts = [
         (
             row["name"] if row["column"] == "all" else f"{row['column']}: {row['name']}",
             f"{row['images']} ({row['labelled']})",
@@ -33,7 +33,7 @@ def print_overview(folder: RunFolder) -> dict[str, list[dict[str, Any]]]:
         )
         for row in found["parts"].iter_rows(named=True)
     ]
-    table("Parts", ("part", "images (labelled)", "brightness", "colour", "shift"), rows)
+    table("Parts", ("part", "images (labelled)", "brightness", "colour", "shift"), parts)
     return {name: part.to_dicts() for name, part in found.items()}
 
 
