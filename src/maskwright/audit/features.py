@@ -21,6 +21,8 @@ _SIDE = 64
 
 _ANGLES, _BANDS = 8, 8
 _TINY = 1e-6
+_ROUNDING = 0.01
+"""Power below which the spectrum of 8-bit pixels is their rounding."""
 
 FEATURES = (
     *(f"tone_{name}" for name in ("p05", "p25", "median", "p75", "p95", "mean", "spread", "skew", "kurtosis")),
@@ -51,7 +53,7 @@ def features(image: npt.NDArray[Any]) -> Features:
         (43,) float32, all finite, in the order of `FEATURES`.
     """
     small = _squeezed(image)
-    gray = np.ascontiguousarray(small.mean(axis=2))
+    gray = np.ascontiguousarray(small.mean(axis=2)) if small.shape[2] > 1 else small[..., 0]
     values = (*_tones(gray), *_edges(gray), *_spectrum(gray), *_texture(gray), *_colours(small))
     return np.nan_to_num(np.array(values, np.float32), posinf=0, neginf=0)
 
@@ -86,7 +88,7 @@ def _spectrum(gray: _Gray) -> list[float]:
     window, band, count = _rings()
     power = np.abs(np.fft.rfft2((gray - gray.mean()) * window)) ** 2
     sums = np.bincount(band, power.ravel(), _BANDS + 1)[:_BANDS]
-    found: list[float] = np.log(sums / count + 1e-3).tolist()
+    found: list[float] = np.log(sums / count + _ROUNDING).tolist()
     return found
 
 

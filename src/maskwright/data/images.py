@@ -215,10 +215,8 @@ def _decoded(path: Path, data: bytes, flags: int) -> Array:
 
 
 def _as_rgb(image: Array) -> Array:
-    """Return what OpenCV decoded as (H, W, 1), (H, W, 3) RGB, or RGBA."""
-    if image.ndim == 2:
-        return image[..., None]
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    """Return what OpenCV decoded as (H, W, 1) or (H, W, 3) RGB."""
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image[..., None]
 
 
 def _is_truncated(path: Path, data: bytes) -> bool:
