@@ -19,9 +19,11 @@ _Gray = npt.NDArray[np.float32]
 _SIDE = 64
 """Rows and columns to which an image is squeezed, so that features don't depend on its size."""
 
+_FIRST = 256
+"""To which large images are squeezed before they become floats."""
 _ANGLES, _BANDS = 8, 8
 _TINY = 1e-6
-_ROUNDING = 0.01
+_ROUNDING = 1e-3
 """Power below which the spectrum of 8-bit pixels is their rounding."""
 
 FEATURES = (
@@ -62,8 +64,11 @@ def _squeezed(image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     """Return the image as (64, 64, C) float32, integers scaled to 0..1."""
     top = float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else 1.0
     native = image if image.dtype in (np.uint8, np.uint16, np.float32) else image.astype(np.float32)
+    native = np.ascontiguousarray(native)
+    if min(image.shape[:2]) > 2 * _FIRST:  # means of many pixels lose nothing that matters by being rounded
+        native = cv2.resize(native, (_FIRST, _FIRST), interpolation=cv2.INTER_AREA)
     method = cv2.INTER_AREA if min(image.shape[:2]) >= _SIDE else cv2.INTER_LINEAR
-    small = cv2.resize(np.ascontiguousarray(native), (_SIDE, _SIDE), interpolation=method)
+    small = cv2.resize(native.astype(np.float32), (_SIDE, _SIDE), interpolation=method)
     return np.asarray(small.reshape(_SIDE, _SIDE, -1) / np.float32(top), np.float32)
 
 
