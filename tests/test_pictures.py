@@ -272,6 +272,7 @@ def test_box_plots_name_their_rows_and_have_a_logarithmic_axis():
     rows = [{"low": 1, "q1": 10, "median": 50, "q3": 100, "high": 1000}] * 2
     svg = boxes(["rock", "<plant>"], rows, x="area", alt="areas & more")
     assert "rock" in svg and "&lt;plant&gt;" in svg and 'aria-label="areas &amp; more"' in svg
+    assert "1\u202f000" in svg and "math" not in svg
     assert svg == boxes(["rock", "<plant>"], rows, x="area", alt="areas & more")
 
 

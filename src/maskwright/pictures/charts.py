@@ -199,6 +199,8 @@ def boxes(names: Sequence[str], rows: Sequence[Mapping[str, float]], *, x: str =
         x: label of the axis, with its unit.
         alt: what the chart shows, for people who don't see it.
     """
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
     with _style(alt):
         figure, axes = _figure((5, 0.7 + 0.26 * len(names)))
         low, q1, median, q3, high = (
@@ -211,6 +213,8 @@ def boxes(names: Sequence[str], rows: Sequence[Mapping[str, float]], *, x: str =
         )
         axes.plot(median, place, "|", color="black", markersize=9, markeredgewidth=1.6)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f")))
+        axes.xaxis.set_minor_formatter(NullFormatter())  # the scale's own formatters write mathematics
         axes.set_yticks(place, [_short(n) for n in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel(x)
