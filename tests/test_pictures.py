@@ -16,6 +16,7 @@ from maskwright.pictures import (
     FALSE_POSITIVE,
     OKABE_ITO,
     bars,
+    boxes,
     category_colors,
     confusion,
     curves,
@@ -25,7 +26,9 @@ from maskwright.pictures import (
     fit,
     histogram,
     overlay,
+    quantiles,
     side_by_side,
+    thumbnail_map,
     to_rgb8,
 )
 from maskwright.types import IGNORE
@@ -263,3 +266,37 @@ class TestCharts:
 
     def test_glyphs_that_matplotlib_lacks_are_kept(self):
         assert "漢字" in words(bars(["漢字"], [0.5]))
+
+
+def test_box_plots_name_their_rows_and_have_a_logarithmic_axis():
+    rows = [{"low": 1, "q1": 10, "median": 50, "q3": 100, "high": 1000}] * 2
+    svg = boxes(["rock", "<plant>"], rows, x="area", alt="areas & more")
+    assert "rock" in svg and "&lt;plant&gt;" in svg and 'aria-label="areas &amp; more"' in svg
+    assert "1\u202f000" in svg and "math" not in svg
+    assert svg == boxes(["rock", "<plant>"], rows, x="area", alt="areas & more")
+
+
+def test_a_quantile_plot_of_very_many_points_stays_small():
+    values = np.sort(np.random.default_rng(0).chisquare(4, 100_000))
+    svg = quantiles(values, values, cut=20.0, x="expected", y="observed", alt="distances")
+    assert len(svg) < 150_000 and "expected" in svg
+    assert "<svg" in quantiles([], [], cut=1.0, alt="nothing")
+
+
+def test_images_lie_at_their_places_and_marked_ones_on_top():
+    red, blue = (np.full((10, 10, 3), c, np.uint8) for c in ((255, 0, 0), (0, 0, 255)))
+    places = np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]])
+    picture = thumbnail_map(places, [red, red, blue], np.array([False, True, False]), size=(50, 60))
+    assert picture.shape == (50, 60, 3)
+    assert (picture[40:, :10] == red).all()  # lower left
+    assert (picture[3:13, 47:57] == red).all()  # upper right, above the blue one, in a frame of 3 pixels
+    assert tuple(picture[0, 59]) == OKABE_ITO[1]
+    assert (picture[20:30, 20:30] == 255).all()
+
+
+def test_one_far_image_does_not_squeeze_the_map():
+    places = np.stack([np.append(np.arange(20.0), 1e9), np.zeros(21)], axis=1)
+    dots = [np.zeros((1, 1, 3), np.uint8)] * 21
+    picture = thumbnail_map(places, dots, np.zeros(21, bool), size=(1, 200))
+    assert (picture == 0).all(axis=2).sum() == 21  # every image can be seen
+    assert (thumbnail_map(np.empty((0, 2)), [], np.zeros(0, bool), size=(4, 4)) == 255).all()

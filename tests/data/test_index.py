@@ -47,14 +47,14 @@ def test_resolving_a_resolved_section_changes_nothing(tmp_path, fields):
         if field in ("channels", "mean", "group_regex", "leave_out"):
             assert getattr(resolved, field) == value
     unresolved = [name for name, value in resolved if value is None]
-    assert set(unresolved) <= {"group", "group_regex", "domain", "map"}
+    assert set(unresolved) <= {"group", "group_regex", "domain", "label_source", "map"}
 
 
 def test_rows_say_what_the_files_are(tmp_path):
     index, resolved, _ = build_index(spec(folder(tmp_path)))
     assert dict(index.table.schema) == SCHEMA
-    assert index.table.row(0) == ("images/s01_1.png", "masks/s01_1.png", None, None, None, None, 16, 12, 3)
-    assert index.table.row(3) == ("unlabeled/u.png", None, None, None, None, "unlabeled", 16, 12, 1)
+    assert index.table.row(0) == ("images/s01_1.png", "masks/s01_1.png", None, None, None, None, None, 16, 12, 3)
+    assert index.table.row(3) == ("unlabeled/u.png", None, None, None, None, "unlabeled", None, 16, 12, 1)
     assert index.labelled.images == index.images[:3]
     assert index.unlabelled.images == ["unlabeled/u.png"]
     assert resolved.channels == 3

@@ -13,6 +13,7 @@ import polars as pl
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import Inspection, inspect_row, pixel_digest
+from maskwright.audit.overview import overview, style_columns
 from maskwright.augment.dihedral import apply
 from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
@@ -44,8 +45,9 @@ class Audit:
         findings: one row a finding, columns `FINDINGS_SCHEMA`, errors first.
         classes: one row a category: images, image_share, pixels, pixel_share, objects, median_area.
         duplicates: clusters of images that show the same picture.
-        unusable: images with an error.
+        unusable: images with an error, and outliers that are dropped.
         shares: image → (C,) pixels of each category, labelled and usable images only.
+        tables: name → what is said of all images together (`Overview`).
     """
 
     findings: pl.DataFrame
@@ -53,6 +55,7 @@ class Audit:
     duplicates: list[list[str]]
     unusable: list[str]
     shares: dict[str, list[int]]
+    tables: dict[str, pl.DataFrame]
 
 
 def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
@@ -63,8 +66,9 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
         spec: the recipe's audit section.
         leftovers: label files without an image.
     """
+    style = bool(style_columns(index, spec))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        inspected = pool.map(lambda row: inspect_row(index, row), range(len(index)))
+        inspected = pool.map(lambda row: inspect_row(index, row, style=style), range(len(index)))
         inspections = list(track(inspected, "audit", len(index)))
     images = index.images
     rows: list[Finding] = [
@@ -80,14 +84,23 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
     rows += _duplicate_findings(index, inspections, pairs)
+    groups = clusters(len(index), [(p.first, p.second) for p in pairs])
+    together = overview(index, inspections, groups, spec)
+    rows += together.findings
+    dropped = set(together.dropped)
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(
         pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
         _class_table(index, inspections),
-        [[images[i] for i in cluster] for cluster in clusters(len(index), [(p.first, p.second) for p in pairs])],
-        [images[i] for i, inspection in enumerate(inspections) if not inspection.usable],
-        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
+        [[images[i] for i in cluster] for cluster in groups],
+        [images[i] for i, inspection in enumerate(inspections) if not inspection.usable or images[i] in dropped],
+        {
+            images[i]: n.pixels.tolist()
+            for i, n in enumerate(inspections)
+            if n.usable and n.pixels is not None and images[i] not in dropped
+        },
+        together.tables,
     )
 
 

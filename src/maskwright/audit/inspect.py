@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.audit.features import Features, features
 from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
+from maskwright.audit.shapes import measure_objects, style_of
 from maskwright.data.categories import positions, unknown_counts
 from maskwright.data.images import orientation_of, read_image, read_preview, read_values, upright
 from maskwright.data.index import Index
 from maskwright.errors import DataError
-from maskwright.labels import objects
-from maskwright.types import IGNORE
+from maskwright.types import IGNORE, LabelMap
 
 _PREVIEW = 5 * SIDE // 2
 """Pixels a side from which a thumbnail is made: with 2½ a cell, copies in other sizes and qualities are found as they
@@ -41,6 +42,10 @@ class Inspection:
         thumbnail: (32, 32) float32, None if the image can't be read.
         pixels: (C,) pixels of each category, zeros without a usable label.
         areas: for each category the areas of its objects in pixels.
+        touching: (C,) objects of each category that the image's border cuts off.
+        features: what the image looks like, None if it can't be read.
+        label_digest: hash of the label map, None without a usable one that holds at least two categories.
+        style: how the mask was drawn, None where nobody asked.
         usable: False if any fault is an error.
     """
 
@@ -48,6 +53,10 @@ class Inspection:
     thumbnail: Thumbnail | None = None
     pixels: npt.NDArray[np.int64] | None = None
     areas: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    touching: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    features: Features | None = None
+    label_digest: str | None = None
+    style: npt.NDArray[np.float64] | None = None
 
     @property
     def usable(self) -> bool:
@@ -55,20 +64,30 @@ class Inspection:
         return all(fault.severity != "error" for fault in self.faults)
 
 
-def inspect_row(index: Index, row: int) -> Inspection:
-    """Read image and label of a row and say what they hold."""
+def inspect_row(index: Index, row: int, *, style: bool = False) -> Inspection:
+    """Read image and label of a row and say what they hold.
+
+    Args:
+        index: the images.
+        row: which one.
+        style: also measure how its mask was drawn.
+    """
     found = Inspection()
     name, label_name = index.table["image"][row], index.table[index.label_column][row]
     path = index.path(name)
     try:
-        found.thumbnail, size = read_thumbnail(path)
+        preview = read_preview(path, _PREVIEW, color=True)
     except DataError as error:
         found.faults.append(Fault("unreadable", "error", _reason(error)))
         return found
+    found.thumbnail = upright(thumbnail(preview.pixels, preview.extent), preview.orientation)
+    found.features = features(preview.pixels)
     if (orientation := orientation_of(path)) != 1:
         found.faults.append(Fault("exif_orientation", "note", f"turned by its EXIF orientation {orientation}"))
     if label_name is not None:
-        _inspect_label(index, label_name, name, size, found)
+        label = _inspect_label(index, label_name, name, preview.size, found)
+        if style and label is not None:
+            found.style = style_of(label, index.categories)
     return found
 
 
@@ -94,27 +113,35 @@ def pixel_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _inspect_label(index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:
+def _inspect_label(
+    index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection
+) -> LabelMap | None:
+    """Fill in what the label says; return it if it can be used."""
     try:
         values = read_values(index.path(label_name), like=index.path(name))
     except DataError as error:
         found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {_reason(error)}"))
-        return
+        return None
     if values.shape != size:
         detail = f"{label_name} is {values.shape[1]}×{values.shape[0]}, the image {size[1]}×{size[0]}"
         found.faults.append(Fault("wrong_size", "error", detail))
-        return
+        return None
     label = positions(values, index.categories)
     if unknown := unknown_counts(values, label):
         listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in list(unknown.items())[:8])
         detail = f"{label_name}: {listed}; map them in data.categories.*.values or --ignore them"
         found.faults.append(Fault("unknown_values", "error", detail, float(sum(unknown.values()))))
-        return
-    found.pixels = np.bincount(label.ravel(), minlength=256)[: len(index.categories)]
-    found.areas = [
-        objects(label, c) if found.pixels[c] else np.empty(0, np.int64) for c in range(len(index.categories))
-    ]
+        return None
+    count = len(index.categories)
+    found.pixels = np.bincount(label.ravel(), minlength=256)[:count]
+    ids = values if index.target == "instances" else None
+    nothing = (np.empty(0, np.int64), 0)
+    objects = [measure_objects(label, c, ids) if found.pixels[c] else nothing for c in range(count)]
+    found.areas, found.touching = [areas for areas, _ in objects], np.array([n for _, n in objects], np.int64)
+    if np.count_nonzero(found.pixels) > 1:
+        found.label_digest = hashlib.blake2b(f"{label.shape}".encode() + label.tobytes(), digest_size=16).hexdigest()
     _check_content(index, label.size - int((label == IGNORE).sum()), found)
+    return label
 
 
 def _check_content(index: Index, valid: int, found: Inspection) -> None:

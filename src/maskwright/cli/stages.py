@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, listed, typed_command
+from maskwright.cli.overview import print_overview
 from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
@@ -21,9 +22,9 @@ _STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set
 
 
 def audit(options: Options = Options()) -> None:  # noqa: B008
-    """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, class shares.
+    """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, outliers, balance.
 
-    Writes audit/findings.parquet, classes.parquet and pictures into the run folder. Needs no torch.
+    Writes audit/findings.parquet, other tables and pictures into the run folder. Needs no torch.
     """
     folder = _until("audit", options)
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
@@ -32,6 +33,7 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
         for row in classes.iter_rows(named=True)
     ]
     table("Categories", ("category", "images", "pixels", "objects"), rows)
+    overview = print_overview(folder)
     kinds = findings.group_by("severity", "kind").len().sort("severity", "kind")
     table("Findings", ("severity", "kind", "number"), [tuple(map(str, row)) for row in kinds.iter_rows()])
     serious = findings.filter(findings["severity"] != "note")  # errors first
@@ -39,9 +41,8 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
         say(f"{row['image']}: {row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
-    result(
-        {"findings": findings.to_dicts(), "classes": classes.to_dicts(), "run": str(folder.root)}, as_json=options.json
-    )
+    found = {"findings": findings.to_dicts(), "classes": classes.to_dicts(), **overview, "run": str(folder.root)}
+    result(found, as_json=options.json)
 
 
 def split(options: Options = Options()) -> None:  # noqa: B008

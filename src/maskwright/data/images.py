@@ -39,7 +39,12 @@ _REDUCED = {
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
 }
-_REDUCED_FLAGS = {flag | cv2.IMREAD_IGNORE_ORIENTATION for flag in _REDUCED.values()}
+_REDUCED_COLOR = {
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+}
+_REDUCED_FLAGS = {flag | cv2.IMREAD_IGNORE_ORIENTATION for flag in (*_REDUCED.values(), *_REDUCED_COLOR.values())}
 # EXIF orientation → quarter turns against the clock, then the axis that is mirrored
 _TURNS = {2: (0, 1), 3: (2, None), 4: (0, 0), 5: (1, 0), 6: (3, None), 7: (3, 0), 8: (1, None)}
 
@@ -53,14 +58,15 @@ def read_image(path: Path) -> Array:
     if path.suffix.lower() in _TIFF:
         return _as_hwc(_read_tiff(path), path)
     image = _decoded(path, _bytes(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    return _as_hwc(cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image, path)
+    return _as_hwc(_as_rgb(image), path)
 
 
 class Preview(NamedTuple):
-    """An image in gray; of a JPEG a small version of it, which takes a fraction of the time to decode.
+    """An image; of a JPEG a small version of it, which takes a fraction of the time to decode.
 
     Attributes:
-        pixels: (h, w, 1) of the type that `read_image` returns, not turned; TIFFs keep their channels.
+        pixels: (h, w, 1), or (h, w, 3) in colour, of the type that `read_image` returns, not turned; TIFFs keep their
+            channels.
         extent: height and width of the image in units of these pixels; the last ones may reach beyond its border.
         orientation: the EXIF orientation by which the pixels are still to be turned (`upright`).
         size: (H, W) of the whole image, upright.
@@ -72,8 +78,8 @@ class Preview(NamedTuple):
     size: tuple[int, int]
 
 
-def read_preview(path: Path, side: int) -> Preview:
-    """Return an image in gray with at least `side` pixels a side, where it has that many.
+def read_preview(path: Path, side: int, *, color: bool = False) -> Preview:
+    """Return an image with at least `side` pixels a side, where it has that many; in gray, or in colour if it has any.
 
     JPEGs are decoded at a half, a quarter or an eighth of their size if both sides are left with `side` pixels. All
     other files are read whole.
@@ -85,12 +91,14 @@ def read_preview(path: Path, side: int) -> Preview:
         return _whole(read_image(path))
     data = _bytes(path)
     if not is_jpeg(data) or (header := size_and_orientation(data)) is None:
-        return _whole(_decoded(path, data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_GRAYSCALE)[..., None])
+        flags = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_ANYCOLOR if color else cv2.IMREAD_GRAYSCALE)
+        return _whole(_as_rgb(_decoded(path, data, flags)))
     (height, width), orientation = header
     part = next((part for part in _REDUCED if min(height, width) >= part * side), 1)
-    pixels = _decoded(path, data, _REDUCED.get(part, cv2.IMREAD_GRAYSCALE) | cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = _REDUCED_COLOR.get(part, cv2.IMREAD_COLOR) if color else _REDUCED.get(part, cv2.IMREAD_GRAYSCALE)
+    pixels = _as_rgb(_decoded(path, data, flags | cv2.IMREAD_IGNORE_ORIENTATION))
     size = (width, height) if orientation >= 5 else (height, width)
-    return Preview(pixels[..., None], (height / part, width / part), orientation, size)
+    return Preview(pixels, (height / part, width / part), orientation, size)
 
 
 def upright(array: Array, orientation: int) -> Array:
@@ -237,6 +245,11 @@ def _stated_size(data: bytes) -> tuple[int, int] | None:
         return abs(height), abs(width)
     header = size_and_orientation(data) if is_jpeg(data) else None
     return None if header is None else header[0]
+
+
+def _as_rgb(image: Array) -> Array:
+    """Return what OpenCV decoded as (H, W, 1) or (H, W, 3) RGB."""
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB) if image.ndim == 3 else image[..., None]
 
 
 def _is_truncated(path: Path, data: bytes) -> bool:

@@ -30,6 +30,7 @@ SCHEMA = {
     "group": pl.String,
     "domain": pl.String,
     "part": pl.String,
+    "label_source": pl.String,
     "width": pl.Int64,
     "height": pl.Int64,
     "channels": pl.Int64,
@@ -133,7 +134,7 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
         sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]
     rows = [
-        (r.image, r.mask, r.instances, group, r.meta.get(spec.domain or "domain"), r.part, width, height, channels)
+        (r.image, r.mask, r.instances, group, *_named(r, spec), width, height, channels)
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
     index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target, imported or root)
@@ -233,9 +234,15 @@ def _group(row: Row, spec: DataSpec) -> str | None:
     return None
 
 
+def _named(row: Row, spec: DataSpec) -> tuple[str | None, str | None, str | None]:
+    """Return domain, part and source of the label."""
+    return row.meta.get(spec.domain or "domain"), row.part, row.meta.get(spec.label_source or "")
+
+
 def _check_columns(source: Source, spec: DataSpec, groups: list[str | None], root: Path) -> None:
     columns = sorted({key for row in source.rows for key in row.meta})
-    for name, field in ((spec.group, "--group"), (spec.domain, "data.domain")):
+    fields = ((spec.group, "--group"), (spec.domain, "data.domain"), (spec.label_source, "data.label_source"))
+    for name, field in fields:
         if name is not None and name not in columns:
             raise DataError(
                 problem(

@@ -1,6 +1,6 @@
 """Pictures for people: images and label maps as pictures, charts as SVG text, colours."""
 
-from maskwright.pictures.charts import bars, confusion, curves, histogram
+from maskwright.pictures.charts import bars, boxes, confusion, curves, histogram, quantiles
 from maskwright.pictures.colors import OKABE_ITO, category_colors
 from maskwright.pictures.images import (
     FALSE_NEGATIVE,
@@ -13,12 +13,14 @@ from maskwright.pictures.images import (
     side_by_side,
     to_rgb8,
 )
+from maskwright.pictures.maps import thumbnail_map
 
 __all__ = [
     "FALSE_NEGATIVE",
     "FALSE_POSITIVE",
     "OKABE_ITO",
     "bars",
+    "boxes",
     "category_colors",
     "confusion",
     "curves",
@@ -28,6 +30,8 @@ __all__ = [
     "fit",
     "histogram",
     "overlay",
+    "quantiles",
     "side_by_side",
+    "thumbnail_map",
     "to_rgb8",
 ]

@@ -158,6 +158,7 @@ def histogram(
     bins: int = 20,
     span: tuple[float, float] | None = None,
     x: str = "",
+    y: str = "images",
     alt: str = "",
 ) -> str:
     """Return how often values occur, as SVG text; NaN is left out.
@@ -167,6 +168,7 @@ def histogram(
         bins: how many bars.
         span: range of the axis; without, that of the values.
         x: label of the axis, with its unit.
+        y: what is counted.
         alt: what the chart shows, for people who don't see it.
     """
     from matplotlib.ticker import MaxNLocator
@@ -183,8 +185,74 @@ def histogram(
             linewidth=0.4,
         )
         axes.set_xlabel(x)
-        axes.set_ylabel("images")
+        axes.set_ylabel(y)
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return _svg(figure, alt)
+
+
+def boxes(names: Sequence[str], rows: Sequence[Mapping[str, float]], *, x: str = "", alt: str = "") -> str:
+    """Return horizontal box plots on a logarithmic axis as SVG text, the first on top.
+
+    Args:
+        names: labels.
+        rows: one a name, with low, q1, median, q3 and high, all above 0.
+        x: label of the axis, with its unit.
+        alt: what the chart shows, for people who don't see it.
+    """
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    with _style(alt):
+        figure, axes = _figure((5, 0.7 + 0.26 * len(names)))
+        low, q1, median, q3, high = (
+            np.array([row[key] for row in rows], float) for key in ("low", "q1", "median", "q3", "high")
+        )
+        place = np.arange(len(names))
+        axes.hlines(place, low, high, color="black", linewidth=0.8)
+        axes.barh(
+            place, q3 - q1, left=q1, height=0.6, color=_hex(OKABE_ITO[5]), edgecolor="#888888", linewidth=0.4, zorder=2
+        )
+        axes.plot(median, place, "|", color="black", markersize=9, markeredgewidth=1.6)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}".replace(",", "\u202f")))
+        axes.xaxis.set_minor_formatter(NullFormatter())  # the scale's own formatters write mathematics
+        axes.set_yticks(place, [_short(n) for n in names])
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlabel(x)
+        return _svg(figure, alt)
+
+
+def quantiles(
+    expected: Sequence[float] | Array,
+    observed: Sequence[float] | Array,
+    *,
+    cut: float,
+    x: str = "",
+    y: str = "",
+    alt: str = "",
+) -> str:
+    """Return a quantile plot as SVG text: where observed values leave the diagonal, they leave the expectation.
+
+    Args:
+        expected: quantiles, ascending.
+        observed: values, ascending; of those up to the cut over 240 points are thinned, beyond it the last 400 shown.
+        cut: value that is drawn as a line.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        alt: what the chart shows, for people who don't see it.
+    """
+    known, seen = np.asarray(expected, float), np.asarray(observed, float)
+    beyond = int(np.searchsorted(seen, cut, "right"))
+    inside = np.unique(np.linspace(0, max(beyond - 1, 0), _MOST_POINTS).astype(int))[:beyond]
+    outside = np.arange(max(beyond, len(seen) - 400), len(seen))
+    with _style(alt):
+        figure, axes = _figure((5, 3.4))
+        top = float(known[-1]) if len(known) else 1.0
+        axes.plot([0, top], [0, top], color="#888888", linewidth=0.8)
+        axes.axhline(cut, color="black", linewidth=0.8, linestyle="--")
+        axes.plot(known[inside], seen[inside], ".", color=_hex(OKABE_ITO[0]), markersize=4)
+        axes.plot(known[outside], seen[outside], "x", color=_hex(OKABE_ITO[1]), markersize=5)
+        axes.set_xlabel(x)
+        axes.set_ylabel(y)
         return _svg(figure, alt)
 
 

@@ -12,13 +12,18 @@ from maskwright.audit import Audit
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.pictures import bars, encode, fit, overlay, side_by_side, to_rgb8
+from maskwright.pipeline.overview_pictures import write_overview_pictures
 from maskwright.types import Array
 
 _PAIRS = 8
 
 
 def write_audit_pictures(folder: Path, index: Index, found: Audit) -> None:
-    """Write pixel_shares.svg and image_shares.svg, and duplicates.png and conflicts.png where there are any."""
+    """Write pixel_shares.svg and image_shares.svg, duplicates.png and conflicts.png where there are any, and the rest.
+
+    The rest is what `write_overview_pictures` draws.
+    """
+    write_overview_pictures(folder, index, found.tables)
     names = found.classes["category"].to_list()
     for kind in ("pixel", "image"):
         shares = [100 * share for share in found.classes[f"{kind}_share"].to_list()]

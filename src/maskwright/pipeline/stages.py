@@ -51,7 +51,8 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     images = _index(folder, spec)
     found = audit_index(images, wanted, read_json(root / "leftovers.json"))
     write_table(folder.findings, found.findings)
-    write_table(folder.audit / "classes.parquet", found.classes)
+    for name, table in {"classes": found.classes, **found.tables}.items():
+        write_table(folder.audit / f"{name}.parquet", table)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
     schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
     write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from maskwright.recipe.outliers import BalanceSpec, OutlierSpec
 from maskwright.recipe.spec import Spec
 from maskwright.types import Categories, Category
 
@@ -88,6 +89,8 @@ class DataSpec(Spec):
     """Regular expression on the image's name; its first group (or whole match) is the fold group."""
     domain: str | None = None
     """Column of meta.csv that says which domain an image belongs to."""
+    label_source: str | None = None
+    """Column of meta.csv that says who or what labelled an image; the audit compares the styles of the sources."""
     channels: Literal[1, 3] | None = None
     """Channels the network sees: 1 gray, 3 RGB; null: 1 if every image is gray."""
     value_range: tuple[float, float] | None = None
@@ -128,6 +131,8 @@ class AuditSpec(Spec):
     """Bits (of 64) by which the perceptual hashes of near-duplicates may differ."""
     duplicate_correlation: float = Field(0.985, gt=0, le=1)
     """Correlation of the 32×32 thumbnails from which a candidate pair is a duplicate."""
+    outliers: OutlierSpec = OutlierSpec()
+    balance: BalanceSpec = BalanceSpec()
     pictures: bool = True
     """Write the charts."""
 

@@ -25,6 +25,8 @@ PARTS = {
     "holdout": "Held-out part (ensemble of the fold models)",
 }
 """What the prefixes of evaluation.json mean, in the order of the report; "" is a key without prefix."""
+OVERVIEW = ("outliers", "objects", "sizes", "ratios", "parts", "styles")
+"""The audit's tables of all images together."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Artifacts:
         index: one row an image.
         findings: audit/findings.parquet.
         classes: audit/classes.parquet.
+        overview: name → the audit's tables of all images together, those that are there.
         audit_pictures: audit/*.png.
         folds: folds.csv.
         certificate: folds.json.
@@ -82,6 +85,7 @@ class Artifacts:
     index: pl.DataFrame
     findings: pl.DataFrame | None
     classes: pl.DataFrame | None
+    overview: dict[str, pl.DataFrame]
     audit_pictures: tuple[Path, ...]
     folds: pl.DataFrame | None
     certificate: dict[str, Any] | None
@@ -154,6 +158,9 @@ def collect(run: Path) -> Artifacts:
         index=index,
         findings=_read(paths.findings, read_table),
         classes=_read(paths.audit / "classes.parquet", read_table),
+        overview={
+            name: t for name in OVERVIEW if (t := _read(paths.audit / f"{name}.parquet", read_table)) is not None
+        },
         audit_pictures=tuple(sorted(paths.audit.glob("*.png"))),
         folds=_read(paths.folds, read_folds),
         certificate=_read(paths.certificate, read_json),

@@ -12,6 +12,7 @@ from maskwright.report.blocks import DASH, Chart, Group, Section, Table, chart, 
 from maskwright.report.collect import Artifacts, swatches
 from maskwright.report.collect import number as to_float
 from maskwright.report.gallery import Gallery, audit_pictures
+from maskwright.report.overview import overview_groups
 from maskwright.report.words import crossing_groups
 
 FIRST_ROWS = 20
@@ -35,7 +36,8 @@ def data(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section:
         size = f"{width} × {height} pixels"
         several = f"They have {count(sizes.height)} sizes; the most common, in {plural(many, 'image')}, is {size}."
         facts.append(f"All are {size}." if sizes.height == 1 else several)
-    groups = [g for g in (class_shares(artifacts), *finding_groups(artifacts, gallery, thumbnails)) if g is not None]
+    every = (class_shares(artifacts), *overview_groups(artifacts), *finding_groups(artifacts, gallery, thumbnails))
+    groups = [g for g in every if g is not None]
     if strips := audit_pictures(artifacts):
         groups.append(Group("Pictures of the audit", strips=strips, folded=True))
     return Section("data", "The data, and what is wrong with it", facts, groups)
