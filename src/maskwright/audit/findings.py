@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from maskwright.audit.copies import Copy, compare_copies
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
-from maskwright.audit.inspect import Inspection, inspect_row, pixel_digest
-from maskwright.augment.dihedral import apply
+from maskwright.audit.inspect import Inspection, inspect_row
+from maskwright.audit.policies import decide
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label
-from maskwright.labels import same_labels
+from maskwright.decisions import Decision
 from maskwright.progress import track
 from maskwright.recipe.data import AuditSpec
 
@@ -30,8 +30,6 @@ FINDINGS_SCHEMA = {
     "decision": pl.String,
 }
 _VOID = ("void", "ignore", "unlabeled", "unlabelled", "class_255")
-_SAME_PICTURE = 0.995
-_SAME_MASK = 0.97
 
 Finding = tuple[str, str, str, str | None, float | None, str, str]
 
@@ -46,6 +44,7 @@ class Audit:
         duplicates: clusters of images that show the same picture.
         unusable: images with an error.
         shares: image → (C,) pixels of each category, labelled and usable images only.
+        decisions: what the policies decide; whoever replays them fills in the findings' last column.
     """
 
     findings: pl.DataFrame
@@ -53,6 +52,7 @@ class Audit:
     duplicates: list[list[str]]
     unusable: list[str]
     shares: dict[str, list[int]]
+    decisions: list[Decision]
 
 
 def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
@@ -79,7 +79,9 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     rows += _category_notes(index)
     rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
-    rows += _duplicate_findings(index, inspections, pairs)
+    copies = compare_copies(index, inspections, pairs)
+    decisions, told = decide(index, inspections, copies, spec)
+    rows += _copy_findings(index, copies, told)
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(
@@ -88,6 +90,7 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
         [[images[i] for i in cluster] for cluster in clusters(len(index), [(p.first, p.second) for p in pairs])],
         [images[i] for i, inspection in enumerate(inspections) if not inspection.usable],
         {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
+        decisions,
     )
 
 
@@ -140,38 +143,26 @@ def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate
     return [Duplicate(rows[d.first], rows[d.second], d.transform, d.distance, d.correlation) for d in found]
 
 
-def _duplicate_findings(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Finding]:
+def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int, int], str]) -> list[Finding]:
     rows: list[Finding] = []
-    digests = _digests(index, pairs)
-    for pair in track(pairs, "compare duplicates", len(pairs)):
+    for copy in copies:
+        pair = copy.pair
         first, second = index.images[pair.first], index.images[pair.second]
-        same = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
-        kind = "duplicate_exact" if same else "duplicate_near"
-        detail = "pixel-identical" if same else f"{pair.transform}, correlation {pair.correlation:.4f}"
+        kind = "duplicate_exact" if copy.exact else "duplicate_near"
+        detail = "pixel-identical" if copy.exact else f"{pair.transform}, correlation {pair.correlation:.4f}"
         rows.append((first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
-        agreement = _agreement(index, inspections, pair) if same or pair.correlation >= _SAME_PICTURE else None
-        if agreement is not None and agreement < (1.0 if same else _SAME_MASK):
-            detail = f"the same picture ({pair.transform}) with masks that agree on {agreement:.1%} of the pixels"
-            rows.append((first, "conflict", "warning", second, agreement, detail, "both kept in one fold"))
+        if copy.agreement is not None and copy.conflict:
+            names = index.categories.names
+            ious = ", ".join(f"{names[c]} {iou:.3f}" for c, iou in sorted(copy.agreement.iou.items(), key=_second)[:8])
+            detail = f"the same picture ({pair.transform}) with masks that agree on {copy.agreement.pixels:.1%} of the "
+            detail += f"pixels; IoU {ious}"
+            detail += f"; {said}" if (said := told.get((pair.first, pair.second))) else ""
+            rows.append((first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
     return rows
 
 
-def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:
-    """Return the hash of the pixels of each image that is the same way round as a duplicate of it."""
-    rows = sorted({row for pair in pairs if pair.transform == "identity" for row in (pair.first, pair.second)})
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.path(index.images[row])), rows), strict=True))
-
-
-def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate) -> float | None:
-    """Return the share of equal labels of two labelled duplicates, None if one has none that can be used."""
-    if any(inspections[row].pixels is None for row in (pair.first, pair.second)):
-        return None
-    first, second = index.read_label(pair.first), index.read_label(pair.second)
-    assert first is not None
-    assert second is not None
-    turned = apply(second, pair.transform)
-    return same_labels(first, resize_label(turned, (first.shape[0], first.shape[1])))
+def _second(item: tuple[int, float]) -> float:
+    return item[1]
 
 
 def _class_table(index: Index, inspections: Sequence[Inspection]) -> pl.DataFrame:

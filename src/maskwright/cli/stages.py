@@ -39,6 +39,7 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
         say(f"{row['image']}: {row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
+    say_left_out(folder)
     result(
         {"findings": findings.to_dicts(), "classes": classes.to_dicts(), "run": str(folder.root)}, as_json=options.json
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from maskwright.data.images import read_image
 from maskwright.data.index import Index, build_index, load_index
 from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
+from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.progress import track
@@ -46,16 +48,18 @@ def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit(root: Path, spec: dict[str, Any]) -> None:
-    """Inspect every image: audit/findings.parquet, classes.parquet, images.parquet, duplicates.json, pictures."""
+    """Inspect every image: audit/ (findings.parquet, classes.parquet, …), and the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
-    images = _index(folder, spec)
+    images = _whole_index(folder, spec)
     found = audit_index(images, wanted, read_json(root / "leftovers.json"))
-    write_table(folder.findings, found.findings)
+    for name in ("findings", "as_found"):  # the first gets the decisions' outcome
+        write_table(folder.audit / f"{name}.parquet", found.findings)
     write_table(folder.audit / "classes.parquet", found.classes)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
     schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
     write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))
     write_json(folder.audit / "unusable.json", found.unusable)
+    record_policies(folder.decisions, found.decisions)
     write_json(folder.audit / "duplicates.json", found.duplicates)
     if wanted.pictures:
         write_audit_pictures(folder.audit, images, found)
@@ -66,7 +70,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
     images = _index(folder, spec).labelled
     _stop_on_errors(folder)
-    usable = read_table(folder.audit / "images.parquet")
+    usable = read_table(folder.decided / "images.parquet")
     shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
     names = [name for name in images.images if name in shares]
     _check_learnable(images, [shares[name] for name in names])
@@ -115,7 +119,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     whole = _index(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
-    held = [] if alone else folds.filter(pl.col("fold") == fold)["image"].to_list()
+    held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
     _check_whole(folder.fold(fold) / "last.ckpt")
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
@@ -156,8 +160,9 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
             folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
         )
         return
-    folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
-    images = _index(folder, spec).only(folds["image"].to_list())
+    whole = _index(folder, spec)
+    folds = scored(whole, read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT))
+    images = whole.only(folds["image"].to_list())
     store = ProbabilityStore(folder.store("oof"))
 
     def read(row: int) -> Any:
@@ -198,7 +203,7 @@ def report(root: Path, spec: dict[str, Any]) -> None:
     """Write predictions/report.html."""
     from maskwright.report import write_report
 
-    whole = _index(RunFolder(root), spec)
+    whole = _whole_index(RunFolder(root), spec)
     labels = {whole.path(row[whole.label_column]): whole.path(row["image"]) for row in whole.labelled.table.to_dicts()}
 
     def read_any(path: Path) -> Any:
@@ -220,7 +225,19 @@ def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:
     return _CHAIN.validate_python(plain)
 
 
+def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of folds.csv that scores are taken of: unlabelled copies with a twin's mask are only learned."""
+    copies = index.table.filter(pl.col("twin_of").is_not_null())["image"].to_list()
+    return folds.filter(~pl.col("image").is_in(copies))
+
+
 def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
+    """Return the index as the decisions leave it."""
+    whole = _whole_index(folder, spec)
+    return replace(whole, table=read_table(folder.decided / "index.parquet"))
+
+
+def _whole_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
     return load_index(folder.index, DataSpec.model_validate(spec["data"]))
 
 
