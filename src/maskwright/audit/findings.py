@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from maskwright.audit.copies import Copy, compare_copies
+from maskwright.audit.crops import MOST, Crop, find_crops
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import Inspection, inspect_row
@@ -82,12 +83,15 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     copies = compare_copies(index, inspections, pairs)
     decisions, told = decide(index, inspections, copies, spec)
     rows += _copy_findings(index, copies, told)
+    crops = _crops(index, inspections, pairs) if spec.crops else []
+    rows += _crop_findings(index, crops, len(inspections)) if spec.crops else []
+    linked = [(p.first, p.second) for p in pairs] + [(c.whole, c.part) for c in crops]
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(
         pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
         _class_table(index, inspections),
-        [[images[i] for i in cluster] for cluster in clusters(len(index), [(p.first, p.second) for p in pairs])],
+        [[images[i] for i in cluster] for cluster in clusters(len(index), linked)],
         [images[i] for i, inspection in enumerate(inspections) if not inspection.usable],
         {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
         decisions,
@@ -158,6 +162,30 @@ def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int
             detail += f"pixels; IoU {ious}"
             detail += f"; {said}" if (said := told.get((pair.first, pair.second))) else ""
             rows.append((first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
+    return rows
+
+
+def _crops(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Crop]:
+    """Return the crops among the readable images that are no duplicates of each other, by row of the index."""
+    rows = [i for i, inspection in enumerate(inspections) if inspection.thumbnail is not None]
+    known = {(p.first, p.second) for p in pairs}
+    found = [
+        Crop(rows[c.whole], rows[c.part], c.box, c.correlation)
+        for c in find_crops([index.path(index.images[i]) for i in rows])
+    ]
+    return [c for c in found if (min(c.whole, c.part), max(c.whole, c.part)) not in known]
+
+
+def _crop_findings(index: Index, crops: Sequence[Crop], count: int) -> list[Finding]:
+    if count > MOST:
+        detail = f"crops are looked for among at most {MOST} images, not {count}"
+        return [("", "crops_not_searched", "warning", None, None, detail, "kept")]
+    rows: list[Finding] = []
+    for crop in crops:
+        left, top, right, bottom = crop.box
+        detail = f"a crop: {left:.0%} to {right:.0%} of the other's width, {top:.0%} to {bottom:.0%} of its height"
+        images = index.images[crop.part], index.images[crop.whole]
+        rows.append((images[0], "crop", "warning", images[1], crop.correlation, detail, "kept in one fold"))
     return rows
 
 

@@ -29,12 +29,12 @@ def fineness(image: Array, label: LabelMap) -> float:
 
     F = 1 / √(H·W) · ½ Σ_c Σ_p |∇(G_σ ∗ 1_c)|(p) · (2 ρ(p) - 1), where 1_c is the area of category c, G_σ a Gaussian
     with σ = √(H·W) / 250 (at least 0.7 pixels), and ρ(p) the share of the image's pixels whose gradient, smoothed
-    alike, is weaker than that at p. The inner sum alone is the length of c's outlines (total variation), each border between
-    two categories being there twice: small objects, holes and every turn of an outline lengthen it, polygons with few
-    corners, convex hulls and forgotten objects shorten it. The factor lets length count by what can be seen below it:
-    1 on the strongest edge, 0 on average where outlines lie at random. Outlines that cut corners, are shifted, blocky
-    from enlargement or ragged from noise may be long, too, but don't lie on edges. Borders with ignored pixels don't
-    count. Magnified together, image and mask keep their score.
+    alike, is weaker than that at p. The inner sum alone is the length of c's outlines (total variation), each border
+    between two categories being there twice: small objects, holes and every turn of an outline lengthen it, polygons
+    with few corners, convex hulls and forgotten objects shorten it. The factor lets length count by what can be seen
+    below it: 1 on the strongest edge, 0 on average where outlines lie at random. Outlines that cut corners, are
+    shifted, blocky from enlargement or ragged from noise may be long, too, but don't lie on edges. Borders with
+    ignored pixels don't count. Magnified together, image and mask keep their score.
 
     Args:
         image: (H, W, C) of any type.

@@ -122,12 +122,13 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
     gone = [name for name, answer in uses.items() if answer.action == "drop"]
     if row["severity"] == "error":
         return "dropped" if gone else str(row["decision"])
-    if gone and row["image"] and (len(names) == 2 or row["image"] in gone):
-        return f"dropped {' and '.join(gone)} ({', '.join(dict.fromkeys(uses[name].by for name in gone))})"
-    masks = [answers[name, "mask"] for name in names if (name, "mask") in answers]
+    masks = [answers[name, "mask"] for name in names if (name, "mask") in answers and name not in gone]
     taken = [m for m in masks if m.action == "consensus" or (_takes(m) and m.other_image in names)]
-    if len(names) == 2 and taken:
-        return f"{taken[0].image}: {taken[0].told()}"
+    told = [f"{mask.image}: {mask.told()}" for mask in taken if len(names) == 2]
+    if gone:
+        told += [f"dropped {' and '.join(gone)} ({', '.join(dict.fromkeys(uses[name].by for name in gone))})"]
+    if told:
+        return "; ".join(told)
     if row["kind"] == "conflict":
         return f"both kept in one fold ({next(iter(uses.values())).by})" if uses else "open"
     return str(row["decision"])

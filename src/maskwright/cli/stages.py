@@ -20,12 +20,22 @@ _SHOWN = 15
 _STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
-def audit(options: Options = Options()) -> None:  # noqa: B008
+def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
     """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, class shares.
 
-    Writes audit/findings.parquet, classes.parquet and pictures into the run folder. Needs no torch.
+    Writes audit/findings.parquet, classes.parquet, pictures and decisions.jsonl into the run folder. Needs no torch.
+
+    Args:
+        cleaned: new folder for a copy of the data as the decisions leave it, with removed.csv.
+        to: format of that copy.
     """
     folder = _until("audit", options)
+    if cleaned is not None:
+        from maskwright.pipeline.decide import write_cleaned
+
+        with progress():
+            count = write_cleaned(folder, cleaned, to)
+        say(f"{count} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
     rows = [
         (row["category"], f"{row['image_share']:.0%}", f"{row['pixel_share']:.2%}", str(row["objects"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars as pl
 
 from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_table
 from maskwright.audit.replay import check_decisions, open_conflicts, outcome, replay
+from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
 from maskwright.decisions import people_said, read_decisions, settled
 from maskwright.errors import DataError, problem
@@ -47,6 +49,18 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.decided / "images.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
     said = [outcome(row, answers) for row in findings.iter_rows(named=True)]
     write_table(folder.findings, findings.with_columns(pl.Series("decision", said, pl.String)))
+
+
+def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
+    """Write the data of a run as the decisions leave it, and removed.csv, into a new folder; return the images.
+
+    Raises:
+        UsageError: the format isn't written, or the target holds something.
+        DataError: a file can't be read.
+    """
+    spec = DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
+    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "index.parquet"))
+    return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
 
 
 def _pixels(known: pl.DataFrame, changed: dict[str, list[int]]) -> pl.DataFrame:

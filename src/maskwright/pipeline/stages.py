@@ -48,7 +48,7 @@ def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit(root: Path, spec: dict[str, Any]) -> None:
-    """Inspect every image: audit/ (findings.parquet, classes.parquet, …), and the policies' lines in decisions.jsonl."""
+    """Inspect every image: audit/ (findings.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
     images = _whole_index(folder, spec)
     found = audit_index(images, wanted, read_json(root / "leftovers.json"))
