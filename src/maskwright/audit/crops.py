@@ -68,7 +68,7 @@ class Crop:
         return (right - left) * (bottom - top)
 
 
-def find_crops(paths: Sequence[Path], *, correlation: float = 0.95) -> list[Crop]:
+def find_crops(paths: Sequence[Path], *, correlation: float = 0.98) -> list[Crop]:
     """Return the pairs of which one image is cut out of the other; flips and turns are not looked for.
 
     Images vote by the words of their SIFT features for the few others that share most of them; those pairs are matched
