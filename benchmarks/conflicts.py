@@ -1,11 +1,11 @@
 """Conflicts, recompressed copies and crops: planted among real images, and the real ones that are known.
 
 Planted conflicts: `--images` teeth, each with a copy that is flipped or turned and recompressed; half of the copies
-have a coarser mask (polygons with a tolerance of .5 to 2 % of the side, convex hulls, half of the objects forgotten), the
-others the same mask. A conflict is true if the copy's mask is the coarser one; the choice is right if the original
-stays. Inherited masks: the copies without masks, compared with the masks they would have. Recompressed: one JPEG
-of quality 30 to 90 an image, two in three scaled by .5 to .9. Crops: 50 to 90 % of the area, one in two scaled by .6
-to 1.4, recompressed; whatever else is found counts as false, real overlaps too.
+have a coarser mask (polygons with a tolerance of .5 to 2 % of the side, convex hulls, half of the objects forgotten),
+the others the same mask. A conflict is true if the copy's mask is the coarser one; the choice is right if the
+original stays. Inherited masks: the copies without masks, compared with the masks they would have. Recompressed: one
+JPEG of quality 30 to 90 an image, two in three scaled by .5 to .9. Crops: 50 to 90 % of the area, one in two scaled
+by .6 to 1.4, recompressed; whatever else is found counts as false, real overlaps too.
 """
 
 import argparse

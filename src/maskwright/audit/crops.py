@@ -19,7 +19,7 @@ from maskwright.errors import DataError
 from maskwright.progress import track
 from maskwright.types import Array
 
-MOST = 10_000
+MOST = 5000
 """Images up to which crops are looked for: their features take 20 kB each."""
 
 _SIDE = 320

@@ -179,7 +179,7 @@ def _crops(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Dupl
 def _crop_findings(index: Index, crops: Sequence[Crop], count: int) -> list[Finding]:
     if count > MOST:
         detail = f"crops are looked for among at most {MOST} images, not {count}"
-        return [("", "crops_not_searched", "warning", None, None, detail, "kept")]
+        return [("", "crops_not_searched", "note", None, None, detail, "kept")]
     rows: list[Finding] = []
     for crop in crops:
         left, top, right, bottom = crop.box

@@ -49,7 +49,7 @@ def fineness(image: Array, label: LabelMap) -> float:
     rank = (rankdata(strength, "min").reshape(strength.shape) - 1) / max(strength.size - 1, 1)
     weight = 2 * rank - 1
     ignored = (label == IGNORE).astype(np.uint8)
-    seen = cv2.dilate(ignored, np.ones((3, 3), np.uint8), iterations=int(np.ceil(2 * sigma))) == 0
+    seen = cv2.dilate(ignored, np.ones((3, 3), np.uint8), iterations=int(np.ceil(3 * sigma)) + 1) == 0
     length = 0.0
     for category in np.unique(label[label != IGNORE]):
         border = _gradient((label == category).astype(np.float32), sigma)

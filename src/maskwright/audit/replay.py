@@ -61,7 +61,9 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
     for decision in answers.values():
         if decision.by_policy and decision.image not in known:
             continue  # of an image that the folder has no more
-        sources = {**({decision.other_image: decision.transform} if _takes(decision) else {}), **decision.others}
+        sources: dict[str, str | None] = {**decision.others}
+        if _takes(decision):
+            sources[str(decision.other_image)] = decision.transform
         strangers = [name for name in (decision.image, *sources) if name not in known]
         masked = [*sources, *([decision.image] if decision.action == "ignore_region" else [])]
         bare = [name for name in masked if not known.get(str(name)) or name in broken]

@@ -83,8 +83,9 @@ class AuditSpec(Spec):
     """Bits (of 64) by which the perceptual hashes of near-duplicates may differ."""
     duplicate_correlation: float = Field(0.985, gt=0, le=1)
     """Correlation of the 32×32 thumbnails from which a candidate pair is a duplicate."""
-    crops: bool = False
-    """Look for images that are cut out of others (40 to 97 percent of them), too; takes several times as long."""
+    crops: bool = True
+    """Look for images that are cut out of others (40 to 97 percent of them), too, among at most 5000 images; takes
+    several times as long as the rest of the audit."""
     conflicts: Literal["keep_finer", "keep_both", "drop_both", "consensus", "ask"] = "keep_finer"
     """What becomes of one picture with masks that contradict each other. keep_finer: the finest mask stays, the others
     go with their images. keep_both: all stay, in one fold. drop_both: all go. consensus: one image stays with what most
