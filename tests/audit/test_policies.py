@@ -155,6 +155,25 @@ def test_unlabelled_copies_take_over_the_mask_through_the_transform_in_one_group
     assert pixels[TURNED] == pixels[FINE]
 
 
+@pytest.mark.parametrize("together", ["true", "false"])
+def test_a_copy_goes_where_its_twin_goes(data, together):
+    for k in range(10):  # given parts: the twins of a training image, and of one that is held out
+        part = "val" if k < 4 else "train"
+        for place in ("images", "masks"):
+            (data / place / part).mkdir(exist_ok=True)
+            (data / place / f"x{k}.png").rename(data / place / part / f"x{k}.png")
+    put(data, "held", picture(100))
+    put(data, "taught", picture(105)[::-1].copy())
+    for name in ("coarse", "fine", "plain"):
+        (data / "images" / f"{name}.png").unlink()
+        (data / "masks" / f"{name}.png").unlink()
+    folder = run(data, f"split.group_duplicates={together}")
+    folds = {r["image"]: r for r in pl.read_csv(folder.folds).to_dicts()}
+    assert folds["unlabeled/held.png"]["fold"] == folds["images/val/x0.png"]["fold"] == -1
+    for key in ("fold", "group"):
+        assert folds["unlabeled/taught.png"][key] == folds["images/train/x5.png"][key]
+
+
 def test_without_inheritance_they_stay_unlabelled(data):
     folder = run(data, "audit.inherit=false")
     assert label(folder, TURNED) is None

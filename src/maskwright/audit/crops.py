@@ -116,10 +116,10 @@ def _features(picture: Array | None) -> Features:
     nothing: Features = (np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
     if picture is None or min(picture.shape) < 16:
         return nothing
-    points, descriptors = cv2.SIFT_create(nfeatures=_FEATURES, contrastThreshold=0.02).detectAndCompute(picture, None)
-    if descriptors is None:
+    points, descriptors = cv2.SIFT.create(nfeatures=_FEATURES, contrastThreshold=0.02).detectAndCompute(picture, None)
+    if not points:
         return nothing
-    return np.float32([point.pt for point in points]), descriptors.astype(np.uint8)
+    return np.array([point.pt for point in points], np.float32), descriptors.astype(np.uint8)
 
 
 def _proposed(features: Sequence[Features]) -> Iterator[tuple[int, int]]:
@@ -165,8 +165,8 @@ def _placed(first: Features, second: Features) -> tuple[float, float, float] | N
     good = [best for best, next_best in matches if best.distance < _RATIO * next_best.distance]
     if len(good) < _INLIERS:
         return None
-    here = np.float64([first[0][match.trainIdx] for match in good])
-    there = np.float64([second[0][match.queryIdx] for match in good])
+    here = np.array([first[0][match.trainIdx] for match in good], np.float64)
+    there = np.array([second[0][match.queryIdx] for match in good], np.float64)
     one, other = np.random.default_rng(0).integers(0, len(good), (2, _TRIES))
     apart = np.linalg.norm(there[one] - there[other], axis=1)
     usable = apart > 10
@@ -214,7 +214,7 @@ def _correlation(whole: Array, part: Array, box: Box) -> float:
     height, width = part.shape
     rows, columns = whole.shape
     factor = (box[2] - box[0]) * columns / width, (box[3] - box[1]) * rows / height
-    matrix = np.float64([[factor[0], 0, box[0] * columns], [0, factor[1], box[1] * rows]])
+    matrix = np.array([[factor[0], 0, box[0] * columns], [0, factor[1], box[1] * rows]], np.float64)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     shown = cv2.warpAffine(
         whole.astype(np.float32), matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE

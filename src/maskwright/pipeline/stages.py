@@ -80,9 +80,9 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         shares,
         wanted,
         names=images.categories.names,
-        groups=dict(zip(table["image"], table["group"], strict=True)),
+        groups=_with_twins(table, "group"),
         duplicates=read_json(folder.audit / "duplicates.json"),
-        parts=dict(zip(table["image"], table["part"], strict=True)),
+        parts=_with_twins(table, "part"),
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
@@ -229,6 +229,16 @@ def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of folds.csv that scores are taken of: unlabelled copies with a twin's mask are only learned."""
     copies = index.table.filter(pl.col("twin_of").is_not_null())["image"].to_list()
     return folds.filter(~pl.col("image").is_in(copies))
+
+
+def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
+    """Return image → group or part; an unlabelled copy with a twin's mask goes where its twin goes, whatever else."""
+    known: dict[str, str | None] = dict(zip(table["image"], table[column], strict=True))
+    for image, twin in table.filter(pl.col("twin_of").is_not_null()).select("image", "twin_of").iter_rows():
+        if column == "group" and known[twin] is None:
+            known[twin] = twin
+        known[image] = known[twin]
+    return known
 
 
 def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
