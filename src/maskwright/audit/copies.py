@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -24,9 +24,10 @@ from maskwright.types import IGNORE, Array, LabelMap
 SAME_PICTURE = 0.995
 """Correlation of the thumbnails from which masks of two near-duplicates are compared."""
 
-_SAME_MASK, _SAME_CLASS, _FEW = 0.97, 0.5, 0.0005
+_SAME_MASK, _SAME_CLASS, _FEW = {True: 0.99, False: 0.97}, {True: 0.9, False: 0.5}, 0.0005
 """Masks of near-duplicates conflict if fewer pixels agree, or if a category has a lower IoU that covers more than this
-share of the image. Of exact ones, every pixel counts."""
+share of the image; less is asked of copies in another size, whose masks were resampled. Of exact ones, every pixel
+counts."""
 
 _FINE_SIDE, _FINE = 256, 0.98
 """Pixels of the longer side at which pictures are compared before a mask is taken over, and their correlation."""
@@ -40,18 +41,21 @@ class Agreement:
         pixels: share of equal pixels where at least one mask isn't `IGNORE`; NaN if there is none.
         iou: position of a category in either mask → its IoU, over the pixels that neither mask ignores.
         extent: the same → share of all pixels that its union covers.
+        resized: one of them had to be resampled.
     """
 
     pixels: float
     iou: dict[int, float]
     extent: dict[int, float]
+    resized: bool = False
 
     def conflicts(self, *, exact: bool) -> bool:
         """Tell whether the masks contradict each other; those of exact copies do if one pixel differs."""
         if exact or np.isnan(self.pixels):
             return self.pixels < 1
-        apart = any(iou < _SAME_CLASS and self.extent[c] > _FEW for c, iou in self.iou.items())
-        return self.pixels < _SAME_MASK or apart
+        least = _SAME_CLASS[not self.resized]
+        apart = any(iou < least and self.extent[c] > _FEW for c, iou in self.iou.items())
+        return apart or self.pixels < _SAME_MASK[not self.resized]
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,9 @@ def compare_copies(index: Index, inspections: Sequence[Inspection], pairs: Seque
         copy = Copy(pair, exact)
         if copy.same and all(inspections[row].pixels is not None for row in (pair.first, pair.second)):
             first, second = label_of(index, pair.first), label_of(index, pair.second)
-            copy = Copy(pair, exact, agreement(first, fitted(second, pair.transform, first.shape)))
+            turned = apply(second, pair.transform)
+            same = agreement(first, resize_label(turned, (first.shape[0], first.shape[1])))
+            copy = Copy(pair, exact, replace(same, resized=turned.shape != first.shape))
         found.append(copy)
     return found
 

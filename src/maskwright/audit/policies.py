@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -147,9 +147,11 @@ def _keep_finer(
     best = max(group.disputed, key=lambda row: (scores[row], -row))
     group.chosen = best
     exact = {frozenset(ends) for c in group.copies if c.exact for ends in _both_ways(c)}
+    sizes = {row: sorted((index.table["width"][row], index.table["height"][row])) for row in group.disputed}
     found = []
     for row in (r for r in group.disputed if r != best):
-        if agreement(masks[best], masks[row]).conflicts(exact=frozenset((row, best)) in exact):
+        same = replace(agreement(masks[best], masks[row]), resized=sizes[row] != sizes[best])
+        if same.conflicts(exact=frozenset((row, best)) in exact):
             group.dropped.add(row)
             reason = f"the mask of {index.images[best]} is finer: {scores[best]:.4g} against {scores[row]:.4g}"
             found.append(_about(index, row, "drop", by, "conflict", reason, other=best, value=scores[row]))
