@@ -84,7 +84,7 @@ def decide(folder, **line):
 
 def decided(folder):
     """Return the index as the decisions leave it."""
-    table = read_table(folder.decided / "index.parquet")
+    table = read_table(folder.decided / "images.parquet")
     spec = DataSpec(root=str(folder.root.parent / "data"), categories=CATEGORIES, target="masks")
     index = load_index(folder.index, spec)
     return type(index)(index.root, table, index.categories, "masks", index.imported)
@@ -95,7 +95,7 @@ def label(folder, image):
 
 
 def names(folder):
-    return set(read_table(folder.decided / "index.parquet")["image"])
+    return set(read_table(folder.decided / "images.parquet")["image"])
 
 
 def conflict(folder):
@@ -145,13 +145,13 @@ def test_unlabelled_copies_take_over_the_mask_through_the_transform_in_one_group
     folder = run(data)
     assert_array_equal(label(folder, TURNED), apply(label(folder, FINE), "flip_lr"))
     assert_array_equal(label(folder, "unlabeled/twin.png"), half(16))
-    table = {r["image"]: r for r in read_table(folder.decided / "index.parquet").to_dicts()}
+    table = {r["image"]: r for r in read_table(folder.decided / "images.parquet").to_dicts()}
     assert table[TURNED]["mask"] == "@/decided/masks/unlabeled/turned.png"
     assert (table[TURNED]["twin_of"], table[FINE]["twin_of"]) == (FINE, None)
     assert table["unlabeled/alone.png"]["mask"] is None
     folds = {r["image"]: r for r in pl.read_csv(folder.folds).to_dicts()}
     assert folds[TURNED]["group"] == folds[FINE]["group"]
-    pixels = {r["image"]: r["pixels"] for r in read_table(folder.decided / "images.parquet").to_dicts()}
+    pixels = {r["image"]: r["pixels"] for r in read_table(folder.decided / "pixels.parquet").to_dicts()}
     assert pixels[TURNED] == pixels[FINE]
 
 
@@ -238,7 +238,9 @@ def test_a_person_overrules_the_policy_and_later_stages_are_stale(data, capsys):
     assert folder.decisions.read_text().startswith(log)
     removed = pl.read_csv(folder.decided / "removed.csv").to_dicts()
     assert [(r["image"], r["by"], r["reason"]) for r in removed] == [(FINE, "Anna", "I drew the other")]
-    assert read_table(folder.decided / "index.parquet").filter(pl.col("image") == TURNED)["twin_of"].to_list() == [None]
+    assert read_table(folder.decided / "images.parquet").filter(pl.col("image") == TURNED)["twin_of"].to_list() == [
+        None
+    ]
 
 
 def test_the_audit_anew_repeats_no_line_and_keeps_peoples(data):

@@ -32,7 +32,7 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
-    """Carry out the decisions: decided/index.parquet, removed.csv, images.parquet, masks; the findings' last column."""
+    """Carry out the decisions: decided/ (images.parquet, removed.csv, pixels.parquet), masks; the findings' last column."""
     folder = RunFolder(root)
     answers = settled(read_decisions(folder.decisions))
     findings = read_table(folder.audit / "as_found.parquet")
@@ -44,9 +44,9 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     shutil.rmtree(masks, ignore_errors=True)
     masks.mkdir(parents=True)
     decided = replay(index, answers)
-    write_table(folder.decided / "index.parquet", decided.table)
+    write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
-    write_table(folder.decided / "images.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
+    write_table(folder.decided / "pixels.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
     said = [outcome(row, answers) for row in findings.iter_rows(named=True)]
     write_table(folder.findings, findings.with_columns(pl.Series("decision", said, pl.String)))
 
@@ -59,7 +59,7 @@ def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
         DataError: a file can't be read.
     """
     spec = DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
-    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "index.parquet"))
+    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
     return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
 
 

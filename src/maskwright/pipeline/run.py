@@ -257,7 +257,7 @@ def _deciding(train: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     """Return which of oof, holdout and pool there is anything to predict for."""
-    folds, index = read_folds(folder.folds), read_table(folder.decided / "index.parquet")
+    folds, index = read_folds(folder.folds), read_table(folder.decided / "images.parquet")
     labelled = set(folds["image"].to_list())
     label = "mask" if recipe.data.target == "masks" else "instances"
     parts = ["oof"] if recipe.split.folds > 1 else []

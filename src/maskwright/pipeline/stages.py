@@ -70,7 +70,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
     images = _index(folder, spec).labelled
     _stop_on_errors(folder)
-    usable = read_table(folder.decided / "images.parquet")
+    usable = read_table(folder.decided / "pixels.parquet")
     shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
     names = [name for name in images.images if name in shares]
     _check_learnable(images, [shares[name] for name in names])
@@ -244,7 +244,7 @@ def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
 def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
     """Return the index as the decisions leave it."""
     whole = _whole_index(folder, spec)
-    return replace(whole, table=read_table(folder.decided / "index.parquet"))
+    return replace(whole, table=read_table(folder.decided / "images.parquet"))
 
 
 def _whole_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
