@@ -68,7 +68,7 @@ class RunFolder:
 
     @property
     def decided(self) -> Path:
-        """The index as the decisions leave it (images.parquet), what was removed (removed.csv), pixels of categories."""
+        """The index as the decisions leave it (images.parquet), and what was removed (removed.csv)."""
         return self.root / "decided"
 
     @property

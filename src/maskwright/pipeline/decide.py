@@ -32,7 +32,7 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
-    """Carry out the decisions: decided/ (images.parquet, removed.csv, pixels.parquet), masks; the findings' last column."""
+    """Carry out the decisions: decided/ (images.parquet, removed.csv, pixels.parquet), masks, the findings' outcome."""
     folder = RunFolder(root)
     answers = settled(read_decisions(folder.decisions))
     findings = read_table(folder.audit / "as_found.parquet")
