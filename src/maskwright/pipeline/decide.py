@@ -28,7 +28,8 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
         DataError: the log has a line that is no decision.
     """
     outside = {"decisions.jsonl": people_said(folder.decisions)}
-    return Task("decide", decide, spec, ("index", "audit"), ("decided", "imported/decided"), outside)
+    made = ("decided", "imported/decided", folder.findings.relative_to(folder.root).as_posix())
+    return Task("decide", decide, spec, ("index", "audit"), made, outside)
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
@@ -36,6 +37,8 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     folder = RunFolder(root)
     answers = settled(read_decisions(folder.decisions))
     findings = read_table(folder.audit / "as_found.parquet")
+    said = [outcome(row, answers) for row in findings.iter_rows(named=True)]
+    write_table(folder.findings, findings.with_columns(pl.Series("decision", said, pl.String)))
     if AuditSpec.model_validate(spec["audit"]).conflicts == "ask":
         _stop_on_open(folder, open_conflicts(findings, answers))
     index = load_index(folder.index, DataSpec.model_validate(spec["data"]))
@@ -47,8 +50,6 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
     write_table(folder.decided / "pixels.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
-    said = [outcome(row, answers) for row in findings.iter_rows(named=True)]
-    write_table(folder.findings, findings.with_columns(pl.Series("decision", said, pl.String)))
 
 
 def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:

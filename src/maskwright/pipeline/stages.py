@@ -48,12 +48,11 @@ def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit(root: Path, spec: dict[str, Any]) -> None:
-    """Inspect every image: audit/ (findings.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
+    """Inspect every image: audit/ (as_found.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
     images = _whole_index(folder, spec)
     found = audit_index(images, wanted, read_json(root / "leftovers.json"))
-    for name in ("findings", "as_found"):  # the first gets the decisions' outcome
-        write_table(folder.audit / f"{name}.parquet", found.findings)
+    write_table(folder.audit / "as_found.parquet", found.findings)  # findings.parquet has the decisions' outcome, too
     write_table(folder.audit / "classes.parquet", found.classes)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
     schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
