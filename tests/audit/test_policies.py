@@ -1,6 +1,8 @@
 """Copies with masks: what is found, what each policy makes of it, and what replaying it leaves, on files."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -12,14 +14,16 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from maskwright.artifacts import RunFolder, read_table
+from maskwright.audit import audit_index
 from maskwright.audit.copies import agreement
 from maskwright.audit.policies import majority
 from maskwright.augment.dihedral import apply
 from maskwright.cli import main
-from maskwright.data.index import load_index
-from maskwright.recipe.data import DataSpec
+from maskwright.data.index import build_index, load_index
+from maskwright.recipe.data import AuditSpec, DataSpec
 from maskwright.types import IGNORE, Category
 
+DATA = Path(os.environ.get("MASKWRIGHT_DATA", "/nonexistent"))
 CATEGORIES = (Category(0, "background", values=(0,)), Category(1, "rock", values=(1,)))
 
 
@@ -357,3 +361,15 @@ def test_a_cleaned_copy_is_never_written_over_files(data, tmp_path, capsys):
     assert "new or empty folder" in capsys.readouterr().err
     run(data, stage="audit", code=2, more=["--cleaned", str(tmp_path / "clean"), "--to", "nonsense"])
     assert "nonsense" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder")
+@pytest.mark.realdata
+def test_the_real_conflict_of_the_teeth_is_found_and_nothing_else():
+    index, _, _ = build_index(DataSpec(root=str(DATA / "teeth"), classes="binary"))
+    found = audit_index(index, AuditSpec(crops=False))
+    (row,) = found.findings.filter(pl.col("kind") == "conflict").to_dicts()
+    assert {row["image"], row["other_image"]} == {"images/cate4-00101.jpg", "images/cate4-00107.jpg"}
+    assert "IoU foreground 0.841" in row["detail"]  # as the set's own description says
+    (decision,) = found.decisions  # its mask joins roots that the other keeps apart
+    assert (decision.image, decision.action) == ("images/cate4-00107.jpg", "drop")
