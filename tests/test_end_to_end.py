@@ -119,7 +119,10 @@ def test_the_run_folder_holds_what_the_names_say(run, data):
 
 def test_every_image_has_a_label_of_its_size(run, data):
     out, _ = run
-    assert len(labels(out)) == len(list((data / "images").rglob("*.png"))) + len(list((data / "unlabeled").glob("*")))
+    removed = pl.read_csv(out / "decided" / "removed.csv")
+    assert removed["kind"].to_list() == ["conflict"]  # the planted one's coarse mask
+    there = len(list((data / "images").rglob("*.png"))) + len(list((data / "unlabeled").glob("*")))
+    assert len(labels(out)) == there - removed.height
     sizes = {p.stem: size_of(p)[:2] for part in ("images", "unlabeled") for p in (data / part).rglob("*.png")}
     for name in labels(out):
         assert size_of(out / name)[:2] == sizes[Path(name).stem]

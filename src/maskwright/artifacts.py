@@ -26,6 +26,9 @@ RECORDS = ".tasks"
 IMPORTED = "@/"
 """What paths of files begin with that the index itself wrote, from polygons, arrays and the like."""
 
+DECIDED = IMPORTED + "decided/"
+"""What paths of label files begin with that the decisions made: masks/ hold category ids, instances/ object numbers."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 
@@ -60,6 +63,16 @@ class RunFolder:
     def findings(self) -> Path:
         """One row a finding."""
         return self.audit / "findings.parquet"
+
+    @property
+    def decisions(self) -> Path:
+        """The log of what policies and people decided, a JSON line each."""
+        return self.root / "decisions.jsonl"
+
+    @property
+    def decided(self) -> Path:
+        """The index as the decisions leave it (images.parquet), and what was removed (removed.csv)."""
+        return self.root / "decided"
 
     @property
     def folds(self) -> Path:

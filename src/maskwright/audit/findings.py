@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from maskwright.audit.copies import Copy, compare_copies
+from maskwright.audit.crops import MOST, Crop, find_crops
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
-from maskwright.audit.inspect import Inspection, inspect_row, pixel_digest
+from maskwright.audit.inspect import Inspection, inspect_row
 from maskwright.audit.overview import overview, style_columns
-from maskwright.augment.dihedral import apply
+from maskwright.audit.policies import decide
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label
-from maskwright.labels import same_labels
+from maskwright.decisions import Decision
 from maskwright.progress import track
 from maskwright.recipe.data import AuditSpec
 
@@ -31,8 +32,6 @@ FINDINGS_SCHEMA = {
     "decision": pl.String,
 }
 _VOID = ("void", "ignore", "unlabeled", "unlabelled", "class_255")
-_SAME_PICTURE = 0.995
-_SAME_MASK = 0.97
 
 Finding = tuple[str, str, str, str | None, float | None, str, str]
 
@@ -48,6 +47,7 @@ class Audit:
         unusable: images with an error, and outliers that are dropped.
         shares: image → (C,) pixels of each category, labelled and usable images only.
         tables: name → what is said of all images together (`Overview`).
+        decisions: what the policies decide; whoever replays them fills in the findings' last column.
     """
 
     findings: pl.DataFrame
@@ -56,6 +56,7 @@ class Audit:
     unusable: list[str]
     shares: dict[str, list[int]]
     tables: dict[str, pl.DataFrame]
+    decisions: list[Decision]
 
 
 def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
@@ -83,24 +84,25 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     rows += _category_notes(index)
     rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
-    rows += _duplicate_findings(index, inspections, pairs)
-    groups = clusters(len(index), [(p.first, p.second) for p in pairs])
+    copies = compare_copies(index, inspections, pairs)
+    decisions, told = decide(index, inspections, copies, spec)
+    rows += _copy_findings(index, copies, told)
+    crops = _crops(index, inspections, pairs) if spec.crops else []
+    rows += _crop_findings(index, crops, len(inspections)) if spec.crops else []
+    groups = clusters(len(index), [(p.first, p.second) for p in pairs] + [(c.whole, c.part) for c in crops])
     together = overview(index, inspections, groups, spec)
     rows += together.findings
-    dropped = set(together.dropped)
+    usable = [n.usable and images[i] not in together.dropped for i, n in enumerate(inspections)]
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(
         pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
         _class_table(index, inspections),
         [[images[i] for i in cluster] for cluster in groups],
-        [images[i] for i, inspection in enumerate(inspections) if not inspection.usable or images[i] in dropped],
-        {
-            images[i]: n.pixels.tolist()
-            for i, n in enumerate(inspections)
-            if n.usable and n.pixels is not None and images[i] not in dropped
-        },
+        [image for image, fine in zip(images, usable, strict=True) if not fine],
+        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if usable[i] and n.pixels is not None},
         together.tables,
+        decisions,
     )
 
 
@@ -153,38 +155,50 @@ def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate
     return [Duplicate(rows[d.first], rows[d.second], d.transform, d.distance, d.correlation) for d in found]
 
 
-def _duplicate_findings(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Finding]:
+def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int, int], str]) -> list[Finding]:
     rows: list[Finding] = []
-    digests = _digests(index, pairs)
-    for pair in track(pairs, "compare duplicates", len(pairs)):
+    for copy in copies:
+        pair = copy.pair
         first, second = index.images[pair.first], index.images[pair.second]
-        same = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
-        kind = "duplicate_exact" if same else "duplicate_near"
-        detail = "pixel-identical" if same else f"{pair.transform}, correlation {pair.correlation:.4f}"
+        kind = "duplicate_exact" if copy.exact else "duplicate_near"
+        detail = "pixel-identical" if copy.exact else f"{pair.transform}, correlation {pair.correlation:.4f}"
         rows.append((first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
-        agreement = _agreement(index, inspections, pair) if same or pair.correlation >= _SAME_PICTURE else None
-        if agreement is not None and agreement < (1.0 if same else _SAME_MASK):
-            detail = f"the same picture ({pair.transform}) with masks that agree on {agreement:.1%} of the pixels"
-            rows.append((first, "conflict", "warning", second, agreement, detail, "both kept in one fold"))
+        if copy.agreement is not None and copy.conflict:
+            names = index.categories.names
+            ious = ", ".join(f"{names[c]} {iou:.3f}" for c, iou in sorted(copy.agreement.iou.items(), key=_second)[:8])
+            detail = f"the same picture ({pair.transform}) with masks that agree on {copy.agreement.pixels:.1%} of the "
+            detail += f"pixels; IoU {ious}"
+            detail += f"; {said}" if (said := told.get((pair.first, pair.second))) else ""
+            rows.append((first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
     return rows
 
 
-def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:
-    """Return the hash of the pixels of each image that is the same way round as a duplicate of it."""
-    rows = sorted({row for pair in pairs if pair.transform == "identity" for row in (pair.first, pair.second)})
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.path(index.images[row])), rows), strict=True))
+def _crops(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Crop]:
+    """Return the crops among the readable images that are no duplicates of each other, by row of the index."""
+    rows = [i for i, inspection in enumerate(inspections) if inspection.thumbnail is not None]
+    known = {(p.first, p.second) for p in pairs}
+    found = [
+        Crop(rows[c.whole], rows[c.part], c.box, c.correlation)
+        for c in find_crops([index.path(index.images[i]) for i in rows])
+    ]
+    return [c for c in found if (min(c.whole, c.part), max(c.whole, c.part)) not in known]
 
 
-def _agreement(index: Index, inspections: Sequence[Inspection], pair: Duplicate) -> float | None:
-    """Return the share of equal labels of two labelled duplicates, None if one has none that can be used."""
-    if any(inspections[row].pixels is None for row in (pair.first, pair.second)):
-        return None
-    first, second = index.read_label(pair.first), index.read_label(pair.second)
-    assert first is not None
-    assert second is not None
-    turned = apply(second, pair.transform)
-    return same_labels(first, resize_label(turned, (first.shape[0], first.shape[1])))
+def _crop_findings(index: Index, crops: Sequence[Crop], count: int) -> list[Finding]:
+    if count > MOST:
+        detail = f"crops are looked for among at most {MOST} images, not {count}"
+        return [("", "crops_not_searched", "note", None, None, detail, "kept")]
+    rows: list[Finding] = []
+    for crop in crops:
+        left, top, right, bottom = crop.box
+        detail = f"a crop: {left:.0%} to {right:.0%} of the other's width, {top:.0%} to {bottom:.0%} of its height"
+        images = index.images[crop.part], index.images[crop.whole]
+        rows.append((images[0], "crop", "warning", images[1], crop.correlation, detail, "kept in one fold"))
+    return rows
+
+
+def _second(item: tuple[int, float]) -> float:
+    return item[1]
 
 
 def _class_table(index: Index, inspections: Sequence[Inspection]) -> pl.DataFrame:

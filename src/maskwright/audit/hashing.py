@@ -47,7 +47,7 @@ def thumbnail(image: npt.NDArray[Any], extent: tuple[float, float] | None = None
     """
     if image.ndim not in (2, 3) or image.size == 0:
         raise ValueError(f"expected an (H, W) or (H, W, C) image with pixels, got shape {image.shape}")
-    gray = _gray(image)
+    gray = gray_of(image)
     if gray.dtype.kind == "f":
         gray = np.nan_to_num(gray.astype(np.float32), copy=False, posinf=0, neginf=0)
     height, width = gray.shape if extent is None else extent
@@ -87,7 +87,8 @@ def distance(a: npt.NDArray[np.uint64] | np.uint64, b: npt.NDArray[np.uint64] | 
     return np.asarray(np.bitwise_count(np.bitwise_xor(a, b)), np.uint8)
 
 
-def _gray(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def gray_of(image: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return an image (H, W) or (H, W, C) in gray, (H, W); of four channels the last is left out."""
     if image.ndim == 2 or image.shape[2] == 1:
         return image.reshape(image.shape[:2])
     if image.shape[2] in (3, 4):

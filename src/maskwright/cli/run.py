@@ -97,13 +97,13 @@ def summary_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def say_left_out(folder: RunFolder) -> None:
-    """Print which images the audit dropped, and why."""
-    findings = read_table(folder.findings)
-    dropped = findings.filter(findings["decision"] == "dropped")
-    if dropped.height:
-        say(f"left out: {dropped['image'].n_unique()} image(s) that can't be used (all: {folder.findings})")
-    for row in dropped.head(_SHOWN).iter_rows(named=True):
-        say(f"  {row['image']}: {row['kind']}: {row['detail']}")
+    """Print which images the decisions dropped, and why."""
+    path = folder.decided / "removed.csv"
+    removed = read_table(path)
+    if removed.height:
+        say(f"left out: {removed.height} image(s), by {folder.decisions} (all: {path})")
+    for row in removed.head(_SHOWN).iter_rows(named=True):
+        say(f"  {row['image']}: {row['kind']}: {row['reason']} ({row['by']})")
 
 
 def _say_plan(folder: RunFolder) -> None:

@@ -21,12 +21,22 @@ _SHOWN = 15
 _STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
-def audit(options: Options = Options()) -> None:  # noqa: B008
+def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
     """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, outliers, balance.
 
-    Writes audit/findings.parquet, other tables and pictures into the run folder. Needs no torch.
+    Writes audit/findings.parquet, other tables, pictures and decisions.jsonl into the run folder. Needs no torch.
+
+    Args:
+        cleaned: new folder for a copy of the data as the decisions leave it, with removed.csv.
+        to: format of that copy.
     """
     folder = _until("audit", options)
+    if cleaned is not None:
+        from maskwright.pipeline.decide import write_cleaned
+
+        with progress():
+            count = write_cleaned(folder, cleaned, to)
+        say(f"{count} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
     rows = [
         (row["category"], f"{row['image_share']:.0%}", f"{row['pixel_share']:.2%}", str(row["objects"]))
@@ -41,6 +51,7 @@ def audit(options: Options = Options()) -> None:  # noqa: B008
         say(f"{row['image']}: {row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
+    say_left_out(folder)
     found = {"findings": findings.to_dicts(), "classes": classes.to_dicts(), **overview, "run": str(folder.root)}
     result(found, as_json=options.json)
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
-from maskwright.artifacts import locate
+from maskwright.artifacts import DECIDED, locate, write_table
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.formats import FORMATS, Record, Records, Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_values, size_of
 from maskwright.data.imported import write_rows
+from maskwright.data.index import Index
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
@@ -38,8 +41,40 @@ def convert(spec: DataSpec, target: Path, to: str) -> int:
         UsageError: the format isn't written, or the target holds something.
         DataError: the folder can't be read.
     """
-    write = FORMATS[to].write if to in FORMATS else None
-    if write is None:
+    _check_target(target, to)
+    root = Path(spec.root).expanduser().resolve()
+    source = read_source(root, spec.format)
+    categories = recognise_categories(source, root, spec)
+    with _growing(target) as growing:
+        records = Records(categories, len(source.rows), lambda: _records(source, root, categories, growing))
+        _write(growing, records, to)
+    return len(source.rows)
+
+
+def write_index(index: Index, spec: DataSpec, target: Path, to: str, removed: pl.DataFrame) -> int:
+    """Write the images of an index in a format, and removed.csv beside them; return the number of images.
+
+    Args:
+        index: as the decisions of an audit leave it; of a `target` instances, the object numbers are written.
+        spec: the resolved data section that it was read by.
+        target: a folder that doesn't exist or is empty; it appears when all of it is written.
+        to: name of a format that is written.
+        removed: what the index lacks of the data folder, and why.
+
+    Raises:
+        UsageError: the format isn't written, or the target holds something.
+        DataError: a file can't be read.
+    """
+    _check_target(target, to)
+    meta = {name_of(row.image): row.meta for row in read_source(index.root, spec.format).rows}
+    with _growing(target) as growing:
+        _write(growing, Records(index.categories, len(index), lambda: _indexed(index, meta)), to)
+        write_table(growing / "removed.csv", removed)
+    return len(index)
+
+
+def _check_target(target: Path, to: str) -> None:
+    if to not in writable():
         raise UsageError(
             problem(f"one of {', '.join(writable())}", to, where="--to", next_move="choose a format that is written")
         )
@@ -48,19 +83,37 @@ def convert(spec: DataSpec, target: Path, to: str) -> int:
         raise UsageError(
             problem("a new or empty folder", "one that holds files", where=str(target), next_move=next_move)
         )
-    root = Path(spec.root).expanduser().resolve()
-    source = read_source(root, spec.format)
-    categories = recognise_categories(source, root, spec)
+
+
+def _write(folder: Path, records: Records, to: str) -> None:
+    write = FORMATS[to].write
+    assert write is not None, "checked before"
+    write(folder, records)
+
+
+@contextmanager
+def _growing(target: Path) -> Iterator[Path]:
+    """Yield a folder beside the target that takes its place when all of it is written, and goes if it isn't."""
     growing = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         growing.mkdir(parents=True)
-        write(growing, Records(categories, len(source.rows), lambda: _records(source, root, categories, growing)))
+        yield growing
         if target.is_dir():
             target.rmdir()
         growing.rename(target)
     finally:
         shutil.rmtree(growing, ignore_errors=True)
-    return len(source.rows)
+
+
+def _indexed(index: Index, meta: Mapping[str, dict[str, str]]) -> Iterator[Record]:
+    for row, entry in enumerate(track(index.table.to_dicts(), "write", len(index))):
+        image, name, ids = index.path(entry["image"]), name_of(entry["image"]), None
+        if entry["instances"] is not None:
+            like = None if entry["instances"].startswith(DECIDED) else image
+            ids = read_values(index.path(entry["instances"]), like=like).astype(np.int32)
+        label = index.read_label(row) if index.target == "masks" else None
+        size = (entry["height"], entry["width"])
+        yield Record(name, image, size, label, ids, entry["part"], meta.get(name, {}))
 
 
 def _records(source: Source, root: Path, categories: Categories, growing: Path) -> Iterator[Record]:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, locate
-from maskwright.data.categories import read_label, recognise_categories
+from maskwright.artifacts import DECIDED, RunFolder, locate
+from maskwright.data.categories import as_written, read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.further import first_labelled, further_rows
@@ -100,14 +100,20 @@ class Index:
             DataError: a file can't be read, or the mask's size isn't the image's.
         """
         image, label = self.table["image"][row], self.table[self.label_column][row]
-        path = self.path(image)
-        read = None if label is None else read_label(self.path(label), self.categories, like=path)
-        return Sample(name_of(image), read_image(path), read)
+        return Sample(name_of(image), read_image(self.path(image)), self._label(image, label))
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""
         image, label = self.table["image"][row], self.table[self.label_column][row]
-        return None if label is None else read_label(self.path(label), self.categories, like=self.path(image))
+        return self._label(image, label)
+
+    def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
+        if label is None:
+            return None
+        if label.startswith(DECIDED):  # as the decisions wrote it: upright, masks with category ids
+            categories = as_written(self.categories) if self.target == "masks" else self.categories
+            return read_label(self.path(label), categories)
+        return read_label(self.path(label), self.categories, like=self.path(image))
 
 
 def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, DataSpec, Source]:

@@ -16,6 +16,7 @@ from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
+from maskwright.pipeline.decide import decide_task
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -171,12 +172,12 @@ def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"audit", "data"})
-    return [Task("audit", stages.audit, spec, ("index",), ("audit",))]
+    return [Task("audit", stages.audit, spec, ("index",), ("audit",)), decide_task(folder, spec)]
 
 
 def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"split", "seed", "data"})
-    return [Task("split", stages.split, spec, ("index", "audit"), ("folds.csv", "folds.json"))]
+    return [Task("split", stages.split, spec, ("index", "audit", "decide"), ("folds.csv", "folds.json"))]
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -262,7 +263,7 @@ def _deciding(train: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     """Return which of oof, holdout and pool there is anything to predict for."""
-    folds, index = read_folds(folder.folds), read_table(folder.index)
+    folds, index = read_folds(folder.folds), read_table(folder.decided / "images.parquet")
     labelled = set(folds["image"].to_list())
     label = "mask" if recipe.data.target == "masks" else "instances"
     parts = ["oof"] if recipe.split.folds > 1 else []

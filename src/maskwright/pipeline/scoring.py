@@ -67,14 +67,15 @@ def _score_part(
 ) -> Overlaps:
     images = whole.only(rows["image"].to_list())
     store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
-    shipped = stages.read_chain(tuned["chain"])
+    shipped, counted = stages.read_chain(tuned["chain"]), set(stages.scored(whole, rows)["image"])
     own = {int(fold): stages.read_chain(chain) for fold, chain in tuned["fold_chains"].items()}
     for row, (image, group, fold) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
         truth = images.read_label(row)
         assert truth is not None
         chain = own.get(fold, shipped)
         label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
-        overlaps.add(image, truth, label, group=group, fold=fold)
+        if image in counted:
+            overlaps.add(image, truth, label, group=group, fold=fold)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
     return overlaps
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from maskwright.data.images import read_image
 from maskwright.data.index import Index, build_index, load_index
 from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
+from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.progress import track
@@ -46,17 +48,18 @@ def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def audit(root: Path, spec: dict[str, Any]) -> None:
-    """Inspect every image: audit/findings.parquet, classes.parquet, images.parquet, duplicates.json, pictures."""
+    """Inspect every image: audit/ (as_found.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
-    images = _index(folder, spec)
+    images = _whole_index(folder, spec)
     found = audit_index(images, wanted, read_json(root / "leftovers.json"))
-    write_table(folder.findings, found.findings)
+    write_table(folder.audit / "as_found.parquet", found.findings)  # findings.parquet has the decisions' outcome, too
     for name, table in {"classes": found.classes, **found.tables}.items():
         write_table(folder.audit / f"{name}.parquet", table)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
     schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
     write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))
     write_json(folder.audit / "unusable.json", found.unusable)
+    record_policies(folder.decisions, found.decisions)
     write_json(folder.audit / "duplicates.json", found.duplicates)
     if wanted.pictures:
         write_audit_pictures(folder.audit, images, found)
@@ -67,7 +70,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
     images = _index(folder, spec).labelled
     _stop_on_errors(folder)
-    usable = read_table(folder.audit / "images.parquet")
+    usable = read_table(folder.decided / "pixels.parquet")
     shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
     names = [name for name in images.images if name in shares]
     _check_learnable(images, [shares[name] for name in names])
@@ -77,9 +80,9 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         shares,
         wanted,
         names=images.categories.names,
-        groups=dict(zip(table["image"], table["group"], strict=True)),
+        groups=_with_twins(table, "group"),
         duplicates=read_json(folder.audit / "duplicates.json"),
-        parts=dict(zip(table["image"], table["part"], strict=True)),
+        parts=_with_twins(table, "part"),
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
@@ -116,7 +119,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     whole = _index(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
-    held = [] if alone else folds.filter(pl.col("fold") == fold)["image"].to_list()
+    held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
     _check_whole(folder.fold(fold) / "last.ckpt")
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
@@ -157,8 +160,9 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
             folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
         )
         return
-    folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
-    images = _index(folder, spec).only(folds["image"].to_list())
+    whole = _index(folder, spec)
+    folds = scored(whole, read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT))
+    images = whole.only(folds["image"].to_list())
     store = ProbabilityStore(folder.store("oof"))
 
     def read(row: int) -> Any:
@@ -199,7 +203,7 @@ def report(root: Path, spec: dict[str, Any]) -> None:
     """Write predictions/report.html."""
     from maskwright.report import write_report
 
-    whole = _index(RunFolder(root), spec)
+    whole = _whole_index(RunFolder(root), spec)
     labels = {whole.path(row[whole.label_column]): whole.path(row["image"]) for row in whole.labelled.table.to_dicts()}
 
     def read_any(path: Path) -> Any:
@@ -221,7 +225,29 @@ def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:
     return _CHAIN.validate_python(plain)
 
 
+def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of folds.csv that scores are taken of: unlabelled copies with a twin's mask are only learned."""
+    copies = index.table.filter(pl.col("twin_of").is_not_null())["image"].to_list()
+    return folds.filter(~pl.col("image").is_in(copies))
+
+
+def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
+    """Return image → group or part; an unlabelled copy with a twin's mask goes where its twin goes, whatever else."""
+    known: dict[str, str | None] = dict(zip(table["image"], table[column], strict=True))
+    for image, twin in table.filter(pl.col("twin_of").is_not_null()).select("image", "twin_of").iter_rows():
+        if column == "group" and known[twin] is None:
+            known[twin] = twin
+        known[image] = known[twin]
+    return known
+
+
 def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
+    """Return the index as the decisions leave it."""
+    whole = _whole_index(folder, spec)
+    return replace(whole, table=read_table(folder.decided / "images.parquet"))
+
+
+def _whole_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
     return load_index(folder.index, DataSpec.model_validate(spec["data"]))
 
 

@@ -133,6 +133,20 @@ class AuditSpec(Spec):
     """Correlation of the 32×32 thumbnails from which a candidate pair is a duplicate."""
     outliers: OutlierSpec = OutlierSpec()
     balance: BalanceSpec = BalanceSpec()
+    crops: bool = True
+    """Look for images that are cut out of others (40 to 97 percent of them), too, among at most 5000 images; takes
+    several times as long as the rest of the audit."""
+    conflicts: Literal["keep_finer", "keep_both", "drop_both", "consensus", "ask"] = "keep_finer"
+    """What becomes of one picture with masks that contradict each other. keep_finer: the finest mask stays, the others
+    go with their images. keep_both: all stay, in one fold. drop_both: all go. consensus: one image stays with what most
+    masks say, the rest is ignored. ask: stop until a person has decided in decisions.jsonl."""
+    fineness: str | None = None
+    """Function (image, mask) → number that is higher for finer masks, as `package.module:name`; null: the length of
+    outlines, counted by the image's edges under them (`audit.fineness.fineness`)."""
+    duplicates: Literal["keep", "drop"] = "keep"
+    """Other copies of a picture. keep: they stay, in one fold. drop: one image a picture stays, labelled if one is."""
+    inherit: bool = True
+    """An unlabelled copy of a labelled image takes over its mask; it is learned from with its twin, never scored."""
     pictures: bool = True
     """Write the charts."""
 

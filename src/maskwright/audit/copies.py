@@ -1,0 +1,194 @@
+"""Copies with their masks: what the pairs of duplicates are, where their masks agree, and how they hang together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from maskwright.audit.duplicates import Duplicate, clusters
+from maskwright.audit.hashing import gray_of
+from maskwright.audit.inspect import Inspection, pixel_digest
+from maskwright.augment.dihedral import apply, compose, inverse
+from maskwright.data.images import read_image
+from maskwright.data.index import Index
+from maskwright.data.intensity import resize_label
+from maskwright.labels import same_labels
+from maskwright.progress import track
+from maskwright.types import IGNORE, Array, LabelMap
+
+SAME_PICTURE = 0.995
+"""Correlation of the thumbnails from which masks of two near-duplicates are compared."""
+
+_SAME_MASK, _SAME_CLASS, _FEW = {True: 0.99, False: 0.97}, {True: 0.9, False: 0.5}, 0.0005
+"""Masks of near-duplicates conflict if fewer pixels agree, or if a category has a lower IoU that covers more than this
+share of the image; less is asked of copies in another size, whose masks were resampled. Of exact ones, every pixel
+counts."""
+
+_FINE_SIDE, _FINE = 256, 0.98
+"""Pixels of the longer side at which pictures are compared before a mask is taken over, and their correlation."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two masks of one picture agree.
+
+    Attributes:
+        pixels: share of equal pixels where at least one mask isn't `IGNORE`; NaN if there is none.
+        iou: position of a category in either mask → its IoU, over the pixels that neither mask ignores.
+        extent: the same → share of all pixels that its union covers.
+        resized: one of them had to be resampled.
+    """
+
+    pixels: float
+    iou: dict[int, float]
+    extent: dict[int, float]
+    resized: bool = False
+
+    def conflicts(self, *, exact: bool) -> bool:
+        """Tell whether the masks contradict each other; those of exact copies do if one pixel differs."""
+        if exact or np.isnan(self.pixels):
+            return self.pixels < 1
+        least = _SAME_CLASS[not self.resized]
+        apart = any(iou < least and self.extent[c] > _FEW for c, iou in self.iou.items())
+        return apart or self.pixels < _SAME_MASK[not self.resized]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Two images of the same picture, by row of the index.
+
+    Attributes:
+        pair: which, and under what transform.
+        exact: the pixels are equal.
+        agreement: of their masks; None where one has none that can be used, or the pictures aren't near enough.
+    """
+
+    pair: Duplicate
+    exact: bool
+    agreement: Agreement | None = None
+
+    @property
+    def same(self) -> bool:
+        """True if the pictures are so near that one mask must fit both."""
+        return self.exact or self.pair.correlation >= SAME_PICTURE
+
+    @property
+    def conflict(self) -> bool:
+        """True if their masks contradict each other."""
+        return self.agreement is not None and self.agreement.conflicts(exact=self.exact)
+
+
+def compare_copies(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Copy]:
+    """Return the pairs with whether their pixels are equal and how far their masks agree."""
+    digests = _digests(index, pairs)
+    found = []
+    for pair in track(pairs, "compare duplicates", len(pairs)):
+        exact = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
+        copy = Copy(pair, exact)
+        if copy.same and all(inspections[row].pixels is not None for row in (pair.first, pair.second)):
+            first, second = label_of(index, pair.first), label_of(index, pair.second)
+            turned = apply(second, pair.transform)
+            same = agreement(first, resize_label(turned, (first.shape[0], first.shape[1])))
+            copy = Copy(pair, exact, replace(same, resized=turned.shape != first.shape))
+        found.append(copy)
+    return found
+
+
+def agreement(first: LabelMap, second: LabelMap) -> Agreement:
+    """Compare two masks of one size.
+
+    Args:
+        first: (H, W) uint8 map of category positions with `IGNORE`.
+        second: the other one.
+
+    Example:
+        >>> agreement(np.uint8([[0, 1, 1, 255]]), np.uint8([[0, 1, 2, 255]])).iou
+        {0: 1.0, 1: 0.5, 2: 0.0}
+    """
+    both = (first != IGNORE) & (second != IGNORE)
+    joint = np.bincount(first[both].astype(np.int64) * 256 + second[both], minlength=1 << 16).reshape(256, 256)
+    common, union = np.diagonal(joint), joint.sum(0) + joint.sum(1) - np.diagonal(joint)
+    seen = np.flatnonzero(union).tolist()
+    return Agreement(
+        same_labels(first, second),
+        {c: float(common[c] / union[c]) for c in seen},
+        {c: float(union[c] / first.size) for c in seen},
+    )
+
+
+def frames(copies: Iterable[Copy], reference: int) -> dict[int, str]:
+    """Return row → the transform that makes its image look like that of the `reference`, itself included.
+
+    Only copies of the same picture lead on; rows that they don't reach are left out.
+    """
+    known = {reference: "identity"}
+    links: dict[int, list[tuple[int, str]]] = {}
+    for copy in (c for c in copies if c.same):
+        first, second, transform = copy.pair.first, copy.pair.second, copy.pair.transform
+        links.setdefault(first, []).append((second, transform))
+        links.setdefault(second, []).append((first, inverse(transform)))
+    waiting = [reference]
+    while waiting:
+        row = waiting.pop(0)
+        for other, transform in links.get(row, ()):
+            if other not in known:
+                known[other] = compose(transform, known[row])
+                waiting.append(other)
+    return known
+
+
+def same_pictures(n: int, copies: Sequence[Copy]) -> list[tuple[list[int], list[Copy]]]:
+    """Return the groups of rows that show the same picture, each with the copies inside it."""
+    close = [copy for copy in copies if copy.same]
+    groups = clusters(n, [(c.pair.first, c.pair.second) for c in close])
+    place = {row: number for number, group in enumerate(groups) for row in group}
+    inside: list[list[Copy]] = [[] for _ in groups]
+    for copy in close:
+        inside[place[copy.pair.first]].append(copy)
+    return list(zip(groups, inside, strict=True))
+
+
+def label_of(index: Index, row: int) -> LabelMap:
+    """Return the mask of a row that has one."""
+    label = index.read_label(row)
+    assert label is not None
+    return label
+
+
+def fitted(label: LabelMap, transform: str, size: Sequence[int]) -> LabelMap:
+    """Return a mask flipped or turned, at (height, width) of the picture that it is compared with."""
+    return resize_label(apply(label, transform), (size[0], size[1]))
+
+
+def shows_the_same(index: Index, row: int, other: int, transform: str) -> bool:
+    """Tell from 256 pixels a side whether two images are one picture, closely enough to take over a mask."""
+    first = _small(read_image(index.path(index.images[row])))
+    second = apply(_small(read_image(index.path(index.images[other]))), transform)
+    if first.shape != second.shape:
+        ratio = (first.shape[0] * second.shape[1]) / (first.shape[1] * second.shape[0])
+        if not 0.98 < ratio < 1.02:
+            return False
+        second = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    spread = first.std() * second.std()
+    if spread == 0:
+        return bool(np.array_equal(first, second))
+    return float(((first - first.mean()) * (second - second.mean())).mean() / spread) >= _FINE
+
+
+def _small(image: Array) -> Array:
+    gray = gray_of(image).astype(np.float32)
+    factor = min(1.0, _FINE_SIDE / max(gray.shape))
+    width, height = (max(1, round(n * factor)) for n in gray.shape[::-1])
+    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.float64)
+
+
+def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:
+    """Return the hash of the pixels of each image that is the same way round as a duplicate of it."""
+    rows = sorted({row for pair in pairs if pair.transform == "identity" for row in (pair.first, pair.second)})
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return dict(zip(rows, pool.map(lambda row: pixel_digest(index.path(index.images[row])), rows), strict=True))

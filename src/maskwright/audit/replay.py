@@ -1,0 +1,238 @@
+"""The index as the decisions leave it: images that are dropped, masks that are taken over, agreed on or cut out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import DECIDED
+from maskwright.audit.copies import fitted
+from maskwright.audit.policies import majority
+from maskwright.augment.dihedral import DIHEDRAL, apply
+from maskwright.data.categories import to_ids
+from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_values
+from maskwright.data.index import Index
+from maskwright.data.intensity import resize_label
+from maskwright.data.written import write_array
+from maskwright.decisions import POLICY, Decision
+from maskwright.errors import DataError, problem
+from maskwright.progress import track
+from maskwright.types import IGNORE, LabelMap
+
+Answers = Mapping[tuple[str, str], Decision]
+
+REMOVED_SCHEMA = {
+    "image": pl.String,
+    "kind": pl.String,
+    "other_image": pl.String,
+    "by": pl.String,
+    "reason": pl.String,
+    "value": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What the decisions come to.
+
+    Attributes:
+        table: the index without what is dropped; replaced masks are files below `DECIDED`; the column `twin_of` names
+            the image whose mask an unlabelled copy has taken over, null elsewhere.
+        removed: one row a dropped image: image, kind, other_image, by, reason, value.
+        pixels: image → (C,) pixels of each category, of the images with another mask than the folder's.
+    """
+
+    table: pl.DataFrame
+    removed: pl.DataFrame
+    pixels: dict[str, list[int]]
+
+
+def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log: Path) -> None:
+    """Raise DataError if a decision can't be carried out: unknown images or transforms, masks that aren't there."""
+    known = dict(zip(index.images, index.table[index.label_column].is_not_null(), strict=True))
+    broken = set(unusable)
+    for decision in answers.values():
+        if decision.by_policy and decision.image not in known:
+            continue  # of an image that the folder has no more
+        sources: dict[str, str | None] = {**decision.others}
+        if _takes(decision):
+            sources[str(decision.other_image)] = decision.transform
+        strangers = [name for name in (decision.image, *sources) if name not in known]
+        masked = [*sources, *([decision.image] if decision.action == "ignore_region" else [])]
+        bare = [name for name in masked if not known.get(str(name)) or name in broken]
+        wrong = [transform for transform in sources.values() if transform not in (None, *DIHEDRAL)]
+        if strangers:
+            _refuse(decision, log, "images of the index", f"{strangers[0]!r}", f"see {log.parent / 'index.parquet'}")
+        if wrong:
+            _refuse(decision, log, f"a transform ({', '.join(DIHEDRAL)})", f"{wrong[0]!r}", "use one of these")
+        if bare and decision.action != "own_mask":
+            _refuse(decision, log, "images with a mask that can be used", f"{bare[0]}", "name another image")
+        if decision.image in broken and decision.action != "drop":
+            _refuse(decision, log, "an image that can be used", decision.image, "mend its files, or drop it")
+        if decision.action in ("consensus", "ignore_region") and index.target != "masks":
+            _refuse(decision, log, "semantic masks", "instance maps", "drop the image instead, or use another mask")
+
+
+def replay(index: Index, answers: Answers) -> Decided:
+    """Carry out decisions that were checked; write the masks that they change.
+
+    Args:
+        index: as the folder gives it.
+        answers: as `settled` returns them.
+    """
+    table = index.table
+    uses = {image: answer for (image, asked), answer in answers.items() if asked == "use"}
+    dropped = [image for image in index.images if image in uses and uses[image].action == "drop"]
+    changed = {image for image, asked in answers if asked != "use"} - set(dropped)
+    changes = [(row, image) for row, image in enumerate(index.images) if image in changed]
+    masks = _Masks(index, answers)
+    with ThreadPoolExecutor(4) as pool:
+        written = list(track(pool.map(lambda change: masks.write(*change), changes), "write masks", len(changes)))
+    new = {image: files for (_, image), files in zip(changes, written, strict=True) if files}
+    twins = {image: str(_mask_answer(answers, image).other_image) for image in new if not _own(index, image)}
+    columns = {
+        column: [new.get(r["image"], r)[column] for r in table.select("image", column).to_dicts()]
+        for column in ("mask", "instances")
+    }
+    gone = set(dropped)
+    twin_of = [t if (t := twins.get(image)) not in gone else None for image in index.images]
+    table = table.with_columns(
+        *(pl.Series(name, values, pl.String) for name, values in columns.items()),
+        pl.Series("twin_of", twin_of, pl.String),
+    ).filter(~pl.col("image").is_in(dropped))
+    said = [(image, uses[image]) for image in dropped]
+    removed = [(image, d.kind or "decision", d.other_image, d.by, d.reason, d.value) for image, d in said]
+    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), masks.pixels)
+
+
+def outcome(row: Mapping[str, Any], answers: Answers) -> str:
+    """Return what the decisions make of a finding: its column `decision`.
+
+    Args:
+        row: of the table of findings.
+        answers: as `settled` returns them.
+    """
+    names = [name for name in (row["image"], row["other_image"]) if name]
+    uses = {name: answers[name, "use"] for name in names if (name, "use") in answers}
+    gone = [name for name, answer in uses.items() if answer.action == "drop"]
+    if row["severity"] == "error":
+        return "dropped" if gone else str(row["decision"])
+    masks = [answers[name, "mask"] for name in names if (name, "mask") in answers and name not in gone]
+    taken = [m for m in masks if m.action == "consensus" or (_takes(m) and m.other_image in names)]
+    told = [f"{mask.image}: {mask.told()}" for mask in taken if len(names) == 2]
+    if gone:
+        told += [f"dropped {' and '.join(gone)} ({', '.join(dict.fromkeys(uses[name].by for name in gone))})"]
+    if told:
+        return "; ".join(told)
+    if row["kind"] == "conflict":
+        return f"both kept in one fold ({next(iter(uses.values())).by})" if uses else "open"
+    return str(row["decision"])
+
+
+def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, str]]:
+    """Return the pairs of images with conflicting masks of which a person has decided about neither."""
+    people = {answer.image for answer in answers.values() if not answer.by.startswith(POLICY)}
+    rows = findings.filter(pl.col("kind") == "conflict").select("image", "other_image").iter_rows()
+    return [(a, b) for a, b in rows if not {a, b} & people]
+
+
+class _Masks:
+    """Masks as the decisions say, written as files."""
+
+    def __init__(self, index: Index, answers: Answers) -> None:
+        self.index, self.answers = index, answers
+        self.rows = {image: row for row, image in enumerate(index.images)}
+        self.pixels: dict[str, list[int]] = {}
+
+    def write(self, row: int, image: str) -> dict[str, str | None]:
+        """Write the mask of an image and return the two label columns; empty where its own mask stays as it is."""
+        table = self.index.table
+        files: dict[str, str | None] = {c: table[c][row] for c in ("mask", "instances")}
+        answer = _mask_answer(self.answers, image)
+        regions = self._regions(image)
+        if not regions and answer.action == "own_mask":
+            return {}
+        label = self._label(image, ())
+        if self.index.target == "masks":
+            target = self.index.imported / DECIDED.removeprefix("@/") / "masks" / name_of(image)
+            made = write_array(target.with_name(target.name + ".png"), to_ids(label, self.index.categories))
+            files["mask"] = f"{DECIDED}masks/{name_of(image)}{made.suffix}"
+        if _takes(answer):
+            files["instances"] = self._instances(row, answer)
+        counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
+        self.pixels[image] = counts.tolist()
+        return files
+
+    def _label(self, image: str, asked: tuple[str, ...]) -> LabelMap:
+        """Return the mask of an image as the decisions say, those of others on the way included."""
+        if image in asked:
+            raise DataError(
+                problem(
+                    "masks that lead to a mask of the folder",
+                    f"a ring: {' → '.join((*asked, image))}",
+                    where="use_mask_of in decisions.jsonl",
+                    next_move="let one of these images keep its own_mask",
+                )
+            )
+        row = self.rows[image]
+        size = (self.index.table["height"][row], self.index.table["width"][row])
+        answer = _mask_answer(self.answers, image)
+        if _takes(answer):
+            label = fitted(self._label(str(answer.other_image), (*asked, image)), answer.transform or "identity", size)
+        elif answer.action == "consensus":
+            own = [fitted(self._own(other), turn or "identity", size) for other, turn in answer.others.items()]
+            label = majority(np.stack(own))
+        else:
+            label = self._own(image)
+        for left, top, right, bottom in self._regions(image):
+            label = label.copy()
+            label[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = IGNORE
+        return label
+
+    def _own(self, image: str) -> LabelMap:
+        label = self.index.read_label(self.rows[image])
+        assert label is not None, "checked before"
+        return label
+
+    def _regions(self, image: str) -> list[tuple[int, int, int, int]]:
+        regions = [
+            a.region for (name, asked), a in self.answers.items() if name == image and asked.startswith("region")
+        ]
+        return [region for region in regions if region is not None]
+
+    def _instances(self, row: int, answer: Decision) -> str | None:
+        """Write the object numbers of the image whose mask is taken over, turned as that is."""
+        table, other = self.index.table, self.rows[str(answer.other_image)]
+        name, file = table["image"][row], table["instances"][other]
+        if file is None:
+            return None
+        numbers = read_values(self.index.path(file), like=self.index.path(table["image"][other]))
+        turned = apply(numbers, answer.transform or "identity")
+        size = (table["height"][row], table["width"][row])
+        target = self.index.imported / DECIDED.removeprefix("@/") / "instances" / name_of(name)
+        made = write_array(target.with_name(target.name + ".png"), resize_label(turned, size))
+        return f"{DECIDED}instances/{name_of(name)}{made.suffix}"
+
+
+def _takes(decision: Decision) -> bool:
+    return decision.action == "use_mask_of"
+
+
+def _mask_answer(answers: Answers, image: str) -> Decision:
+    return answers.get((image, "mask"), Decision(image=image, action="own_mask", by=POLICY))
+
+
+def _own(index: Index, image: str) -> bool:
+    return bool(index.table.filter(pl.col("image") == image)[index.label_column].is_not_null().any())
+
+
+def _refuse(decision: Decision, log: Path, expected: str, got: str, next_move: str) -> None:
+    where = f"{log}, line {decision.line}" if decision.line else str(log)
+    raise DataError(problem(expected, got, where=where, next_move=next_move))

@@ -1,0 +1,193 @@
+"""One log of decisions by policies and by people, a JSON line each: what is kept, dropped, or masked otherwise.
+
+A decision answers one question about one image: is it used, and what is its mask? The last answer to a question counts,
+and people's answers count before the policies'. The log is only ever appended to by maskwright; people may append lines
+and edit them. A policy's line carries a seal of its content, so that a line which somebody edited is told from one that
+stands as the policy wrote it: it counts as that person's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import Field, ValidationError
+
+from maskwright.artifacts import write_text
+from maskwright.errors import DataError, problem
+from maskwright.recipe.spec import Spec
+
+LOG = "decisions.jsonl"
+"""Name of the log in a run folder."""
+
+POLICY = "policy:"
+"""What `by` begins with where a policy decided."""
+
+Action = Literal["keep", "drop", "own_mask", "use_mask_of", "consensus", "ignore_region"]
+
+QUESTIONS: dict[Action, str] = {
+    "keep": "use",
+    "drop": "use",
+    "own_mask": "mask",
+    "use_mask_of": "mask",
+    "consensus": "mask",
+    "ignore_region": "region",
+}
+"""Which question about an image each action answers; each region is a question of its own."""
+
+_BACK: dict[str, Action] = {"use": "keep", "mask": "own_mask"}
+"""What a policy answers that has nothing more to say."""
+
+_UNSEALED = {"time", "seal", "line"}
+
+
+class Decision(Spec):
+    """One line of the log."""
+
+    image: str
+    """The image, as the index has it."""
+    action: Action
+    """keep, drop: use it or not. own_mask: as the folder has it. use_mask_of: the mask of `other_image` under
+    `transform`. consensus: what the masks of `others` agree on. ignore_region: the pixels in `region` don't count."""
+    by: str
+    """A person's name, or `policy:NAME`."""
+    kind: str = ""
+    """The kind of finding that it is about."""
+    other_image: str | None = None
+    """The image it was compared with."""
+    transform: str | None = None
+    """The flip or turn that makes `other_image` look like `image`."""
+    others: dict[str, str] = Field(default_factory=dict)
+    """Image → the flip or turn that makes it look like `image`, itself included."""
+    region: tuple[int, int, int, int] | None = None
+    """Left, top, right and bottom in pixels; right and bottom are outside."""
+    reason: str = ""
+    """Why, in words."""
+    value: float | None = None
+    """The figure it rests on."""
+    time: str = ""
+    """When it was decided, ISO 8601."""
+    seal: str = ""
+    """Of a policy's line: hash of the rest of it."""
+    line: int = 0
+    """Its place in the file, from 1; 0: not from a file. Not written."""
+
+    @property
+    def question(self) -> tuple[str, str]:
+        """The image and what is asked about it."""
+        asked = QUESTIONS[self.action]
+        return self.image, f"{asked} {self.region}" if asked == "region" else asked
+
+    @property
+    def by_policy(self) -> bool:
+        """True if a policy decided and nobody changed the line since."""
+        return self.by.startswith(POLICY) and (self.line == 0 or self.seal == _seal(self))
+
+    def told(self) -> str:
+        """Return the decision in words."""
+        object_of = {
+            "use_mask_of": f" {self.other_image} ({self.transform})",
+            "consensus": f" of {', '.join(self.others)}",
+            "ignore_region": f" {self.region}",
+        }.get(self.action, "")
+        return f"{self.action}{object_of}, by {self.by}"
+
+
+def read_decisions(path: Path) -> list[Decision]:
+    """Return the lines of a log, none if there is no file.
+
+    Raises:
+        DataError: a line that is no decision; the message names it.
+    """
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [_parsed(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
+    """Return question → the answer that counts.
+
+    Example:
+        >>> drop = Decision(image="a.png", action="drop", by="policy:keep_finer")
+        >>> keep = Decision(image="a.png", action="keep", by="Anna")
+        >>> settled([keep, drop])["a.png", "use"].action
+        'keep'
+    """
+    found: dict[tuple[str, str], Decision] = {}
+    for decision in sorted(decisions, key=lambda d: not d.by_policy):  # stable: people's last
+        found[decision.question] = decision
+    return found
+
+
+def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
+    """Append what policies decided to a log, so that it says what they say now; return the number of new lines.
+
+    What stands there already isn't said twice. Of what policies said before and don't say any more, the log says that
+    it no longer holds. People's lines stay as they are.
+
+    Raises:
+        DataError: the log has a line that is no decision.
+    """
+    known = read_decisions(path)
+    standing = settled(d for d in known if d.by_policy)
+    now = {decision.question: decision for decision in decisions}
+    gone = [
+        Decision(image=old.image, action=_BACK[old.question[1]], by=old.by, kind=old.kind, reason="found no longer")
+        for question, old in standing.items()
+        if question not in now and old.action != _BACK[question[1]]
+    ]
+    sealed = [d.model_copy(update={"seal": _seal(d)}) for d in [*gone, *now.values()]]
+    new = [d for d in sealed if d.question not in standing or standing[d.question].seal != d.seal]
+    if new:
+        time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text += "" if not text or text.endswith("\n") else "\n"
+        write_text(path, text + "".join(_written(d.model_copy(update={"time": time})) + "\n" for d in new))
+    return len(new)
+
+
+def people_said(path: Path) -> dict[str, str]:
+    """Return image and question → what people answered, for telling whether that changed.
+
+    Raises:
+        DataError: a line that is no decision.
+    """
+    people = settled(d for d in read_decisions(path) if not d.by_policy)
+    return {f"{image} ({asked})": decision.told() for (image, asked), decision in sorted(people.items())}
+
+
+def _parsed(line: str, path: Path, number: int) -> Decision:
+    example = '{"image": "images/a.png", "action": "keep", "by": "Anna", "reason": "mine is right"}'
+    try:
+        decision = Decision.model_validate_json(line)
+    except ValidationError as error:
+        faults = "; ".join(".".join(map(str, e["loc"])) + f" {e['msg']}".rstrip() for e in error.errors())
+        next_move = f"mend or delete this line; a whole one is {example}"
+        raise DataError(
+            problem("a decision", f"{faults.strip()}", where=f"{path}, line {number}", next_move=next_move)
+        ) from None
+    needs = {"use_mask_of": "other_image", "consensus": "others", "ignore_region": "region"}.get(decision.action)
+    if needs is not None and not getattr(decision, needs):
+        raise DataError(
+            problem(
+                f"{needs} beside the action {decision.action}",
+                "none",
+                where=f"{path}, line {number}",
+                next_move=f"add {needs} to this line; the actions are {', '.join(get_args(Action))}",
+            )
+        )
+    return decision.model_copy(update={"line": number})
+
+
+def _written(decision: Decision) -> str:
+    return json.dumps(decision.model_dump(exclude_defaults=True, exclude={"line"}), ensure_ascii=False)
+
+
+def _seal(decision: Decision) -> str:
+    text = json.dumps(decision.model_dump(mode="json", exclude=_UNSEALED), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

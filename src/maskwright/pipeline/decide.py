@@ -1,0 +1,88 @@
+"""The stage between audit and split: decisions.jsonl is carried out, and the tables say what came of it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_table
+from maskwright.audit.replay import check_decisions, open_conflicts, outcome, replay
+from maskwright.data.convert import write_index
+from maskwright.data.index import load_index
+from maskwright.decisions import people_said, read_decisions, settled
+from maskwright.errors import DataError, problem
+from maskwright.recipe.data import AuditSpec, DataSpec
+from maskwright.tasks import Task
+
+_LISTED = 20
+
+
+def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
+    """Return the task that carries out the decisions; what people wrote into the log is part of what it is made from.
+
+    Raises:
+        DataError: the log has a line that is no decision.
+    """
+    outside = {"decisions.jsonl": people_said(folder.decisions)}
+    made = ("decided", "imported/decided", folder.findings.relative_to(folder.root).as_posix())
+    return Task("decide", decide, spec, ("index", "audit"), made, outside)
+
+
+def decide(root: Path, spec: dict[str, Any]) -> None:
+    """Carry out the decisions: decided/ (images.parquet, removed.csv, pixels.parquet), masks, the findings' outcome."""
+    folder = RunFolder(root)
+    answers = settled(read_decisions(folder.decisions))
+    findings = read_table(folder.audit / "as_found.parquet")
+    said = [outcome(row, answers) for row in findings.iter_rows(named=True)]
+    write_table(folder.findings, findings.with_columns(pl.Series("decision", said, pl.String)))
+    if AuditSpec.model_validate(spec["audit"]).conflicts == "ask":
+        _stop_on_open(folder, open_conflicts(findings, answers))
+    index = load_index(folder.index, DataSpec.model_validate(spec["data"]))
+    check_decisions(index, answers, read_json(folder.audit / "unusable.json"), folder.decisions)
+    masks = locate(index.root, folder.imported, DECIDED)
+    shutil.rmtree(masks, ignore_errors=True)
+    masks.mkdir(parents=True)
+    decided = replay(index, answers)
+    write_table(folder.decided / "images.parquet", decided.table)
+    write_table(folder.decided / "removed.csv", decided.removed)
+    write_table(folder.decided / "pixels.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
+
+
+def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
+    """Write the data of a run as the decisions leave it, and removed.csv, into a new folder; return the images.
+
+    Raises:
+        UsageError: the format isn't written, or the target holds something.
+        DataError: a file can't be read.
+    """
+    spec = DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
+    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
+    return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
+
+
+def _pixels(known: pl.DataFrame, changed: dict[str, list[int]]) -> pl.DataFrame:
+    """Return the pixels of each category, those of changed masks counted afresh."""
+    new = pl.DataFrame({"image": list(changed), "pixels": list(changed.values())}, schema=known.schema)
+    return pl.concat([known.filter(~pl.col("image").is_in(list(changed))), new])
+
+
+def _stop_on_open(folder: RunFolder, conflicts: list[tuple[str, str]]) -> None:
+    if not conflicts:
+        return
+    first, second = conflicts[0]
+    listed = "\n".join(f"    {a} and {b}" for a, b in conflicts[:_LISTED])
+    more = f"\n    … and {len(conflicts) - _LISTED} more" if len(conflicts) > _LISTED else ""
+    raise DataError(
+        problem(
+            "a decision on each picture with conflicting masks",
+            f"none on {len(conflicts)} pair(s), drawn in {folder.audit / 'conflicts.png'}:\n{listed}{more}",
+            where="audit.conflicts: ask",
+            next_move=f"add a line for each to {folder.decisions} and give the same command again, such as\n"
+            f'         {{"image": "{second}", "action": "drop", "by": "YOUR NAME", "reason": "the mask of {first}"}}\n'
+            "         (or keep, for both; use_mask_of with other_image and transform)",
+        )
+    )

@@ -1,0 +1,120 @@
+"""The log of decisions: who wins, what is appended, what a broken line says."""
+
+import json
+
+import pytest
+
+from maskwright.decisions import QUESTIONS, Action, Decision, people_said, read_decisions, record_policies, settled
+from maskwright.errors import DataError
+
+
+def policy(image="a.png", action="drop", **more):
+    return Decision(image=image, action=action, by="policy:keep_finer", **more)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def append(path, **line):
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def answer(path, image="a.png", asked="use"):
+    return settled(read_decisions(path))[image, asked]
+
+
+def test_every_action_answers_a_question():
+    assert set(QUESTIONS) == set(Action.__args__)
+
+
+def test_a_policy_says_the_same_thing_once(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    assert record_policies(log, [policy(), policy("b.png")]) == 2
+    before = log.read_bytes()
+    assert record_policies(log, [policy(), policy("b.png")]) == 0
+    assert log.read_bytes() == before
+    assert {"image", "action", "by", "time", "seal"} == set(lines(log)[0])
+
+
+def test_what_a_policy_says_no_more_is_said_not_to_hold(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    take = policy("c.png", "use_mask_of", other_image="a.png", transform="flip_lr")
+    record_policies(log, [policy(), take])
+    assert record_policies(log, []) == 2
+    assert answer(log).action == "keep"
+    assert answer(log, "c.png", "mask").action == "own_mask"
+    assert record_policies(log, []) == 0
+    assert record_policies(log, [policy()]) == 1  # and back again
+    assert answer(log).action == "drop"
+    assert len(lines(log)) == 5  # nothing was ever taken away
+
+
+def test_people_win_over_policies_wherever_their_lines_stand(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    append(log, image="a.png", action="keep", by="Anna")
+    record_policies(log, [policy()])
+    assert (answer(log).action, answer(log).by) == ("keep", "Anna")
+    append(log, image="a.png", action="drop", by="Ben")
+    assert (answer(log).action, answer(log).by) == ("drop", "Ben")  # the last one about the same thing
+    assert people_said(log) == {"a.png (use)": "drop, by Ben"}
+
+
+def test_a_policys_line_that_was_edited_is_a_persons(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    record_policies(log, [policy()])
+    log.write_text(log.read_text().replace('"drop"', '"keep"'))
+    assert not read_decisions(log)[0].by_policy
+    assert record_policies(log, [policy()]) == 1  # the policy says what it says, the edit wins
+    assert answer(log).action == "keep"
+    assert list(people_said(log)) == ["a.png (use)"]
+
+
+def test_a_line_without_its_seal_is_a_persons(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    append(log, image="a.png", action="keep", by="policy:keep_finer")
+    record_policies(log, [policy()])
+    assert answer(log).action == "keep"
+
+
+def test_use_mask_and_regions_are_questions_of_their_own(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    append(log, image="a.png", action="keep", by="Anna")
+    append(log, image="a.png", action="ignore_region", region=[0, 0, 4, 4], by="Anna")
+    append(log, image="a.png", action="ignore_region", region=[5, 5, 9, 9], by="Anna")
+    append(log, image="a.png", action="use_mask_of", other_image="b.png", by="Anna")
+    assert len(settled(read_decisions(log))) == 4
+
+
+def test_no_log_and_blank_lines(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    assert read_decisions(log) == []
+    assert people_said(log) == {}
+    assert record_policies(log, []) == 0
+    assert not log.exists()
+    log.write_text('\n{"image": "a.png", "action": "keep", "by": "Anna"}')  # no newline at its end
+    assert read_decisions(log)[0].line == 2
+    record_policies(log, [policy("b.png")])
+    assert [d.image for d in read_decisions(log)] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "Invalid JSON"),
+        ("[]", "object"),
+        ('{"image": "a.png", "by": "Anna"}', "action Field required"),
+        ('{"image": "a.png", "action": "burn", "by": "Anna"}', "action Input should be 'keep'"),
+        ('{"image": "a.png", "action": "keep", "by": "Anna", "why": 1}', "why Extra inputs"),
+        ('{"image": "a.png", "action": "use_mask_of", "by": "Anna"}', "expected other_image"),
+        ('{"image": "a.png", "action": "ignore_region", "region": [1, 2], "by": "Anna"}', "region"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path, line, said):
+    log = tmp_path / "decisions.jsonl"
+    log.write_text('{"image": "a.png", "action": "keep", "by": "Anna"}\n' + line + "\n")
+    with pytest.raises(DataError) as error:
+        read_decisions(log)
+    assert "decisions.jsonl, line 2" in str(error.value)
+    assert said in str(error.value)
