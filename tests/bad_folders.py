@@ -225,7 +225,7 @@ def foreign_out(root: Path, patch: Patch) -> Command:
 
 
 def interrupted(root: Path, patch: Patch) -> Command:
-    def stop(*more: object) -> None:
+    def stop(*more: object, **options: object) -> None:
         raise KeyboardInterrupt
 
     patch.setattr("maskwright.audit.findings.inspect_row", stop)
