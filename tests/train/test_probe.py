@@ -19,7 +19,7 @@ def recipe():
 
 
 def an_index(recipe, height, width, count=10):
-    rows = [(f"images/{i}.png", f"masks/{i}.png", None, None, None, None, width, height, 1) for i in range(count)]
+    rows = [(f"images/{i}.png", f"masks/{i}.png", *[None] * 5, width, height, 1) for i in range(count)]
     return Index(".", pl.DataFrame(rows, schema=SCHEMA, orient="row"), recipe.data.to_categories())
 
 
