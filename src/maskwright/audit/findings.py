@@ -46,6 +46,7 @@ class Audit:
         duplicates: clusters of images that show the same picture.
         unusable: images with an error.
         shares: image → (C,) pixels of each category, labelled and usable images only.
+        objects: image → number and median area (None without any) of its objects that are no background, as `shares`.
     """
 
     findings: pl.DataFrame
@@ -53,6 +54,7 @@ class Audit:
     duplicates: list[list[str]]
     unusable: list[str]
     shares: dict[str, list[int]]
+    objects: dict[str, tuple[int, float | None]]
 
 
 def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
@@ -88,7 +90,15 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
         [[images[i] for i in cluster] for cluster in clusters(len(index), [(p.first, p.second) for p in pairs])],
         [images[i] for i, inspection in enumerate(inspections) if not inspection.usable],
         {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
+        {images[i]: _objects(index, n) for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
     )
+
+
+def _objects(index: Index, inspection: Inspection) -> tuple[int, float | None]:
+    background = index.categories.left_out | {"background"}
+    pairs = zip(index.categories.names, inspection.areas, strict=True)
+    areas = np.concatenate([np.empty(0), *(areas for name, areas in pairs if name not in background)])
+    return len(areas), float(np.median(areas)) if len(areas) else None
 
 
 def _known(value: float) -> float | None:

@@ -16,6 +16,7 @@ from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
+from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -67,6 +68,8 @@ def run(
             tasks = _TASKS[stage](folder, recipe)
             if redo and stage in ("train", "predict"):  # folds or parts that this recipe has no more
                 drop_others(folder.root, f"{stage}-", tasks)
+            if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
+                keep_folds(folder, tasks[0].spec)
             if stage == anew:
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
@@ -88,7 +91,10 @@ def progress_of(out: str | Path) -> dict[str, str]:
 
 def _absolute(recipe: Recipe) -> Recipe:
     root = str(Path(recipe.data.root).expanduser().resolve())
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root})})
+    files = {key: getattr(recipe.split, key) for key in ("file", "previous")}
+    found = {k: str(Path(f).expanduser().resolve()) for k, f in files.items() if f not in (None, "auto")}
+    data, split = recipe.data.model_copy(update={"root": root}), recipe.split.model_copy(update=found)
+    return recipe.model_copy(update={"data": data, "split": split})
 
 
 def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
@@ -170,7 +176,10 @@ def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"split", "seed", "data"})
-    return [Task("split", stages.split, spec, ("index", "audit"), ("folds.csv", "folds.json"))]
+    own = recipe.split.previous is None or is_own(folder, recipe.split.previous)
+    files = [Path(f) for f in (recipe.split.file, None if own else recipe.split.previous) if f is not None]
+    outside = {str(file): file_state(file) if file.is_file() else None for file in files}
+    return [Task("split", stages.split, spec, ("index", "audit"), ("folds.csv", "folds.json"), outside)]
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -256,12 +265,10 @@ def _deciding(train: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     """Return which of oof, holdout and pool there is anything to predict for."""
-    folds, index = read_folds(folder.folds), read_table(folder.index)
-    labelled = set(folds["image"].to_list())
-    label = "mask" if recipe.data.target == "masks" else "instances"
+    folds, unusable = read_folds(folder.folds), read_json(folder.audit / "unusable.json")
+    pool = pool_of(read_table(folder.index), folds).filter(~pl.col("image").is_in(unusable))
     parts = ["oof"] if recipe.split.folds > 1 else []
     parts += ["holdout"] if (folds["fold"] == -1).any() else []
-    pool = index.filter(pl.col(label).is_null() & ~pl.col("image").is_in(labelled))
     return parts + (["pool"] if pool.height else [])
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from maskwright.errors import DataError
 from maskwright.recipe.data import SplitSpec
-from maskwright.split import HELD_OUT, certify, join_groups, split_images
+from maskwright.split import HELD_OUT, certify, join_groups, measure, split_images
 
 NAMES = ("background", "rare")
 
@@ -23,10 +23,15 @@ def even(images):
     return dict.fromkeys(images, (90, 10))
 
 
+def contents_of(images, shares):
+    schema = {"image": pl.String, "pixels": pl.List(pl.Int64)}
+    return pl.DataFrame([(i, list(shares[i])) for i in images], schema=schema, orient="row")
+
+
 def split(images, spec, shares=None, groups=None, **more):
     groups = groups or {}
     known = {image: groups.get(image) for image in images}
-    return split_images(images, shares or even(images), spec, names=NAMES, groups=known, **more)
+    return split_images(contents_of(images, shares or even(images)), spec, names=NAMES, groups=known, **more)
 
 
 def folds_of(found):
@@ -181,7 +186,7 @@ def test_the_certificate_counts_afresh():
     images = images_of(4)
     table = pl.DataFrame({"image": images, "group": ["a", "a", "b", "c"], "fold": [0, 1, 1, HELD_OUT]})
     shares = dict(zip(images, [(10, 0), (10, 0), (0, 10), (10, 0)], strict=True))
-    found = certify(table, shares, NAMES)
+    found = certify(table, measure(contents_of(images, shares), NAMES, ()))
     assert found["crossing_groups"] == ["a"]
     assert found["text"] == "4 images in 3 groups, 2 fold(s), 1 held out: 1 group(s) cross a border"
     # all: 30 of 40 background; fold 1: 10 of 20
