@@ -11,6 +11,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder, atomic, read_json
 from maskwright.tasks import fingerprint
 
+
 def pool_of(index: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of the index whose images are neither in a fold nor held out."""
     return index.join(folds.drop_nulls("fold"), on="image", how="anti", maintain_order="left")

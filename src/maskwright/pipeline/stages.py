@@ -304,4 +304,3 @@ def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[
     unusable = set(read_json(folder.audit / "unusable.json"))
     pool = [image for image in pool_of(whole.table, folds)["image"] if image not in unusable]
     return [(everyone, pool)]
-

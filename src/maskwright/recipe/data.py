@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -125,7 +126,7 @@ class SplitSpec(Spec):
     @classmethod
     def _ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
         edges = (0.0, *value, 1.0)
-        if not all(low < high for low, high in zip(edges[:-1], edges[1:], strict=True)):
+        if not all(low < high for low, high in pairwise(edges)):
             raise ValueError("borders ascend, above 0 and below 1")
         return value
 

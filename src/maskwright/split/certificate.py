@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ def certify(
     *,
     target: dict[int, float] | None = None,
     duplicates: Iterable[Sequence[str]] = (),
+    stated: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return what can be said of a split, counted afresh from its table.
@@ -34,6 +36,7 @@ def certify(
         features: of the table's images, row by row.
         target: fold → wanted share of the images; None: the same for all folds, what is there for the held-out part.
         duplicates: clusters of images that show the same picture, kept in one fold or not.
+        stated: the held-out part was given, not cut: `families` then compares the folds alone, among themselves.
         seed: of the random folds.
 
     Returns:
@@ -50,14 +53,10 @@ def certify(
     used, values = table.filter(inside), features.values[inside]
     folds = sorted(used["fold"].unique().to_list())
     part = np.searchsorted(folds, used["fold"].to_numpy())
-    counts = np.bincount(part, minlength=len(folds))
-    wanted = np.array([(target or _as_there(folds, counts))[fold] for fold in folds])
     overall = values.mean(0)
     means = _means(values, part, len(folds))
-    per_fold = [
-        _fold_row(fold, used, means[k], overall, features) | {"wanted_share": float(wanted[k])}
-        for k, fold in enumerate(folds)
-    ]
+    per_fold = [_fold_row(fold, used, means[k], overall, features) for k, fold in enumerate(folds)]
+    cut = part != folds.index(HELD_OUT) if stated and HELD_OUT in folds else np.ones(len(part), bool)
     found = {
         "folds": len(folds) - (HELD_OUT in folds),
         "images": used.height,
@@ -67,7 +66,7 @@ def certify(
         "crossing_groups": sorted(crossing["group"].to_list()),
         "crossing_duplicates": sum(len(places) > 1 for places in clusters),
         "per_fold": per_fold,
-        "families": _families(used, features.names, values, features.families, folds, part, wanted, seed),
+        "families": _families(used.filter(cut), replace(features, values=values[cut]), target, seed),
     }
     return found | {"text": _text(found)}
 
@@ -93,18 +92,14 @@ def _fold_row(fold: int, used: pl.DataFrame, mean: Matrix, overall: Matrix, feat
 
 
 def _families(
-    used: pl.DataFrame,
-    names: Sequence[str],
-    values: Matrix,
-    families: npt.NDArray[np.int64],
-    folds: list[int],
-    part: npt.NDArray[np.int64],
-    wanted: Matrix,
-    seed: int,
+    used: pl.DataFrame, features: Features, target: dict[int, float] | None, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Return for each family its largest deviation, where it is, and what random grouped folds have."""
-    group = used["group"].cast(pl.Categorical).to_physical().to_numpy()
-    group = np.unique(group, return_inverse=True)[1]
+    values, families, folds = features.values, features.families, sorted(used["fold"].unique().to_list())
+    part = np.searchsorted(folds, used["fold"].to_numpy())
+    shares = target or _as_there(folds, np.bincount(part, minlength=len(folds)))
+    wanted = np.array([shares[fold] for fold in folds])
+    group = np.unique(used["group"].to_numpy(), return_inverse=True)[1]
     sizes = np.bincount(group)
     rng = np.random.default_rng((seed, 4))
     sums = np.zeros((len(sizes), values.shape[1]))
@@ -121,7 +116,7 @@ def _families(
         if not len(columns):
             continue
         fold, column = np.unravel_index(everything[:, columns].argmax(), (len(folds), len(columns)))
-        feature = "images" if k == 0 else names[columns[column] - 1]
+        feature = "images" if k == 0 else features.names[columns[column] - 1]
         found[family] = {
             "deviation": float(own[k]),
             "feature": feature,
@@ -133,9 +128,7 @@ def _families(
     return found
 
 
-def random_places(
-    sizes: npt.NDArray[np.int64], target: Matrix, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def random_places(sizes: npt.NDArray[np.int64], target: Matrix, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return (G,) places of groups in random order, cut where the parts' shares of the images end.
 
     Args:

@@ -93,7 +93,10 @@ def split_images(
     rows = [(image, data.joined[image], None if places[image] == POOL else places[image]) for image in images]
     table = pl.DataFrame(rows, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64}, orient="row")
     target = _target(spec.folds, resolved.holdout or 0.0) if stated is None and spec.labelled is None else None
-    certificate = certify(table, data.features, target=target, duplicates=duplicates, seed=spec.seed or 0)
+    given_part = stated is not None
+    certificate = certify(
+        table, data.features, target=target, duplicates=duplicates, stated=given_part, seed=spec.seed or 0
+    )
     certificate["moved"] = [{"image": image, "before": old, "now": now} for image, (old, now) in sorted(moved.items())]
     return Split(table, certificate, resolved.model_copy(update={"seed": given.seed}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,11 @@ def measure(contents: pl.DataFrame, names: Sequence[str], area_bins: Sequence[fl
     for column, words in (("median_area", "median object area of {} px"), ("objects", "{} objects")):
         if column in contents.columns:
             columns += [(3, words.format(where), inside) for where, inside in _quarters(contents[column])]
-    kept = [(family, name, np.asarray(column, np.float64)) for family, name, column in columns if column.min() < column.max()]
+    kept = [
+        (family, name, np.asarray(column, np.float64))
+        for family, name, column in columns
+        if column.min() < column.max()
+    ]
     values = np.stack([column for *_, column in kept], 1) if kept else np.zeros((contents.height, 0))
     return Features(values, tuple(name for _, name, _ in kept), np.array([family for family, *_ in kept], np.int64))
 
@@ -60,7 +65,7 @@ def _bins(shares: Matrix, borders: Sequence[float]) -> list[tuple[str, npt.NDArr
     """Return (words, which images) of each bin."""
     edges = [0.0, *borders, 1.0]
     place = np.digitize(shares, borders)
-    return [(f"{100 * low:g}–{100 * high:g} %", place == k) for k, (low, high) in enumerate(_pairs(edges))]
+    return [(f"{100 * low:g}–{100 * high:g} %", place == k) for k, (low, high) in enumerate(pairwise(edges))]
 
 
 def _quarters(column: pl.Series) -> list[tuple[str, npt.NDArray[np.bool_]]]:
@@ -72,8 +77,4 @@ def _quarters(column: pl.Series) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     place = np.digitize(column.fill_null(0).to_numpy(), borders)
     place[column.is_null().to_numpy()] = -1
     edges = [known.min(), *borders, known.max()]
-    return [(f"{low:.4g} to {high:.4g}", place == k) for k, (low, high) in enumerate(_pairs(edges))]
-
-
-def _pairs(edges: Sequence[float]) -> list[tuple[float, float]]:
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return [(f"{low:.4g} to {high:.4g}", place == k) for k, (low, high) in enumerate(pairwise(edges))]

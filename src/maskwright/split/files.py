@@ -103,7 +103,9 @@ def write_folds(path: str | Path, table: pl.DataFrame) -> None:
     """
     path = Path(path)
     if path.suffix not in (".csv", ".json"):
-        raise UsageError(problem("a name that ends in .csv or .json", str(path), where="--write", next_move="rename it"))
+        raise UsageError(
+            problem("a name that ends in .csv or .json", str(path), where="--write", next_move="rename it")
+        )
     if path.suffix == ".csv":
         write_table(path, table)
     else:
@@ -204,14 +206,19 @@ def _rows_of_json(path: Path) -> list[_Row]:
     for k, sides in enumerate(lists):
         wanted = {name for name, place in everyone.items() if place != k}
         if odd := sorted(wanted ^ {*sides["train"]}):
-            raise _wrong("folds that train on all that the others validate", f"others in fold {k}: {_listed(odd)}", path)
+            raise _wrong(
+                "folds that train on all that the others validate", f"others in fold {k}: {_listed(odd)}", path
+            )
     return [_Row(name, place, None) for name, place in everyone.items()]
 
 
 def _is_nnunet(lists: Any) -> bool:
     return bool(isinstance(lists, list) and lists) and all(
         isinstance(sides, dict)
-        and all(isinstance(sides.get(side), list) and all(isinstance(n, str) for n in sides[side]) for side in ("train", "val"))
+        and all(
+            isinstance(sides.get(side), list) and all(isinstance(n, str) for n in sides[side])
+            for side in ("train", "val")
+        )
         for sides in lists
     )
 
@@ -225,8 +232,10 @@ def _matched(rows: Sequence[_Row], images: Sequence[str], path: Path) -> dict[st
     found, unknown, unclear = dict[str, _Row](), list[str](), list[str]()
     for row in rows:
         name = _plain(row.name)
-        options = {exact[name]} if name in exact else next(
-            (loose[key] for key in _readings(name) if key in loose), set[str]()
+        options = (
+            {exact[name]}
+            if name in exact
+            else next((loose[key] for key in _readings(name) if key in loose), set[str]())
         )
         if len(options) != 1:
             (unclear if options else unknown).append(row.name)
