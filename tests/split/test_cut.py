@@ -5,38 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from make_contents import NAMES, contents_of, folds_of, images_of, split
 from maskwright.errors import DataError
 from maskwright.recipe.data import SplitSpec
-from maskwright.split import HELD_OUT, certify, join_groups, measure, split_images
-
-NAMES = ("background", "rare")
-
-
-def images_of(count):
-    return [f"images/{i:03d}.png" for i in range(count)]
-
-
-def even(images):
-    return dict.fromkeys(images, (90, 10))
-
-
-def contents_of(images, shares):
-    schema = {"image": pl.String, "pixels": pl.List(pl.Int64)}
-    return pl.DataFrame([(i, list(shares[i])) for i in images], schema=schema, orient="row")
-
-
-def split(images, spec, shares=None, groups=None, **more):
-    groups = groups or {}
-    known = {image: groups.get(image) for image in images}
-    return split_images(contents_of(images, shares or even(images)), spec, names=NAMES, groups=known, **more)
-
-
-def folds_of(found):
-    return dict(zip(found.table["image"], found.table["fold"], strict=True))
-
+from maskwright.split import HELD_OUT, certify, join_groups, measure
 
 @st.composite
 def data_sets(draw):
@@ -48,6 +23,7 @@ def data_sets(draw):
     return images, groups, duplicates, shares
 
 
+@settings(max_examples=30)
 @given(data_sets(), st.integers(1, 4), st.sampled_from([0.0, 0.2, None]), st.integers(0, 3))
 def test_groups_and_duplicates_never_cross_and_no_fold_is_empty(data, folds, holdout, seed):
     images, groups, duplicates, shares = data
@@ -72,6 +48,7 @@ def test_groups_and_duplicates_never_cross_and_no_fold_is_empty(data, folds, hol
     assert found.certificate["folds"] == folds
 
 
+@settings(max_examples=10)
 @given(data_sets())
 def test_the_same_seed_gives_the_same_folds(data):
     images, groups, duplicates, shares = data
@@ -111,7 +88,7 @@ def test_a_rare_class_is_spread_better_than_by_chance():
     """40 images, 5 folds, 10 images hold the rare class with 20..200 pixels."""
     rng = np.random.default_rng(0)
     ours, chance = [], []
-    for seed in range(10):
+    for seed in range(3):
         images = images_of(40)
         rare = set(rng.permutation(40)[:10].tolist())
         shares = {i: (1000, int(rng.integers(20, 200)) if n in rare else 0) for n, i in enumerate(images)}

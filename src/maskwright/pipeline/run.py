@@ -21,7 +21,7 @@ from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
-STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
+STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
 _VERSIONS = (
@@ -66,8 +66,8 @@ def run(
         for stage in STAGES[: STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
-            if redo and stage in ("train", "predict"):  # folds or parts that this recipe has no more
-                drop_others(folder.root, f"{stage}-", tasks)
+            if redo and stage in ("train", "predict", "price"):  # folds or parts that this recipe has no more
+                drop_others(folder.root, stage, tasks)
             if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
                 keep_folds(folder, tasks[0].spec)
             if stage == anew:
@@ -240,9 +240,20 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
+def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    if not recipe.report.price_of_leaks:
+        return []
+    include = {"seed", "data", "split", "model", "loss", "augment", "train", "predict", "postprocess", "evaluate"}
+    spec = recipe.model_dump(mode="json", include=include)
+    spec["train"] = _deciding(spec["train"])
+    outputs = ("predictions/price_of_leaks.json",)
+    return [Task("price", stages.price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
+
+
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
-    return [Task("report", stages.report, spec, ("audit", "split", "evaluate"), ("predictions/report.html",))]
+    after = ("audit", "split", "evaluate", *(("price",) if recipe.report.price_of_leaks else ()))
+    return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
 
 
 _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
@@ -254,6 +265,7 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
     "predict": _predict_tasks,
     "tune": _tune_tasks,
     "evaluate": _evaluate_tasks,
+    "price": _price_tasks,
     "report": _report_tasks,
 }
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.report.blocks import DASH, Group, Section, Table, count, percent, plural
+from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
-from maskwright.report.words import crossing_groups
+from maskwright.report.words import crossing_groups, metric_name
 
 
 def folds(artifacts: Artifacts) -> Section | None:
@@ -54,6 +54,8 @@ def folds(artifacts: Artifacts) -> Section | None:
         groups.append(Group("How even they are", tables=[table, *_families(certificate)]))
     if text := certificate.get("text"):
         groups.append(Group("Certificate", code=str(text)))
+    if artifacts.price is not None:
+        groups.append(_price(artifacts.price))
     return Section("folds", "Folds", words, groups)
 
 
@@ -75,3 +77,25 @@ def _families(certificate: dict[str, Any]) -> list[Table]:
 
 def _fold(fold: Any) -> str:
     return "held out" if fold == -1 else str(fold)
+
+
+def _price(price: dict[str, Any]) -> Group:
+    """Return what the same training scores on naive folds, which know of no group and no duplicate."""
+    title = "The price of leaks"
+    if not price["metrics"]:
+        return Group(title, [str(price["note"])])
+    words = (
+        f"The same training on naive folds, which cut {plural(price['groups_cut'], 'group')}, scored out of fold on "
+        "the same images. The difference is what leaks would have made the scores look better by; it is no real gain."
+    )
+    rows = [
+        (metric_name(metric), *(_interval(found[key]) for key in ("clean", "naive", "price")))
+        for metric, found in price["metrics"].items()
+    ]
+    names = ("metric", "these folds", "naive folds", "difference (paired)")
+    return Group(title, [words], [Table("Out-of-fold scores", names, rows, frozenset({0}))])
+
+
+def _interval(found: dict[str, Any]) -> str:
+    value, low, high = (number(to_float(found[key])) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
