@@ -13,6 +13,7 @@ from maskwright.errors import DataError
 from maskwright.recipe.data import SplitSpec
 from maskwright.split import HELD_OUT, certify, join_groups, measure
 
+
 @st.composite
 def data_sets(draw):
     count = draw(st.integers(4, 30))

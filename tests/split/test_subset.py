@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ def test_each_fraction_lies_inside_the_larger_ones_and_the_held_out_part_stays()
     whole = cut(None)
     subsets = [cut(share) for share in SHARES]
     assert [len(chosen(found)) for found in subsets] == [round(128 * share / 2) * 2 for share in SHARES]
-    for small, large in zip(subsets[:-1], subsets[1:], strict=True):
+    for small, large in pairwise(subsets):
         assert chosen(small) < chosen(large)
     for found in subsets:
         assert held(found) == held(whole)

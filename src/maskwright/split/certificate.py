@@ -108,7 +108,7 @@ def _families(
     for _ in range(_DRAWS):
         drawn = random_places(sizes, wanted, rng)
         chance.append(_largest(_deviations(sums, sizes, drawn, wanted), families))
-    everything = _deviations(values, np.ones(len(values)), part, wanted)
+    everything = _deviations(values, np.ones(len(values), np.int64), part, wanted)
     own, spread = _largest(everything, families), np.array(chance)
     found = {}
     for k, family in enumerate(("images", *FAMILIES)):
@@ -143,7 +143,7 @@ def random_places(sizes: npt.NDArray[np.int64], target: Matrix, rng: np.random.G
     return places
 
 
-def _deviations(sums: Matrix, sizes: Matrix, part: npt.NDArray[np.int64], wanted: Matrix) -> Matrix:
+def _deviations(sums: Matrix, sizes: npt.NDArray[np.int64], part: npt.NDArray[np.int64], wanted: Matrix) -> Matrix:
     """Return (P, 1 + J) absolute deviations, the number of images first; 0 for a part without images."""
     parts = len(wanted)
     counts = np.bincount(part, sizes, parts)
@@ -158,7 +158,8 @@ def _means(values: Matrix, part: npt.NDArray[np.int64], parts: int) -> Matrix:
 
 
 def _sums(values: Matrix, part: npt.NDArray[np.int64], parts: int) -> Matrix:
-    return (part == np.arange(parts)[:, None]).astype(values.dtype) @ values
+    sums: Matrix = (part == np.arange(parts)[:, None]).astype(np.float64) @ values
+    return sums
 
 
 def _largest(deviations: Matrix, families: npt.NDArray[np.int64]) -> Matrix:

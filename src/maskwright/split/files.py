@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from maskwright.errors import DataError, UsageError, problem
 from maskwright.split.groups import HELD_OUT, POOL, TRAINING, Stated
 
 _NAMES, _FOLDS, _PARTS = ("image", "name", "case", "file"), ("fold",), ("part", "split", "subset", "set")
+_GROUPS = ("group",)
 _WORDS = {
     **dict.fromkeys(("train", "training"), TRAINING),
     **dict.fromkeys(("val", "valid", "validation", "test", "testing", "held_out", "held out", "holdout"), HELD_OUT),
@@ -146,31 +148,28 @@ def _rows_of(path: Path) -> list[_Row]:
 
 def _rows_of_table(path: Path) -> list[_Row]:
     try:
-        header = path.read_text(encoding="utf-8-sig").partition("\n")[0]
-        separator = next((mark for mark in ",;\t" if mark in header), ",")
-        table = pl.read_csv(path, separator=separator, infer_schema=False, missing_utf8_is_empty_string=True)
-    except (OSError, UnicodeDecodeError, pl.exceptions.PolarsError) as error:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        separator = next((mark for mark in ",;\t" if lines and mark in lines[0]), ",")
+        table = list(csv.reader(lines, delimiter=separator))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise _wrong("a CSV table", str(error).splitlines()[0], path) from None
-    columns = {column.strip().lower(): column for column in table.columns}
-    name, fold, part = (_first(columns, of) for of in (_NAMES, _FOLDS, _PARTS))
+    header = [column.strip().lower() for column in table[0]] if table else []
+    name, fold, part, group = (_first(header, of) for of in (_NAMES, _FOLDS, _PARTS, _GROUPS))
     if name is None or (fold is None and part is None):
-        got = f"columns {', '.join(table.columns)}"
+        got = f"columns {', '.join(header) or '(none)'}"
         raise _wrong("columns image (or name), and fold or part", got, path)
-    empty = [""] * table.height
-    group = table[columns["group"]].to_list() if "group" in columns else empty
-    folds = empty if fold is None else table[fold].to_list()
-    parts = empty if part is None else table[part].to_list()
-    return [
-        _row(*(text.strip() for text in texts), path)
-        for texts in zip(table[name].to_list(), folds, parts, group, strict=True)
-    ]
+    rows = [row for row in table[1:] if row]
+    if short := [",".join(row) for row in rows if len(row) < len(header)]:
+        raise _wrong(f"{len(header)} columns in every row", f"fewer: {_listed(short)}", path)
+    columns = (name, fold, part, group)
+    return [_row(path, *("" if k is None else row[k].strip() for k in columns)) for row in rows]
 
 
-def _first(columns: Mapping[str, str], names: Iterable[str]) -> str | None:
-    return next((columns[name] for name in names if name in columns), None)
+def _first(header: Sequence[str], names: Iterable[str]) -> int | None:
+    return next((header.index(name) for name in names if name in header), None)
 
 
-def _row(name: str, fold: str, part: str, group: str, path: Path) -> _Row:
+def _row(path: Path, name: str, fold: str, part: str, group: str) -> _Row:
     """Return a row; where both are there, a part may only repeat what the fold says."""
     numbers = [_number(text) for text in (fold, part)]
     places = [_WORDS.get(text.lower()) for text in (fold, part)]
@@ -178,7 +177,7 @@ def _row(name: str, fold: str, part: str, group: str, path: Path) -> _Row:
         got = f"{fold or part} of {name}"
         raise _wrong("a number, or train, val, test, held_out, pool", got, path)
     number, place = (numbers[1], places[1]) if not fold else (numbers[0], places[0])
-    if number is not None and fold and part and places[1] == HELD_OUT:
+    if number not in (None, HELD_OUT) and fold and part and places[1] == HELD_OUT:
         raise _wrong("one place for each image", f"fold {fold} and part {part} of {name}", path)
     return _Row(name, None, HELD_OUT, group) if number == HELD_OUT else _Row(name, number, place, group)
 
@@ -240,7 +239,7 @@ def _matched(rows: Sequence[_Row], images: Sequence[str], path: Path) -> dict[st
         if len(options) != 1:
             (unclear if options else unknown).append(row.name)
             continue
-        image = options.pop()
+        (image,) = options
         if image in found and found[image] != row:
             unclear.append(row.name)
         found[image] = row

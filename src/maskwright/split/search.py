@@ -49,7 +49,8 @@ class Problem:
     @cached_property
     def norms(self) -> Matrix:
         """(G,) squared lengths of the vectors."""
-        return np.einsum("ij,ij->i", self.vectors, self.vectors)
+        norms: Matrix = np.einsum("ij,ij->i", self.vectors, self.vectors)
+        return norms
 
 
 def to_problem(sizes: npt.NDArray[np.int64], features: Features, group: Places, target: Matrix) -> Problem:
