@@ -37,9 +37,11 @@ def price(root: Path, spec: dict[str, Any]) -> None:
     naive = root / "naive.csv"
     write_table(naive, naive_folds(folds, spec["seed"]))
     run(_naive_recipe(load_recipe(folder.recipe), naive), inner.root, until="evaluate")
-    tables = [read_table(f.predictions / "per_image.parquet").filter(pl.col("part") == "oof") for f in (folder, inner)]
+    clean, leaky = (
+        read_table(f.predictions / "per_image.parquet").filter(pl.col("part") == "oof") for f in (folder, inner)
+    )
     categories = load_recipe(folder.recipe).data.to_categories()
-    found = compare(*tables, categories, EvaluateSpec.model_validate(spec["evaluate"]), seed=spec["seed"])
+    found = compare(clean, leaky, categories, EvaluateSpec.model_validate(spec["evaluate"]), seed=spec["seed"])
     shared = {"clusters_cut": read_json(inner.certificate)["crossing_duplicates"], "groups_cut": _cut(folds, inner)}
     write_json(folder.predictions / "price_of_leaks.json", {"note": "", "metrics": found} | shared)
 

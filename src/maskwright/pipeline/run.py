@@ -17,6 +17,7 @@ from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
+from maskwright.pipeline.price import price
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -247,7 +248,7 @@ def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include=include)
     spec["train"] = _deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
-    return [Task("price", stages.price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
+    return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
 
 
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
