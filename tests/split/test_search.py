@@ -22,9 +22,9 @@ def by_definition(features, group, places, target):
     sizes = np.bincount(group)
     parts, total = range(len(target)), len(group)
     found = 0.0
-    columns = [(8.0, [float(n) for n in sizes], [t * total for t in target])]
+    columns = [(32.0, [float(n) for n in sizes], [t * total for t in target])]
     for j in range(features.values.shape[1]):
-        weight = 1 / (features.families == features.families[j]).sum()
+        weight = (2, 1)[features.families[j]] / (features.families == features.families[j]).sum()
         mean = features.values[:, j].mean()
         beyond = [sum(features.values[i, j] - mean for i in np.flatnonzero(group == g)) for g in range(len(sizes))]
         columns.append((weight, beyond, [0.0] * len(target)))
@@ -45,12 +45,12 @@ def test_the_objective_is_what_it_says(seed):
 
 
 def test_random_placement_has_the_objective_that_the_scale_promises():
-    """8 for the number of images and 1 for each of the 2 families; independent draws of 400 single images."""
+    """32 for the number of images, 2 for pixel shares and 1 for presence; independent draws of 400 single images."""
     rng = np.random.default_rng(0)
     group, target = np.arange(400), np.full(4, 0.25)
     problem = to_problem(np.ones(400, int), features_of(rng, 400, 6), group, target)
     drawn = [objective(problem, rng.integers(0, 4, 400)) for _ in range(300)]
-    assert np.mean(drawn) == pytest.approx(10, rel=0.1)
+    assert np.mean(drawn) == pytest.approx(35, rel=0.1)
 
 
 def test_the_best_of_all_placements_is_found():
