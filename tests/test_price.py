@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import polars as pl
 import pytest
 
+from maskwright import pipeline
+from maskwright.artifacts import read_folds
+from maskwright.data.formats.files import name_of
+from maskwright.data.synthetic import make_playground
 from maskwright.errors import RecipeError
 from maskwright.pipeline.price import compare, naive_folds
 from maskwright.recipe import Recipe, apply_settings
@@ -54,3 +60,48 @@ def test_one_fold_has_nothing_to_compare():
     recipe = Recipe(data=DataSpec(root="."))
     with pytest.raises(RecipeError, match=r"recipe: Value error, report\.price_of_leaks compares"):
         apply_settings(recipe, ["report.price_of_leaks=true", "split.folds=1"])
+
+
+SMALL = (
+    "data.group=scene", "split.folds=2", "split.holdout=0.2", "split.labelled=2/3", "audit.pictures=false",
+    "model.encoder=resnet10t", "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]",
+    "train.steps=2", "train.validate_every=1", "train.batch=2", "train.crop=[32, 48]", "train.scale=1",
+    "train.precision=float32", "train.channels_last=false", "train.threads=1", "evaluate.samples=100",
+    "report.thumbnails=0",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_run_of_a_labelled_subset_and_its_price(tmp_path):
+    """The pool is predicted, not learned from; asking for the price later trains nothing of the run anew."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_playground(data, labelled=24, unlabelled=2, size=(32, 48))
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), SMALL)
+    folder = pipeline.run(recipe, out)
+    folds = read_folds(folder.folds)
+    pool = folds.filter(pl.col("fold").is_null())["image"].to_list()
+    assert pool
+    scored = pl.read_parquet(folder.predictions / "per_image.parquet")
+    assert {*scored["image"]} == {*folds.drop_nulls("fold")["image"]}
+    for image in [*pool, "unlabeled/" + min(p.name for p in (data / "unlabeled").iterdir())]:
+        assert (folder.predictions / "labels" / f"{name_of(image)}.png").is_file()
+    made = {p: p.stat().st_mtime_ns for p in out.glob("round-0/fold-*/last.ckpt")}
+
+    priced = apply_settings(recipe, ["report.price_of_leaks=true"])
+    pipeline.run(priced, out, redo=True)  # the recipe in the folder is another one now
+    assert {p: p.stat().st_mtime_ns for p in made} == made
+    naive = read_folds(out / "naive" / "folds.csv")
+    assert naive["image"].to_list() == folds["image"].to_list()
+    assert naive["fold"].value_counts().sort("fold").equals(folds["fold"].value_counts().sort("fold"))
+    found = json.loads((folder.predictions / "price_of_leaks.json").read_text())
+    assert found["groups_cut"] > 0
+    price = found["metrics"]["pooled_miou"]
+    assert price["price"]["value"] == pytest.approx(price["naive"]["value"] - price["clean"]["value"])
+    scores = json.loads((folder.predictions / "evaluation.json").read_text())
+    assert price["clean"]["value"] == pytest.approx(scores["oof/pooled_miou"]["value"])
+    inner = json.loads((out / "naive" / "predictions" / "evaluation.json").read_text())
+    assert price["naive"]["value"] == pytest.approx(inner["oof/pooled_miou"]["value"])
+    assert "The price of leaks" in (folder.predictions / "report.html").read_text(encoding="utf-8")
+    before = (out / "naive" / "round-0" / "fold-0" / "last.ckpt").stat().st_mtime_ns
+    pipeline.run(priced, out)
+    assert (out / "naive" / "round-0" / "fold-0" / "last.ckpt").stat().st_mtime_ns == before
