@@ -51,12 +51,15 @@ class Images(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks folds", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
-    parser.add_argument("--images", type=int, default=100_000)
+    parser.add_argument("--only", nargs="*", default=[*GENERATED, *SETS], choices=[*GENERATED, *SETS])
     arguments = parser.parse_args()
-    rows = {f"{arguments.images:,} generated images in threes": time_row(generated(arguments.images, 11, 3))}
-    rows["1,000 generated images in threes"] = compare(generated(1000, 5, 3))
-    for name, settings in SETS.items():
-        rows[name] = compare(audited(arguments.data / name, settings))
+    rows = record.read("folds")
+    for name in arguments.only:
+        if name in SETS:
+            rows[name] = compare(audited(arguments.data / name, SETS[name]))
+        else:
+            measure_one, count, categories = GENERATED[name]
+            rows[name] = measure_one(generated(count, categories, 3))
     record.write("folds", rows, rivals=("scikit-learn",))
 
 
@@ -85,7 +88,7 @@ def generated(count: int, categories: int, size: int) -> Images:
 
 
 def time_row(images: Images) -> Row:
-    """Cut many images once; return the time."""
+    """Cut many images once; return the processor's time, which other work on the machine leaves as it is."""
     started, busy = time.perf_counter(), time.process_time()
     found = cut(images, SplitSpec(), seed=0)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
@@ -94,7 +97,8 @@ def time_row(images: Images) -> Row:
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
         "deviations": shown(found.certificate["families"]),
     }
-    return Row(figure=round(seconds, 1), unit="s", target=f"< {SECONDS} s", reached=seconds < SECONDS, details=details)
+    unit = "processor seconds"
+    return Row(figure=round(busy, 1), unit=unit, target=f"< {SECONDS} s", reached=busy < SECONDS, details=details)
 
 
 def cut(images: Images, spec: SplitSpec, seed: int) -> Any:
@@ -177,3 +181,9 @@ def _greedy(features: np.ndarray, target: np.ndarray, rng: np.random.Generator) 
         placed[group] = cost.argmin()
         filled[placed[group]] += features[group]
     return float(((filled / target[:, None] - 1) ** 2 * target[:, None]).sum()), placed
+
+
+GENERATED = {
+    "100,000 generated images in threes": (time_row, 100_000, 11),
+    "1,000 generated images in threes": (compare, 1000, 5),
+}

@@ -90,15 +90,18 @@ def split_images(
     if not numbered and (stated is not None or spec.labelled is not None):
         training = [image for image in images if places[image] not in (HELD_OUT, POOL)]
         places |= _folds(data, training, spec, {group: fold for group, fold in fixed.items() if fold >= 0})
-    rows = [(image, data.joined[image], None if places[image] == POOL else places[image]) for image in images]
-    table = pl.DataFrame(rows, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64}, orient="row")
+    table = _to_table(data, places)
     target = _target(spec.folds, resolved.holdout or 0.0) if stated is None and spec.labelled is None else None
-    given_part = stated is not None
     certificate = certify(
-        table, data.features, target=target, duplicates=duplicates, stated=given_part, seed=spec.seed or 0
+        table, data.features, target=target, duplicates=duplicates, stated=stated is not None, seed=spec.seed or 0
     )
     certificate["moved"] = [{"image": image, "before": old, "now": now} for image, (old, now) in sorted(moved.items())]
     return Split(table, certificate, resolved.model_copy(update={"seed": given.seed}))
+
+
+def _to_table(data: Labelled, places: Mapping[str, int]) -> pl.DataFrame:
+    rows = [(image, data.joined[image], None if places[image] == POOL else places[image]) for image in data.rows]
+    return pl.DataFrame(rows, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64}, orient="row")
 
 
 def _hold_out(
