@@ -163,9 +163,11 @@ def write_stages(run, images):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (600, 1200, 3), np.uint8)).save(run / "audit/shares.png")
     folds = [(i, f"g{k // 3}", -1 if k % 3 == 0 else k % 2) for k, (i, _) in enumerate(images)]
     pl.DataFrame(folds, schema=["image", "group", "fold"], orient="row").write_csv(run / "folds.csv")
-    per_fold = [{"fold": k, "images": 3, "groups": 3, "largest_deviation": 0.125, "category": "rock"} for k in range(2)]
+    per_fold = [{"fold": k, "images": 3, "groups": 3, "largest_deviation": 0.125, "feature": "rock"} for k in range(2)]
     certificate = {"folds": 2, "groups": 3, "held_out": 3, "crossing_groups": 0, "per_fold": per_fold,
-                   "certificate": "No group crosses.\nhash 1234"}  # fmt: skip
+                   "crossing_duplicates": 2, "text": "No group crosses.\nhash 1234", "families": {
+                       "presence": {"deviation": 0.05, "feature": "images with rock", "fold": -1, "random": 0.25,
+                                    "random_low": 0.1, "more_even_than": 1.0}}}  # fmt: skip
     (run / "folds.json").write_text(json.dumps(certificate))
     for k in range(2):
         lines = ["step,seconds,lr,loss,loss_ce,mean_dice,pooled_miou,iou_rock"]
@@ -308,6 +310,8 @@ class TestContent:
             assert f">{share}<" in svg
         assert page.row("0", "3", "3", "12.5 %", "rock")
         assert "No group crosses. hash 1234" in page.words
+        assert "2 clusters of duplicates in more than one fold!" in page.words
+        assert page.row("presence")[1:] == ["5.0 %", "25.0 %", "100.0 %", "images with rock, held out"]
         # best mean Dice .4 + 100 / 250 = .8 at the last step; 100 · .6 s = 1 minute; last loss 1 / 100
         assert page.row("fold 0") == ["fold 0", "100", "1.0", "0.010", "0.800", "100", "0.800"]
 

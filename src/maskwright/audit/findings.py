@@ -14,7 +14,7 @@ from maskwright.audit.copies import Copy, compare_copies
 from maskwright.audit.crops import MOST, Crop, find_crops
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
-from maskwright.audit.inspect import Inspection, inspect_row
+from maskwright.audit.inspect import Inspection, inspect_row, object_sizes
 from maskwright.audit.overview import overview, style_columns
 from maskwright.audit.policies import decide
 from maskwright.data.index import Index
@@ -48,6 +48,7 @@ class Audit:
         shares: image → (C,) pixels of each category, labelled and usable images only.
         tables: name → what is said of all images together (`Overview`).
         decisions: what the policies decide; whoever replays them fills in the findings' last column.
+        objects: image → number and median area (None without any) of its objects that are no background, as `shares`.
     """
 
     findings: pl.DataFrame
@@ -57,6 +58,7 @@ class Audit:
     shares: dict[str, list[int]]
     tables: dict[str, pl.DataFrame]
     decisions: list[Decision]
+    objects: dict[str, tuple[int, float | None]]
 
 
 def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
@@ -103,6 +105,11 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
         {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if usable[i] and n.pixels is not None},
         together.tables,
         decisions,
+        {
+            images[i]: object_sizes(index.categories, n.areas)
+            for i, n in enumerate(inspections)
+            if usable[i] and n.pixels is not None
+        },
     )
 
 

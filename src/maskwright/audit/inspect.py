@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from maskwright.data.categories import positions, unknown_counts
 from maskwright.data.images import orientation_of, read_image, read_preview, read_values, upright
 from maskwright.data.index import Index
 from maskwright.errors import DataError
-from maskwright.types import IGNORE, LabelMap
+from maskwright.types import IGNORE, Categories, LabelMap
 
 _PREVIEW = 5 * SIDE // 2
 """Pixels a side from which a thumbnail is made: with 2½ a cell, copies in other sizes and qualities are found as they
@@ -99,6 +100,19 @@ def read_thumbnail(path: Path) -> tuple[Thumbnail, tuple[int, int]]:
     """
     preview = read_preview(path, _PREVIEW)
     return upright(thumbnail(preview.pixels, preview.extent), preview.orientation), preview.size
+
+
+def object_sizes(categories: Categories, areas: Sequence[npt.NDArray[np.int64]]) -> tuple[int, float | None]:
+    """Return number and median area (None without any) of an image's objects that are no background.
+
+    Args:
+        categories: of the label map.
+        areas: for each of them the areas of its objects in pixels.
+    """
+    background = categories.left_out | {"background"}
+    inside = [found for name, found in zip(categories.names, areas, strict=True) if name not in background]
+    sizes = np.concatenate([np.empty(0), *inside])
+    return len(sizes), float(np.median(sizes)) if len(sizes) else None
 
 
 def pixel_digest(path: Path) -> str:

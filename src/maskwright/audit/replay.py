@@ -13,6 +13,7 @@ import polars as pl
 
 from maskwright.artifacts import DECIDED
 from maskwright.audit.copies import fitted
+from maskwright.audit.inspect import object_sizes
 from maskwright.audit.policies import majority
 from maskwright.augment.dihedral import DIHEDRAL, apply
 from maskwright.data.categories import to_ids
@@ -23,10 +24,12 @@ from maskwright.data.intensity import resize_label
 from maskwright.data.written import write_array
 from maskwright.decisions import POLICY, Decision
 from maskwright.errors import DataError, problem
+from maskwright.labels import objects
 from maskwright.progress import track
 from maskwright.types import IGNORE, LabelMap
 
 Answers = Mapping[tuple[str, str], Decision]
+Content = tuple[list[int], int, float | None]
 
 REMOVED_SCHEMA = {
     "image": pl.String,
@@ -46,12 +49,13 @@ class Decided:
         table: the index without what is dropped; replaced masks are files below `DECIDED`; the column `twin_of` names
             the image whose mask an unlabelled copy has taken over, null elsewhere.
         removed: one row a dropped image: image, kind, other_image, by, reason, value.
-        pixels: image → (C,) pixels of each category, of the images with another mask than the folder's.
+        contents: image → pixels of each category, objects and their median area, of the images with another mask than
+            the folder's.
     """
 
     table: pl.DataFrame
     removed: pl.DataFrame
-    pixels: dict[str, list[int]]
+    contents: dict[str, Content]
 
 
 def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log: Path) -> None:
@@ -109,7 +113,7 @@ def replay(index: Index, answers: Answers) -> Decided:
     ).filter(~pl.col("image").is_in(dropped))
     said = [(image, uses[image]) for image in dropped]
     removed = [(image, d.kind or "decision", d.other_image, d.by, d.reason, d.value) for image, d in said]
-    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), masks.pixels)
+    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), masks.contents)
 
 
 def outcome(row: Mapping[str, Any], answers: Answers) -> str:
@@ -149,7 +153,7 @@ class _Masks:
     def __init__(self, index: Index, answers: Answers) -> None:
         self.index, self.answers = index, answers
         self.rows = {image: row for row, image in enumerate(index.images)}
-        self.pixels: dict[str, list[int]] = {}
+        self.contents: dict[str, Content] = {}
 
     def write(self, row: int, image: str) -> dict[str, str | None]:
         """Write the mask of an image and return the two label columns; empty where its own mask stays as it is."""
@@ -167,7 +171,8 @@ class _Masks:
         if _takes(answer):
             files["instances"] = self._instances(row, answer)
         counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
-        self.pixels[image] = counts.tolist()
+        areas = [objects(label, c) for c in range(len(self.index.categories))]
+        self.contents[image] = (counts.tolist(), *object_sizes(self.index.categories, areas))
         return files
 
     def _label(self, image: str, asked: tuple[str, ...]) -> LabelMap:

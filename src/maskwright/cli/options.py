@@ -55,6 +55,8 @@ class Options:
     """Folds (default 5); 1 trains one network on all that isn't held out."""
     holdout: Annotated[float | None, Parameter(group=RUN)] = None
     """Share of labelled images held out (default .15 from 100 labelled images on, else 0)."""
+    labelled: Annotated[str | None, Parameter(group=RUN)] = None
+    """Learn from so many of the training images only: a share such as 1/8, or a number; the rest becomes the pool."""
     minutes: Annotated[float | None, Parameter(group=RUN)] = None
     """Budget for the training of all folds together."""
 
@@ -99,6 +101,7 @@ class Options:
             "data.leave_out": _names(self.leave_out),
             "split.folds": self.folds,
             "split.holdout": self.holdout,
+            "split.labelled": self.labelled,
             "train.minutes": self.minutes,
             "train.workers": self.workers,
             "seed": self.seed,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import Options, listed, typed_command
 from maskwright.cli.overview import print_overview
@@ -56,13 +56,28 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
     result(found, as_json=options.json)
 
 
-def split(options: Options = Options()) -> None:  # noqa: B008
-    """Cut grouped, stratified folds and a held-out part; print the certificate that no group crosses."""
+def split(
+    options: Options = Options(),  # noqa: B008
+    *,
+    write: Path | None = None,
+) -> None:
+    """Cut grouped, stratified folds and a held-out part; print the certificate that no group crosses.
+
+    Args:
+        options: what is cut.
+        write: also write the folds to this file: NAME.csv (image, group, fold), or splits_final.json for nnU-Net.
+    """
+    from maskwright.split.files import write_folds
+
     folder = _until("split", options)
     say_left_out(folder)
     certificate = read_json(folder.certificate)
     print_folds(certificate)
     say(f"certificate: {certificate['text']}\nfolds: {folder.folds}")
+    if write is not None:
+        _check_free(write.parent, (write.name,))
+        write_folds(write, read_folds(folder.folds))
+        say(f"written: {write}")
     result(certificate, as_json=options.json)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_table
-from maskwright.audit.replay import check_decisions, open_conflicts, outcome, replay
+from maskwright.audit.replay import Content, check_decisions, open_conflicts, outcome, replay
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
 from maskwright.decisions import people_said, read_decisions, settled
@@ -49,7 +49,9 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     decided = replay(index, answers)
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
-    write_table(folder.decided / "pixels.parquet", _pixels(read_table(folder.audit / "images.parquet"), decided.pixels))
+    write_table(
+        folder.decided / "pixels.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
+    )
 
 
 def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
@@ -64,9 +66,9 @@ def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
     return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
 
 
-def _pixels(known: pl.DataFrame, changed: dict[str, list[int]]) -> pl.DataFrame:
-    """Return the pixels of each category, those of changed masks counted afresh."""
-    new = pl.DataFrame({"image": list(changed), "pixels": list(changed.values())}, schema=known.schema)
+def _contents(known: pl.DataFrame, changed: dict[str, Content]) -> pl.DataFrame:
+    """Return what the masks hold, those that were changed counted afresh."""
+    new = pl.DataFrame([(image, *content) for image, content in changed.items()], schema=known.schema, orient="row")
     return pl.concat([known.filter(~pl.col("image").is_in(list(changed))), new])
 
 

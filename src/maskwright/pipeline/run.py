@@ -17,11 +17,13 @@ from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task
+from maskwright.pipeline.folds import is_own, keep_folds, pool_of
+from maskwright.pipeline.price import price
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
-STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
+STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
 _VERSIONS = (
@@ -66,8 +68,10 @@ def run(
         for stage in STAGES[: STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
-            if redo and stage in ("train", "predict"):  # folds or parts that this recipe has no more
-                drop_others(folder.root, f"{stage}-", tasks)
+            if redo and stage in ("train", "predict", "price"):  # folds or parts that this recipe has no more
+                drop_others(folder.root, stage, tasks)
+            if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
+                keep_folds(folder, tasks[0].spec)
             if stage == anew:
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
@@ -92,7 +96,10 @@ def _absolute(recipe: Recipe) -> Recipe:
     further = tuple(
         f.model_copy(update={"root": str(Path(f.root).expanduser().resolve())}) for f in recipe.data.further
     )
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": root, "further": further})})
+    files = {key: getattr(recipe.split, key) for key in ("file", "previous")}
+    found = {k: str(Path(f).expanduser().resolve()) for k, f in files.items() if f not in (None, "auto")}
+    data = recipe.data.model_copy(update={"root": root, "further": further})
+    return recipe.model_copy(update={"data": data, "split": recipe.split.model_copy(update=found)})
 
 
 def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
@@ -177,7 +184,11 @@ def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"split", "seed", "data"})
-    return [Task("split", stages.split, spec, ("index", "audit", "decide"), ("folds.csv", "folds.json"))]
+    own = recipe.split.previous is None or is_own(folder, recipe.split.previous)
+    files = [Path(f) for f in (recipe.split.file, None if own else recipe.split.previous) if f is not None]
+    outside = {str(file): file_state(file) if file.is_file() else None for file in files}
+    after = ("index", "audit", "decide")
+    return [Task("split", stages.split, spec, after, ("folds.csv", "folds.json"), outside)]
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -238,9 +249,20 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
+def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    if not recipe.report.price_of_leaks:
+        return []
+    include = {"seed", "data", "split", "model", "loss", "augment", "train", "predict", "postprocess", "evaluate"}
+    spec = recipe.model_dump(mode="json", include=include)
+    spec["train"] = _deciding(spec["train"])
+    outputs = ("predictions/price_of_leaks.json",)
+    return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
+
+
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
-    return [Task("report", stages.report, spec, ("audit", "split", "evaluate"), ("predictions/report.html",))]
+    after = ("audit", "split", "evaluate", *(("price",) if recipe.report.price_of_leaks else ()))
+    return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
 
 
 _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
@@ -252,6 +274,7 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
     "predict": _predict_tasks,
     "tune": _tune_tasks,
     "evaluate": _evaluate_tasks,
+    "price": _price_tasks,
     "report": _report_tasks,
 }
 
@@ -263,12 +286,11 @@ def _deciding(train: dict[str, Any]) -> dict[str, Any]:
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     """Return which of oof, holdout and pool there is anything to predict for."""
-    folds, index = read_folds(folder.folds), read_table(folder.decided / "images.parquet")
-    labelled = set(folds["image"].to_list())
-    label = "mask" if recipe.data.target == "masks" else "instances"
+    folds, unusable = read_folds(folder.folds), read_json(folder.audit / "unusable.json")
+    index = read_table(folder.decided / "images.parquet")
+    pool = pool_of(index, folds).filter(~pl.col("image").is_in(unusable))
     parts = ["oof"] if recipe.split.folds > 1 else []
     parts += ["holdout"] if (folds["fold"] == -1).any() else []
-    pool = index.filter(pl.col(label).is_null() & ~pl.col("image").is_in(labelled))
     return parts + (["pool"] if pool.height else [])
 
 

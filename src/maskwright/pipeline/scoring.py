@@ -14,6 +14,7 @@ from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise
 from maskwright.pipeline import stages
+from maskwright.pipeline.folds import pool_of
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label, write_overlay
@@ -82,7 +83,7 @@ def _score_part(
 
 def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, ...], predict: PredictSpec) -> None:
     store = ProbabilityStore(folder.store("pool"))
-    table = whole.unlabelled.table
+    table = pool_of(whole.table, read_folds(folder.folds))
     sizes = zip(table["image"], table["height"], table["width"], strict=True)
     for row, (image, height, width) in enumerate(track(sizes, "write pool", table.height)):
         if name_of(image) in store:

@@ -27,12 +27,14 @@ from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
+from maskwright.pipeline.folds import pool_of, previous_folds
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
 from maskwright.split import HELD_OUT, split_images
+from maskwright.split.files import read_previous, read_stated
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
 
@@ -55,9 +57,10 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.audit / "as_found.parquet", found.findings)  # findings.parquet has the decisions' outcome, too
     for name, table in {"classes": found.classes, **found.tables}.items():
         write_table(folder.audit / f"{name}.parquet", table)
-    shares = {"image": list(found.shares), "pixels": list(found.shares.values())}
+    rows = [(image, pixels, *found.objects[image]) for image, pixels in found.shares.items()]
     schema: dict[str, Any] = {"image": pl.String, "pixels": pl.List(pl.Int64)}
-    write_table(folder.audit / "images.parquet", pl.DataFrame(shares, schema=schema))
+    schema |= {"objects": pl.Int64, "median_area": pl.Float64}
+    write_table(folder.audit / "images.parquet", pl.DataFrame(rows, schema=schema, orient="row"))
     write_json(folder.audit / "unusable.json", found.unusable)
     record_policies(folder.decisions, found.decisions)
     write_json(folder.audit / "duplicates.json", found.duplicates)
@@ -68,26 +71,30 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
 def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Cut the folds: folds.csv, folds.json."""
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
-    images = _index(folder, spec).labelled
+    whole = _index(folder, spec)
+    images = whole.labelled
     _stop_on_errors(folder)
-    usable = read_table(folder.decided / "pixels.parquet")
-    shares = dict(zip(usable["image"].to_list(), usable["pixels"].to_list(), strict=True))
-    names = [name for name in images.images if name in shares]
-    _check_learnable(images, [shares[name] for name in names])
-    table = images.table
+    order = images.table.select("image")
+    contents = order.join(read_table(folder.decided / "contents.parquet"), "image", "inner", maintain_order="left")
+    _check_learnable(images, contents["pixels"].to_list())
+    table, names = images.table, contents["image"].to_list()
+    stated = None if wanted.file is None else read_stated(wanted.file, names, whole.images, unlisted=wanted.unlisted)
+    previous = previous_folds(folder, spec)
     found = split_images(
-        names,
-        shares,
+        contents,
         wanted,
         names=images.categories.names,
         groups=_with_twins(table, "group"),
         duplicates=read_json(folder.audit / "duplicates.json"),
         parts=_with_twins(table, "part"),
+        stated=stated,
+        previous=None if previous is None else read_previous(previous, names),
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
     write_json(folder.certificate, found.certificate)
-    return spec | {"split": found.spec.model_dump(mode="json")}
+    kept = wanted.previous if previous is None else str(previous)
+    return spec | {"split": found.spec.model_dump(mode="json") | {"previous": kept}}
 
 
 def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
@@ -322,4 +329,5 @@ def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[
     if part == "holdout":
         return [(everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
     unusable = set(read_json(folder.audit / "unusable.json"))
-    return [(everyone, [image for image in whole.unlabelled.images if image not in unusable])]
+    pool = [image for image in pool_of(whole.table, folds)["image"] if image not in unusable]
+    return [(everyone, pool)]

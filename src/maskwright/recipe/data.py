@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+from fractions import Fraction
+from itertools import pairwise
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.outliers import BalanceSpec, OutlierSpec
 from maskwright.recipe.spec import Spec
@@ -162,3 +165,51 @@ class SplitSpec(Spec):
     """Train on images/train and hold out images/val as the folder says; null: when both parts are there."""
     group_duplicates: bool = True
     """Keep the duplicates that the audit found in one fold."""
+    area_bins: tuple[float, ...] = (0.01, 0.02, 0.03, 0.04, 0.05, 0.1)
+    """Inner borders of the bins of each category's share of an image, by which images are stratified, too."""
+    labelled: float | int | None = None
+    """Learn from only so many of the training images: below 1 a share, else a number; the labels of the rest are not
+    looked at, and it is predicted as unlabelled images are. Smaller subsets lie inside larger ones."""
+    seed: int | None = Field(None, ge=0)
+    """Of folds and held-out part; null: that of the recipe."""
+    labelled_seed: int | None = Field(None, ge=0)
+    """Of the labelled subset alone, the held-out part stays; null: `seed`."""
+    file: str | None = None
+    """Fold file that decides instead: CSV (image or name; fold, or part: train, val …; group), or nnU-Net's
+    splits_final.json."""
+    unlisted: Literal["stop", "pool", "hold_out"] = "stop"
+    """What becomes of labelled images that `file` doesn't name (or, in a list of nnU-Net, validates nowhere)."""
+    allow_crossing: bool = False
+    """Use a file's folds, or the folder's parts, though groups or duplicates lie on two sides; the certificate lists
+    them."""
+    previous: str | None = "auto"
+    """An earlier folds.csv whose images stay where they are. auto: that of the run folder, where --redo cuts the same
+    folds of other images; null: none."""
+
+    @field_validator("area_bins")
+    @classmethod
+    def _ascend(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        edges = (0.0, *value, 1.0)
+        if not all(low < high for low, high in pairwise(edges)):
+            raise ValueError("borders ascend, above 0 and below 1")
+        return value
+
+    @field_validator("labelled", mode="before")
+    @classmethod
+    def _share_or_number(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                value = float(Fraction(value)) if "/" in value else json.loads(value)
+            except (ValueError, ZeroDivisionError):
+                raise ValueError("a share such as 0.125 or 1/8, or a number of images such as 40") from None
+        if isinstance(value, bool) or (isinstance(value, float) and not 0 < value < 1):
+            raise ValueError("a share above 0 and below 1, or a whole number of images")
+        if isinstance(value, int) and value < 1:
+            raise ValueError("at least 1 image")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> SplitSpec:
+        if self.file is not None and (self.holdout is not None or self.use_parts):
+            raise ValueError("a file says what is held out: leave holdout and use_parts null")
+        return self

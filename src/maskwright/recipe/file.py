@@ -155,6 +155,8 @@ def _explain(item: Any) -> str:
         return f"{location}: no such field; {hint}"
     if item["type"] == "union_tag_invalid":
         location, item = f"{location}.kind", item | {"input": item["ctx"]["tag"], "msg": "Input should be one of these"}
+    if item["type"] == "value_error" and isinstance(item["input"], dict):  # fields that don't go together
+        return f"{location or 'recipe'}: {item['msg']}"
     return f"{location}: {item['msg']}, got {reprlib.repr(item['input'])}{_nearest_value(item)}"
 
 

@@ -82,3 +82,6 @@ class ReportSpec(Spec):
 
     thumbnails: int = Field(12, ge=0)
     """Images shown in each gallery."""
+    price_of_leaks: bool = False
+    """Train all folds once more on naive folds, which know of no group and no duplicate, and state how much better
+    their score looks; doubles the training. Needs at least two folds."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
@@ -43,6 +43,12 @@ class Recipe(Spec):
     evaluate: EvaluateSpec = EvaluateSpec()
     report: ReportSpec = ReportSpec()
     executor: ExecutorSpec = ExecutorSpec()
+
+    @model_validator(mode="after")
+    def _has_folds_to_compare(self) -> Recipe:
+        if self.report.price_of_leaks and self.split.folds < 2:
+            raise ValueError("report.price_of_leaks compares out-of-fold scores: it needs split.folds of at least 2")
+        return self
 
     def metric(self) -> str:
         """Return the metric that choices are made by, of a resolved recipe."""

@@ -95,6 +95,7 @@ class Artifacts:
     confusion: dict[str, Any] | None
     per_image: pl.DataFrame | None
     run: dict[str, Any] | None
+    price: dict[str, Any] | None = None
 
     @property
     def root(self) -> Path:
@@ -170,6 +171,7 @@ def collect(run: Path) -> Artifacts:
         confusion=_read(paths.predictions / "confusion.json", read_json),
         per_image=_read(paths.predictions / "per_image.parquet", read_table),
         run=_read(run / "run.json", read_json),
+        price=_read(paths.predictions / "price_of_leaks.json", read_json),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the data is, what is wrong with it, and how it was cut into folds."""
+"""What the data is, and what is wrong with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from maskwright.report.collect import Artifacts, swatches
 from maskwright.report.collect import number as to_float
 from maskwright.report.gallery import Gallery, audit_pictures
 from maskwright.report.overview import overview_groups
-from maskwright.report.words import crossing_groups
 
 FIRST_ROWS = 20
 """Rows of each kind of finding that are shown."""
@@ -137,44 +136,3 @@ def _rank(severity: str) -> int:
 
 def _words(kind: str) -> str:
     return kind.replace("_", " ")
-
-
-def folds(artifacts: Artifacts) -> Section | None:
-    """Return how the labelled images were cut, and the proof that no group crosses."""
-    if artifacts.folds is None and artifacts.certificate is None:
-        return None
-    words, groups = [], []
-    certificate = artifacts.certificate or {}
-    if artifacts.folds is not None:
-        held = artifacts.folds.filter(pl.col("fold") == -1).height
-        n = artifacts.folds.filter(pl.col("fold") >= 0)["fold"].n_unique()
-        words.append(
-            f"{plural(artifacts.folds.height - held, 'image')} in {plural(n, 'fold')}, {count(held)} held out."
-        )
-    if certificate:
-        crossing = crossing_groups(artifacts)
-        words.append(
-            "No group lies in more than one fold."
-            if crossing == 0
-            else f"{plural(crossing, 'group')} in more than one fold!"
-        )
-    if per_fold := certificate.get("per_fold"):
-        table = Table(
-            "The folds, and the category whose share deviates most in each",
-            ("fold", "images", "groups", "largest deviation", "of category"),
-            [
-                (
-                    "held out" if r["fold"] == -1 else str(r["fold"]),
-                    count(to_float(r.get("images"))),
-                    count(to_float(r.get("groups"))),
-                    percent(to_float(r.get("largest_deviation"))),
-                    str(r.get("category") or DASH),
-                )
-                for r in per_fold
-            ],
-            frozenset({0, 4}),
-        )
-        groups.append(Group("How even they are", tables=[table]))
-    if text := certificate.get("certificate"):
-        groups.append(Group("Certificate", code=str(text)))
-    return Section("folds", "Folds", words, groups)

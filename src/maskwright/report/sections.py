@@ -12,7 +12,8 @@ from maskwright.pictures import curves
 from maskwright.report.blocks import DASH, Chart, Group, Section, Table, chart, count, number, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
-from maskwright.report.data_sections import data, folds
+from maskwright.report.data_sections import data
+from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.score_sections import categories, examples, scores
 from maskwright.report.words import metric_name, summary

@@ -5,32 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from make_contents import NAMES, contents_of, folds_of, images_of, split
 from maskwright.errors import DataError
 from maskwright.recipe.data import SplitSpec
-from maskwright.split import HELD_OUT, certify, join_groups, split_images
-
-NAMES = ("background", "rare")
-
-
-def images_of(count):
-    return [f"images/{i:03d}.png" for i in range(count)]
-
-
-def even(images):
-    return dict.fromkeys(images, (90, 10))
-
-
-def split(images, spec, shares=None, groups=None, **more):
-    groups = groups or {}
-    known = {image: groups.get(image) for image in images}
-    return split_images(images, shares or even(images), spec, names=NAMES, groups=known, **more)
-
-
-def folds_of(found):
-    return dict(zip(found.table["image"], found.table["fold"], strict=True))
+from maskwright.split import HELD_OUT, certify, join_groups, measure
 
 
 @st.composite
@@ -43,6 +24,7 @@ def data_sets(draw):
     return images, groups, duplicates, shares
 
 
+@settings(max_examples=30)
 @given(data_sets(), st.integers(1, 4), st.sampled_from([0.0, 0.2, None]), st.integers(0, 3))
 def test_groups_and_duplicates_never_cross_and_no_fold_is_empty(data, folds, holdout, seed):
     images, groups, duplicates, shares = data
@@ -67,6 +49,7 @@ def test_groups_and_duplicates_never_cross_and_no_fold_is_empty(data, folds, hol
     assert found.certificate["folds"] == folds
 
 
+@settings(max_examples=10)
 @given(data_sets())
 def test_the_same_seed_gives_the_same_folds(data):
     images, groups, duplicates, shares = data
@@ -106,7 +89,7 @@ def test_a_rare_class_is_spread_better_than_by_chance():
     """40 images, 5 folds, 10 images hold the rare class with 20..200 pixels."""
     rng = np.random.default_rng(0)
     ours, chance = [], []
-    for seed in range(10):
+    for seed in range(3):
         images = images_of(40)
         rare = set(rng.permutation(40)[:10].tolist())
         shares = {i: (1000, int(rng.integers(20, 200)) if n in rare else 0) for n, i in enumerate(images)}
@@ -181,7 +164,7 @@ def test_the_certificate_counts_afresh():
     images = images_of(4)
     table = pl.DataFrame({"image": images, "group": ["a", "a", "b", "c"], "fold": [0, 1, 1, HELD_OUT]})
     shares = dict(zip(images, [(10, 0), (10, 0), (0, 10), (10, 0)], strict=True))
-    found = certify(table, shares, NAMES)
+    found = certify(table, measure(contents_of(images, shares), NAMES, ()))
     assert found["crossing_groups"] == ["a"]
     assert found["text"] == "4 images in 3 groups, 2 fold(s), 1 held out: 1 group(s) cross a border"
     # all: 30 of 40 background; fold 1: 10 of 20

@@ -1,0 +1,84 @@
+"""Labelled images with their groups and features, and the placing of some of them into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskwright.errors import DataError, problem
+from maskwright.split.features import Features
+from maskwright.split.groups import HELD_OUT
+from maskwright.split.search import place, to_problem
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled images.
+
+    Attributes:
+        rows: image → its row in the features.
+        joined: image → group.
+        features: of all of them.
+    """
+
+    rows: dict[str, int]
+    joined: dict[str, str]
+    features: Features
+
+    def of(self, images: Sequence[str]) -> Features:
+        """Return the features of some of the images."""
+        values = self.features.values[[self.rows[image] for image in images]]
+        return Features(values, self.features.names, self.features.families)
+
+
+def place_images(
+    data: Labelled,
+    images: Sequence[str],
+    target: Mapping[int, float],
+    rng: np.random.Generator,
+    *,
+    fixed: Mapping[str, int] | None = None,
+) -> dict[str, int]:
+    """Return image → part, groups whole.
+
+    Args:
+        data: all labelled images.
+        images: those to be placed.
+        target: part → share of these images that it should get; the shares sum to 1.
+        rng: of the search.
+        fixed: group → part that it stays in.
+
+    Raises:
+        DataError: there are more parts than groups.
+    """
+    members: dict[str, list[str]] = {}
+    for image in images:
+        members.setdefault(data.joined[image], []).append(image)
+    parts = list(target)
+    _check_enough(len(members), len(images), parts)
+    if len(parts) == 1:
+        return dict.fromkeys(images, parts[0])
+    number = {group: k for k, group in enumerate(members)}
+    sizes = np.array([len(inside) for inside in members.values()])
+    group = np.array([number[data.joined[image]] for image in images])
+    stays = fixed or {}
+    held = np.array([parts.index(stays[name]) if name in stays else -1 for name in members])
+    found = to_problem(sizes, data.of(images), group, np.array([target[part] for part in parts]))
+    placed = place(found, rng, fixed=held)
+    return {image: parts[placed[k]] for image, k in zip(images, group, strict=True)}
+
+
+def _check_enough(groups: int, images: int, parts: Sequence[int]) -> None:
+    held = HELD_OUT in parts
+    if groups < len(parts):
+        raise DataError(
+            problem(
+                f"at least {len(parts)} groups for {len(parts) - held} fold(s)"
+                + (" and a held-out part" if held else ""),
+                f"{groups} group(s) of {images} images",
+                where="--folds, --holdout, --labelled, --group",
+                next_move=f"use --folds {max(1, groups - held)} or fewer, or group by another column",
+            )
+        )
