@@ -20,7 +20,7 @@ from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
-STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "report")
+STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "suspects", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
 _VERSIONS = (
@@ -231,9 +231,17 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
+def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    if "oof" not in _parts(folder, recipe):
+        return []
+    spec = recipe.model_dump(mode="json", include={"suspects", "data"})
+    return [Task("suspects", stages.suspects, spec, ("index", "split", "predict-oof"), ("suspects",))]
+
+
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
-    return [Task("report", stages.report, spec, ("audit", "split", "evaluate"), ("predictions/report.html",))]
+    after = ("audit", "split", "evaluate", *(task.name for task in _suspects_tasks(folder, recipe)))
+    return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
 
 
 _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
@@ -245,6 +253,7 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
     "predict": _predict_tasks,
     "tune": _tune_tasks,
     "evaluate": _evaluate_tasks,
+    "suspects": _suspects_tasks,
     "report": _report_tasks,
 }
 

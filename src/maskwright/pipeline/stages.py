@@ -30,6 +30,7 @@ from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
+from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
@@ -192,6 +193,14 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
         PredictSpec.model_validate(spec["predict"]),
         seed=spec["seed"],
     )
+
+
+def suspects(root: Path, spec: dict[str, Any]) -> None:
+    """Rank masks that out-of-fold predictions contradict: suspects/."""
+    from maskwright.pipeline.suspecting import suspect_run
+
+    folder = RunFolder(root)
+    suspect_run(folder, _index(folder, spec), SuspectSpec.model_validate(spec["suspects"]))
 
 
 def report(root: Path, spec: dict[str, Any]) -> None:
