@@ -13,6 +13,7 @@ import polars as pl
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import Inspection, inspect_row, pixel_digest
+from maskwright.audit.leaks import leak_findings
 from maskwright.augment.dihedral import apply
 from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
@@ -55,13 +56,16 @@ class Audit:
     shares: dict[str, list[int]]
 
 
-def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
+def audit_index(
+    index: Index, spec: AuditSpec, leftovers: Sequence[str] = (), meta: pl.DataFrame | None = None
+) -> Audit:
     """Inspect every image of an index.
 
     Args:
         index: labelled and unlabelled images.
         spec: the recipe's audit section.
         leftovers: label files without an image.
+        meta: the columns of meta.csv, one row an image in the order of the index.
     """
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         inspected = pool.map(lambda row: inspect_row(index, row), range(len(index)))
@@ -80,6 +84,8 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
     rows += _duplicate_findings(index, inspections, pairs)
+    thumbnails = [inspection.thumbnail for inspection in inspections]
+    rows += leak_findings(index, spec, [(p.first, p.second, p.correlation) for p in pairs], thumbnails, meta)
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(

@@ -251,7 +251,7 @@ def _place(probability: Array) -> Sums:
 
 def _limits(thresholds: Sums) -> Sums:
     """Return from where a category is suggested: nothing where it has no threshold, and what is certain always."""
-    return np.minimum(np.nan_to_num(thresholds, nan=0.0), 1 - 2.0 ** (-(_BINS - 1) / _PER_HALVING))
+    return np.asarray(np.minimum(np.nan_to_num(thresholds, nan=0.0), 1 - 2.0 ** (-(_BINS - 1) / _PER_HALVING)))
 
 
 def _tolerance(label: LabelMap, share: float) -> float:

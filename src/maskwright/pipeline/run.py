@@ -160,7 +160,9 @@ def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = {"data": recipe.data.model_dump(mode="json")}
     outside = _data_state(Path(recipe.data.root), recipe.data.format)
     rendered = ("imported",) if renders(Path(recipe.data.root), recipe.data.format) else ()
-    return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json", *rendered), outside)]
+    return [
+        Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json", "meta.parquet", *rendered), outside)
+    ]
 
 
 def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:

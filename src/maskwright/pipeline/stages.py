@@ -21,7 +21,7 @@ from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats import renders
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index, build_index, load_index
+from maskwright.data.index import Index, build_index, load_index, meta_table
 from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, problem
@@ -37,12 +37,13 @@ _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[Postprocess
 
 
 def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Read the data folder: index.parquet, leftovers.json."""
+    """Read the data folder: index.parquet, leftovers.json, meta.parquet."""
     if renders(Path(spec["data"]["root"]), spec["data"]["format"]):
         RunFolder(root).imported.mkdir(exist_ok=True)
     found, data, source = build_index(DataSpec.model_validate(spec["data"]), RunFolder(root).imported)
     write_table(RunFolder(root).index, found.table)
     write_json(root / "leftovers.json", source.leftovers)
+    write_table(root / "meta.parquet", meta_table(source))
     return {"data": data.model_dump(mode="json")}
 
 
@@ -50,7 +51,7 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     """Inspect every image: audit/findings.parquet, classes.parquet, images.parquet, duplicates.json, pictures."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
     images = _index(folder, spec)
-    found = audit_index(images, wanted, read_json(root / "leftovers.json"))
+    found = audit_index(images, wanted, read_json(root / "leftovers.json"), read_table(root / "meta.parquet"))
     write_table(folder.findings, found.findings)
     write_table(folder.audit / "classes.parquet", found.classes)
     shares = {"image": list(found.shares), "pixels": list(found.shares.values())}

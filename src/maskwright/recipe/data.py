@@ -83,6 +83,9 @@ class AuditSpec(Spec):
     """Bits (of 64) by which the perceptual hashes of near-duplicates may differ."""
     duplicate_correlation: float = Field(0.985, gt=0, le=1)
     """Correlation of the 32×32 thumbnails from which a candidate pair is a duplicate."""
+    parts: str | None = None
+    """Column of meta.csv whose values are the parts that leaks are looked for across; null: folders such as
+    images/train and images/val, else a column called part, split or fold."""
     pictures: bool = True
     """Write the charts."""
 
