@@ -95,6 +95,20 @@ def overlay(
     return result
 
 
+def framed(picture: Array, boxes: Sequence[tuple[int, int, int, int]], color: Color = (255, 0, 255)) -> Array:
+    """Return a uint8 RGB picture with boxes drawn around their pixels.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        boxes: top, left, height, width in pixels.
+        color: RGB.
+    """
+    found, thickness = picture.copy(), 1 + max(picture.shape) // 200
+    for top, left, height, width in boxes:
+        cv2.rectangle(found, (left - 1, top - 1), (left + width, top + height), color, thickness)
+    return found
+
+
 def error_map(
     truth: LabelMap, prediction: LabelMap, palette: Array, *, image: Array | None = None, binary: bool = False
 ) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, write_bytes, write_json, write_table
@@ -13,7 +12,7 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
-from maskwright.pictures import encode, fit, overlay, side_by_side, to_rgb8
+from maskwright.pictures import encode, fit, framed, overlay, side_by_side, to_rgb8
 from maskwright.pipeline.pictures import column
 from maskwright.predict import to_full_size
 from maskwright.progress import track
@@ -21,8 +20,7 @@ from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT
 from maskwright.types import Array, LabelMap, Probabilities
 
-_SHOWN, _LONGEST = 12, 400
-_FRAME = (255, 0, 255)
+_SHOWN, _LONGEST, _FRAMED = 12, 400, 3
 
 
 def suspect_run(folder: RunFolder, whole: Index, spec: SuspectSpec) -> None:
@@ -48,20 +46,13 @@ def _predicted(images: Index, store: ProbabilityStore) -> Iterator[tuple[str, La
 
 
 def _pictures(whole: Index, found: Suspects) -> list[Array]:
-    """Return the masks that are suspect as a whole, and the images with the first regions, these framed."""
-    shifted = found.images.filter("shifted")["image"].to_list()
-    chosen = list(dict.fromkeys([*shifted[: _SHOWN // 2], *found.regions["image"].to_list()[:_SHOWN]]))[:_SHOWN]
+    """Return the first images, beside each the mask with its first regions framed."""
     pictures = []
-    for image in chosen:
+    for image in found.images.filter(pl.col("shifted") | (pl.col("score") > 0))["image"].to_list()[:_SHOWN]:
         one = whole.only([image])
         pixels, label = to_rgb8(read_image(whole.path(image))), one.read_label(0)
         assert label is not None
-        drawn = overlay(pixels, label, whole.categories.palette())
-        for top, left, height, width in (
-            found.regions.filter(pl.col("image") == image).head(3).select("top", "left", "height", "width").rows()
-        ):
-            cv2.rectangle(
-                drawn, (left, top), (left + width - 1, top + height - 1), _FRAME, max(1, max(drawn.shape) // 200)
-            )
+        boxes = found.regions.filter(pl.col("image") == image).select("top", "left", "height", "width").head(_FRAMED)
+        drawn = framed(overlay(pixels, label, whole.categories.palette()), boxes.rows())
         pictures.append(side_by_side([fit(pixels, _LONGEST), fit(drawn, _LONGEST)], gap=6))
     return pictures

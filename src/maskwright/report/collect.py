@@ -64,6 +64,8 @@ class Artifacts:
         index: one row an image.
         findings: audit/findings.parquet.
         classes: audit/classes.parquet.
+        suspects: suspects/suspects.parquet, regions.
+        suspect_images: suspects/images.parquet.
         audit_pictures: audit/*.png.
         folds: folds.csv.
         certificate: folds.json.
@@ -82,6 +84,8 @@ class Artifacts:
     index: pl.DataFrame
     findings: pl.DataFrame | None
     classes: pl.DataFrame | None
+    suspects: pl.DataFrame | None
+    suspect_images: pl.DataFrame | None
     audit_pictures: tuple[Path, ...]
     folds: pl.DataFrame | None
     certificate: dict[str, Any] | None
@@ -154,6 +158,8 @@ def collect(run: Path) -> Artifacts:
         index=index,
         findings=_read(paths.findings, read_table),
         classes=_read(paths.audit / "classes.parquet", read_table),
+        suspects=_read(paths.suspects / "suspects.parquet", read_table),
+        suspect_images=_read(paths.suspects / "images.parquet", read_table),
         audit_pictures=tuple(sorted(paths.audit.glob("*.png"))),
         folds=_read(paths.folds, read_folds),
         certificate=_read(paths.certificate, read_json),

@@ -15,6 +15,7 @@ from maskwright.report.collect import number as to_float
 from maskwright.report.data_sections import data, folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.score_sections import categories, examples, scores
+from maskwright.report.suspect_sections import suspects
 from maskwright.report.words import metric_name, summary
 
 
@@ -29,6 +30,7 @@ def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Se
         scores(artifacts),
         categories(artifacts),
         examples(artifacts, gallery, thumbnails),
+        suspects(artifacts, gallery, thumbnails),
         again(artifacts),
     ]
     return [s for s in every if s is not None]
