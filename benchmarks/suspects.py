@@ -1,8 +1,8 @@
 """Suspect labels: planted errors in made-up masks beside cleanlab, memory on a large store, shifted masks of real data.
 
 Planted: scenes of a sky, ground, and objects of further categories; the probabilities are the true masks', blurred,
-with outlines that are a pixel or two off and smooth noise, as a network's. In a fifth of the images an error is planted:
-an object not drawn, drawn as another category, or the whole mask moved. Scored by average precision: of pixels, over all
+with outlines that are a pixel or two off and smooth noise, as a network's. In a fifth of the images is an error: an
+object not drawn, drawn as another category, or the whole mask moved. Scored by average precision: of pixels, over all
 images together, and of images. cleanlab gets the same arrays: its quality scores of images and pixels
 (`segmentation.rank.get_label_quality_scores`, softmin).
 
@@ -63,7 +63,7 @@ def scene(rng: np.random.Generator, categories: int, size: tuple[int, int] = SIZ
     for _ in range(int(rng.integers(3, 9))):
         centre = int(rng.integers(width)), int(rng.integers(height // 4, height))
         axes = tuple(int(a) for a in rng.integers(height // 40, height // 8, 2))
-        cv2.ellipse(label, centre, axes, float(rng.uniform(180)), 0, 360, int(rng.integers(2, categories)), -1)
+        cv2.ellipse(label, centre, axes, float(rng.uniform(0, 180)), 0, 360, int(rng.integers(2, categories)), -1)
     return label
 
 

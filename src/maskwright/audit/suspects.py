@@ -65,8 +65,8 @@ class Suspects:
         regions: columns `REGION_SCHEMA`: box in pixels, `area` of the suspect pixels in it, categories by name, `score`
             in nats: the sum over the suspect pixels of weight times log(probability of the suggested / of the given).
         images: columns `IMAGE_SCHEMA`. `shifted` masks come first, the greatest gain on top: they are wrong as a whole.
-            `score` is the mean over the categories that the mask holds of suspect nats for each pixel of them, `share`
-            that of suspect pixels, weighted, among those not ignored (null where every pixel is);
+            `score` is the sum of its regions' scores, `share` that of suspect pixels, weighted, among those not ignored
+            (null where every pixel is);
             `shift_down`, `shift_right` how many pixels the mask must move to fit best, `shift_gain` the share of the
             log loss that this takes away; null where no shift was looked for.
         thresholds: (C,) mean self-confidence of each category, NaN where no mask holds it.
@@ -341,12 +341,9 @@ def _image_table(seen: Sequence[_Image], thresholds: Sums, spec: SuspectSpec) ->
     rows = []
     for image in seen:
         _, doubted, nats = image.above(thresholds)
-        present = image.weight > 0
         score = share = None
-        if present.any():
-            of_category = np.bincount(image.given, nats, len(image.weight))
-            score = float((of_category[present] / image.weight[present]).mean())
-            share = float(doubted.sum() / image.weight.sum())
+        if (weight := float(image.weight.sum())) > 0:
+            score, share = float(nats.sum()), float(doubted.sum()) / weight
         shift = image.shift
         shifted = shift is not None and shift.gain >= spec.shift_gain
         moved = (None, None, None) if shift is None else (shift.down, shift.right, shift.gain)
