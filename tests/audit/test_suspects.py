@@ -136,6 +136,14 @@ def test_a_shifted_mask_comes_first_and_says_where_it_belongs():
     assert all(row["decision"] == "kept" for row in rows)
 
 
+def test_a_shift_within_the_tolerance_of_both_outlines_is_none():
+    """The diagonal is 200 pixels, the tolerance 1, so that up to 2 pixels are none."""
+    label, _ = scene(0, (120, 160))
+    for columns, told in ((2, False), (4, True)):
+        found = find_suspects([("a", np.roll(label, columns, 1), confident(label))], NAMES)
+        assert found.images["shifted"].to_list() == [told]
+
+
 def test_one_image_at_a_time():
     alive = weakref.WeakValueDictionary()
 

@@ -279,7 +279,7 @@ def _kept(image: str, label: LabelMap, probabilities: Probabilities, doubts: _Do
     return _Image(
         image,
         np.bincount(doubts.known_labels, weights[doubts.known], len(probabilities)),
-        displacement(label, probabilities, largest=spec.largest_shift, tolerance=tolerance)
+        displacement(label, probabilities, largest=spec.largest_shift, tolerance=2 * tolerance)
         if spec.largest_shift > 0
         else None,
         _boxes(doubts.pixels[own], row, len(best), label.shape[1]),

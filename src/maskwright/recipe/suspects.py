@@ -18,7 +18,8 @@ class SuspectSpec(Spec):
     largest_shift: float = Field(0.1, ge=0, le=0.5)
     """How far a mask may be displaced against its image, as a share of each side; 0: not looked for."""
     shift_gain: float = Field(0.2, gt=0, lt=1)
-    """Share of the mask's log loss that moving it must take away for it to be called shifted."""
+    """Share of the mask's log loss that moving it, by more than twice the tolerance, must take away for it to be called
+    shifted."""
     regions: int = Field(20, ge=1)
     """Regions kept of one image, the highest scores first."""
     listed: int = Field(50, ge=0)
