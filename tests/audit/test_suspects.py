@@ -89,6 +89,10 @@ def test_score_is_what_the_pixels_add_up_to():
     assert found.regions.height == 1
     assert found.regions["area"][0] == pytest.approx(120)
     assert found.regions["score"][0] == pytest.approx(float(doubts.sum()), rel=1e-5)
+    # ground has 40 · 80 pixels, of which those beside the sky count less; the image's own weights are theirs
+    ground, whole = (border_weights(drawn, 0.5)[drawn == 0].sum(), border_weights(drawn, 0.5).sum())
+    expected = found.regions["score"][0] / math.sqrt(ground * whole)
+    assert found.images["score"][0] == pytest.approx(expected, rel=1e-5)
     # far from any border of the mask: weight 1 each, log(.95 / .025) nats
     assert found.regions["score"][0] == pytest.approx(120 * math.log(0.95 / 0.025), rel=1e-5)
 

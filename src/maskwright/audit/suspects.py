@@ -65,8 +65,9 @@ class Suspects:
         regions: columns `REGION_SCHEMA`: box in pixels, `area` of the suspect pixels in it, categories by name, `score`
             in nats: the sum over the suspect pixels of weight times log(probability of the suggested / of the given).
         images: columns `IMAGE_SCHEMA`. `shifted` masks come first, the greatest gain on top: they are wrong as a whole.
-            `score` is the sum of its regions' scores, `share` that of suspect pixels, weighted, among those not ignored
-            (null where every pixel is);
+            `score` is Σ nats of a category's regions / √(pixels of the category · pixels of all): between nats a pixel,
+            in which small categories vanish, and their mean over the categories, which one small object decides;
+            `share` that of suspect pixels, weighted, among those not ignored (null where every pixel is);
             `shift_down`, `shift_right` how many pixels the mask must move to fit best, `shift_gain` the share of the
             log loss that this takes away; null where no shift was looked for.
         thresholds: (C,) mean self-confidence of each category, NaN where no mask holds it.
@@ -343,7 +344,10 @@ def _image_table(seen: Sequence[_Image], thresholds: Sums, spec: SuspectSpec) ->
         _, doubted, nats = image.above(thresholds)
         score = share = None
         if (weight := float(image.weight.sum())) > 0:
-            score, share = float(nats.sum()), float(doubted.sum()) / weight
+            present = image.weight > 0
+            of_category = np.bincount(image.given, nats, len(image.weight))[present]
+            score = float((of_category / np.sqrt(image.weight[present] * weight)).sum())
+            share = float(doubted.sum()) / weight
         shift = image.shift
         shifted = shift is not None and shift.gain >= spec.shift_gain
         moved = (None, None, None) if shift is None else (shift.down, shift.right, shift.gain)

@@ -44,13 +44,13 @@ def _image_table(images: pl.DataFrame) -> Table:
             r["image"],
             f"{r['shift_down']:+d} down, {r['shift_right']:+d} right" if r["shifted"] else DASH,
             percent(to_float(r["shift_gain"])) if r["shifted"] else DASH,
-            number(to_float(r["score"]), 0),
+            number(to_float(r["score"])),
             percent(to_float(r["share"])),
             count(to_float(r["regions"])),
         )
         for r in images.iter_rows(named=True)
     ]
-    head = ("image", "fits best moved by (pixels)", "log loss less", "nats", "suspect pixels", "regions")
+    head = ("image", "fits best moved by (pixels)", "log loss less", "score", "suspect pixels", "regions")
     return Table("The most suspect masks", head, rows, frozenset({0, 1}))
 
 
