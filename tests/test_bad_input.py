@@ -194,6 +194,7 @@ def test_every_row_of_the_page_is_tested():
     [
         "index.parquet",
         "leftovers.json",
+        "meta.parquet",
         "findings.parquet",
         "pixel_shares.svg",
         "folds.csv",

@@ -41,6 +41,7 @@ SMALL = {
 FILES = (
     "recipe.yaml",
     "index.parquet",
+    "meta.parquet",
     "audit/findings.parquet",
     "folds.csv",
     "round-0/fold-0/best.ckpt",
@@ -51,6 +52,9 @@ FILES = (
     "tuned.json",
     "predictions/per_image.parquet",
     "predictions/evaluation.json",
+    "suspects/images.parquet",
+    "suspects/suspects.parquet",
+    "suspects/findings.parquet",
     "predictions/report.html",
 )
 

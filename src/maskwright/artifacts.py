@@ -99,6 +99,11 @@ class RunFolder:
         """One file a finished task: the fingerprint of what made its artifacts."""
         return self.root / RECORDS
 
+    @property
+    def suspects(self) -> Path:
+        """Masks that out-of-fold predictions contradict."""
+        return self.root / "suspects"
+
     def fold(self, fold: int, round_number: int = 0) -> Path:
         """Checkpoints and curves of one training."""
         return self.root / f"round-{round_number}" / f"fold-{fold}"

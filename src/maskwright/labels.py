@@ -1,4 +1,4 @@
-"""Label-map algebra: connected components, their areas, consecutive ids, the share of equal pixels."""
+"""Label-map algebra: connected components, their areas, borders, consecutive ids, the share of equal pixels."""
 
 from __future__ import annotations
 
@@ -96,6 +96,22 @@ def objects(label: LabelMap, category: int) -> Areas:
         (K,) int64 areas in pixels, empty where the category is absent.
     """
     return component_areas(*components(label == category))
+
+
+def borders(label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which pixels of an (H, W) label map touch, over a side, a pixel of another value; (H, W) bool.
+
+    Example:
+        >>> borders(np.array([[1, 1, 2, 2, 2]])).tolist()
+        [[False, True, True, False, False]]
+    """
+    edge = np.zeros(label.shape, bool)
+    down, right = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    return edge
 
 
 def same_labels(a: LabelMap, b: LabelMap) -> float:

@@ -155,7 +155,7 @@ def test_unlabelled_copies_take_over_the_mask_through_the_transform_in_one_group
     assert table["unlabeled/alone.png"]["mask"] is None
     folds = {r["image"]: r for r in pl.read_csv(folder.folds).to_dicts()}
     assert folds[TURNED]["group"] == folds[FINE]["group"]
-    pixels = {r["image"]: r["pixels"] for r in read_table(folder.decided / "pixels.parquet").to_dicts()}
+    pixels = {r["image"]: r["pixels"] for r in read_table(folder.decided / "contents.parquet").to_dicts()}
     assert pixels[TURNED] == pixels[FINE]
 
 

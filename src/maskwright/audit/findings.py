@@ -15,6 +15,7 @@ from maskwright.audit.crops import MOST, Crop, find_crops
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import Inspection, inspect_row, object_sizes
+from maskwright.audit.leaks import leak_findings
 from maskwright.audit.overview import overview, style_columns
 from maskwright.audit.policies import decide
 from maskwright.data.index import Index
@@ -61,13 +62,16 @@ class Audit:
     objects: dict[str, tuple[int, float | None]]
 
 
-def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) -> Audit:
+def audit_index(
+    index: Index, spec: AuditSpec, leftovers: Sequence[str] = (), meta: pl.DataFrame | None = None
+) -> Audit:
     """Inspect every image of an index.
 
     Args:
         index: labelled and unlabelled images.
         spec: the recipe's audit section.
         leftovers: label files without an image.
+        meta: the columns of meta.csv, one row an image in the order of the index.
     """
     style = bool(style_columns(index, spec))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -91,6 +95,8 @@ def audit_index(index: Index, spec: AuditSpec, leftovers: Sequence[str] = ()) ->
     rows += _copy_findings(index, copies, told)
     crops = _crops(index, inspections, pairs) if spec.crops else []
     rows += _crop_findings(index, crops, len(inspections)) if spec.crops else []
+    thumbnails = [inspection.thumbnail for inspection in inspections]
+    rows += leak_findings(index, spec, [(p.first, p.second, p.correlation) for p in pairs], thumbnails, meta)
     groups = clusters(len(index), [(p.first, p.second) for p in pairs] + [(c.whole, c.part) for c in crops])
     together = overview(index, inspections, groups, spec)
     rows += together.findings

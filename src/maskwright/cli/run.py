@@ -84,6 +84,8 @@ def _run(recipe: Recipe, out: Path, *, redo: bool, as_json: bool) -> None:
 def summary_of(folder: RunFolder) -> dict[str, Any]:
     """Return what a run came to: scores, findings, paths."""
     findings = read_table(folder.findings)
+    if (folder.suspects / "findings.parquet").is_file():
+        findings = findings.vstack(read_table(folder.suspects / "findings.parquet"))
     scores = read_json(folder.predictions / "evaluation.json")
     return {
         "run": str(folder.root),

@@ -149,6 +149,14 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     return index, _resolve(index, spec, source, deep), source
 
 
+def meta_table(source: Source) -> pl.DataFrame:
+    """Return image and every column of meta.csv as text, null where an image has no value, in the index' order."""
+    columns = {key: None for row in source.rows for key in row.meta if key != "image"}
+    table = {key: [row.meta.get(key) or None for row in source.rows] for key in columns}
+    names = {"image": [row.image for row in source.rows]}
+    return pl.DataFrame(names | table, schema=dict.fromkeys(("image", *columns), pl.String))
+
+
 def load_index(path: Path, spec: DataSpec) -> Index:
     """Return the index of a run folder's table and its resolved data section."""
     target = "instances" if spec.target == "instances" else "masks"

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from maskwright.errors import DataError, problem
+from maskwright.labels import borders
 from maskwright.pictures.colors import Color
 from maskwright.types import IGNORE, Array, LabelMap
 
@@ -89,19 +90,23 @@ def overlay(
     mixed = picture * (1 - alpha) + color * alpha
     result = np.where(tinted[..., None], mixed.round().astype(np.uint8), picture)
     if outline:
-        edge = _borders(label) & tinted
+        edge = borders(label) & tinted
         result[edge] = color[edge]
     return result
 
 
-def _borders(label: LabelMap) -> Array:
-    edge = np.zeros(label.shape, bool)
-    down, right = label[1:] != label[:-1], label[:, 1:] != label[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= right
-    edge[:, :-1] |= right
-    return edge
+def framed(picture: Array, boxes: Sequence[tuple[int, int, int, int]], color: Color = (255, 0, 255)) -> Array:
+    """Return a uint8 RGB picture with boxes drawn around their pixels.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        boxes: top, left, height, width in pixels.
+        color: RGB.
+    """
+    found, thickness = picture.copy(), 1 + max(picture.shape) // 200
+    for top, left, height, width in boxes:
+        cv2.rectangle(found, (left - 1, top - 1), (left + width, top + height), color, thickness)
+    return found
 
 
 def error_map(

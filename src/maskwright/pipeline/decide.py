@@ -33,7 +33,7 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
-    """Carry out the decisions: decided/ (images.parquet, removed.csv, pixels.parquet), masks, the findings' outcome."""
+    """Carry out the decisions: decided/ (images.parquet, removed.csv, contents.parquet), masks, what came of findings."""
     folder = RunFolder(root)
     answers = settled(read_decisions(folder.decisions))
     findings = read_table(folder.audit / "as_found.parquet")
@@ -50,7 +50,7 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
     write_table(
-        folder.decided / "pixels.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
+        folder.decided / "contents.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
     )
 
 

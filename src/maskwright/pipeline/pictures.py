@@ -33,7 +33,7 @@ def write_audit_pictures(folder: Path, index: Index, found: Audit) -> None:
         rows = found.findings.filter(pl.col("kind").str.starts_with(kind)).head(_PAIRS)
         pairs = [_pair(index, found, row["image"], row["other_image"]) for row in rows.iter_rows(named=True)]
         if pairs:
-            write_bytes(folder / f"{name}.png", encode(_column(pairs), "png"))
+            write_bytes(folder / f"{name}.png", encode(column(pairs), "png"))
 
 
 def _pair(index: Index, found: Audit, first: str, second: str) -> Array:
@@ -46,7 +46,8 @@ def _pair(index: Index, found: Audit, first: str, second: str) -> Array:
     return side_by_side(views, gap=6)
 
 
-def _column(pictures: list[Array]) -> Array:
+def column(pictures: list[Array]) -> Array:
+    """Return pictures below each other, aligned at the left on white."""
     width = max(p.shape[1] for p in pictures)
     padded = [np.pad(p, ((0, 8), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in pictures]
     return np.concatenate(padded)

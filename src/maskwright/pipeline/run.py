@@ -23,7 +23,7 @@ from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
-STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "report")
+STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "suspects", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
 _VERSIONS = (
@@ -174,7 +174,8 @@ def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
         state = _data_state(Path(further.root), further.format)
         outside |= {f"further-{number}/{name}": value for name, value in state.items()}
     rendered = ("imported",) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else ()
-    return [Task("index", stages.index, spec, (), ("index.parquet", "leftovers.json", *rendered), outside)]
+    made = ("index.parquet", "leftovers.json", "meta.parquet", *rendered)
+    return [Task("index", stages.index, spec, (), made, outside)]
 
 
 def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -259,9 +260,17 @@ def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
 
 
+def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    if "oof" not in _parts(folder, recipe):
+        return []
+    spec = recipe.model_dump(mode="json", include={"suspects", "data"})
+    return [Task("suspects", stages.suspects, spec, ("index", "split", "predict-oof"), ("suspects",))]
+
+
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
-    after = ("audit", "split", "evaluate", *(("price",) if recipe.report.price_of_leaks else ()))
+    before = [*_price_tasks(folder, recipe), *_suspects_tasks(folder, recipe)]
+    after = ("audit", "split", "evaluate", *(task.name for task in before))
     return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
 
 
@@ -275,6 +284,7 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
     "tune": _tune_tasks,
     "evaluate": _evaluate_tasks,
     "price": _price_tasks,
+    "suspects": _suspects_tasks,
     "report": _report_tasks,
 }
 

@@ -22,7 +22,7 @@ from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats import renders
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index, build_index, load_index
+from maskwright.data.index import Index, build_index, load_index, meta_table
 from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
@@ -33,6 +33,7 @@ from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
+from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
 
@@ -40,12 +41,13 @@ _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[Postprocess
 
 
 def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Read the data folder: index.parquet, leftovers.json."""
+    """Read the data folder: index.parquet, leftovers.json, meta.parquet."""
     if spec["data"]["further"] or renders(Path(spec["data"]["root"]), spec["data"]["format"]):
         RunFolder(root).imported.mkdir(exist_ok=True)
     found, data, source = build_index(DataSpec.model_validate(spec["data"]), RunFolder(root).imported)
     write_table(RunFolder(root).index, found.table)
     write_json(root / "leftovers.json", source.leftovers)
+    write_table(root / "meta.parquet", meta_table(source))
     return {"data": data.model_dump(mode="json")}
 
 
@@ -53,7 +55,7 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     """Inspect every image: audit/ (as_found.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
     images = _whole_index(folder, spec)
-    found = audit_index(images, wanted, read_json(root / "leftovers.json"))
+    found = audit_index(images, wanted, read_json(root / "leftovers.json"), read_table(root / "meta.parquet"))
     write_table(folder.audit / "as_found.parquet", found.findings)  # findings.parquet has the decisions' outcome, too
     for name, table in {"classes": found.classes, **found.tables}.items():
         write_table(folder.audit / f"{name}.parquet", table)
@@ -204,6 +206,14 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
         PredictSpec.model_validate(spec["predict"]),
         seed=spec["seed"],
     )
+
+
+def suspects(root: Path, spec: dict[str, Any]) -> None:
+    """Rank masks that out-of-fold predictions contradict: suspects/."""
+    from maskwright.pipeline.suspecting import suspect_run
+
+    folder = RunFolder(root)
+    suspect_run(folder, _index(folder, spec), SuspectSpec.model_validate(spec["suspects"]))
 
 
 def report(root: Path, spec: dict[str, Any]) -> None:

@@ -150,6 +150,9 @@ class AuditSpec(Spec):
     """Other copies of a picture. keep: they stay, in one fold. drop: one image a picture stays, labelled if one is."""
     inherit: bool = True
     """An unlabelled copy of a labelled image takes over its mask; it is learned from with its twin, never scored."""
+    parts: str | None = None
+    """Column of meta.csv whose values are the parts that leaks are looked for across; null: folders such as
+    images/train and images/val, else a column called part, split or fold."""
     pictures: bool = True
     """Write the charts."""
 

@@ -12,6 +12,7 @@ from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LossSpec
 from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.spec import Spec
+from maskwright.recipe.suspects import SuspectSpec
 from maskwright.recipe.train import TrainSpec
 
 
@@ -41,6 +42,7 @@ class Recipe(Spec):
     predict: PredictSpec = PredictSpec()
     postprocess: PostprocessSpec = PostprocessSpec()
     evaluate: EvaluateSpec = EvaluateSpec()
+    suspects: SuspectSpec = SuspectSpec()
     report: ReportSpec = ReportSpec()
     executor: ExecutorSpec = ExecutorSpec()
 

@@ -67,6 +67,8 @@ class Artifacts:
         findings: audit/findings.parquet.
         classes: audit/classes.parquet.
         overview: name → the audit's tables of all images together, those that are there.
+        suspects: suspects/suspects.parquet, regions.
+        suspect_images: suspects/images.parquet.
         audit_pictures: audit/*.png.
         folds: folds.csv.
         certificate: folds.json.
@@ -86,6 +88,8 @@ class Artifacts:
     findings: pl.DataFrame | None
     classes: pl.DataFrame | None
     overview: dict[str, pl.DataFrame]
+    suspects: pl.DataFrame | None
+    suspect_images: pl.DataFrame | None
     audit_pictures: tuple[Path, ...]
     folds: pl.DataFrame | None
     certificate: dict[str, Any] | None
@@ -162,6 +166,8 @@ def collect(run: Path) -> Artifacts:
         overview={
             name: t for name in OVERVIEW if (t := _read(paths.audit / f"{name}.parquet", read_table)) is not None
         },
+        suspects=_read(paths.suspects / "suspects.parquet", read_table),
+        suspect_images=_read(paths.suspects / "images.parquet", read_table),
         audit_pictures=tuple(sorted(paths.audit.glob("*.png"))),
         folds=_read(paths.folds, read_folds),
         certificate=_read(paths.certificate, read_json),

@@ -13,7 +13,17 @@ import polars as pl
 from PIL import Image
 
 from maskwright.errors import MaskwrightError
-from maskwright.pictures import FALSE_NEGATIVE, FALSE_POSITIVE, data_uri, encode, error_map, fit, overlay, to_rgb8
+from maskwright.pictures import (
+    FALSE_NEGATIVE,
+    FALSE_POSITIVE,
+    data_uri,
+    encode,
+    error_map,
+    fit,
+    framed,
+    overlay,
+    to_rgb8,
+)
 from maskwright.progress import track
 from maskwright.report.blocks import Group, Picture, Strip, number
 from maskwright.report.collect import PARTS, Artifacts, css, image_scores
@@ -24,6 +34,9 @@ LONGEST = 360
 
 SMALL_FILE = 150_000
 """Audit pictures up to this many bytes are embedded as they are; larger ones are made smaller."""
+
+_FRAMED = 3
+"""Suspect regions framed in one picture."""
 
 _UNREADABLE = (OSError, ValueError, SyntaxError, MaskwrightError, cv2.error, Image.DecompressionBombError)
 
@@ -65,6 +78,11 @@ class Gallery:
             for title, rows in chosen.items()
             if rows
         ]
+
+    def suspects(self, images: pl.DataFrame, regions: pl.DataFrame, most: int) -> list[Strip]:
+        """Return the first images, beside each its mask with the first regions framed."""
+        names = images["image"].to_list()[:most]
+        return [self._strip(name, "", lambda n=name: self._framed(n, regions)) for name in names]  # type: ignore[misc]
 
     def legend(self) -> list[tuple[str, str]]:
         """Return (CSS colour, meaning) of what the pictures show."""
@@ -114,6 +132,16 @@ class Gallery:
             pictures.append(_picture(errors, f"Wrong pixels of {name} in colour", "errors"))
         return pictures
 
+    def _framed(self, name: str, regions: pl.DataFrame) -> list[Picture]:
+        boxes = regions.filter(pl.col("image") == name).select("top", "left", "height", "width").head(_FRAMED).rows()
+        image, truth = to_rgb8(self.read_image(self.artifacts.locate(name))), self._label(name)
+        pictures = [_picture(fit(image, LONGEST), f"Image {name}", "image")]
+        if truth is not None:
+            tinted = overlay(image, truth, self.artifacts.categories.palette(), skip=self._untinted())
+            shown = fit(framed(tinted, boxes), LONGEST)
+            pictures.append(_picture(shown, f"Mask drawn on {name}, suspect regions framed", "mask"))
+        return pictures
+
     def _pair(self, row: dict[str, Any]) -> list[Picture]:
         masks = "conflict" in str(row["kind"]) or "mask" in str(row["kind"])
         pictures = []
@@ -134,9 +162,13 @@ class Gallery:
         return to_rgb8(fit(self.read_image(self.artifacts.locate(name)), LONGEST))
 
     def _truth(self, name: str) -> LabelMap | None:
+        label = self._label(name)
+        return None if label is None else fit(label, LONGEST)
+
+    def _label(self, name: str) -> LabelMap | None:
         row = self.artifacts.index.filter(pl.col("image") == name).head(1).to_dicts()
         file = next((row[0][c] for c in ("mask", "instances") if row and row[0].get(c)), None)
-        return None if file is None else fit(self.read_label(self.artifacts.locate(file)), LONGEST)
+        return None if file is None else self.read_label(self.artifacts.locate(file))
 
     def _prediction(self, name: str) -> LabelMap | None:
         file = self.artifacts.label_file(name)

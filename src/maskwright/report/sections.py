@@ -16,6 +16,7 @@ from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.score_sections import categories, examples, scores
+from maskwright.report.suspect_sections import suspects
 from maskwright.report.words import metric_name, summary
 
 
@@ -30,6 +31,7 @@ def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Se
         scores(artifacts),
         categories(artifacts),
         examples(artifacts, gallery, thumbnails),
+        suspects(artifacts, gallery, thumbnails),
         again(artifacts),
     ]
     return [s for s in every if s is not None]
