@@ -71,7 +71,7 @@ CASES = [
     Case("RGB mask", bad.masks_of(np.stack([bad.half(220), bad.half(20), bad.half(60)], 2), "audit"), 0,
          ("#000000", "#dc143c"), AUDITED),
     Case("palette mask", bad.palette_masks, 0, ("class_0", "class_1", "class_2", "class_3"), AUDITED),
-    Case("0/255 mask", bad.masks_of(bad.half(255)), 0, ("background 50.0% (all 50.0%)",), SPLIT),
+    Case("0/255 mask", bad.masks_of(bad.half(255), "audit"), 0, ("foreground", "50.00%"), AUDITED),
     Case("16-bit image", bad.deep_images, 0, ("4 images",), SPLIT),
     Case("EXIF, mask lying", bad.turned(upright=False), 0, ("5 images",), SPLIT),
     Case("EXIF, mask upright", bad.turned(upright=True), 0, ("5 images",), SPLIT),

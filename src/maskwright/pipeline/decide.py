@@ -33,7 +33,7 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
-    """Carry out the decisions: decided/ (images.parquet, removed.csv, contents.parquet), masks, what came of findings."""
+    """Carry out the decisions: decided/ (images.parquet, removed.csv, contents.parquet), masks, findings.parquet."""
     folder = RunFolder(root)
     answers = settled(read_decisions(folder.decisions))
     findings = read_table(folder.audit / "as_found.parquet")

@@ -213,7 +213,8 @@ def suspects(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.pipeline.suspecting import suspect_run
 
     folder = RunFolder(root)
-    suspect_run(folder, _index(folder, spec), SuspectSpec.model_validate(spec["suspects"]))
+    whole = _index(folder, spec).where(pl.col("twin_of").is_null())  # a twin's mask is looked at once
+    suspect_run(folder, whole, SuspectSpec.model_validate(spec["suspects"]))
 
 
 def report(root: Path, spec: dict[str, Any]) -> None:

@@ -26,7 +26,7 @@ _SHOWN, _LONGEST, _FRAMED = 12, 400, 3
 def suspect_run(folder: RunFolder, whole: Index, spec: SuspectSpec) -> None:
     """Write suspects/: suspects.parquet, images.parquet, thresholds.json, findings.parquet and suspects.jpg."""
     folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
-    images = whole.only(folds["image"].to_list()).where(pl.col("twin_of").is_null())
+    images = whole.where(pl.col("image").is_in(folds["image"].to_list()))
     found = find_suspects(_predicted(images, ProbabilityStore(folder.store("oof"))), whole.categories.names, spec)
     write_table(folder.suspects / "suspects.parquet", found.regions)
     write_table(folder.suspects / "images.parquet", found.images)
