@@ -115,7 +115,9 @@ def test_planted_aliens_are_flagged_and_kept_unless_one_says_drop(playground):
     dropped = audit_index(index, AuditSpec.model_validate({"pictures": False, "outliers": {"decision": "drop"}}))
     rows = dropped.findings.filter(pl.col("kind") == "outlier_mahalanobis")
     assert set(rows["decision"]) == {"dropped"}
-    assert set(dropped.unusable) == set(rows["image"]) and not aliens & set(dropped.shares)
+    said = {d.image: d for d in dropped.decisions if d.by == "policy:outliers"}
+    assert set(said) == set(rows["image"]) and {d.action for d in said.values()} == {"drop"}
+    assert not any(d.by == "policy:outliers" for d in kept.decisions)
 
 
 def test_every_ranking_stands_in_the_table_that_was_asked_for(playground):

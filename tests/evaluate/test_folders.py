@@ -247,3 +247,19 @@ def test_a_truth_is_turned_like_its_image(tmp_path):
         evaluate_folders(tmp_path / "p", tmp_path / "masks", spec=QUICK)
     found = evaluate_folders(tmp_path / "p", tmp_path / "masks", images=tmp_path / "images", spec=QUICK)
     assert found.scores["pooled_miou"]["value"] == 1
+
+
+def test_truths_without_prediction_are_passed_over_on_request(tmp_path):
+    for part, names in (("truth", "abc"), ("prediction", "ab")):
+        for name in names:
+            (tmp_path / part).mkdir(exist_ok=True)
+            values = np.array([[0, 1]], np.uint8) if part == "truth" or name == "a" else np.array([[1, 1]], np.uint8)
+            Image.fromarray(values).save(tmp_path / part / f"{name}.png")
+    with pytest.raises(DataError, match="got none for 1: c"):
+        evaluate_folders(tmp_path / "prediction", tmp_path / "truth")
+    found = evaluate_folders(tmp_path / "prediction", tmp_path / "truth", partial=True)
+    # foreground: a 1 of 1, b 1 right and 1 wrong: pooled IoU 2 / 3
+    assert found.scores["iou/foreground"]["value"] == pytest.approx(2 / 3)
+    (tmp_path / "none").mkdir()
+    with pytest.raises(DataError, match="none for 3"):
+        evaluate_folders(tmp_path / "none", tmp_path / "truth", partial=True)

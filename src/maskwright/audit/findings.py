@@ -45,7 +45,7 @@ class Audit:
         findings: one row a finding, columns `FINDINGS_SCHEMA`, errors first.
         classes: one row a category: images, image_share, pixels, pixel_share, objects, median_area.
         duplicates: clusters of images that show the same picture.
-        unusable: images with an error, and outliers that are dropped.
+        unusable: images with an error.
         shares: image → (C,) pixels of each category, labelled and usable images only.
         tables: name → what is said of all images together (`Overview`).
         decisions: what the policies decide; whoever replays them fills in the findings' last column.
@@ -100,21 +100,22 @@ def audit_index(
     groups = clusters(len(index), [(p.first, p.second) for p in pairs] + [(c.whole, c.part) for c in crops])
     together = overview(index, inspections, groups, spec)
     rows += together.findings
-    usable = [n.usable and images[i] not in together.dropped for i, n in enumerate(inspections)]
+    answered = {decision.question for decision in decisions}
+    decisions += [decision for decision in together.decisions if decision.question not in answered]
     order = {"error": 0, "warning": 1, "note": 2}
     rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
     return Audit(
         pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
         _class_table(index, inspections),
         [[images[i] for i in cluster] for cluster in groups],
-        [image for image, fine in zip(images, usable, strict=True) if not fine],
-        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if usable[i] and n.pixels is not None},
+        [images[i] for i, n in enumerate(inspections) if not n.usable],
+        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
         together.tables,
         decisions,
         {
             images[i]: object_sizes(index.categories, n.areas)
             for i, n in enumerate(inspections)
-            if usable[i] and n.pixels is not None
+            if n.usable and n.pixels is not None
         },
     )
 

@@ -17,6 +17,7 @@ from maskwright.audit.shapes import STYLES
 from maskwright.audit.styles import SCHEMA as STYLES_SCHEMA
 from maskwright.audit.styles import compare_styles, differences
 from maskwright.data.index import Index
+from maskwright.decisions import POLICY, Decision
 from maskwright.progress import report
 from maskwright.recipe.data import AuditSpec
 from maskwright.recipe.outliers import OutlierSpec
@@ -38,12 +39,12 @@ class Overview:
     Attributes:
         tables: name → table; outliers, objects, sizes, ratios, parts, styles.
         findings: rows of the findings table.
-        dropped: images that the recipe leaves out as outliers.
+        decisions: what drops outliers, where the recipe says so.
     """
 
     tables: dict[str, pl.DataFrame]
     findings: list[Finding]
-    dropped: list[str]
+    decisions: list[Decision]
 
 
 def overview(
@@ -68,7 +69,6 @@ def overview(
     report("compare images", 2, 3)
     styles = _styles(index, inspections, spec, rng)
     report("compare images", 3, 3)
-    dropped = sorted({row[0] for row in (*rows, *shared)}) if spec.outliers.decision == "drop" else []
     return Overview(
         {
             "outliers": outliers,
@@ -79,8 +79,17 @@ def overview(
             "styles": styles,
         },
         [*rows, *shared, *_shift_notes(parts, spec), *_style_findings(styles, spec)],
-        dropped,
+        _drop([*rows, *shared]) if spec.outliers.decision == "drop" else [],
     )
+
+
+def _drop(rows: Sequence[Finding]) -> list[Decision]:
+    """Return a decision for each image that the findings name, from the first of them."""
+    first = {row[0]: row for row in reversed(rows)}
+    return [
+        Decision(image=image, action="drop", by=f"{POLICY}outliers", kind=row[1], reason=row[5], value=row[4])
+        for image, row in sorted(first.items())
+    ]
 
 
 def _outliers(

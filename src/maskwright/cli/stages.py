@@ -207,6 +207,7 @@ def evaluate(
     images: Path | None = None,
     empty: Literal["nan", "one"] | None = None,
     absent: Literal["zero", "skip"] | None = None,
+    partial: Annotated[bool, Flag] = False,
     seed: int | None = None,
     out: Path | None = None,
     redo: Annotated[bool, Flag] = False,
@@ -228,6 +229,7 @@ def evaluate(
         images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
         empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
         absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
+        partial: score the truths that have a prediction; a run makes none for images that its decisions left out.
         seed: seed of the bootstrap (default 0).
         out: folder for evaluation.json, per_image.parquet and confusion.json.
         redo: replace results of another recipe in a run folder.
@@ -235,7 +237,7 @@ def evaluate(
     """
     if truth is None:
         given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
-        given |= {"--images": images, "--absent": absent, "--seed": seed, "--out": out}
+        given |= {"--images": images, "--absent": absent, "--seed": seed, "--out": out, "--partial": partial or None}
         return _evaluate_run(prediction, given, redo=redo, as_json=json)
     from maskwright.evaluate import evaluate_folders
     from maskwright.recipe.predict import EvaluateSpec
@@ -248,9 +250,12 @@ def evaluate(
             ignore=_numbers(ignore),
             leave_out=[str(word) for word in listed(leave_out) or ()],
             images=images,
+            partial=partial,
             spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
             seed=seed or 0,
         )
+    if partial:
+        say(f"{found.per_image['image'].n_unique()} truths with a prediction are scored")
     names = [name for name in found.scores if not name.startswith("dice/")]
     table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
     if out is not None:

@@ -23,7 +23,7 @@ from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track
 from maskwright.recipe.predict import EvaluateSpec
-from maskwright.types import Categories, Category
+from maskwright.types import Categories, Category, LabelMap
 
 _UNKNOWN = (
     "list the values in a classes.json beside the truth folder, --ignore them if they are in the truth, "
@@ -57,6 +57,7 @@ def evaluate_folders(
     ignore: Iterable[int] = (),
     leave_out: Iterable[str] = (),
     images: str | Path | None = None,
+    partial: bool = False,
     spec: EvaluateSpec | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -73,13 +74,14 @@ def evaluate_folders(
         ignore: values in the truth that don't count.
         leave_out: categories left out of means.
         images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
+        partial: score the truths that have a prediction instead of refusing.
         spec: empty cases, resamples, level.
         seed: of the bootstrap.
 
     Raises:
         DataError: no pairs, a truth without prediction, sizes that differ, or values that no category claims.
     """
-    pairs = _pairs(Path(prediction), Path(truth))
+    pairs = _pairs(Path(prediction), Path(truth), partial=partial)
     spec = spec or EvaluateSpec()
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
@@ -90,16 +92,7 @@ def evaluate_folders(
     def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
         true = read_label(pair[2], true_as, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
         predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
-        if true.shape != predicted.shape:
-            raise DataError(
-                problem(
-                    f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
-                    f"{predicted.shape[1]}×{predicted.shape[0]}",
-                    where=f"{pair[1]} against {pair[2]}",
-                    next_move="scale the prediction back to the image's own size (nearest neighbour); "
-                    "if photos are turned by their EXIF orientation, name their folder with --images",
-                )
-            )
+        _check_sizes(true, predicted, pair)
         return pair[0], true, predicted
 
     with ThreadPoolExecutor(2) as pool:
@@ -115,6 +108,19 @@ def evaluate_folders(
     )
 
 
+def _check_sizes(true: LabelMap, predicted: LabelMap, pair: tuple[str, Path, Path]) -> None:
+    if true.shape != predicted.shape:
+        raise DataError(
+            problem(
+                f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
+                f"{predicted.shape[1]}×{predicted.shape[0]}",
+                where=f"{pair[1]} against {pair[2]}",
+                next_move="scale the prediction back to the image's own size (nearest neighbour); "
+                "if photos are turned by their EXIF orientation, name their folder with --images",
+            )
+        )
+
+
 def _or_ids(categories: Categories) -> Categories:
     """Return the categories as predictions may hold them: also by id; foreground also as 1 or 255."""
     claimed = {value for c in categories.items if c.values != "rest" for value in c.values} | set(categories.ignore)
@@ -128,10 +134,12 @@ def _or_ids(categories: Categories) -> Categories:
     return replace(categories, items=tuple(map(widened, categories.items)))
 
 
-def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:
+def _pairs(prediction: Path, truth: Path, *, partial: bool) -> list[tuple[str, Path, Path]]:
     predicted, true = _by_name(prediction), _by_name(truth)
     missing = sorted(true.keys() - predicted.keys())
-    if missing or not true:
+    if partial and len(missing) < len(true):
+        true = {name: path for name, path in true.items() if name in predicted}
+    elif missing or not true:
         raise DataError(
             problem(
                 f"a prediction for each of the {len(true)} label files in {truth}" if true else "label files",
@@ -139,7 +147,7 @@ def _pairs(prediction: Path, truth: Path) -> list[tuple[str, Path, Path]]:
                 if true
                 else "none",
                 where=str(prediction if true else truth),
-                next_move="names must be equal but for the suffix; remove truths that are not to be scored"
+                next_move="names must be equal but for the suffix; --partial scores those that have one"
                 if true
                 else "give the folder that holds the label files",
             )
