@@ -127,3 +127,17 @@ def test_two_groups_can_not_prove_a_difference_however_many_images_they_have():
     alone = permutation_p(energy_difference(points), kinds, np.arange(200), samples=99, rng=rng)
     assert whole[0] == alone[0] > 0.5
     assert whole[1] == 1 and alone[1] == pytest.approx(0.01)  # one of a hundred: the data itself
+
+
+def test_the_background_of_numbered_objects_holds_none(tmp_path):
+    for folder in ("images", "instances"):
+        (tmp_path / folder).mkdir()
+    ids = np.zeros((8, 8), np.uint16)
+    ids[:2, :2], ids[4:6, 4:8] = 3, 9
+    Image.fromarray(ids).save(tmp_path / "instances" / "a.png")
+    Image.fromarray((ids * 9).astype(np.uint8)).save(tmp_path / "images" / "a.png")
+    index, _, _ = build_index(DataSpec(root=str(tmp_path), classes="binary"))
+    rows = audit_index(index, AuditSpec(pictures=False)).tables["objects"].rows_by_key("category", named=True)
+    assert rows["background"][0]["objects"] == 0 and rows["background"][0]["median"] is None
+    # areas 4 in the corner and 8 at the right border
+    assert [rows["foreground"][0][k] for k in ("objects", "touching", "smallest", "largest")] == [2, 2, 4, 8]

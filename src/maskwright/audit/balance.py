@@ -55,7 +55,8 @@ _LOOKS = ("tone_mean", "tone_spread", "colour_red", "colour_blue", "colour_stren
 def object_table(index: Index, inspections: Sequence[Inspection]) -> pl.DataFrame:
     """Return one row an image and category that it holds, columns `OBJECTS_SCHEMA`.
 
-    `share` is of the pixels that are not ignored; `touching` are the objects that the image's border cuts off.
+    `share` is of the pixels that are not ignored; `touching` are the objects that the image's border cuts off. The
+    background of numbered objects holds none: its areas are null.
     """
     rows = []
     for image, found in zip(index.images, inspections, strict=True):
@@ -64,9 +65,9 @@ def object_table(index: Index, inspections: Sequence[Inspection]) -> pl.DataFram
         valid = max(int(found.pixels.sum()), 1)
         for c in np.flatnonzero(found.pixels).tolist():
             areas, pixels = found.areas[c], int(found.pixels[c])
-            middle, ends = float(np.median(areas)), (int(areas.min()), int(areas.max()))
+            sizes = (int(areas.min()), float(np.median(areas)), int(areas.max())) if len(areas) else (None, None, None)
             name, touching = index.categories.names[c], int(found.touching[c])
-            rows.append((image, name, pixels, pixels / valid, len(areas), touching, ends[0], middle, ends[1]))
+            rows.append((image, name, pixels, pixels / valid, len(areas), touching, *sizes))
     return pl.DataFrame(rows, schema=OBJECTS_SCHEMA, orient="row")
 
 
