@@ -124,6 +124,16 @@ def locate(root: Path, imported: Path, path: str) -> Path:
     return imported / path.removeprefix(IMPORTED) if path.startswith(IMPORTED) else root / path
 
 
+def turned_like(label: str, image: Path) -> Path | None:
+    """Return the image that a label file is turned with, None for one that the index wrote, which stands upright.
+
+    Args:
+        label: path as the index has it.
+        image: where its image lies.
+    """
+    return None if label.startswith(IMPORTED) else image
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.

@@ -17,7 +17,6 @@ from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from maskwright.artifacts import write_text
 from maskwright.errors import DataError, problem
 from maskwright.recipe.spec import Spec
 
@@ -105,7 +104,7 @@ def read_decisions(path: Path) -> list[Decision]:
     """
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").split("\n")  # names may hold what else counts as the end of a line
     return [_parsed(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
@@ -145,9 +144,10 @@ def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
     new = [d for d in sealed if d.question not in standing or standing[d.question].seal != d.seal]
     if new:
         time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        text += "" if not text or text.endswith("\n") else "\n"
-        write_text(path, text + "".join(_written(d.model_copy(update={"time": time})) + "\n" for d in new))
+        text = "".join(_written(d.model_copy(update={"time": time})) + "\n" for d in new)
+        ended = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
+        with path.open("a", encoding="utf-8") as file:  # in one write: a person may append to it meanwhile
+            file.write(text if ended else "\n" + text)
     return len(new)
 
 

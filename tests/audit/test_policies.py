@@ -17,9 +17,11 @@ from maskwright.artifacts import RunFolder, read_table
 from maskwright.audit import audit_index
 from maskwright.audit.copies import agreement
 from maskwright.audit.policies import majority
+from maskwright.audit.replay import check_decisions, replay
 from maskwright.augment.dihedral import apply
 from maskwright.cli import main
 from maskwright.data.index import build_index, load_index
+from maskwright.decisions import Decision, settled
 from maskwright.recipe.data import AuditSpec, DataSpec
 from maskwright.types import IGNORE, Category
 
@@ -373,3 +375,63 @@ def test_the_real_conflict_of_the_teeth_is_found_and_nothing_else():
     assert "IoU foreground 0.841" in row["detail"]  # as the set's own description says
     (decision,) = found.decisions  # its mask joins roots that the other keeps apart
     assert (decision.image, decision.action) == ("images/cate4-00107.jpg", "drop")
+
+
+def test_frames_of_a_camera_that_stands_still_keep_their_masks(tmp_path):
+    """One background, an object at another place in each frame: alike as a whole, and all masks right."""
+    rng = np.random.default_rng(0)
+    ground = np.kron(rng.uniform(20, 200, (8, 8)), np.ones((32, 32)))
+    root = tmp_path / "data"
+    for name in ("images", "masks", "unlabeled"):
+        (root / name).mkdir(parents=True)
+    for number in range(8):
+        y, x = rng.integers(10, 220, 2)
+        frame, mask = ground + rng.normal(0, 2, ground.shape), np.zeros(ground.shape, np.uint8)
+        frame[y : y + 14, x : x + 14] += 55
+        mask[y : y + 14, x : x + 14] = 1
+        folder = "unlabeled" if number > 5 else "images"
+        Image.fromarray(np.clip(frame, 0, 255).astype(np.uint8)).save(root / folder / f"{number}.png")
+        if number <= 5:
+            Image.fromarray(mask).save(root / "masks" / f"{number}.png")
+    index, _, _ = build_index(DataSpec(root=str(root)))
+    found = audit_index(index, AuditSpec(pictures=False, crops=False))
+    assert (found.findings["kind"] == "duplicate_near").any()  # so that they stay in one fold
+    assert found.decisions == []
+
+
+@pytest.mark.parametrize("policy", ["keep_both", "ask"])
+def test_dropping_copies_leaves_open_conflicts_open(policy, tmp_path):
+    root = tmp_path / "data"
+    for name, mask in (("a", half(8)), ("b", half(20))):
+        put(root, name, picture(0), mask)
+    index, _, _ = build_index(DataSpec(root=str(root)))
+    found = audit_index(index, AuditSpec(conflicts=policy, duplicates="drop", crops=False, pictures=False))
+    assert {decision.action for decision in found.decisions} <= {"keep"}
+
+
+def test_copies_that_people_declare_stay_in_one_fold(data):
+    folder = run(data)
+    decide(
+        folder,
+        image="images/x1.png",
+        action="use_mask_of",
+        by="Anna",
+        other_image="images/x2.png",
+        transform="identity",
+    )
+    folder = run(data, more=("--redo",))
+    folds = read_table(folder.folds)
+    group = dict(zip(folds["image"], folds["group"], strict=True))
+    assert group["images/x1.png"] == group["images/x2.png"] != group["images/x3.png"]
+
+
+def test_a_consensus_for_an_unlabelled_image_makes_no_twin(tmp_path):
+    root = tmp_path / "data"
+    put(root, "a", picture(0), half(8))
+    put(root, "b", picture(1), half(8))
+    put(root, "u", picture(2))
+    index, _, _ = build_index(DataSpec(root=str(root)), tmp_path / "imported")
+    others = {"images/a.png": "identity", "images/b.png": "identity"}
+    said = settled([Decision(image="unlabeled/u.png", action="consensus", by="Anna", others=others)])
+    check_decisions(index, said, [], tmp_path / "log")
+    assert replay(index, said).table["twin_of"].to_list() == [None] * 3

@@ -154,7 +154,7 @@ def test_parts_that_share_a_group_or_a_copy_are_refused():
 @pytest.mark.parametrize("parts", [{}, {"images/000.png": "val"}, {"images/000.png": "train"}])
 def test_parts_that_are_asked_for_must_be_there(parts):
     images = images_of(4)
-    with pytest.raises(DataError, match="images/train beside images/val"):
+    with pytest.raises(DataError, match="val or test beside other images"):
         split(images, SplitSpec(folds=2, use_parts=True), parts=parts)
     assert HELD_OUT not in folds_of(split(images, SplitSpec(folds=2), parts=parts)).values()
 
@@ -178,3 +178,13 @@ def test_images_without_labelled_pixels_can_be_split():
     images = images_of(6)
     found = split(images, SplitSpec(folds=3), dict.fromkeys(images, (0, 0)))
     assert sorted(folds_of(found).values()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_part_called_test_is_held_out_whatever_the_others_are_called():
+    parts = {f"i{k}": "test" if k > 5 else None for k in range(8)}
+    contents = pl.DataFrame(
+        {"image": list(parts), "pixels": [[5, 5]] * 8}, schema={"image": pl.String, "pixels": pl.List(pl.Int64)}
+    )
+    spec = SplitSpec(folds=2)
+    found = split_images(contents, spec, names=["a", "b"], groups=dict.fromkeys(parts), parts=parts)
+    assert found.table.filter(pl.col("fold") == -1)["image"].to_list() == ["i6", "i7"]

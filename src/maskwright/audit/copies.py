@@ -30,7 +30,11 @@ share of the image; less is asked of copies in another size, whose masks were re
 counts."""
 
 _FINE_SIDE, _FINE = 256, 0.98
-"""Pixels of the longer side at which pictures are compared before a mask is taken over, and their correlation."""
+"""Pixels of the longer side at which pictures are compared before one mask has to fit both, and their correlation."""
+
+_LOCAL_SIDE, _LOCAL = 5, 0.5
+"""Pixels of the box over which their differences are averaged, and the largest one allowed, in standard deviations of
+the pictures: frames of a camera that stands still correlate, but an object that moved is a difference in one place."""
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,14 @@ class Copy:
     Attributes:
         pair: which, and under what transform.
         exact: the pixels are equal.
+        same: the pictures are so near, everywhere, that one mask must fit both.
         agreement: of their masks; None where one has none that can be used, or the pictures aren't near enough.
     """
 
     pair: Duplicate
     exact: bool
+    same: bool
     agreement: Agreement | None = None
-
-    @property
-    def same(self) -> bool:
-        """True if the pictures are so near that one mask must fit both."""
-        return self.exact or self.pair.correlation >= SAME_PICTURE
 
     @property
     def conflict(self) -> bool:
@@ -89,12 +90,13 @@ def compare_copies(index: Index, inspections: Sequence[Inspection], pairs: Seque
     found = []
     for pair in track(pairs, "compare duplicates", len(pairs)):
         exact = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
-        copy = Copy(pair, exact)
+        near = exact or pair.correlation >= SAME_PICTURE
+        copy = Copy(pair, exact, near and (exact or shows_the_same(index, pair.first, pair.second, pair.transform)))
         if copy.same and all(inspections[row].pixels is not None for row in (pair.first, pair.second)):
             first, second = label_of(index, pair.first), label_of(index, pair.second)
             turned = apply(second, pair.transform)
             same = agreement(first, resize_label(turned, (first.shape[0], first.shape[1])))
-            copy = Copy(pair, exact, replace(same, resized=turned.shape != first.shape))
+            copy = Copy(pair, exact, copy.same, replace(same, resized=turned.shape != first.shape))
         found.append(copy)
     return found
 
@@ -166,7 +168,7 @@ def fitted(label: LabelMap, transform: str, size: Sequence[int]) -> LabelMap:
 
 
 def shows_the_same(index: Index, row: int, other: int, transform: str) -> bool:
-    """Tell from 256 pixels a side whether two images are one picture, closely enough to take over a mask."""
+    """Tell from 256 pixels a side whether two images are one picture, as a whole and in each place of it."""
     first = _small(read_image(index.path(index.images[row])))
     second = apply(_small(read_image(index.path(index.images[other]))), transform)
     if first.shape != second.shape:
@@ -177,7 +179,9 @@ def shows_the_same(index: Index, row: int, other: int, transform: str) -> bool:
     spread = first.std() * second.std()
     if spread == 0:
         return bool(np.array_equal(first, second))
-    return float(((first - first.mean()) * (second - second.mean())).mean() / spread) >= _FINE
+    first, second = ((picture - picture.mean()) / picture.std() for picture in (first, second))
+    apart = np.abs(cv2.blur(first - second, (_LOCAL_SIDE, _LOCAL_SIDE)))
+    return float((first * second).mean()) >= _FINE and float(apart.max()) <= _LOCAL
 
 
 def _small(image: Array) -> Array:

@@ -189,6 +189,8 @@ def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int
 
 def _crops(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Crop]:
     """Return the crops among the readable images that are no duplicates of each other, by row of the index."""
+    if len(inspections) > MOST:
+        return []
     rows = [i for i, inspection in enumerate(inspections) if inspection.thumbnail is not None]
     known = {(p.first, p.second) for p in pairs}
     found = [

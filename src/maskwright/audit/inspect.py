@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.artifacts import turned_like
 from maskwright.audit.features import Features, features
 from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
 from maskwright.audit.shapes import measure_objects, style_of
@@ -132,7 +133,7 @@ def _inspect_label(
 ) -> LabelMap | None:
     """Fill in what the label says; return it if it can be used."""
     try:
-        values = read_values(index.path(label_name), like=index.path(name))
+        values = read_values(index.path(label_name), like=turned_like(label_name, index.path(name)))
     except DataError as error:
         found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {_reason(error)}"))
         return None

@@ -29,6 +29,7 @@ from maskwright.audit.groupings import (
     name_groupings,
     refines,
 )
+from maskwright.data.formats.lookup import PARTS
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import AuditSpec
@@ -173,7 +174,7 @@ def leak_findings(
 def _parts(index: Index, columns: Mapping[str, Groups], wanted: str | None) -> tuple[Groups, str | None]:
     """Return the part of each image and the column that says it, None for folders."""
     folders = [None if part == "unlabeled" else part for part in index.table["part"].to_list()]
-    if wanted is None and len(set(folders) - {None}) >= 2:
+    if wanted is None and len({part for part in folders if part is not None and part.lower() in PARTS}) >= 2:
         return folders, None
     if wanted is not None and wanted not in columns:
         raise DataError(

@@ -193,7 +193,8 @@ def _consensus(index: Index, group: _Group, by: str) -> list[Decision]:
 
 def _on_duplicates(index: Index, inspections: Sequence[Inspection], group: _Group) -> list[Decision]:
     """Keep one image of a picture: labelled if there is one, the one whose mask counts first."""
-    left = [row for row in group.rows if row not in group.dropped and inspections[row].usable]
+    open_ones = group.disputed if group.chosen is None else []  # their masks are all kept, or a person decides
+    left = [r for r in group.rows if r not in group.dropped and r not in open_ones and inspections[r].usable]
     if len(left) < 2:
         return []
     first = _largest(index, [row for row in left if row in group.labelled] or left)

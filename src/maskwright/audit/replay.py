@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED
+from maskwright.artifacts import DECIDED, turned_like
 from maskwright.audit.copies import fitted
 from maskwright.audit.inspect import object_sizes
 from maskwright.audit.policies import majority
@@ -100,7 +100,8 @@ def replay(index: Index, answers: Answers) -> Decided:
     with ThreadPoolExecutor(4) as pool:
         written = list(track(pool.map(lambda change: masks.write(*change), changes), "write masks", len(changes)))
     new = {image: files for (_, image), files in zip(changes, written, strict=True) if files}
-    twins = {image: str(_mask_answer(answers, image).other_image) for image in new if not _own(index, image)}
+    taken = [image for image in new if _takes(_mask_answer(answers, image)) and not _own(index, image)]
+    twins = {image: str(_mask_answer(answers, image).other_image) for image in taken}
     columns = {
         column: [new.get(r["image"], r)[column] for r in table.select("image", column).to_dicts()]
         for column in ("mask", "instances")
@@ -142,9 +143,16 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
 
 def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, str]]:
     """Return the pairs of images with conflicting masks of which a person has decided about neither."""
-    people = {answer.image for answer in answers.values() if not answer.by.startswith(POLICY)}
+    people = {answer.image for answer in answers.values() if not answer.by_policy}
     rows = findings.filter(pl.col("kind") == "conflict").select("image", "other_image").iter_rows()
     return [(a, b) for a, b in rows if not {a, b} & people]
+
+
+def declared_copies(answers: Answers) -> list[list[str]]:
+    """Return the images that decisions call one picture: those whose masks one of them takes over or agrees on."""
+    masked = [answer for (_, asked), answer in sorted(answers.items()) if asked == "mask"]
+    taken = [[answer.image, str(answer.other_image)] for answer in masked if _takes(answer)]
+    return taken + [sorted({answer.image, *answer.others}) for answer in masked if answer.others]
 
 
 class _Masks:
@@ -218,7 +226,7 @@ class _Masks:
         name, file = table["image"][row], table["instances"][other]
         if file is None:
             return None
-        numbers = read_values(self.index.path(file), like=self.index.path(table["image"][other]))
+        numbers = read_values(self.index.path(file), like=turned_like(file, self.index.path(table["image"][other])))
         turned = apply(numbers, answer.transform or "identity")
         size = (table["height"][row], table["width"][row])
         target = self.index.imported / DECIDED.removeprefix("@/") / "instances" / name_of(name)

@@ -46,9 +46,13 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
     overview = print_overview(folder)
     kinds = findings.group_by("severity", "kind").len().sort("severity", "kind")
     table("Findings", ("severity", "kind", "number"), [tuple(map(str, row)) for row in kinds.iter_rows()])
-    serious = findings.filter(findings["severity"] != "note")  # errors first
+    serious = findings.filter(findings["severity"] != "note")  # errors first, then leaks
+    serious = serious.sort(
+        serious["severity"] != "error", ~serious["kind"].str.starts_with("leak"), maintain_order=True
+    )
     for row in serious.head(_SHOWN).iter_rows(named=True):
-        say(f"{row['image']}: {row['kind']}: {row['detail']}")
+        pair = f" and {row['other_image']}" if row["other_image"] else ""
+        say(f"{row['image']}{pair}: {row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
     say_left_out(folder)

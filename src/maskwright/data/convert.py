@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, locate, write_table
+from maskwright.artifacts import locate, turned_like, write_table
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.formats import FORMATS, Record, Records, Row, Source, read_source
 from maskwright.data.formats.files import name_of
@@ -109,7 +109,7 @@ def _indexed(index: Index, meta: Mapping[str, dict[str, str]]) -> Iterator[Recor
     for row, entry in enumerate(track(index.table.to_dicts(), "write", len(index))):
         image, name, ids = index.path(entry["image"]), name_of(entry["image"]), None
         if entry["instances"] is not None:
-            like = None if entry["instances"].startswith(DECIDED) else image
+            like = turned_like(entry["instances"], image)
             ids = read_values(index.path(entry["instances"]), like=like).astype(np.int32)
         label = index.read_label(row) if index.target == "masks" else None
         size = (entry["height"], entry["width"])
@@ -125,8 +125,11 @@ def _records(source: Source, root: Path, categories: Categories, growing: Path) 
 
 def _record(row: Row, root: Path, scratch: Path, categories: Categories) -> Record:
     image = locate(root, scratch, row.image)
-    label = None if row.mask is None else read_label(locate(root, scratch, row.mask), categories, like=image)
-    ids = None if row.instances is None else read_values(locate(root, scratch, row.instances), like=image)
+    label, ids = None, None
+    if row.mask is not None:
+        label = read_label(locate(root, scratch, row.mask), categories, like=turned_like(row.mask, image))
+    if row.instances is not None:
+        ids = read_values(locate(root, scratch, row.instances), like=turned_like(row.instances, image))
     height, width = size_of(image)[:2]
     for what, array in (("mask", label), ("id map", ids)):
         if array is not None and array.shape != (height, width):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, RunFolder, locate
+from maskwright.artifacts import DECIDED, RunFolder, locate, turned_like
 from maskwright.data.categories import as_written, read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
@@ -74,7 +75,7 @@ class Index:
         """The rows that have none."""
         return self.where(pl.col(self.label_column).is_null())
 
-    @property
+    @cached_property
     def images(self) -> list[str]:
         """Relative image paths."""
         return self.table["image"].to_list()
@@ -113,7 +114,7 @@ class Index:
         if label.startswith(DECIDED):  # as the decisions wrote it: upright, masks with category ids
             categories = as_written(self.categories) if self.target == "masks" else self.categories
             return read_label(self.path(label), categories)
-        return read_label(self.path(label), self.categories, like=self.path(image))
+        return read_label(self.path(label), self.categories, like=turned_like(label, self.path(image)))
 
 
 def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, DataSpec, Source]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_table
-from maskwright.audit.replay import Content, check_decisions, open_conflicts, outcome, replay
+from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_json, write_table
+from maskwright.audit.replay import Content, check_decisions, declared_copies, open_conflicts, outcome, replay
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
 from maskwright.decisions import people_said, read_decisions, settled
@@ -49,6 +49,7 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     decided = replay(index, answers)
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
+    write_json(folder.decided / "copies.json", declared_copies(answers))
     write_table(
         folder.decided / "contents.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
     )

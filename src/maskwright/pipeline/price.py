@@ -104,7 +104,9 @@ def _cut(folds: pl.DataFrame, inner: RunFolder) -> int:
 
 def _naive_recipe(recipe: Recipe, folds: Path) -> Recipe:
     data = recipe.data.model_copy(update={"group": None, "group_regex": None})
-    split = SplitSpec(folds=recipe.split.folds, file=str(folds.resolve()), group_duplicates=False, previous=None)
+    split = SplitSpec(
+        folds=recipe.split.folds, file=str(folds.resolve()), group_duplicates=False, allow_crossing=True, previous=None
+    )
     quiet = {
         "audit": recipe.audit.model_copy(update={"pictures": False}),
         "predict": recipe.predict.model_copy(update={"overlays": 0}),

@@ -26,6 +26,9 @@ from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerp
 STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "suspects", "report")
 """In order; `run(…, until=STAGE)` stops after one."""
 
+_MANY = ("train", "predict", "price", "suspects")
+"""Stages whose tasks depend on the recipe."""
+
 _VERSIONS = (
     "maskwright",
     "torch",
@@ -68,7 +71,7 @@ def run(
         for stage in STAGES[: STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
-            if redo and stage in ("train", "predict", "price"):  # folds or parts that this recipe has no more
+            if redo and stage in _MANY:  # folds or parts that this recipe has no more
                 drop_others(folder.root, stage, tasks)
             if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
                 keep_folds(folder, tasks[0].spec)

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, turned_like, write_json, write_table
 from maskwright.audit import audit_index
 from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats import renders
@@ -87,7 +87,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         wanted,
         names=images.categories.names,
         groups=_with_twins(table, "group"),
-        duplicates=read_json(folder.audit / "duplicates.json"),
+        duplicates=[*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")],
         parts=_with_twins(table, "part"),
         stated=stated,
         previous=None if previous is None else read_previous(previous, names),
@@ -222,7 +222,8 @@ def report(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.report import write_report
 
     whole = _whole_index(RunFolder(root), spec)
-    labels = {whole.path(row[whole.label_column]): whole.path(row["image"]) for row in whole.labelled.table.to_dicts()}
+    rows = [(row[whole.label_column], whole.path(row["image"])) for row in whole.labelled.table.to_dicts()]
+    labels = {whole.path(label): turned_like(label, image) for label, image in rows}
 
     def read_any(path: Path) -> Any:
         if path in labels:

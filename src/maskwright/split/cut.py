@@ -171,11 +171,11 @@ def _clusters(groups: Mapping[str, str]) -> list[list[str]]:
 def _stated_by_parts(images: Sequence[str], parts: Mapping[str, str | None], spec: SplitSpec) -> Stated | None:
     named = {image: (parts.get(image) or "").lower() for image in images}
     held = {image for image, part in named.items() if part in _HELD_OUT_PARTS}
-    there = bool(held) and any(part == "train" for part in named.values())
+    there = bool(held) and len(held) < len(images)
     if spec.use_parts and not there:
         raise DataError(
             problem(
-                "images/train beside images/val",
+                "a part called val or test beside other images",
                 f"parts {', '.join(sorted(set(named.values()) - {''})) or 'none'}",
                 where="split.use_parts",
                 next_move="leave it null, and folds are cut by maskwright",
@@ -186,7 +186,7 @@ def _stated_by_parts(images: Sequence[str], parts: Mapping[str, str | None], spe
             problem(
                 "one way to hold images out",
                 f"two: the folder's own part of {len(held)} images, and a share of {spec.holdout:g}",
-                where="images/train beside images/val, and --holdout",
+                where="the part called val or test, and --holdout",
                 next_move="drop --holdout to use the folder's part, or add --set split.use_parts=false",
             )
         )

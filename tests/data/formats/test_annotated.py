@@ -54,7 +54,7 @@ def test_what_is_drawn_lies_on_the_upright_image(tmp_path, orientation, side):
     image = tmp_path / "a.jpg"
     assert np.array_equal(read_image(image)[..., 0] > 128, upright > 0)
     for path in (written.mask, written.instances):
-        values = read_values(tmp_path / "imported" / path.removeprefix("@/"), like=image)
+        values = read_values(tmp_path / "imported" / path.removeprefix("@/"))
         assert np.array_equal(values > 0, upright > 0)
 
 
@@ -62,7 +62,7 @@ def test_coordinates_of_the_stored_image_turn_with_it(tmp_path):
     photo(tmp_path, 6)  # stored 12 × 16, upright 16 × 12
     row = drawn_row(tmp_path, "a.jpg", corner, {"thing": 1}, where="here", stated=(12, 16))
     written = write_rows([row], tmp_path / "imported")[0]
-    values = read_values(tmp_path / "imported" / written.mask.removeprefix("@/"), like=tmp_path / "a.jpg")
+    values = read_values(tmp_path / "imported" / written.mask.removeprefix("@/"))
     assert np.argwhere(values).min(0).tolist() == [0, 10]  # a quarter clockwise: the left end is at the top right
     assert values.shape == (16, 12)
 

@@ -12,12 +12,11 @@ from maskwright.data.formats.rows import Content, Row
 from maskwright.data.formats.shapes import Points, Region, Size, paint
 from maskwright.data.images import orientation_of, size_of, upright
 from maskwright.errors import DataError, problem
-from maskwright.types import IGNORE, Array, Category
+from maskwright.types import IGNORE, Category
 
 BACKGROUND = "background"
 """The category of pixels that no shape covers: value 0. Shapes with this label carve out of those below."""
 
-_UNTURNED = {6: 8, 8: 6}  # EXIF orientations that are not their own inverse
 _LOOKED_AT = 8
 _LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
 
@@ -81,9 +80,9 @@ def drawn_row(
         size = _frame((height, width), stated, turn, where)
         content = paint(draw(size), size, dict(ids), ignore=IGNORE)
         assert content.mask is not None and content.instances is not None
-        if turn < 2 or size != (height, width) or (turn >= 5 and height != width):
+        if size == (height, width):
             return content
-        return Content(mask=_untwist(content.mask, turn), instances=_untwist(content.instances, turn))
+        return Content(mask=upright(content.mask, turn), instances=upright(content.instances, turn))
 
     return labelled_row(image, render, part)
 
@@ -186,11 +185,6 @@ def _frame(size: Size, stated: Size | None, turn: int, where: str) -> Size:
             next_move="use the image that was annotated, not a smaller or larger copy",
         )
     )
-
-
-def _untwist(array: Array, turn: int) -> Array:
-    """Return a map of the upright image so that `read_values`, which turns it with the image, finds it upright."""
-    return upright(array, _UNTURNED.get(turn, turn))
 
 
 def _composed(name: str) -> str:

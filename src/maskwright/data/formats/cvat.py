@@ -168,6 +168,9 @@ def _box(shape: ET.Element, where: str) -> Points:
 def _ellipse(shape: ET.Element, size: Size, where: str) -> Drawn:
     """Return an ellipse as CVAT turns it into a mask: OpenCV's, centre and axes rounded to whole pixels."""
     cx, cy, rx, ry = (round(_number(shape, key, where)) for key in ("cx", "cy", "rx", "ry"))
+    if not 0 <= min(rx, ry) <= max(rx, ry) <= 2 * max(size):
+        next_move = "mend or remove the shape"
+        raise DataError(problem("radii of the image's order", f"{rx} and {ry}", where=where, next_move=next_move))
     check_inside(np.array([(cx - rx, cy - ry), (cx + rx + 1, cy + ry + 1)], np.float64), size, where=where)
     reach = max(rx, ry) + 1
     canvas = np.zeros((2 * reach + 1, 2 * reach + 1), np.uint8)
@@ -178,6 +181,9 @@ def _ellipse(shape: ET.Element, size: Size, where: str) -> Drawn:
 def _mask(shape: ET.Element, size: Size, where: str) -> Drawn:
     """Return a mask: runs of 0 and 1 by turns, row by row, in a window of the image."""
     left, top, width, height = (round(_number(shape, key, where)) for key in ("left", "top", "width", "height"))
+    if not (left >= 0 and top >= 0 and 0 < width <= size[1] - left and 0 < height <= size[0] - top):
+        got, next_move = f"{width}×{height} at {left}, {top}", "export the annotations again"
+        raise DataError(problem("a mask's box inside the image", got, where=where, next_move=next_move))
     try:
         counts = [int(count) for count in shape.get("rle", "").split(",")]
     except ValueError:

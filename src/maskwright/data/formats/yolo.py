@@ -24,6 +24,7 @@ from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap
 from maskwright.errors import DataError, problem
+from maskwright.types import MAX_CATEGORIES
 
 _LABELS, _IMAGES, _ORIENTED = "labels", "images", "labelTxt"
 _CLASSES = ("classes.txt", "obj.names")
@@ -55,6 +56,11 @@ def read(root: Path) -> Source:
         raise refused(got, root, "boxes are for detection; export segments (polygons)")
     names = _names(root, folders)
     highest = max((int(numbers[0]) for found in lines.values() for numbers in found), default=0)
+    if not 0 <= highest < MAX_CATEGORIES:
+        next_move = "mend the labels, or list the names in data.yaml"
+        raise DataError(
+            problem(f"classes 0 to {MAX_CATEGORIES - 1}", f"{highest}", where=str(root), next_move=next_move)
+        )
     names = names or [f"class_{i}" for i in range(highest + 1)]
     categories, ids = declared(names)
     images, rows, leftovers = Images(root), dict[str, Row](), list[str]()
