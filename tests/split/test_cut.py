@@ -151,7 +151,7 @@ def test_parts_that_share_a_group_or_a_copy_are_refused():
         split(images, SplitSpec(folds=2), parts=parts_of(images), duplicates=[[images[0], images[7]]])
 
 
-@pytest.mark.parametrize("parts", [{}, {"images/000.png": "val"}, {"images/000.png": "train"}])
+@pytest.mark.parametrize("parts", [{}, {"images/000.png": "train"}])
 def test_parts_that_are_asked_for_must_be_there(parts):
     images = images_of(4)
     with pytest.raises(DataError, match="val or test beside other images"):
@@ -181,10 +181,6 @@ def test_images_without_labelled_pixels_can_be_split():
 
 
 def test_a_part_called_test_is_held_out_whatever_the_others_are_called():
-    parts = {f"i{k}": "test" if k > 5 else None for k in range(8)}
-    contents = pl.DataFrame(
-        {"image": list(parts), "pixels": [[5, 5]] * 8}, schema={"image": pl.String, "pixels": pl.List(pl.Int64)}
-    )
-    spec = SplitSpec(folds=2)
-    found = split_images(contents, spec, names=["a", "b"], groups=dict.fromkeys(parts), parts=parts)
-    assert found.table.filter(pl.col("fold") == -1)["image"].to_list() == ["i6", "i7"]
+    images = images_of(8)
+    found = split(images, SplitSpec(folds=2), parts=dict.fromkeys(images[6:], "test"))
+    assert [image for image, fold in folds_of(found).items() if fold == HELD_OUT] == images[6:]
