@@ -150,7 +150,7 @@ def mapped(
         ignore: mask values, colours and names that are ignored already.
 
     Raises:
-        DataError: a category that is not mentioned.
+        DataError: a category that is not mentioned, or a name that no category has.
     """
     if unmapped := [c.name for c in items if c.name not in names and c.name not in ignore]:
         raise DataError(
@@ -159,6 +159,16 @@ def mapped(
                 f"none for {', '.join(unmapped)}",
                 where="data.map",
                 next_move="add a line for each; the same name keeps it",
+            )
+        )
+    known_names = [c.name for c in items]
+    if unknown := [name for name in names if name not in known_names]:
+        raise DataError(
+            problem(
+                f"names among {', '.join(known_names)}",
+                ", ".join(unknown),
+                where="data.map",
+                next_move="mend or remove these lines",
             )
         )
     found: dict[str, Category] = {}

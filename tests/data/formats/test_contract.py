@@ -14,7 +14,7 @@ from maskwright.data.formats import FORMATS, read_source, recognised
 from maskwright.data.images import read_image, read_values
 from maskwright.data.index import build_index
 from maskwright.data.synthetic import make_playground
-from maskwright.errors import UsageError
+from maskwright.errors import DataError, UsageError
 from maskwright.recipe.data import DataSpec, FormatName
 
 
@@ -113,3 +113,11 @@ def test_categories_of_the_folder_are_mapped_by_name(playground):
     found = recognise_categories(source, playground, spec.model_copy(update={"map": joined}))
     assert found.names == [names[1], "all"]
     assert set(found.ignore) >= {source.categories[0].values[0]}
+
+
+def test_a_name_that_no_category_has_is_named(playground):
+    spec = DataSpec(root=str(playground))
+    source = read_source(playground)
+    names = {c.name: c.name for c in recognise_categories(source, playground, spec).items}
+    with pytest.raises(DataError, match="got watr"):
+        recognise_categories(source, playground, spec.model_copy(update={"map": names | {"watr": "water"}}))

@@ -109,7 +109,12 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
     """
     if not root.is_dir():
         raise DataError(
-            problem("a data folder", "nothing", where=str(root), next_move="check the path given as --data")
+            problem(
+                "a data folder",
+                "nothing",
+                where=str(root),
+                next_move="check the path given as --data",
+            )
         )
     fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
@@ -125,7 +130,7 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
             where=str(root),
             next_move="move the images into images/ and their masks into masks/ under the same names"
             if not fitting
-            else "choose one with --set data.format=NAME",
+            else "choose one with --set data.format=NAME (convert: --from NAME)",
         )
     )
 
