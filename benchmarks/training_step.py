@@ -23,6 +23,7 @@ from benchmarks.rig import ratio
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.statistics import bootstrap
+from maskwright.train.batch import Batch
 from maskwright.train.fit import build_module, build_trainer
 
 WARM = 8
@@ -82,20 +83,20 @@ def recipe_of(encoder: str, channels: str, batch: int, side: int, *, precision: 
 class InMemory:
     """The same batch again and again."""
 
-    def __init__(self, batch: tuple[torch.Tensor, torch.Tensor], count: int) -> None:
+    def __init__(self, batch: Batch, count: int) -> None:
         self.batch, self.count = batch, count
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         return iter([self.batch] * self.count)
 
 
 class BareLoop(L.Callback):
     """Takes a step of a plain loop after each of ours, and times both."""
 
-    def __init__(self, module: Any, batch: tuple[torch.Tensor, torch.Tensor], recipe: Recipe, *, same: bool) -> None:
+    def __init__(self, module: Any, batch: Batch, recipe: Recipe, *, same: bool) -> None:
         self.network = copy.deepcopy(module.step.network)
         self.average = copy.deepcopy(module.step.average) if same else None
         self.loss, self.batch, self.spec = module.step.loss, batch, recipe.train
@@ -106,10 +107,9 @@ class BareLoop(L.Callback):
         started = time.perf_counter()
         if self.ended:
             self.ours.append(started - self.ended)
-        images, labels = self.batch
         with torch.autocast("cpu", torch.bfloat16, enabled=self.spec.precision == "bfloat16"):
-            logits = self.network(images)
-            loss = sum(self.loss(logits, labels).values())
+            logits = self.network(self.batch.images)
+            loss = sum(self.loss([logits], self.batch.labels, {}, 0.0).values())
         self.optimizer.zero_grad()
         loss.backward()
         if self.average is not None:
@@ -129,7 +129,7 @@ def times(recipe: Recipe, pairs: int, *, same: bool) -> tuple[np.ndarray, np.nda
     images = torch.randn(spec.batch, 3, *spec.crop, generator=generator)
     labels = torch.randint(0, 4, (spec.batch, *spec.crop), generator=generator)
     form = torch.channels_last if spec.channels_last else torch.contiguous_format
-    batch = images.contiguous(memory_format=form), labels
+    batch = Batch(images.contiguous(memory_format=form), labels, {})
     module = build_module(recipe, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(Path(folder), recipe, validates=False)

@@ -47,7 +47,9 @@ class Trained:
     path: Path
 
 
-def describe(model: ModelSpec, data: DataSpec, *, scale: float, precision: str, channels_last: bool) -> dict[str, Any]:
+def describe(
+    model: ModelSpec, data: DataSpec, *, scale: float, precision: str, channels_last: bool, levels: int = 1
+) -> dict[str, Any]:
     """Return the plain data that a checkpoint carries under `KEY`."""
     return {
         "version": VERSION,
@@ -56,6 +58,7 @@ def describe(model: ModelSpec, data: DataSpec, *, scale: float, precision: str, 
         "scale": scale,
         "precision": precision,
         "channels_last": channels_last,
+        "levels": levels,
     }
 
 
@@ -99,7 +102,7 @@ def _build(state: dict[str, Any], path: Path) -> Trained:
     spec = _MODEL.validate_python(about["model"])
     if isinstance(spec, UNetSpec):
         spec = spec.model_copy(update={"encoder_weights": "none"})
-    network = build_model(spec, in_channels=intensity.channels, classes=len(categories))
+    network = build_model(spec, in_channels=intensity.channels, classes=len(categories), levels=about.get("levels", 1))
     network.load_state_dict(network_state(state["state_dict"]))
     network.eval().requires_grad_(False)
     if about["channels_last"]:

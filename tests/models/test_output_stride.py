@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from maskwright.losses import thin_out
 from maskwright.models import build_model, count_parameters
 from maskwright.recipe.model import UNetSpec
-from maskwright.train.steps import thin_out
 
 
 def a_network(stride):

@@ -2,5 +2,6 @@
 
 from maskwright.augment.colour import Colour, draw_colour
 from maskwright.augment.geometry import Geometry, draw_geometry
+from maskwright.augment.view import View, draw_view
 
-__all__ = ["Colour", "Geometry", "draw_colour", "draw_geometry"]
+__all__ = ["Colour", "Geometry", "View", "draw_colour", "draw_geometry", "draw_view"]

@@ -16,7 +16,7 @@ from maskwright.models.weights import cached_weights
 from maskwright.recipe.model import UNetSpec
 
 
-def build_unet(spec: UNetSpec, *, in_channels: int, classes: int) -> nn.Module:
+def build_unet(spec: UNetSpec, *, in_channels: int, classes: int, levels: int) -> nn.Module:
     """Return the U-Net of a resolved spec, its encoder pretrained if the spec says so and the weights are here.
 
     Raises:

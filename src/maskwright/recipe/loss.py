@@ -38,3 +38,12 @@ class PythonLossSpec(PythonSpec):
 
 
 LossSpec = Annotated[CrossEntropySpec | DiceSpec | PythonLossSpec, Field(discriminator="kind")]
+
+
+class LevelSpec(Spec):
+    """An output of the network that is supervised, with its own mix of losses."""
+
+    weight: float = Field(1.0, ge=0)
+    """Weight of the level in the sum."""
+    loss: tuple[LossSpec, ...] | None = None
+    """What this level minimises; null: the loss of the recipe."""

@@ -24,7 +24,10 @@ class UNetSpec(Spec):
 
 
 class PythonModelSpec(PythonSpec):
-    """A network of your own: `target(in_channels=…, classes=…, **arguments)` returns an nn.Module giving logits."""
+    """A network of your own: `target(in_channels=…, classes=…, **arguments)` returns an nn.Module giving logits.
+
+    With several `levels` it is called with `levels=…`, too, and returns a list of logits in training, the finest first.
+    """
 
     kind: Literal["python"] = "python"
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
-from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LossSpec
+from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec
 from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.spec import Spec
@@ -37,6 +37,8 @@ class Recipe(Spec):
     split: SplitSpec = SplitSpec()
     model: ModelSpec = UNetSpec()
     loss: tuple[LossSpec, ...] = (CrossEntropySpec(), DiceSpec())
+    levels: tuple[LevelSpec, ...] = ()
+    """Outputs of the network that are supervised, the finest first; empty: the finest alone, by `loss`."""
     augment: tuple[AugmentSpec, ...] = (FlipSpec(), AffineSpec(), ColourSpec())
     train: TrainSpec = TrainSpec()
     predict: PredictSpec = PredictSpec()

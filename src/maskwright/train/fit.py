@@ -22,16 +22,17 @@ from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
 from maskwright.inference import pick_device
-from maskwright.losses import build_loss
+from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
 from maskwright.train.distributed import train_together
-from maskwright.train.loader import WorkingImages, training_batches, validation_batches
+from maskwright.train.loader import training_batches, validation_batches
 from maskwright.train.loggers import build_loggers, close_loggers
 from maskwright.train.memory import Parts, free_memory
 from maskwright.train.module import SegmentationModule
 from maskwright.train.steps import SupervisedStep
+from maskwright.train.working import WorkingImages
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -97,16 +98,18 @@ def build_module(recipe: Recipe, fold: int, parts: Parts = Parts()) -> Segmentat
     spec, categories = recipe.train, recipe.data.to_categories()
     assert recipe.data.channels is not None and spec.scale is not None
     torch.manual_seed(recipe.seed * 1000 + fold)
-    network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories))
+    levels = len(recipe.levels) or 1
+    network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories), levels=levels)
     if spec.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    step = SupervisedStep(network, build_loss(recipe.loss, categories), momentum=spec.ema)
+    step = SupervisedStep(network, build_levels(recipe.levels, recipe.loss, categories), momentum=spec.ema)
     about = describe(
         recipe.model,
         recipe.data,
         scale=spec.scale,
         precision=str(spec.precision),
         channels_last=bool(spec.channels_last),
+        levels=levels,
     )
     return SegmentationModule(step, recipe, categories, about, parts)
 

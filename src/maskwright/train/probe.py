@@ -22,6 +22,7 @@ from maskwright.inference import STRIDE, pick_device
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.model import UNetSpec
+from maskwright.train.batch import Batch
 from maskwright.train.fit import build_module
 from maskwright.train.memory import Parts, free_memory
 from maskwright.types import IGNORE
@@ -126,7 +127,7 @@ def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
     for turn in range(repeats + 1):
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            terms = module.step.losses((images, labels), 0.0)
+            terms = module.step.losses(Batch(images, labels, {}), 0.0)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)

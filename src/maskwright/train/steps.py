@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from maskwright.losses import WeightedLoss
+from maskwright.losses import LevelsLoss
+from maskwright.train.batch import Batch
 from maskwright.train.teacher import MovingAverage
 
 
 class Step(Protocol):
     """The part of training that differs between methods. An nn.Module, so that all of its state resumes."""
 
-    def losses(self, batch: Any, progress: float) -> dict[str, torch.Tensor]:
+    def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return {name: weighted scalar}, to be summed; `progress` runs from 0 to 1 over the training."""
         ...
 
@@ -28,31 +29,25 @@ class Step(Protocol):
         ...
 
 
-def thin_out(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (N, h, w) labels at the size of (N, C, h, w) logits: pixels s · i + s // 2 where these are coarser."""
-    factor = labels.shape[-1] // logits.shape[-1]
-    return labels[:, factor // 2 :: factor, factor // 2 :: factor]
-
-
 class SupervisedStep(nn.Module):
     """Learning from labels alone.
 
     Args:
-        network: images → logits.
-        loss: of logits and labels.
+        network: images → logits; in training as many outputs as the loss has levels, a list if there are several.
+        loss: of these outputs and the labels.
         momentum: of the moving average that is shipped; 0: the network itself is.
     """
 
-    def __init__(self, network: nn.Module, loss: WeightedLoss, *, momentum: float) -> None:
+    def __init__(self, network: nn.Module, loss: LevelsLoss, *, momentum: float) -> None:
         super().__init__()
         self.network, self.loss = network, loss
         self.average = MovingAverage(network, momentum) if momentum > 0 else None
 
-    def losses(self, batch: tuple[torch.Tensor, torch.Tensor], progress: float) -> dict[str, torch.Tensor]:
-        """Return the terms of the loss for (images (N, C, H, W), labels (N, H, W))."""
-        images, labels = batch
-        logits = self.network(images)
-        terms: dict[str, torch.Tensor] = self.loss(logits, thin_out(labels, logits))
+    def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+        """Return the terms of the loss."""
+        outputs = self.network(batch.images)
+        outputs = outputs if isinstance(outputs, list) else [outputs]
+        terms: dict[str, torch.Tensor] = self.loss(outputs, batch.labels, batch.targets, progress)
         return terms
 
     def after_update(self) -> None:

@@ -1,0 +1,58 @@
+"""Images and labels of an index at working size, cached in memory where they fit."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from maskwright.data.index import Index
+from maskwright.data.intensity import Intensity, resize_label, to_working, working_size
+from maskwright.progress import track
+from maskwright.types import Array, LabelMap
+
+
+class WorkingImages:
+    """Labelled images at working size, (h, w, C) in 0..255 with (h, w) labels, by row number.
+
+    Args:
+        index: its labelled rows.
+        intensity: how pixel values are prepared.
+        scale: factor on the images' size.
+        cache: share of free memory that they may take; above it each is read at every use.
+    """
+
+    def __init__(self, index: Index, intensity: Intensity, *, scale: float, cache: float) -> None:
+        self.index, self.intensity, self.scale = index, intensity, scale
+        self._pairs: list[tuple[Array, LabelMap]] | None = None
+        if self._bytes() <= cache * _free_memory():
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                self._pairs = list(track(pool.map(self._read, range(len(index))), "read images", len(index)))
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, row: int) -> tuple[Array, LabelMap]:
+        """Return image and label of a row."""
+        return self._read(row) if self._pairs is None else self._pairs[row]
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Return (h, w) of a row without reading it."""
+        return working_size((self.index.table["height"][row], self.index.table["width"][row]), self.scale)
+
+    def _read(self, row: int) -> tuple[Array, LabelMap]:
+        sample = self.index.read(row)
+        assert sample.label is not None
+        image = to_working(sample.image, self.intensity, self.scale)
+        return image, resize_label(sample.label, (image.shape[0], image.shape[1]))
+
+    def _bytes(self) -> int:
+        value_bytes = 1 if self.intensity.value_range == (0.0, 255.0) else 4
+        per_pixel = self.intensity.channels * value_bytes + 1
+        return sum(height * width * per_pixel for height, width in map(self.size, range(len(self))))
+
+
+def _free_memory() -> int:
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
