@@ -21,17 +21,18 @@ from benchmarks.record import Comparison, Row
 
 
 class Job(NamedTuple):
-    """A set with the options that it is run with, and the metric of its price."""
+    """A set with the options that it is run with, the metric of its price, and the size that it is worked at."""
 
     options: list[str]
     metric: str
+    scale: float
 
 
 JOBS = {
     "camvid": Job(["--ignore", "void", "--group", "sequence", "--folds", "3", "--set", "split.use_parts=false"],
-                  "pooled_miou"),
-    "marsdata_rocks": Job(["--classes", "binary", "--group", "group", "--folds", "3"], "mean_dice"),
-    "glas": Job(["--classes", "binary", "--group", "patient ID", "--folds", "3"], "mean_dice"),
+                  "pooled_miou", 0.4),
+    "marsdata_rocks": Job(["--classes", "binary", "--group", "group", "--folds", "3"], "mean_dice", 0.4),
+    "glas": Job(["--classes", "binary", "--group", "patient ID", "--folds", "3"], "mean_dice", 0.35),
 }  # fmt: skip
 
 
@@ -59,7 +60,8 @@ def measure(name: str, data: Path, seed: int, steps: int, keep: Path | None) -> 
     with tempfile.TemporaryDirectory() as temporary:
         out = (keep or Path(temporary)) / f"{name}-{seed}"
         root = data / name if name != "marsdata_rocks" else with_copies(data / name, Path(temporary) / name)
-        words = ["run", "--data", str(root), *job.options, "--holdout", "0", "--set", f"train.steps={steps}"]
+        words = ["run", "--data", str(root), *job.options, "--holdout", "0"]
+        words += ["--set", f"train.steps={steps}", "--set", f"train.scale={job.scale}"]
         words += ["--seed", str(seed), "--set", "report.price_of_leaks=true", "--out", str(out), "--json"]
         ended = subprocess.run(
             [sys.executable, "-m", "maskwright", *words], stdout=subprocess.PIPE, text=True, check=True
