@@ -32,10 +32,10 @@ class Parts:
     validation: int = 1
 
     @classmethod
-    def of(cls, checkpoint: Path) -> Parts:
-        """Return those that a checkpoint was trained with; whole batches where there is none."""
+    def of(cls, checkpoint: Path, *, step: int = 1) -> Parts:
+        """Return those that a checkpoint was trained with; where there is none, `step` and whole validation batches."""
         if not checkpoint.is_file():
-            return cls()
+            return cls(step)
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         return cls(**state.get(KEY, {}))
 

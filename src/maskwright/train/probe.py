@@ -70,9 +70,12 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     recipe = _network(_sizes(_machine(recipe), training, reasons), _SMALL)
     recipe = _precision(recipe, reasons)
     seconds = measure_step(recipe)
-    if recipe.train.steps is None and recipe.train.minutes is None:
+    if recipe.train.steps is None and recipe.train.epochs is not None:
+        recipe = _update(recipe, steps=_steps_of_epochs(recipe, len(training)))
+        reasons.append(f"{recipe.train.steps} steps: {recipe.train.epochs:g} passes over the training images of a fold")
+    elif recipe.train.steps is None and recipe.train.minutes is None:
         recipe = _update(recipe, steps=_DEFAULT_STEPS)
-        reasons.append(f"{_DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
+        reasons.append(f"{_DEFAULT_STEPS} steps: none of --minutes, train.epochs and train.steps was given")
     elif recipe.train.steps is None:
         recipe, seconds = _fit_budget(asked, recipe, seconds, started, reasons)
     assert recipe.train.steps is not None
@@ -130,7 +133,8 @@ def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
             terms = module.step.losses(Batch(images, labels, {}), 0.0)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)
+        if spec.clip is not None:
+            torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)
         optimizer.step()
         module.step.after_update()
         if device.type == "cuda":
@@ -239,6 +243,16 @@ def _steps(recipe: Recipe, seconds: float, started: float) -> int:
     steps = max(_VALIDATIONS, int(left / (recipe.split.folds * seconds * (1 + _OVERHEAD))))
     every = recipe.train.validate_every or _VALIDATIONS
     return max(every, steps // every * every)  # the last step is validated
+
+
+def _steps_of_epochs(recipe: Recipe, images: int) -> int:
+    """Return the steps of a fold that learns from all images but those of one fold."""
+    folds = recipe.split.folds
+    learned = images * (folds - 1) / folds if folds > 1 else images
+    assert recipe.train.epochs is not None and recipe.train.batch is not None
+    steps = max(1, math.ceil(recipe.train.epochs * learned / recipe.train.batch))
+    every = recipe.train.validate_every or 1
+    return math.ceil(steps / every) * every
 
 
 def _update(recipe: Recipe, **fields: object) -> Recipe:
