@@ -29,6 +29,9 @@ STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evalua
 _MANY = ("train", "predict", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
 
+_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "train"}
+"""Sections of the recipe that change what a network learns."""
+
 _VERSIONS = (
     "maskwright",
     "torch",
@@ -196,15 +199,13 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "executor"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING | {"executor"})
     spec["train"] = _deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING)
     spec["train"] = _deciding(spec["train"])
     files = ("best.ckpt", "last.ckpt", "metrics.csv")
     return [
@@ -248,16 +249,16 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
     after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
-    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
     spec["parts"] = _parts(folder, recipe)
+    members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
+    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays", *members)
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "predict", "postprocess", "evaluate"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING | {"predict", "postprocess", "evaluate"})
     spec["train"] = _deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
@@ -303,7 +304,9 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     index = read_table(folder.decided / "images.parquet")
     pool = pool_of(index, folds).filter(~pl.col("image").is_in(unusable))
     parts = ["oof"] if recipe.split.folds > 1 else []
-    parts += ["holdout"] if (folds["fold"] == -1).any() else []
+    if (folds["fold"] == -1).any():
+        members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
+        parts += ["holdout", *map(stages.member_part, members)]
     return parts + (["pool"] if pool.height else [])
 
 

@@ -54,6 +54,8 @@ def score_run(
         confusion[part] = overlaps.table
         headline = dict(found)
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
+    if members := [part for part in parts if stages.is_member(part)]:
+        _score_members(folder, whole, members, evaluate, seed=seed)
     if "pool" in parts:
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict)
     write_json(folder.predictions / "confusion.json", confusion)
@@ -79,6 +81,23 @@ def _score_part(
             overlaps.add(image, truth, label, group=group, fold=fold)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
     return overlaps
+
+
+def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, *, seed: int) -> None:
+    """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one."""
+    chain = stages.read_chain(read_json(folder.tuned)["chain"])
+    rows = read_folds(folder.folds).filter(pl.col("fold") == HELD_OUT)
+    images, counted = whole.only(rows["image"].to_list()), set(stages.scored(whole, rows)["image"])
+    found = {}
+    for part in parts:
+        store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
+        for row, (image, group, _) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
+            if image in counted and (truth := images.read_label(row)) is not None:
+                label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
+                overlaps.add(image, truth, label, group=group, fold=HELD_OUT)
+        note = "Images that no training saw, predicted by one fold's network alone."
+        found[part] = summarise(overlaps, evaluate, seed=seed, note=note)
+    write_json(folder.predictions / "members.json", found)
 
 
 def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, ...], predict: PredictSpec) -> None:

@@ -332,14 +332,25 @@ def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> No
         )
 
 
+def member_part(fold: int) -> str:
+    """Return what the held-out part is called where one fold's network predicts it alone."""
+    return f"holdout-fold-{fold}"
+
+
+def is_member(part: str) -> bool:
+    """Return whether a part is the held-out part as one fold's network alone predicts it."""
+    return part.startswith("holdout-")
+
+
 def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
     """Return which networks predict which images."""
     folds = read_folds(folder.folds)
     if part == "oof":
         return [([k], folds.filter(pl.col("fold") == k)["image"].to_list()) for k in range(count)]
     everyone = list(range(count))
-    if part == "holdout":
-        return [(everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
+    if part.startswith("holdout"):
+        alone = [member for member in everyone if part == member_part(member)]
+        return [(alone or everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
     unusable = set(read_json(folder.audit / "unusable.json"))
     pool = [image for image in pool_of(whole.table, folds)["image"] if image not in unusable]
     return [(everyone, pool)]
