@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=300, help="of the training of a fold; the same on any machine")
+    parser.add_argument("--steps", type=int, default=250, help="of the training of a fold; the same on any machine")
     parser.add_argument("--keep", type=Path, help="keep the run folders here; one that was cut short goes on")
     parser.add_argument("--redo", action="store_true")
     arguments = parser.parse_args()
@@ -61,7 +61,7 @@ def measure(name: str, data: Path, seed: int, steps: int, keep: Path | None) -> 
         out = (keep or Path(temporary)) / f"{name}-{seed}"
         root = data / name if name != "marsdata_rocks" else with_copies(data / name, Path(temporary) / name)
         words = ["run", "--data", str(root), *job.options, "--holdout", "0"]
-        words += ["--set", f"train.steps={steps}", "--set", f"train.scale={job.scale}"]
+        words += ["--set", f"train.steps={steps}", "--set", f"train.scale={job.scale}", "--set", "train.threads=1"]
         words += ["--seed", str(seed), "--set", "report.price_of_leaks=true", "--out", str(out), "--json"]
         ended = subprocess.run(
             [sys.executable, "-m", "maskwright", *words], stdout=subprocess.PIPE, text=True, check=True
