@@ -14,9 +14,11 @@ from torch import nn
 
 from maskwright.data.index import build_index
 from maskwright.errors import RecipeError
+from maskwright.predict.files import load_ensemble, predict_files
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.optimise import ConstantSpec, CosineSpec, PlateauSpec, PolynomialSpec, SGDSpec, StepSpec
+from maskwright.recipe.predict import PredictSpec
 from maskwright.recipe.train import TrainSpec
 from maskwright.train.fit import train_fold
 from maskwright.train.optimizer import build_optimizer, parameter_groups
@@ -210,6 +212,18 @@ def test_the_shipped_network_is_the_mean_of_the_last_ones(data, tmp_path):
     tensors = copied["state_dict"]
     shipped, own = (tensors[f"step.{kind}layers.0.weight"] for kind in ("average.network.", "network."))
     assert torch.equal(shipped, own)
+
+
+@pytest.mark.slow
+def test_every_image_is_brought_to_one_size(data, tmp_path):
+    index, _ = data
+    whole = (*SETTINGS[:3], "train.crop=[64, 32]", "train.scale=[64, 32]")
+    state, _ = train(tmp_path / "run", data, *whole)
+    assert tuple(state["maskwright"]["scale"]) == (64, 32)
+    trained = load_ensemble([tmp_path / "run" / "last.ckpt"])
+    ((_, size, probabilities),) = predict_files(trained, [("i0", index.path(index.images[0]))], PredictSpec())
+    assert size == (32, 32)
+    assert probabilities.shape == (2, 64, 32)
 
 
 @pytest.mark.slow

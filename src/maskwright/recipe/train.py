@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from maskwright.recipe.optimise import AdamWSpec, CosineSpec, OptimizerSpec, ScheduleSpec
 from maskwright.recipe.spec import Spec
+
+Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class TrainSpec(Spec):
@@ -21,8 +23,9 @@ class TrainSpec(Spec):
     """Passes over the training images of a fold; null: `steps` or `minutes` say how long."""
     batch: int | None = Field(None, ge=1)
     """Crops in a step."""
-    scale: float | None = Field(None, gt=0, le=4)
-    """Factor from the image's size to the size that the network works at."""
+    scale: Annotated[float, Field(gt=0, le=4)] | tuple[Side, Side] | None = None
+    """Factor from the image's size to the size that the network works at; or [height, width] that every image is
+    resized to, whatever its own proportions."""
     crop: tuple[int, int] | None = None
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
     accumulate: int = Field(1, ge=1)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.data.index import Index
+from maskwright.data.intensity import Scale, working_size
 from maskwright.inference import STRIDE, pick_device
 from maskwright.progress import report
 from maskwright.recipe import Recipe
@@ -154,7 +155,8 @@ def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
     height = statistics.median(training.table["height"].to_list())
     width = statistics.median(training.table["width"].to_list())
     scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
-    crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
+    worked = working_size((height, width), scale)
+    crop = recipe.train.crop or (_round_up(worked[0]), _round_up(worked[1]))
     largest = 2 * AREA  # a scale that was set by hand: crops stay small
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
@@ -162,10 +164,14 @@ def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
     devices = recipe.train.devices
     batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
     reasons.append(
-        f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
+        f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
         f"{batch} crops of {crop[1]}×{crop[0]} a step"
     )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
+
+
+def _said(scale: Scale) -> str:
+    return f"{scale[1]}×{scale[0]}" if isinstance(scale, tuple) else f"{scale:g} of their size"
 
 
 def _batch(crop: tuple[int, int]) -> int:
