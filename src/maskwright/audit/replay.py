@@ -114,7 +114,8 @@ def replay(index: Index, answers: Answers) -> Decided:
     ).filter(~pl.col("image").is_in(dropped))
     said = [(image, uses[image]) for image in dropped]
     removed = [(image, d.kind or "decision", d.other_image, d.by, d.reason, d.value) for image, d in said]
-    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), masks.contents)
+    contents = {image: masks.contents[image] for _, image in changes if image in masks.contents}  # in one order
+    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), contents)
 
 
 def outcome(row: Mapping[str, Any], answers: Answers) -> str:

@@ -16,7 +16,7 @@ from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
-from maskwright.pipeline.decide import decide_task
+from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -191,7 +191,7 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     own = recipe.split.previous is None or is_own(folder, recipe.split.previous)
     files = [Path(f) for f in (recipe.split.file, None if own else recipe.split.previous) if f is not None]
     outside = {str(file): file_state(file) if file.is_file() else None for file in files}
-    after = ("index", "audit", "decide")
+    after = ("index", "decide")
     return [Task("split", stages.split, spec, after, ("folds.csv", "folds.json"), outside)]
 
 
@@ -273,8 +273,8 @@ def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
     before = [*_price_tasks(folder, recipe), *_suspects_tasks(folder, recipe)]
-    after = ("audit", "split", "evaluate", *(task.name for task in before))
-    return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
+    after = ("audit", "decide", "split", "evaluate", *(task.name for task in before))
+    return [Task("report", stages.report, spec, after, ("predictions/report.html",), log_state)]  # it tells reasons
 
 
 _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
