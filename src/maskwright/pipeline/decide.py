@@ -17,7 +17,7 @@ from maskwright.data.index import load_index
 from maskwright.decisions import read_decisions, settled, settled_state
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import AuditSpec, DataSpec
-from maskwright.tasks import Task
+from maskwright.tasks import Task, lock
 
 _LISTED = 20
 
@@ -83,13 +83,17 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
 def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
     """Write the data of a run as the decisions leave it, and removed.csv, into a new folder; return the images.
 
+    The run is held meanwhile: nobody changes the decided masks while they are copied.
+
     Raises:
-        UsageError: the format isn't written, or the target holds something.
+        UsageError: the format isn't written, the target holds something, or another process works in the run folder.
         DataError: a file can't be read.
     """
     spec = DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
-    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
-    return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
+    with lock(folder.root):
+        index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
+        meta, removed = read_table(folder.root / "meta.parquet"), read_table(folder.decided / "removed.csv")
+        return write_index(index, meta, target, to, removed)
 
 
 def _digest(file: Path) -> str:

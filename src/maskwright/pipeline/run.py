@@ -44,6 +44,7 @@ def run(
     recipe: Recipe,
     out: str | Path,
     *,
+    since: str = "index",
     until: str = "report",
     anew: str | None = None,
     redo: bool = False,
@@ -54,7 +55,8 @@ def run(
     Args:
         recipe: complete, or with open fields; the resolved one is written as `recipe.yaml` before the first step.
         out: the run folder; made if missing.
-        until: last stage, one of `STAGES`.
+        since: first stage, one of `STAGES`; what the ones before it make lies in the folder, with their records.
+        until: last stage.
         anew: a stage that is done again though nothing changed.
         redo: replace results that were made from another recipe or other data.
         command: what the user typed, for the report.
@@ -68,7 +70,7 @@ def run(
     with lock(folder.root):
         _check_edits(folder, recipe, redo=redo)
         seconds: dict[str, float] = {}
-        for stage in STAGES[: STAGES.index(until) + 1]:
+        for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
             if redo and stage in _MANY:  # folds or parts that this recipe has no more
@@ -260,7 +262,7 @@ def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include=include)
     spec["train"] = _deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
-    return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
+    return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 
 
 def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
