@@ -261,30 +261,6 @@ def test_masks_that_agree_are_no_conflict_and_nothing_is_decided(data):
     assert conflict(folder)["image"] == COARSE
 
 
-def test_a_cleaned_copy_holds_what_the_decisions_leave(data, tmp_path):
-    (data / "meta.csv").write_text("name,site\n" + "".join(f"x{k},s{k % 3}\n" for k in range(10)))
-    clean = tmp_path / "clean"
-    folder = run(data, stage="audit", more=["--cleaned", str(clean), "--to", "folder"])
-    images = {p.relative_to(clean).as_posix() for p in clean.rglob("*.png") if "masks" not in p.parts}
-    kept = {n for n in names(folder) if n.startswith("images/")} | {"unlabeled/alone.png"}
-    assert images == kept | {f"images/unlabeled/{n}.png" for n in ("turned", "twin")}  # labelled now
-    for name in images - {"unlabeled/alone.png"}:
-        written = np.asarray(Image.open(clean / name.replace("images/", "masks/")))
-        assert_array_equal(written, label(folder, name.replace("images/unlabeled", "unlabeled")))
-    (removed,) = pl.read_csv(clean / "removed.csv").to_dicts()
-    assert removed["image"] == COARSE and "finer" in removed["reason"]
-    assert pl.read_csv(clean / "meta.csv").height == 10
-    found = run(data.parent / "clean", stage="audit", more=["--redo"])  # reads again, without a conflict
-    assert "conflict" not in set(read_table(found.findings)["kind"])
-
-
-def test_a_cleaned_copy_is_never_written_over_files(data, tmp_path, capsys):
-    run(data, stage="audit", code=2, more=["--cleaned", str(data)])
-    assert "new or empty folder" in capsys.readouterr().err
-    run(data, stage="audit", code=2, more=["--cleaned", str(tmp_path / "clean"), "--to", "nonsense"])
-    assert "nonsense" in capsys.readouterr().err
-
-
 @pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder")
 @pytest.mark.realdata
 def test_the_real_conflict_of_the_teeth_is_found_and_nothing_else():

@@ -21,8 +21,8 @@ from maskwright.types import Categories
 METRICS = ("mean_dice", "pooled_miou")
 
 COVERED = (
-    "The intervals cover the draw of the images, for one shuffle of the folds and one training on each: another shuffle "
-    "or seed gives another price."
+    "The intervals cover the draw of the images, for one shuffle of the folds and one training on each: another "
+    "shuffle or seed gives another price."
 )
 """What the intervals of the price say, and what not."""
 
