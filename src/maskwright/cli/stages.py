@@ -35,8 +35,7 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
         from maskwright.pipeline.decide import write_cleaned
 
         with progress():
-            count = write_cleaned(folder, cleaned, to)
-        say(f"{count} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
+            written = write_cleaned(folder, cleaned, to)
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
     rows = [
         (row["category"], f"{row['image_share']:.0%}", f"{row['pixel_share']:.2%}", str(row["objects"]))
@@ -56,7 +55,15 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
     say_left_out(folder)
-    found = {"findings": findings.to_dicts(), "classes": classes.to_dicts(), **overview, "run": str(folder.root)}
+    found: dict[str, Any] = {
+        "findings": findings.to_dicts(),
+        "classes": classes.to_dicts(),
+        **overview,
+        "run": str(folder.root),
+    }
+    if cleaned is not None:  # last, so that it isn't looked for above the tables
+        say(f"{written} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
+        found["cleaned"] = {"folder": str(cleaned), "format": to, "images": written}
     result(found, as_json=options.json)
 
 

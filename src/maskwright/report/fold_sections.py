@@ -86,8 +86,9 @@ def _price(price: dict[str, Any]) -> Group:
         return Group(title, [str(price["note"])])
     words = (
         f"The same training on naive folds, which cut {plural(price['groups_cut'], 'group')}, scored out of fold on "
-        "the same images. The difference is what leaks would have made the scores look better by; it is no real gain."
-    )
+        "the same images. The difference is what leaks would have made the scores look better by; it is no real gain. "
+        f"{price.get('covered', '')}"
+    ).strip()
     rows = [
         (metric_name(metric), *(_interval(found[key]) for key in ("clean", "naive", "price")))
         for metric, found in price["metrics"].items()
