@@ -275,7 +275,7 @@ def _ignored_values(by_name: Mapping[str, Category], ignore: tuple[int | str, ..
     for entry in ignore:
         if isinstance(entry, str) and entry in by_name:
             values += by_name[entry].values if by_name[entry].values != "rest" else ()
-        elif isinstance(entry, str) and entry.isdigit():
+        elif isinstance(entry, str) and entry.isdecimal():
             values.append(int(entry))
         elif isinstance(entry, str) and not entry.startswith("#"):
             raise DataError(
