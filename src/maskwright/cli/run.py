@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.folds import print_folds
 from maskwright.cli.options import Options, typed_command
 from maskwright.recipe import Recipe
 
@@ -117,41 +118,6 @@ def _say_plan(folder: RunFolder) -> None:
     for reason in plan["reasons"]:
         say(f"plan: {reason}")
     say(f"the training will take about {plan['projected_seconds'] / 60:.1f} min; recipe: {folder.recipe}")
-
-
-def print_folds(certificate: dict[str, Any]) -> None:
-    """Print how large the folds are, where each departs most from all images, and how even chance would be."""
-    rows = [
-        (
-            "held out" if row["fold"] == -1 else str(row["fold"]),
-            str(row["images"]),
-            str(row["groups"]),
-            "–" if row["feature"] is None else f"{row['feature']} {row['share']:.1%} (all {row['share_of_all']:.1%})",
-        )
-        for row in certificate["per_fold"]
-    ]
-    table("Folds", ("fold", "images", "groups", "largest deviation"), rows)
-    kinds = [
-        (
-            family,
-            f"{100 * found['deviation']:.1f}",
-            f"{100 * found['random']:.1f} ({100 * found['random_low']:.1f})",
-            f"{found['more_even_than']:.0%}",
-            f"{found['feature']}, {'held out' if found['fold'] == -1 else 'fold ' + str(found['fold'])}",
-        )
-        for family, found in certificate["families"].items()
-    ]
-    columns = ("", "points", "at random: median (5 %)", "more even than", "where")
-    table("Largest deviations, in percentage points of the images", columns, kinds)
-    _say_moved(certificate)
-
-
-def _say_moved(certificate: dict[str, Any]) -> None:
-    moved = certificate["moved"]
-    if moved:
-        say(f"{len(moved)} image(s) changed their fold, because a new duplicate or group links images of several:")
-    for row in moved[:_SHOWN]:
-        say(f"  {row['image']}: {row['before']} → {row['now']}")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -9,9 +9,10 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.folds import print_folds
 from maskwright.cli.options import Options, listed, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
+from maskwright.cli.run import say_left_out, score_rows, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 from maskwright.tasks import lock
