@@ -381,6 +381,18 @@ class TestSummary:
         (run / "folds.json").write_text(json.dumps(certificate))
         assert "2 groups lie in more than one fold, so the scores are too good." in write(run, thumbnails=0)[1].words
 
+    @pytest.mark.parametrize(
+        ("apart", "words"),
+        [(2, "2 leaks across a border: scores there are too good."), (0, "None of them lies across a border")],
+    )
+    def test_what_the_folds_do_about_leaks_of_given_parts(self, tmp_path, apart, words):
+        run = make_run(tmp_path)
+        leaks = {"leak_group": {"found": 3, "together": 3 - apart, "apart": apart, "outside": 0}}
+        (run / "folds.json").write_text(json.dumps(json.loads((run / "folds.json").read_text()) | {"leaks": leaks}))
+        page = write(run, thumbnails=0)[1]
+        assert words in page.words
+        assert page.row("leak_group") == ["leak_group", "3", str(3 - apart), str(apart), "0"]
+
     def test_left_out_categories_count_nowhere(self, tmp_path):
         images = [("images/a.png", None)]
         write_base(tmp_path / "run", tmp_path, images, leave_out=["ground"])

@@ -41,11 +41,11 @@ def _print_shares(certificate: dict[str, Any]) -> None:
     if len(names) == 2:  # one is what the other leaves
         names = [list(overall)[-1]]
     shown = [name for name in overall if name in names[:_CATEGORIES]]
-    drawn = [
-        ("held out" if row["fold"] == -1 else str(row["fold"]), str(row["images"]), str(row["groups"]))
-        + tuple(_share(row["pixel_shares"][n], overall[n], apart[n][place] == max(apart[n])) for n in shown)
-        for place, row in enumerate(rows)
-    ]
+    drawn = []
+    for place, row in enumerate(rows):
+        shares = [_share(row["pixel_shares"][n], overall[n], apart[n][place] == max(apart[n])) for n in shown]
+        fold = "held out" if row["fold"] == -1 else str(row["fold"])
+        drawn.append((fold, str(row["images"]), str(row["groups"]), *shares))
     images, groups = certificate["images"], certificate["groups"]
     drawn.append(("all", str(images), str(groups), *(f"{overall[name]:.1%}  " for name in shown)))
     more = f"; {len(names) - len(shown)} more evenly spread categories are not shown" if len(names) > len(shown) else ""
