@@ -393,6 +393,20 @@ class TestSummary:
         assert words in page.words
         assert page.row("leak_group") == ["leak_group", "3", str(3 - apart), str(apart), "0"]
 
+    def test_domains_have_scores_of_their_own(self, tmp_path):
+        run = make_run(tmp_path)
+        path = run / "predictions" / "evaluation.json"
+        divided = {
+            f"{part}mean_dice@domain={name}": score(value, n=n)
+            for part in ("", "oof/")
+            for name, value, n in (("dusk/2", 0.41, 4), ("day", None, 5))
+        }
+        path.write_text(json.dumps(json.loads(path.read_text()) | divided))
+        page = write(run, thumbnails=0)[1]
+        assert page.row("dusk/2") == ["dusk/2", "4 out of fold", "0.410 (0.360–0.460)"]
+        assert page.row("day") == ["day", "5 out of fold", "–"]
+        assert page.row("mean Dice per image")[1] == "0.700 (0.650–0.750)"  # of all, out of fold, as before
+
     def test_left_out_categories_count_nowhere(self, tmp_path):
         images = [("images/a.png", None)]
         write_base(tmp_path / "run", tmp_path, images, leave_out=["ground"])

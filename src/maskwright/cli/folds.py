@@ -35,7 +35,7 @@ def print_folds(certificate: dict[str, Any]) -> None:
 
 def _print_shares(certificate: dict[str, Any]) -> None:
     """Print the folds as rows, and as columns the categories whose shares depart most."""
-    rows, overall = certificate["per_fold"], certificate["pixel_shares"]
+    rows, overall = certificate["per_fold"], certificate.get("pixel_shares") or {}  # none in runs of earlier versions
     apart = {name: [abs(row["pixel_shares"][name] - share) for row in rows] for name, share in overall.items()}
     names = sorted(overall, key=lambda name: -max(apart[name]))
     if len(names) == 2:  # one is what the other leaves

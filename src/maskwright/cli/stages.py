@@ -12,7 +12,7 @@ from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import say_left_out, score_rows, shown, summary_of
+from maskwright.cli.run import print_scores, say_left_out, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 from maskwright.tasks import lock
@@ -285,7 +285,7 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
         )
     _refuse(given, _STATED)
     scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
-    table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
+    print_scores(scores)
     result(scores, as_json=as_json)
 
 
