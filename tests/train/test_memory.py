@@ -14,7 +14,7 @@ from maskwright.errors import UsageError
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
-from maskwright.train import probe
+from maskwright.train import timing
 from maskwright.train.fit import train_fold
 from maskwright.train.memory import Parts
 
@@ -133,12 +133,12 @@ def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_pat
 def test_the_probe_measures_in_parts(data, monkeypatch, most, sizes):
     tried = []
 
-    def measure(recipe, batch, repeats):
+    def measure(recipe, batch, repeats, seconds):
         tried.append(batch)
         if batch > most:
             raise torch.OutOfMemoryError("simulated")
         return 0.25
 
-    monkeypatch.setattr(probe, "_measure_batch", measure)
-    assert probe.measure_step(recipe(data[1], 6)) == 6 / sizes[-1] * 0.25  # as many parts as it takes
+    monkeypatch.setattr(timing, "_measure_batch", measure)
+    assert timing.measure_step(recipe(data[1], 6)) == 6 / sizes[-1] * 0.25  # as many parts as it takes
     assert tried == sizes

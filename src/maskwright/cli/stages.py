@@ -9,9 +9,10 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.options import Options, listed, typed_command
+from maskwright.cli.folds import print_folds
+from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
+from maskwright.cli.run import print_scores, say_left_out, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 from maskwright.tasks import lock
@@ -21,7 +22,7 @@ _SHOWN = 15
 _STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
-def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
+def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
     """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, outliers, balance.
 
     Writes audit/findings.parquet, other tables, pictures and decisions.jsonl into the run folder. Needs no torch.
@@ -68,7 +69,7 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
 
 
 def split(
-    options: Options = Options(),  # noqa: B008
+    options: FoldOptions = FoldOptions(),  # noqa: B008
     *,
     write: Path | None = None,
 ) -> None:
@@ -291,11 +292,11 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
         )
     _refuse(given, _STATED)
     scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
-    table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
+    print_scores(scores)
     result(scores, as_json=as_json)
 
 
-def _until(stage: str, options: Options) -> RunFolder:
+def _until(stage: str, options: DataOptions) -> RunFolder:
     from maskwright import pipeline
 
     recipe = options.to_recipe()

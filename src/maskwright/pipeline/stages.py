@@ -36,6 +36,7 @@ from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, Postprocess
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
+from maskwright.split.leaks import with_leaks
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
 
@@ -94,7 +95,9 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
-    write_json(folder.certificate, found.certificate)
+    leaks = read_table(folder.findings).filter(pl.col("kind").str.starts_with("leak_"))
+    pairs = leaks.select("kind", "image", "other_image").iter_rows()
+    write_json(folder.certificate, with_leaks(found.certificate, found.table, pairs))
     kept = wanted.previous if previous is None else str(previous)
     return spec | {"split": found.spec.model_dump(mode="json") | {"previous": kept}}
 
