@@ -1,4 +1,4 @@
-"""The options that commands share. Each only sets a field of the recipe; a command has those that can change it."""
+"""The options that commands share. Each only sets a field of the recipe."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DATA, RUN = Group("Data", sort_key=1), Group("Run", sort_key=2)
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
-    """What is looked at, and into which folder."""
+class Options:
+    """What is run, on what, into which folder."""
 
     data: Annotated[Path | None, Parameter(group=DATA, help=_DATA)] = None
     recipe: Annotated[Path | None, Parameter(group=DATA)] = None
@@ -53,6 +53,17 @@ class DataOptions:
     """Column of meta.csv (patient, site, day …) whose images stay in one fold."""
     group_regex: Annotated[str | None, Parameter(group=DATA)] = None
     """Expression on the file name whose first group is the fold group."""
+
+    folds: Annotated[int | None, Parameter(group=RUN)] = None
+    """Folds (default 5); 1 trains one network on all that isn't held out."""
+    holdout: Annotated[float | None, Parameter(group=RUN)] = None
+    """Share of labelled images held out (default .15 from 100 labelled images on, else 0)."""
+    labelled: Annotated[str | None, Parameter(group=RUN)] = None
+    """Learn from so many of the training images only: a share such as 1/8, or a number; the rest becomes the pool."""
+    workers: Annotated[int | None, Parameter(group=RUN)] = None
+    """Threads that prepare batches (default 1)."""
+    minutes: Annotated[float | None, Parameter(group=RUN)] = None
+    """Budget for the training of all folds together."""
 
     def to_recipe(self) -> Recipe:
         """Return the recipe that the options describe.
@@ -83,7 +94,12 @@ class DataOptions:
 
     def _asked_anew(self) -> list[str]:
         """Return the fields of a resolved recipe that the options ask to decide again."""
-        return [] if self.classes is None else ["data.categories", "data.leave_out"]
+        fields = [] if self.classes is None else ["data.categories", "data.leave_out"]
+        if self.holdout is not None:
+            fields += ["split.use_parts"]
+        if self.minutes is not None and not any(s.startswith("train.steps=") for s in self.settings):
+            fields += ["train.steps", "train.validate_every"]
+        return fields
 
     def _shortcuts(self) -> dict[str, Any]:
         """Return recipe field → value of each option that only sets a field; None: not given."""
@@ -94,6 +110,11 @@ class DataOptions:
             "data.classes": self.classes if self.classes in ("all", "binary") else _names(self.classes),
             "data.ignore": listed(self.ignore),
             "data.leave_out": _names(self.leave_out),
+            "split.folds": self.folds,
+            "split.holdout": self.holdout,
+            "split.labelled": self.labelled,
+            "train.minutes": self.minutes,
+            "train.workers": self.workers,
             "seed": self.seed,
             "executor.kind": self.executor,
         }
@@ -101,40 +122,21 @@ class DataOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class FoldOptions(DataOptions):
-    """And how it is cut."""
+class FoldOptions(Options):
+    """What can change the folds; --help leaves the others out, which may be given all the same."""
 
-    folds: Annotated[int | None, Parameter(group=RUN)] = None
-    """Folds (default 5); 1 trains one network on all that isn't held out."""
-    holdout: Annotated[float | None, Parameter(group=RUN)] = None
-    """Share of labelled images held out (default .15 from 100 labelled images on, else 0)."""
-    labelled: Annotated[str | None, Parameter(group=RUN)] = None
-    """Learn from so many of the training images only: a share such as 1/8, or a number; the rest becomes the pool."""
-
-    def _asked_anew(self) -> list[str]:
-        return super()._asked_anew() + ([] if self.holdout is None else ["split.use_parts"])
-
-    def _shortcuts(self) -> dict[str, Any]:
-        own = {"split.folds": self.folds, "split.holdout": self.holdout, "split.labelled": self.labelled}
-        return super()._shortcuts() | own
+    workers: Annotated[int | None, Parameter(group=RUN, show=False)] = None
+    minutes: Annotated[float | None, Parameter(group=RUN, show=False)] = None
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Options(FoldOptions):
-    """And how long it is learned from."""
+class DataOptions(FoldOptions):
+    """What can change the findings."""
 
-    workers: Annotated[int | None, Parameter(group=RUN)] = None
-    """Threads that prepare batches (default 1)."""
-    minutes: Annotated[float | None, Parameter(group=RUN)] = None
-    """Budget for the training of all folds together."""
-
-    def _asked_anew(self) -> list[str]:
-        stated = self.minutes is None or any(s.startswith("train.steps=") for s in self.settings)
-        return super()._asked_anew() + ([] if stated else ["train.steps", "train.validate_every"])
-
-    def _shortcuts(self) -> dict[str, Any]:
-        return super()._shortcuts() | {"train.minutes": self.minutes, "train.workers": self.workers}
+    folds: Annotated[int | None, Parameter(group=RUN, show=False)] = None
+    holdout: Annotated[float | None, Parameter(group=RUN, show=False)] = None
+    labelled: Annotated[str | None, Parameter(group=RUN, show=False)] = None
 
 
 def typed_command() -> str:

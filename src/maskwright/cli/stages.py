@@ -296,7 +296,7 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
     result(scores, as_json=as_json)
 
 
-def _until(stage: str, options: DataOptions) -> RunFolder:
+def _until(stage: str, options: Options) -> RunFolder:
     from maskwright import pipeline
 
     recipe = options.to_recipe()
