@@ -13,6 +13,11 @@ from maskwright.cli import main
 from maskwright.cli.folds import print_folds
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def certificate(shares, overall, **more):
     rows = [
         {"fold": fold, "images": 4, "groups": 3, "pixel_shares": dict(zip(overall, values, strict=True))}
