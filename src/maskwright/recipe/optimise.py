@@ -76,6 +76,4 @@ class ConstantSpec(Spec):
     kind: Literal["constant"] = "constant"
 
 
-ScheduleSpec = Annotated[
-    CosineSpec | StepSpec | PolynomialSpec | PlateauSpec | ConstantSpec, Field(discriminator="kind")
-]
+RateSpec = Annotated[CosineSpec | StepSpec | PolynomialSpec | PlateauSpec | ConstantSpec, Field(discriminator="kind")]

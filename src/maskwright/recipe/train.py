@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maskwright.recipe.optimise import AdamWSpec, CosineSpec, OptimizerSpec, ScheduleSpec
+from maskwright.recipe.optimise import AdamWSpec, CosineSpec, OptimizerSpec, RateSpec
 from maskwright.recipe.spec import Spec
 
 Side = Annotated[int, Field(ge=1, le=16384)]
@@ -43,7 +43,7 @@ class TrainSpec(Spec):
     """Weight decay; norms and biases have none."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the rate rises linearly; then `schedule` begins."""
-    schedule: ScheduleSpec = CosineSpec()
+    schedule: RateSpec = CosineSpec()
     clip: float | None = Field(1.0, gt=0)
     """Largest gradient norm; null: any."""
     ema: float = Field(0.99, ge=0, lt=1)

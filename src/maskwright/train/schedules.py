@@ -7,10 +7,10 @@ import math
 import torch
 from torch import nn
 
-from maskwright.recipe.optimise import CosineSpec, PlateauSpec, PolynomialSpec, ScheduleSpec, StepSpec
+from maskwright.recipe.optimise import CosineSpec, PlateauSpec, PolynomialSpec, RateSpec, StepSpec
 
 
-def rate(spec: ScheduleSpec, step: int, *, steps: int, warmup: float) -> float:
+def rate(spec: RateSpec, step: int, *, steps: int, warmup: float) -> float:
     """Return the factor on the peak rate at a step: a linear rise over `warmup` of the steps, then the schedule.
 
     Args:
