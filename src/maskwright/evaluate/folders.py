@@ -19,6 +19,7 @@ from maskwright.data.categories import (
 )
 from maskwright.data.formats.files import find_images, match_name
 from maskwright.data.formats.sidecars import read_classes
+from maskwright.data.void import check_void
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track
@@ -175,17 +176,21 @@ def _categories(
     truth: Path,
     pairs: list[tuple[str, Path, Path]],
     classes: str,
-    ignore: tuple[int, ...],
+    ignore: tuple[int | str, ...],
     leave_out: frozenset[str],
 ) -> Categories:
+    beside = (read_classes(folder / "classes.json") for folder in (truth, truth.parent, truth.parent.parent))
+    listed, declared = next((found for found in beside if found[0] is not None), (None, ()))
+    if listed is not None:
+        items, ignored = without_ignored(listed, ignore or declared)
+        if classes == "all":
+            return Categories(items, leave_out or default_left_out(items), ignored)
+        if not ignore:
+            check_void(listed, ignored, otherwise="without the name in classes.json they are foreground")
+        ignore = ignored  # what classes.json ignores is no foreground either
     if classes == "binary":
         two = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
         return Categories(two, leave_out or frozenset({"background"}), ignore)
-    for folder in (truth, truth.parent, truth.parent.parent):
-        listed, declared = read_classes(folder / "classes.json")
-        if listed is not None:
-            items, ignored = without_ignored(listed, ignore or declared)
-            return Categories(items, leave_out or default_left_out(items), ignored)
     items = from_values(distinct_values([true for _, _, true in pairs], ignore) or {0})
     if not default_left_out(items):  # a category that is only predicted counts, too
         items = from_values(distinct_values([path for _, *both in pairs for path in both], ignore) or {0})
