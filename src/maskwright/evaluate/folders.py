@@ -86,12 +86,22 @@ def evaluate_folders(
     spec = spec or EvaluateSpec()
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
-    true_as, predicted_as = categories, _or_ids(categories)
-    turned_like = {} if images is None else _by_name(Path(images))
-    overlaps = Overlaps(categories)
+    overlaps = _compare(pairs, categories, {} if images is None else _by_name(Path(images)))
+    assert overlaps.table is not None
+    return Evaluation(
+        summarise(overlaps, spec, seed=seed),
+        per_image_table(overlaps, spec, "all"),
+        overlaps.table.tolist(),
+        categories.names,
+    )
+
+
+def _compare(pairs: list[tuple[str, Path, Path]], categories: Categories, turned_like: dict[str, Path]) -> Overlaps:
+    """Read the pairs, two at a time, and count them."""
+    predicted_as, overlaps = _or_ids(categories), Overlaps(categories)
 
     def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true = read_label(pair[2], true_as, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
+        true = read_label(pair[2], categories, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
         predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
         _check_sizes(true, predicted, pair)
         return pair[0], true, predicted
@@ -100,13 +110,7 @@ def evaluate_folders(
         for start in range(0, len(pairs), 16):  # bounded: no more than 16 pairs are in memory
             for name, true, predicted in pool.map(read, pairs[start : start + 16]):
                 overlaps.add(name, true, predicted)
-    assert overlaps.table is not None
-    return Evaluation(
-        summarise(overlaps, spec, seed=seed),
-        per_image_table(overlaps, spec, "all"),
-        overlaps.table.tolist(),
-        categories.names,
-    )
+    return overlaps
 
 
 def _check_sizes(true: LabelMap, predicted: LabelMap, pair: tuple[str, Path, Path]) -> None:
