@@ -11,6 +11,7 @@ from PIL import Image
 
 from maskwright.cli import main
 from maskwright.cli.folds import print_folds
+from maskwright.cli.run import print_scores
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,22 @@ def test_leaks_are_listed_and_those_across_a_border_called_so(capsys):
     leaks["leak_group"] |= {"apart": 0, "together": 3}
     rows = printed(capsys, certificate({0: (0.1,), 1: (0.1,)}, {"rock": 0.1}, leaks=leaks))
     assert not any("too good" in row[0] for row in rows)
+
+
+def test_domains_are_scored_in_a_table_of_their_own(capsys):
+    def score(value, n):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": n, "definition": ""}
+
+    scores = {f"{part}mean_dice": score(0.7, 9) for part in ("", "oof/", "holdout/")}
+    for part, name, value, n in (("oof", "day", 0.8, 5), ("oof", "dusk=2", 0.4, 4), ("holdout", "day", 0.5, 2)):
+        scores |= {f"{part}/{metric}@domain={name}": score(value, n) for metric in ("mean_dice", "pooled_miou")}
+    assert print_scores(scores)
+    rows = [[cell.strip() for cell in line.strip("│").split("│")] for line in capsys.readouterr().err.splitlines()]
+    day, held = "0.800 [0.700, 0.900]", "0.500 [0.400, 0.600]"
+    assert ["mean_dice", "0.700 [0.600, 0.800]", "0.700 [0.600, 0.800]"] in rows
+    assert ["domain: day", "5 + 2", day, day, held, held] in rows
+    assert ["domain: dusk=2", "4", *["0.400 [0.300, 0.500]"] * 2, "–", "–"] in rows
+    assert not print_scores({})
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from maskwright.data.index import build_index
-from maskwright.errors import UsageError
+from maskwright.errors import DataError, UsageError
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
@@ -121,6 +121,15 @@ def test_a_resumed_training_keeps_its_parts(data, tmp_path):
         train_fold(folder, index, index, recipe(section, 2))
     assert not any("parts" in note for note in said)  # known from the checkpoint
     assert Parts.of(folder / "last.ckpt") == Parts(3, 1)
+
+
+def test_a_cut_off_checkpoint_is_named_with_what_to_do(data, tmp_path):
+    index, section = data
+    folder = tmp_path / "run" / "round-0" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").write_bytes(b"PK\x03\x04 half of an archive")
+    with pytest.raises(DataError, match=r"cut off\n(.|\n)*last\.ckpt(.|\n)*delete it"):
+        train_fold(folder, index, index, recipe(section, 6))
 
 
 def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_path):

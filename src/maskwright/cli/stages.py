@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -16,6 +16,9 @@ from maskwright.cli.run import print_scores, say_left_out, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 from maskwright.tasks import lock
+
+if TYPE_CHECKING:
+    from maskwright.evaluate import Evaluation
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -266,6 +269,12 @@ def evaluate(
             spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
             seed=seed or 0,
         )
+    _show_evaluation(found, out, partial=partial)
+    result(found.scores, as_json=json)
+
+
+def _show_evaluation(found: Evaluation, out: Path | None, *, partial: bool) -> None:
+    """Print the scores of two folders, and write them where one wants them."""
     if partial:
         say(f"{found.per_image['image'].n_unique()} truths with a prediction are scored")
     names = [name for name in found.scores if not name.startswith("dice/")]
@@ -276,7 +285,6 @@ def evaluate(
             write_json(out / "evaluation.json", found.scores)
             write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
             write_table(out / "per_image.parquet", found.per_image)
-    result(found.scores, as_json=json)
 
 
 def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool) -> None:

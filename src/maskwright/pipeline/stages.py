@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +123,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 def train(root: Path, spec: dict[str, Any]) -> None:
     """Train one fold: round-0/fold-K/."""
     from maskwright.train.fit import train_fold
+    from maskwright.train.memory import check_whole
 
     folder, fold = RunFolder(root), spec["fold"]
     recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
@@ -133,7 +133,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
-    _check_whole(folder.fold(fold) / "last.ckpt")
+    check_whole(folder.fold(fold) / "last.ckpt")
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
 
 
@@ -301,19 +301,6 @@ def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
                 f"nothing but {present[0] if present else 'ignored pixels'} in all {len(pixels)} that can be used",
                 where=f"{images.root}, {len(images)} labelled",
                 next_move="see that the masks are the right files and --ignore or --classes hide nothing",
-            )
-        )
-
-
-def _check_whole(checkpoint: Path) -> None:
-    """Raise DataError if the checkpoint to go on from is cut off: it is a zip archive, its list at the end."""
-    if checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):
-        raise DataError(
-            problem(
-                "a checkpoint to go on from",
-                "a file that is cut off",
-                where=str(checkpoint),
-                next_move="delete it: the training of this fold then begins anew",
             )
         )
 

@@ -67,8 +67,7 @@ def split_images(
         seed: of the search, where `spec.seed` is null.
 
     Raises:
-        DataError: more folds than groups, fewer images than `spec.labelled` wants, or groups that cross stated folds
-            or the folder's own parts.
+        DataError: more folds than groups, fewer images than `spec.labelled`, or groups that cross folds or parts.
     """
     images = contents["image"].to_list()
     given, spec = spec, spec if spec.seed is not None else spec.model_copy(update={"seed": seed})
