@@ -180,7 +180,10 @@ def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int
         if copy.agreement is not None and copy.conflict:
             names = index.categories.names
             ious = ", ".join(f"{names[c]} {iou:.3f}" for c, iou in sorted(copy.agreement.iou.items(), key=_second)[:8])
-            detail = f"the same picture ({pair.transform}) with masks that agree on {copy.agreement.pixels:.1%} of the "
+            same = copy.agreement
+            detail = (
+                f"the same picture ({pair.transform}) with masks that differ in {same.differing} of {same.compared} "
+            )
             detail += f"pixels; IoU {ious}"
             detail += f"; {said}" if (said := told.get((pair.first, pair.second))) else ""
             rows.append((first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
