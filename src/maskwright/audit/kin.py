@@ -66,6 +66,16 @@ class Group:
         return found
 
     @cached_property
+    def equals(self) -> dict[int, set[int]]:
+        """Row → rows that it was compared with that have its pixels and its mask."""
+        found: dict[int, set[int]] = {}
+        for copy in self.copies:
+            if copy.exact and copy.agreement is not None and not copy.conflict:
+                found.setdefault(copy.pair.first, set()).add(copy.pair.second)
+                found.setdefault(copy.pair.second, set()).add(copy.pair.first)
+        return found
+
+    @cached_property
     def _links(self) -> dict[tuple[int, int], str]:
         pairs = [(copy.pair.first, copy.pair.second, copy.pair.transform) for copy in self.copies]
         return {(a, b): turn for a, b, turn in pairs} | {(b, a): inverse(turn) for a, b, turn in pairs}

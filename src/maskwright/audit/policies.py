@@ -74,7 +74,10 @@ def majority(masks: npt.NDArray[np.uint8]) -> LabelMap:
 def _group(rows: list[int], copies: list[Copy], inspections: Sequence[Inspection]) -> Group:
     labelled = [row for row in rows if inspections[row].pixels is not None and inspections[row].usable]
     disputed = {row for c in copies if c.conflict for row in (c.pair.first, c.pair.second)}
-    return Group(rows, copies, labelled, [row for row in labelled if row in disputed])
+    group = Group(rows, copies, labelled, [])
+    disputed |= {row for row, equal in group.equals.items() if equal & disputed}  # of a crowd not every pair is listed
+    group.disputed = [row for row in labelled if row in disputed]
+    return group
 
 
 def _on_errors(index: Index, inspections: Sequence[Inspection]) -> list[Decision]:
@@ -108,6 +111,8 @@ def _on_conflict(
     reason = "its copy has another mask" + ("; both stay, in one fold" if action == "keep" else "; both go")
     group.dropped |= set(group.disputed) if action == "drop" else set()
     opponents = {a: b for c in group.copies if c.conflict for a, b in _both_ways(c)}
+    for row in [row for row in group.disputed if row not in opponents]:  # its mask is that of one with an opponent
+        opponents[row] = next(opponents[equal] for equal in sorted(group.equals[row]) if equal in opponents)
     return [about(index, row, action, by, "conflict", reason, other=opponents[row]) for row in group.disputed]
 
 
