@@ -39,6 +39,9 @@ _COMMON = 0.2
 _RATIO, _PLACE, _TRIES, _INLIERS = 0.8, 2.0, 200, 10
 """Lowe's ratio; pixels by which a feature may be off its place; scales and shifts tried; features that must agree."""
 
+_STRIP_INLIERS = 5
+"""Features that must agree on a shift before a strip is compared at full size, where its pixels decide."""
+
 _LEAST, _WHOLE, _OVER = 0.4, 0.97, 0.03
 """Share of the whole that a crop covers: below it isn't looked for, above it is the whole; how far it may stick out, as
 a share of a side."""
@@ -47,6 +50,8 @@ _IN_MEMORY = 8
 """Images in memory at full size while strips are compared."""
 
 Box = tuple[float, float, float, float]
+Places = npt.NDArray[np.float64]
+Matches = tuple[Places, Places]
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
 
@@ -103,13 +108,14 @@ def find_shared(paths: Sequence[Path], *, correlation: float = 0.98) -> tuple[li
     for first, second in _proposed(features):
         pictured = pictures[first], pictures[second]
         assert pictured[0] is not None and pictured[1] is not None
-        placed = _placed(features[first], features[second])
-        if placed is None:
+        matches = _matches(features[first], features[second])
+        if matches is None:
             continue
-        crop = _crop(pictured[0], pictured[1], *placed)
+        placed = _placed(*matches)
+        crop = None if placed is None else _crop(pictured[0], pictured[1], *placed)
         if crop is not None and crop[2] >= correlation:
             crops.append(Crop(*((second, first) if crop[0] else (first, second)), crop[1], crop[2]))
-        elif (strip := _strip(paths, (first, second), (pictured[0], pictured[1]), placed, read)) is not None:
+        elif (strip := _strip(paths, (first, second), (pictured[0], pictured[1]), matches, read)) is not None:
             overlaps.append(Overlap(first, second, *strip))
     return sorted(crops, key=lambda c: (c.whole, c.part)), sorted(overlaps, key=lambda o: (o.first, o.second))
 
@@ -118,20 +124,20 @@ def _strip(
     paths: Sequence[Path],
     pair: tuple[int, int],
     pictures: tuple[Array, Array],
-    placed: tuple[float, float, float],
+    matches: Matches,
     read: Callable[[int], Array],
 ) -> tuple[tuple[int, int], float, float] | None:
-    """Return what two images share at full size, where features of their small pictures place one beside the other."""
+    """Return what two images share at full size, where a few matches agree on a shift of pixels of one size."""
     sizes = [size_of(paths[position])[:2] for position in pair]
     factors = [picture.shape[1] / size[1] for picture, size in zip(pictures, sizes, strict=True)]
-    scale, x, y = placed
-    return shared_strip(
-        (sizes[0], sizes[1]),
-        (lambda: read(pair[0]), lambda: read(pair[1])),
-        scale * factors[1] / factors[0],
-        (x / factors[0], y / factors[0]),
-        2 * _PLACE / factors[0] + 2,
-    )
+    shifts = matches[0] / factors[0] - matches[1] / factors[1]
+    doubt = _PLACE * sum(1 / factor for factor in factors)
+    near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= doubt
+    agreeing = near[int(near.sum(axis=1).argmax())]
+    if len(np.unique(matches[1][agreeing].round(), axis=0)) < _STRIP_INLIERS:
+        return None
+    x, y = np.median(shifts[agreeing], axis=0).tolist()
+    return shared_strip((sizes[0], sizes[1]), (lambda: read(pair[0]), lambda: read(pair[1])), (x, y), doubt + 1)
 
 
 def _picture(path: Path) -> Array | None:
@@ -196,17 +202,23 @@ def _words(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return np.concatenate(found).astype(np.int64)
 
 
-def _placed(first: Features, second: Features) -> tuple[float, float, float] | None:
-    """Return scale and shift (x, y) that take the second image's features to their places in the first one's."""
-    if min(len(first[0]), len(second[0])) < _INLIERS:
+def _matches(first: Features, second: Features) -> Matches | None:
+    """Return the places of matching features in the first and in the second image, (M, 2) each; None for too few."""
+    if min(len(first[0]), len(second[0])) < _STRIP_INLIERS:
         return None
     matches = cv2.BFMatcher(cv2.NORM_L2).knnMatch(second[1].astype(np.float32), first[1].astype(np.float32), k=2)
     good = [best for best, next_best in matches if best.distance < _RATIO * next_best.distance]
-    if len(good) < _INLIERS:
+    if len(good) < _STRIP_INLIERS:
         return None
     here = np.array([first[0][match.trainIdx] for match in good], np.float64)
-    there = np.array([second[0][match.queryIdx] for match in good], np.float64)
-    one, other = np.random.default_rng(0).integers(0, len(good), (2, _TRIES))
+    return here, np.array([second[0][match.queryIdx] for match in good], np.float64)
+
+
+def _placed(here: Places, there: Places) -> tuple[float, float, float] | None:
+    """Return scale and shift (x, y) that take the second image's features to their places in the first one's."""
+    if len(here) < _INLIERS:
+        return None
+    one, other = np.random.default_rng(0).integers(0, len(here), (2, _TRIES))
     apart = np.linalg.norm(there[one] - there[other], axis=1)
     usable = apart > 10
     scales = np.linalg.norm(here[one] - here[other], axis=1)[usable] / apart[usable]

@@ -12,16 +12,13 @@ import numpy.typing as npt
 
 from maskwright.types import Array
 
-_SCALE = 0.03
-"""How far features may make the second image look magnified, where both have the pixels of one picture."""
-
 _LEAST, _WHOLE = 0.03, 0.97
 """Share of the smaller image that a strip covers: below it isn't looked for, above it is all of it."""
 
 _NARROW, _TEMPLATE = 12, 256
 """Pixels of the least strip that is compared, beside the doubt about its place; of the largest part that finds it."""
 
-_BLOCK, _FINE, _COARSE = 16, 1.0, 6.0
+_BLOCK, _FINE, _COARSE = 8, 1.0, 6.0
 """Pixels of the blocks that are compared one by one, and of the smoothing between which their detail lies."""
 
 _TEXTURE, _BLOCKS = 0.25, 12
@@ -55,7 +52,6 @@ class Overlap:
 def shared_strip(
     sizes: tuple[tuple[int, int], tuple[int, int]],
     read: tuple[Callable[[], Array], Callable[[], Array]],
-    scale: float,
     shift: tuple[float, float],
     doubt: float,
 ) -> tuple[Shift, float, float] | None:
@@ -67,18 +63,10 @@ def shared_strip(
     Args:
         sizes: (height, width) of both images.
         read: return them in gray, (H, W) float32; called only where a strip is possible.
-        scale: what the second image's pixels measure in the first one's, as features say.
-        shift: where its left upper corner would lie there, x and y.
+        shift: where the second image's left upper corner would lie in the first one, x and y.
         doubt: pixels by which that may be wrong.
     """
-    if abs(scale - 1) > _SCALE:
-        return None
-    height, width = sizes[1]
-    # features are right where they lie, in the strip; the corner moves with the error of the scale
-    middle = [
-        (max(0.0, -s) + min(n, m - s)) / 2 for s, n, m in zip(shift, (width, height), sizes[0][::-1], strict=True)
-    ]
-    x, y = (round(s + (scale - 1) * c) for s, c in zip(shift, middle, strict=True))
+    x, y = round(shift[0]), round(shift[1])
     if not _LEAST <= _share(sizes, (x, y)) <= _WHOLE:
         return None
     first, second = read[0](), read[1]()
