@@ -14,6 +14,7 @@ from maskwright.audit.features import FEATURES, Features
 from maskwright.audit.finding import Finding
 from maskwright.audit.inspect import Inspection
 from maskwright.audit.outliers import Ranking, components, embed, mahalanobis, one_class_svm, shared_labels
+from maskwright.audit.permutation import holm
 from maskwright.audit.shapes import STYLES
 from maskwright.audit.styles import SCHEMA as STYLES_SCHEMA
 from maskwright.audit.styles import compare_styles, differences
@@ -157,12 +158,15 @@ def _shared_labels(
 
 
 def _shift_notes(parts: pl.DataFrame, spec: AuditSpec) -> Iterator[Finding]:
-    far = (pl.col("p") <= spec.balance.level) & (pl.col("shift") >= _SHIFTED)
-    for row in parts.filter(far).unique(["column", "shift"], maintain_order=True).iter_rows(named=True):
+    tests = parts.drop_nulls("p").unique(["column", "shift"], maintain_order=True)  # of two parts, one test
+    for row, p in zip(tests.iter_rows(named=True), holm(tests["p"].to_list()), strict=True):
+        if p > spec.balance.level or row["shift"] < _SHIFTED:
+            continue
         what = "images" if row["column"] == "labels" else f"images of {row['column']}"
+        after = f" after Holm, for {tests.height} comparisons" if tests.height > 1 else ""
         detail = (
             f"{what} {row['name']} look different from the others: energy coefficient {row['shift']:.2f} "
-            f"(0 alike, 1 apart), p = {row['p']:.2g}"
+            f"(0 alike, 1 apart), p = {p:.2g}{after}"
         )
         yield Finding("", "shift", "note", None, row["shift"], detail, "kept")
 
