@@ -258,7 +258,13 @@ class TestCharts:
 
     def test_nothing_to_draw(self):
         for svg in (curves({}), bars([], []), histogram([]), curves({"a": ([1.0], [float("nan")])})):
-            ET.fromstring(svg)
+            width, height = (float(n) for n in ET.fromstring(svg).attrib["viewBox"].split()[2:])
+            assert width > 0 and height > 0
+            assert "nan" not in svg.lower() and "inf" not in svg.lower()  # no mark without a place
+            said = [word for word in words(svg) if word != "images"]  # what a histogram counts
+            assert all(
+                np.isfinite(float(word.replace("−", "-"))) for word in said
+            )  # an axis, no legend, no bar's value
 
     def test_many_categories(self):
         svg = confusion(np.eye(254), [str(i) for i in range(254)], alt="many")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.audit.duplicates import Duplicate, clusters
 from maskwright.audit.hashing import gray_of
@@ -19,7 +22,7 @@ from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
 from maskwright.labels import same_labels
 from maskwright.progress import track
-from maskwright.types import IGNORE, Array, LabelMap
+from maskwright.types import IGNORE, LabelMap
 
 SAME_PICTURE = 0.995
 """Correlation of the thumbnails from which masks of two near-duplicates are compared."""
@@ -36,6 +39,9 @@ _LOCAL_SIDE, _LOCAL = 5, 0.5
 """Pixels of the box over which their differences are averaged, and the largest one allowed, in standard deviations of
 the pictures: frames of a camera that stands still correlate, but an object that moved is a difference in one place."""
 
+_KEPT, _LABELS = 64, 4
+"""Small pictures (a quarter of a MiB) and masks that are kept in memory."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -43,12 +49,16 @@ class Agreement:
 
     Attributes:
         pixels: share of equal pixels where at least one mask isn't `IGNORE`; NaN if there is none.
+        differing: number of pixels that differ; one that only one mask ignores does.
+        compared: number of pixels that at least one mask doesn't ignore.
         iou: position of a category in either mask → its IoU, over the pixels that neither mask ignores.
         extent: the same → share of all pixels that its union covers.
         resized: one of them had to be resampled.
     """
 
     pixels: float
+    differing: int
+    compared: int
     iou: dict[int, float]
     extent: dict[int, float]
     resized: bool = False
@@ -86,14 +96,15 @@ class Copy:
 
 def compare_copies(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Copy]:
     """Return the pairs with whether their pixels are equal and how far their masks agree."""
-    digests = _digests(index, pairs)
+    digests, pictures = _digests(index, pairs), Pictures(index)
+    read = lru_cache(_LABELS)(lambda row: label_of(index, row))  # pairs are sorted: a crowd's first comes again
     found = []
     for pair in track(pairs, "compare duplicates", len(pairs)):
         exact = pair.transform == "identity" and digests[pair.first] == digests[pair.second]
         near = exact or pair.correlation >= SAME_PICTURE
-        copy = Copy(pair, exact, near and (exact or shows_the_same(index, pair.first, pair.second, pair.transform)))
+        copy = Copy(pair, exact, near and (exact or pictures.same(pair.first, pair.second, pair.transform)))
         if copy.same and all(inspections[row].pixels is not None for row in (pair.first, pair.second)):
-            first, second = label_of(index, pair.first), label_of(index, pair.second)
+            first, second = read(pair.first), read(pair.second)
             turned = apply(second, pair.transform)
             same = agreement(first, resize_label(turned, (first.shape[0], first.shape[1])))
             copy = Copy(pair, exact, copy.same, replace(same, resized=turned.shape != first.shape))
@@ -118,6 +129,8 @@ def agreement(first: LabelMap, second: LabelMap) -> Agreement:
     seen = np.flatnonzero(union).tolist()
     return Agreement(
         same_labels(first, second),
+        int(np.count_nonzero(first != second)),
+        int(np.count_nonzero((first != IGNORE) | (second != IGNORE))),
         {c: float(common[c] / union[c]) for c in seen},
         {c: float(union[c] / first.size) for c in seen},
     )
@@ -134,9 +147,9 @@ def frames(copies: Iterable[Copy], reference: int) -> dict[int, str]:
         first, second, transform = copy.pair.first, copy.pair.second, copy.pair.transform
         links.setdefault(first, []).append((second, transform))
         links.setdefault(second, []).append((first, inverse(transform)))
-    waiting = [reference]
+    waiting = deque([reference])
     while waiting:
-        row = waiting.pop(0)
+        row = waiting.popleft()
         for other, transform in links.get(row, ()):
             if other not in known:
                 known[other] = compose(transform, known[row])
@@ -167,28 +180,41 @@ def fitted(label: LabelMap, transform: str, size: Sequence[int]) -> LabelMap:
     return resize_label(apply(label, transform), (size[0], size[1]))
 
 
-def shows_the_same(index: Index, row: int, other: int, transform: str) -> bool:
-    """Tell from 256 pixels a side whether two images are one picture, as a whole and in each place of it."""
-    first = _small(read_image(index.path(index.images[row])))
-    second = apply(_small(read_image(index.path(index.images[other]))), transform)
-    if first.shape != second.shape:
-        ratio = (first.shape[0] * second.shape[1]) / (first.shape[1] * second.shape[0])
-        if not 0.98 < ratio < 1.02:
-            return False
-        second = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    spread = first.std() * second.std()
-    if spread == 0:
-        return bool(np.array_equal(first, second))
-    first, second = ((picture - picture.mean()) / picture.std() for picture in (first, second))
-    apart = np.abs(cv2.blur(first - second, (_LOCAL_SIDE, _LOCAL_SIDE)))
-    return float((first * second).mean()) >= _FINE and float(apart.max()) <= _LOCAL
+class Pictures:
+    """Small gray versions of the images and their comparison; the last ones are kept for the next comparison."""
 
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._small = lru_cache(_KEPT)(self._read)
 
-def _small(image: Array) -> Array:
-    gray = gray_of(image).astype(np.float32)
-    factor = min(1.0, _FINE_SIDE / max(gray.shape))
-    width, height = (max(1, round(n * factor)) for n in gray.shape[::-1])
-    return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.float64)
+    def same(self, row: int, other: int, transform: str) -> bool:
+        """Tell from 256 pixels a side whether two images are one picture, as a whole and in each place of it.
+
+        Args:
+            row: of the first image.
+            other: row of the second one.
+            transform: makes the second image look like the first.
+        """
+        first = np.asarray(self._small(row), np.float64)
+        second = np.asarray(apply(self._small(other), transform), np.float64)
+        if first.shape != second.shape:
+            ratio = (first.shape[0] * second.shape[1]) / (first.shape[1] * second.shape[0])
+            if not 0.98 < ratio < 1.02:
+                return False
+            resized = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            second = np.asarray(resized, np.float64)
+        spread = first.std() * second.std()
+        if spread == 0:
+            return bool(np.array_equal(first, second))
+        first, second = ((picture - picture.mean()) / picture.std() for picture in (first, second))
+        apart = np.abs(cv2.blur(first - second, (_LOCAL_SIDE, _LOCAL_SIDE)))
+        return float((first * second).mean()) >= _FINE and float(apart.max()) <= _LOCAL
+
+    def _read(self, row: int) -> npt.NDArray[np.float32]:
+        gray = gray_of(read_image(self._index.path(self._index.images[row]))).astype(np.float32)
+        factor = min(1.0, _FINE_SIDE / max(gray.shape))
+        width, height = (max(1, round(n * factor)) for n in gray.shape[::-1])
+        return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _digests(index: Index, pairs: Sequence[Duplicate]) -> dict[int, str]:

@@ -1,11 +1,12 @@
-"""Images that are cut out of other images, at the same or another size: features propose, pixels decide."""
+"""Images that are cut out of other images, or out of one as tiles are: features propose, pixels decide."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_array
 
 from maskwright.audit.hashing import gray_of
-from maskwright.data.images import read_preview, upright
+from maskwright.audit.overlaps import Overlap, shared_strip
+from maskwright.data.images import read_image, read_preview, size_of, upright
 from maskwright.errors import DataError
 from maskwright.progress import track
 from maskwright.types import Array
@@ -37,11 +39,19 @@ _COMMON = 0.2
 _RATIO, _PLACE, _TRIES, _INLIERS = 0.8, 2.0, 200, 10
 """Lowe's ratio; pixels by which a feature may be off its place; scales and shifts tried; features that must agree."""
 
+_STRIP_INLIERS = 5
+"""Features that must agree on a shift before a strip is compared at full size, where its pixels decide."""
+
 _LEAST, _WHOLE, _OVER = 0.4, 0.97, 0.03
 """Share of the whole that a crop covers: below it isn't looked for, above it is the whole; how far it may stick out, as
 a share of a side."""
 
+_IN_MEMORY = 8
+"""Images in memory at full size while strips are compared."""
+
 Box = tuple[float, float, float, float]
+Places = npt.NDArray[np.float64]
+Matches = tuple[Places, Places]
 Features = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]
 
 
@@ -69,32 +79,65 @@ class Crop:
 
 
 def find_crops(paths: Sequence[Path], *, correlation: float = 0.98) -> list[Crop]:
-    """Return the pairs of which one image is cut out of the other; flips and turns are not looked for.
+    """Return the pairs of which one image is cut out of the other, the first of what `find_shared` finds."""
+    return find_shared(paths, correlation=correlation)[0]
 
-    Images vote by the words of their SIFT features for the few others that share most of them; those pairs are matched
-    feature by feature, a scale and a shift that agree are sought, and the pixels inside the box must correlate.
+
+def find_shared(paths: Sequence[Path], *, correlation: float = 0.98) -> tuple[list[Crop], list[Overlap]]:
+    """Return the pairs of which one image is cut out of the other, and those that share a strip.
+
+    Flips and turns are not looked for, strips at the same size only. Images vote by the words of their SIFT features
+    for the few others that share most of them; those pairs are matched feature by feature, and a scale and a shift that
+    agree are sought. Then the pixels inside the box must correlate, or those of the strip at full size be the same.
 
     Args:
         paths: image files; those that can't be read are passed over. At most `MOST` are searched.
         correlation: from which two pictures inside a box are one.
 
     Returns:
-        Crops that cover 40 to 97 percent of the whole, sorted by position; none for more than `MOST` images.
+        Crops that cover 40 to 97 percent of the whole, and overlaps of 3 percent or more, sorted by position; none for
+        more than `MOST` images.
     """
     if len(paths) > MOST:
-        return []
+        return [], []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         pictures = list(track(pool.map(_picture, paths), "look for crops", len(paths)))
     features = [_features(picture) for picture in pictures]
-    found = []
+    read = lru_cache(_IN_MEMORY)(lambda position: gray_of(read_image(paths[position])).astype(np.float32))
+    crops, overlaps = [], []
     for first, second in _proposed(features):
         pictured = pictures[first], pictures[second]
         assert pictured[0] is not None and pictured[1] is not None
-        placed = _placed(features[first], features[second])
+        matches = _matches(features[first], features[second])
+        if matches is None:
+            continue
+        placed = _placed(*matches)
         crop = None if placed is None else _crop(pictured[0], pictured[1], *placed)
         if crop is not None and crop[2] >= correlation:
-            found.append(Crop(*((second, first) if crop[0] else (first, second)), crop[1], crop[2]))
-    return sorted(found, key=lambda c: (c.whole, c.part))
+            crops.append(Crop(*((second, first) if crop[0] else (first, second)), crop[1], crop[2]))
+        elif (strip := _strip(paths, (first, second), (pictured[0], pictured[1]), matches, read)) is not None:
+            overlaps.append(Overlap(first, second, *strip))
+    return sorted(crops, key=lambda c: (c.whole, c.part)), sorted(overlaps, key=lambda o: (o.first, o.second))
+
+
+def _strip(
+    paths: Sequence[Path],
+    pair: tuple[int, int],
+    pictures: tuple[Array, Array],
+    matches: Matches,
+    read: Callable[[int], Array],
+) -> tuple[tuple[int, int], float, float] | None:
+    """Return what two images share at full size, where a few matches agree on a shift of pixels of one size."""
+    sizes = [size_of(paths[position])[:2] for position in pair]
+    factors = [picture.shape[1] / size[1] for picture, size in zip(pictures, sizes, strict=True)]
+    shifts = matches[0] / factors[0] - matches[1] / factors[1]
+    doubt = _PLACE * sum(1 / factor for factor in factors)
+    near = np.abs(shifts[:, None] - shifts[None]).max(axis=2) <= doubt
+    agreeing = near[int(near.sum(axis=1).argmax())]
+    if len(np.unique(matches[1][agreeing].round(), axis=0)) < _STRIP_INLIERS:
+        return None
+    x, y = np.median(shifts[agreeing], axis=0).tolist()
+    return shared_strip((sizes[0], sizes[1]), (lambda: read(pair[0]), lambda: read(pair[1])), (x, y), doubt + 1)
 
 
 def _picture(path: Path) -> Array | None:
@@ -133,7 +176,9 @@ def _proposed(features: Sequence[Features]) -> Iterator[tuple[int, int]]:
     table = csr_array((np.ones(columns.size, np.float32), (np.repeat(owner, _TABLES), columns)), shape=shape)
     table.data[:] = 1
     frequency = np.bincount(table.indices, minlength=shape[1])
-    weight = np.where(frequency > max(_COMMON * len(features), 8), 0, np.log(len(features) / np.maximum(frequency, 1)))
+    weight = np.where(
+        frequency > max(_COMMON * len(features), 8), 0, np.log((len(features) + 1) / np.maximum(frequency, 1))
+    )
     weighted = csr_array(table.multiply(np.sqrt(weight.astype(np.float32))[None]))
     seen: set[tuple[int, int]] = set()
     for row in range(len(features)):
@@ -157,17 +202,23 @@ def _words(descriptors: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return np.concatenate(found).astype(np.int64)
 
 
-def _placed(first: Features, second: Features) -> tuple[float, float, float] | None:
-    """Return scale and shift (x, y) that take the second image's features to their places in the first one's."""
-    if min(len(first[0]), len(second[0])) < _INLIERS:
+def _matches(first: Features, second: Features) -> Matches | None:
+    """Return the places of matching features in the first and in the second image, (M, 2) each; None for too few."""
+    if min(len(first[0]), len(second[0])) < _STRIP_INLIERS:
         return None
     matches = cv2.BFMatcher(cv2.NORM_L2).knnMatch(second[1].astype(np.float32), first[1].astype(np.float32), k=2)
     good = [best for best, next_best in matches if best.distance < _RATIO * next_best.distance]
-    if len(good) < _INLIERS:
+    if len(good) < _STRIP_INLIERS:
         return None
     here = np.array([first[0][match.trainIdx] for match in good], np.float64)
-    there = np.array([second[0][match.queryIdx] for match in good], np.float64)
-    one, other = np.random.default_rng(0).integers(0, len(good), (2, _TRIES))
+    return here, np.array([second[0][match.queryIdx] for match in good], np.float64)
+
+
+def _placed(here: Places, there: Places) -> tuple[float, float, float] | None:
+    """Return scale and shift (x, y) that take the second image's features to their places in the first one's."""
+    if len(here) < _INLIERS:
+        return None
+    one, other = np.random.default_rng(0).integers(0, len(here), (2, _TRIES))
     apart = np.linalg.norm(there[one] - there[other], axis=1)
     usable = apart > 10
     scales = np.linalg.norm(here[one] - here[other], axis=1)[usable] / apart[usable]

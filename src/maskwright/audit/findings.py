@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
 from maskwright.audit.copies import Copy, compare_copies
-from maskwright.audit.crops import MOST, Crop, find_crops
+from maskwright.audit.crops import MOST, Crop, find_shared
 from maskwright.audit.duplicates import Duplicate, clusters, find_duplicates
+from maskwright.audit.finding import Finding
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import Inspection, inspect_row, object_sizes
 from maskwright.audit.leaks import leak_findings
+from maskwright.audit.overlaps import Overlap
 from maskwright.audit.overview import overview, style_columns
 from maskwright.audit.policies import decide
 from maskwright.data.index import Index
@@ -33,8 +35,6 @@ FINDINGS_SCHEMA = {
     "detail": pl.String,
     "decision": pl.String,
 }
-
-Finding = tuple[str, str, str, str | None, float | None, str, str]
 
 
 @dataclass(frozen=True)
@@ -78,46 +78,49 @@ def audit_index(
         inspected = pool.map(lambda row: inspect_row(index, row, style=style), range(len(index)))
         inspections = list(track(inspected, "audit", len(index)))
     images = index.images
-    rows: list[Finding] = [
-        (images[i], f.kind, f.severity, None, _known(f.value), f.detail, _decision_on(f.severity, spec))
-        for i, inspection in enumerate(inspections)
-        for f in inspection.faults
-    ]
-    rows += [
-        (path, "orphan_mask", "warning", None, None, "a label file without an image", "left alone")
-        for path in leftovers
-    ]
-    rows += _category_notes(index)
+    rows = [*_own_findings(index, inspections, spec, leftovers), *_category_notes(index)]
     rows += _rare_categories(index, inspections)
     pairs = _pairs(inspections, spec)
     copies = compare_copies(index, inspections, pairs)
     decisions, told = decide(index, inspections, copies, spec)
     rows += _copy_findings(index, copies, told)
-    crops = _crops(index, inspections, pairs) if spec.crops else []
-    rows += _crop_findings(index, crops, len(inspections)) if spec.crops else []
+    crops, overlaps = _shared(index, inspections, pairs) if spec.crops else ([], [])
+    rows += _shared_findings(index, crops, overlaps, len(inspections)) if spec.crops else []
+    copied = [(p.first, p.second, p.correlation) for p in pairs]
+    shared = [(c.whole, c.part, c.correlation) for c in crops] + [(o.first, o.second, o.correlation) for o in overlaps]
     thumbnails = [inspection.thumbnail for inspection in inspections]
-    rows += leak_findings(index, spec, [(p.first, p.second, p.correlation) for p in pairs], thumbnails, meta)
-    groups = clusters(len(index), [(p.first, p.second) for p in pairs] + [(c.whole, c.part) for c in crops])
+    rows += leak_findings(index, spec, copied, thumbnails, meta, shared)
+    groups = clusters(len(index), [(first, second) for first, second, _ in [*copied, *shared]])
     together = overview(index, inspections, groups, spec)
     rows += together.findings
     answered = {decision.question for decision in decisions}
     decisions += [decision for decision in together.decisions if decision.question not in answered]
     order = {"error": 0, "warning": 1, "note": 2}
-    rows.sort(key=lambda row: (order[row[2]], row[1], row[0]))
+    rows.sort(key=lambda row: (order[row.severity], row.kind, row.image))
+    labelled = {images[i]: n for i, n in enumerate(inspections) if n.usable and n.pixels is not None}
     return Audit(
         pl.DataFrame(rows, schema=FINDINGS_SCHEMA, orient="row"),
         _class_table(index, inspections),
         [[images[i] for i in cluster] for cluster in groups],
         [images[i] for i, n in enumerate(inspections) if not n.usable],
-        {images[i]: n.pixels.tolist() for i, n in enumerate(inspections) if n.usable and n.pixels is not None},
+        {image: n.pixels.tolist() for image, n in labelled.items() if n.pixels is not None},
         together.tables,
         decisions,
-        {
-            images[i]: object_sizes(index.categories, n.areas)
-            for i, n in enumerate(inspections)
-            if n.usable and n.pixels is not None
-        },
+        {image: object_sizes(index.categories, n.areas) for image, n in labelled.items()},
     )
+
+
+def _own_findings(
+    index: Index, inspections: Sequence[Inspection], spec: AuditSpec, leftovers: Sequence[str]
+) -> list[Finding]:
+    """Return what each image's own files say, and the label files that have none."""
+    rows = [
+        Finding(image, f.kind, f.severity, None, _known(f.value), f.detail, _decision_on(f.severity, spec))
+        for image, inspection in zip(index.images, inspections, strict=True)
+        for f in inspection.faults
+    ]
+    alone = "a label file without an image"
+    return rows + [Finding(path, "orphan_mask", "warning", None, None, alone, "left alone") for path in leftovers]
 
 
 def _known(value: float) -> float | None:
@@ -131,7 +134,7 @@ def _decision_on(severity: str, spec: AuditSpec) -> str:
 def _category_notes(index: Index) -> list[Finding]:
     suspicious = [c for c in index.categories.items if c.name.lower() in VOID_NAMES]
     return [
-        (
+        Finding(
             "",
             "category_name",
             "note",
@@ -153,7 +156,8 @@ def _rare_categories(index: Index, inspections: Sequence[Inspection]) -> list[Fi
     for position, category in enumerate(index.categories.items):
         images = [index.images[i] for i, present in holders.items() if present[position]]
         if len(images) == 1 < len(holders) and category.name not in index.categories.left_out:
-            rows.append((images[0], "rare_category", "warning", None, None, detail.format(category.name), "kept"))
+            said = detail.format(category.name)
+            rows.append(Finding(images[0], "rare_category", "warning", None, None, said, "kept"))
     return rows
 
 
@@ -176,40 +180,50 @@ def _copy_findings(index: Index, copies: Sequence[Copy], told: Mapping[tuple[int
         first, second = index.images[pair.first], index.images[pair.second]
         kind = "duplicate_exact" if copy.exact else "duplicate_near"
         detail = "pixel-identical" if copy.exact else f"{pair.transform}, correlation {pair.correlation:.4f}"
-        rows.append((first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
+        rows.append(Finding(first, kind, "warning", second, pair.correlation, detail, "kept in one fold"))
         if copy.agreement is not None and copy.conflict:
             names = index.categories.names
             ious = ", ".join(f"{names[c]} {iou:.3f}" for c, iou in sorted(copy.agreement.iou.items(), key=_second)[:8])
-            detail = f"the same picture ({pair.transform}) with masks that agree on {copy.agreement.pixels:.1%} of the "
+            same = copy.agreement
+            detail = (
+                f"the same picture ({pair.transform}) with masks that differ in {same.differing} of {same.compared} "
+            )
             detail += f"pixels; IoU {ious}"
             detail += f"; {said}" if (said := told.get((pair.first, pair.second))) else ""
-            rows.append((first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
+            rows.append(Finding(first, "conflict", "warning", second, copy.agreement.pixels, detail, "open"))
     return rows
 
 
-def _crops(index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]) -> list[Crop]:
-    """Return the crops among the readable images that are no duplicates of each other, by row of the index."""
-    if len(inspections) > MOST:
-        return []
+def _shared(
+    index: Index, inspections: Sequence[Inspection], pairs: Sequence[Duplicate]
+) -> tuple[list[Crop], list[Overlap]]:
+    """Return crops and overlaps among the readable images that are no duplicates of each other, by row of the index."""
     rows = [i for i, inspection in enumerate(inspections) if inspection.thumbnail is not None]
     known = {(p.first, p.second) for p in pairs}
-    found = [
-        Crop(rows[c.whole], rows[c.part], c.box, c.correlation)
-        for c in find_crops([index.path(index.images[i]) for i in rows])
-    ]
-    return [c for c in found if (min(c.whole, c.part), max(c.whole, c.part)) not in known]
+    crops, overlaps = find_shared([index.path(index.images[i]) for i in rows])
+    cut = [replace(c, whole=rows[c.whole], part=rows[c.part]) for c in crops]
+    beside = [replace(o, first=rows[o.first], second=rows[o.second]) for o in overlaps]
+    return (
+        [c for c in cut if (min(c.whole, c.part), max(c.whole, c.part)) not in known],
+        [o for o in beside if (o.first, o.second) not in known],
+    )
 
 
-def _crop_findings(index: Index, crops: Sequence[Crop], count: int) -> list[Finding]:
+def _shared_findings(index: Index, crops: Sequence[Crop], overlaps: Sequence[Overlap], count: int) -> list[Finding]:
     if count > MOST:
-        detail = f"crops are looked for among at most {MOST} images, not {count}"
-        return [("", "crops_not_searched", "note", None, None, detail, "kept")]
+        detail = f"crops and overlaps are looked for among at most {MOST} images, not {count}"
+        return [Finding("", "crops_not_searched", "note", None, None, detail, "kept")]
     rows: list[Finding] = []
     for crop in crops:
         left, top, right, bottom = crop.box
         detail = f"a crop: {left:.0%} to {right:.0%} of the other's width, {top:.0%} to {bottom:.0%} of its height"
         images = index.images[crop.part], index.images[crop.whole]
-        rows.append((images[0], "crop", "warning", images[1], crop.correlation, detail, "kept in one fold"))
+        rows.append(Finding(images[0], "crop", "warning", images[1], crop.correlation, detail, "kept in one fold"))
+    for pair in overlaps:
+        x, y = pair.shift
+        detail = f"both show {pair.share:.0%} of the picture, the other one from ({x}, {y}) of this one's pixels on"
+        images = index.images[pair.first], index.images[pair.second]
+        rows.append(Finding(images[0], "overlap", "warning", images[1], pair.correlation, detail, "kept in one fold"))
     return rows
 
 

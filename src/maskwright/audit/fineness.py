@@ -43,18 +43,31 @@ def fineness(image: Array, label: LabelMap) -> float:
     Returns:
         The score; 0 for a mask of one category or none, below 0 where outlines avoid the edges.
     """
-    side = float(np.sqrt(label.size))
+    return fineness_on(image)(label)
+
+
+def fineness_on(image: Array) -> Callable[[LabelMap], float]:
+    """Return `fineness` of masks of one image, what the image has to do with it being counted once.
+
+    Args:
+        image: (H, W, C) of any type.
+    """
+    side = float(np.sqrt(image.shape[0] * image.shape[1]))
     sigma = max(side * _DETAIL, _LEAST)
     strength = _gradient(gray_of(image).astype(np.float32), sigma)
     rank = (rankdata(strength, "min").reshape(strength.shape) - 1) / max(strength.size - 1, 1)
     weight = 2 * rank - 1
-    ignored = (label == IGNORE).astype(np.uint8)
-    seen = cv2.dilate(ignored, np.ones((3, 3), np.uint8), iterations=int(np.ceil(3 * sigma)) + 1) == 0
-    length = 0.0
-    for category in np.unique(label[label != IGNORE]):
-        border = _gradient((label == category).astype(np.float32), sigma)
-        length += float((border * weight)[seen].sum()) / 2
-    return length / side if side else 0.0
+
+    def score(label: LabelMap) -> float:
+        ignored = (label == IGNORE).astype(np.uint8)
+        seen = cv2.dilate(ignored, np.ones((3, 3), np.uint8), iterations=int(np.ceil(3 * sigma)) + 1) == 0
+        length = 0.0
+        for category in np.unique(label[label != IGNORE]):
+            border = _gradient((label == category).astype(np.float32), sigma)
+            length += float((border * weight)[seen].sum()) / 2
+        return length / side if side else 0.0
+
+    return score
 
 
 def load_scorer(target: str | None) -> Scorer:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 from scipy import stats
 
+from maskwright.audit.finding import Finding
 from maskwright.audit.groupings import (
     Grouping,
     Groups,
@@ -102,6 +103,7 @@ def find_leaks(
     given: Grouping | None = None,
     columns: Mapping[str, Groups] | None = None,
     duplicates: Sequence[tuple[int, int, float]] = (),
+    shared: Sequence[tuple[int, int, float]] = (),
     thumbnails: Sequence[Thumbnails | None] = (),
     copies_from: float = 0.985,
 ) -> list[Leak]:
@@ -114,6 +116,7 @@ def find_leaks(
         given: the grouping that the recipe asks for.
         columns: of meta.csv, name → value of each image.
         duplicates: positions of copies and their correlation.
+        shared: positions of images that show a part of the same picture, and the correlation of that part.
         thumbnails: (32, 32) of each image, None where it can't be read; may be empty: nothing is compared then.
         copies_from: correlation from which two images are copies, which are no mere neighbours.
     """
@@ -121,7 +124,8 @@ def find_leaks(
     if len({parts[i] for i in inside}) < 2:
         return []
     move = "" if part_column else "--set split.use_parts=false "
-    leaks = list(_crossing_duplicates(parts, duplicates, move))
+    leaks = list(_crossing_duplicates(parts, duplicates, move, "the same picture"))
+    leaks += _crossing_duplicates(parts, shared, move, "a part of one picture")
     seen = _look(inside, parts, thumbnails, 1 - copies_from) if len(thumbnails) else None
     grouping = [given] if given is not None else []
     grouping += column_groupings(columns or {}, part_column)
@@ -140,7 +144,8 @@ def leak_findings(
     duplicates: Sequence[tuple[int, int, float]],
     thumbnails: Sequence[Thumbnails | None],
     meta: pl.DataFrame | None = None,
-) -> list[tuple[str, str, str, str | None, float | None, str, str]]:
+    shared: Sequence[tuple[int, int, float]] = (),
+) -> list[Finding]:
     """Return the leaks across an index' parts as rows of the findings.
 
     Args:
@@ -149,6 +154,7 @@ def leak_findings(
         duplicates: positions of copies and their correlation.
         thumbnails: of each image, None where it can't be read.
         meta: the columns of meta.csv, one row an image.
+        shared: positions of images that show a part of the same picture, and the correlation of that part.
 
     Raises:
         DataError: meta.csv has no column called `spec.parts`.
@@ -164,11 +170,12 @@ def leak_findings(
         given=given,
         columns=columns,
         duplicates=duplicates,
+        shared=shared,
         thumbnails=thumbnails,
         copies_from=spec.duplicate_correlation,
     )
     names = index.images
-    return [(names[k.first], k.kind, "warning", names[k.second], k.value, k.detail, "kept") for k in leaks]
+    return [Finding(names[k.first], k.kind, "warning", names[k.second], k.value, k.detail, "kept") for k in leaks]
 
 
 def _parts(index: Index, columns: Mapping[str, Groups], wanted: str | None) -> tuple[Groups, str | None]:
@@ -190,7 +197,9 @@ def _parts(index: Index, columns: Mapping[str, Groups], wanted: str | None) -> t
     return (columns[column], column) if column else (folders, None)
 
 
-def _crossing_duplicates(parts: Groups, duplicates: Sequence[tuple[int, int, float]], move: str) -> Iterator[Leak]:
+def _crossing_duplicates(
+    parts: Groups, duplicates: Sequence[tuple[int, int, float]], move: str, what: str
+) -> Iterator[Leak]:
     for first, second, correlation in duplicates:
         if parts[first] and parts[second] and parts[first] != parts[second]:
             yield Leak(
@@ -198,7 +207,7 @@ def _crossing_duplicates(parts: Groups, duplicates: Sequence[tuple[int, int, flo
                 first,
                 second,
                 correlation,
-                f"the same picture in {parts[first]} and in {parts[second]}: remove one of them"
+                f"{what} in {parts[first]} and in {parts[second]}: remove one of them"
                 + (f", or cut folds anew, which keep copies together: {move.strip()}" if move else ""),
             )
 

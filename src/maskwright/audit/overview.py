@@ -11,8 +11,10 @@ import polars as pl
 
 from maskwright.audit.balance import object_table, part_table, ratio_table, size_table
 from maskwright.audit.features import FEATURES, Features
+from maskwright.audit.finding import Finding
 from maskwright.audit.inspect import Inspection
 from maskwright.audit.outliers import Ranking, components, embed, mahalanobis, one_class_svm, shared_labels
+from maskwright.audit.permutation import holm
 from maskwright.audit.shapes import STYLES
 from maskwright.audit.styles import SCHEMA as STYLES_SCHEMA
 from maskwright.audit.styles import compare_styles, differences
@@ -21,8 +23,6 @@ from maskwright.decisions import POLICY, Decision
 from maskwright.progress import report
 from maskwright.recipe.data import AuditSpec
 from maskwright.recipe.outliers import OutlierSpec
-
-Finding = tuple[str, str, str, str | None, float | None, str, str]
 
 _RANKINGS = {
     "mahalanobis": (mahalanobis, "Mahalanobis distance²"),
@@ -85,9 +85,9 @@ def overview(
 
 def _drop(rows: Sequence[Finding]) -> list[Decision]:
     """Return a decision for each image that the findings name, from the first of them."""
-    first = {row[0]: row for row in reversed(rows)}
+    first = {row.image: row for row in reversed(rows)}
     return [
-        Decision(image=image, action="drop", by=f"{POLICY}outliers", kind=row[1], reason=row[5], value=row[4])
+        Decision(image=image, action="drop", by=f"{POLICY}outliers", kind=row.kind, reason=row.detail, value=row.value)
         for image, row in sorted(first.items())
     ]
 
@@ -108,7 +108,7 @@ def _outliers(
         for i in np.flatnonzero(ranking.flagged).tolist():
             detail = f"{_RANKINGS[kind][1]} {ranking.scores[i]:.3g}, cut {ranking.cut:.3g}: {ranking.about}"
             findings.append(
-                (names[i], f"outlier_{kind}", "warning", None, float(ranking.scores[i]), detail, _said(wanted))
+                Finding(names[i], f"outlier_{kind}", "warning", None, float(ranking.scores[i]), detail, _said(wanted))
             )
     columns = {
         "image": pl.Series(names, dtype=pl.String),
@@ -154,18 +154,21 @@ def _shared_labels(
         for image in images:
             other = images[1] if image == images[0] else images[0]
             names = index.images[image], index.images[other]
-            yield names[0], "identical_labels", "warning", names[1], float(len(images)), detail, _said(spec)
+            yield Finding(names[0], "identical_labels", "warning", names[1], float(len(images)), detail, _said(spec))
 
 
 def _shift_notes(parts: pl.DataFrame, spec: AuditSpec) -> Iterator[Finding]:
-    far = (pl.col("p") <= spec.balance.level) & (pl.col("shift") >= _SHIFTED)
-    for row in parts.filter(far).unique(["column", "shift"], maintain_order=True).iter_rows(named=True):
+    tests = parts.drop_nulls("p").unique(["column", "shift"], maintain_order=True)  # of two parts, one test
+    for row, p in zip(tests.iter_rows(named=True), holm(tests["p"].to_list()), strict=True):
+        if p > spec.balance.level or row["shift"] < _SHIFTED:
+            continue
         what = "images" if row["column"] == "labels" else f"images of {row['column']}"
+        after = f" after Holm, for {tests.height} comparisons" if tests.height > 1 else ""
         detail = (
             f"{what} {row['name']} look different from the others: energy coefficient {row['shift']:.2f} "
-            f"(0 alike, 1 apart), p = {row['p']:.2g}"
+            f"(0 alike, 1 apart), p = {p:.2g}{after}"
         )
-        yield "", "shift", "note", None, row["shift"], detail, "kept"
+        yield Finding("", "shift", "note", None, row["shift"], detail, "kept")
 
 
 def _styles(index: Index, inspections: Sequence[Inspection], spec: AuditSpec, rng: np.random.Generator) -> pl.DataFrame:
@@ -189,4 +192,4 @@ def style_columns(index: Index, spec: AuditSpec) -> list[str]:
 
 def _style_findings(styles: pl.DataFrame, spec: AuditSpec) -> Iterator[Finding]:
     for severity, effect, detail in differences(styles, spec.balance.level):
-        yield "", "label_style", severity, None, effect, detail, "kept"
+        yield Finding("", "label_style", severity, None, effect, detail, "kept")

@@ -101,13 +101,30 @@ def summary_of(folder: RunFolder) -> dict[str, Any]:
 
 
 def say_left_out(folder: RunFolder) -> None:
-    """Print which images the decisions dropped, and why."""
+    """Print what people's lines in the log came to, which images the decisions dropped, and why."""
+    _say_effects(folder)
     path = folder.decided / "removed.csv"
     removed = read_table(path)
     if removed.height:
         say(f"left out: {removed.height} image(s), by {folder.decisions} (all: {path})")
     for row in removed.head(_SHOWN).iter_rows(named=True):
         say(f"  {row['image']}: {row['kind']}: {row['reason']} ({row['by']})")
+
+
+def _say_effects(folder: RunFolder) -> None:
+    from maskwright.pipeline.decide import decision_effects
+
+    found = decision_effects(folder)
+    for idle, what in ((False, "carried out"), (True, "without effect")):
+        lines = [effect for effect in found if bool(effect.idle) is idle]
+        if lines:
+            images = len({effect.image for effect in lines})
+            say(f"people's decisions {what}: {len(lines)}, about {images} image(s), in {folder.decisions}")
+        for effect in lines[:_SHOWN]:
+            why = f": {effect.idle}" if idle else ""
+            say(f"  line {effect.line}: {effect.image}: {effect.told}{why}")
+        if len(lines) > _SHOWN:
+            say(f"  … and lines {', '.join(str(effect.line) for effect in lines[_SHOWN:])}")
 
 
 def _say_plan(folder: RunFolder) -> None:

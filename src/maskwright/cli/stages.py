@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,10 +35,10 @@ def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, 
         cleaned: new folder for a copy of the data as the decisions leave it, with removed.csv.
         to: format of that copy.
     """
+    from maskwright.pipeline.decide import decision_effects, write_cleaned
+
     folder = _until("audit", options)
     if cleaned is not None:
-        from maskwright.pipeline.decide import write_cleaned
-
         with progress():
             written = write_cleaned(folder, cleaned, to)
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
@@ -57,7 +58,10 @@ def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, 
         pair = f" and {row['other_image']}" if row["other_image"] else ""
         say(f"{row['image']}{pair}: {row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
-    say(f"all findings: {folder.findings}{more}")
+    reads = f"import polars; print(polars.read_parquet({str(folder.findings)!r}).write_csv())"
+    say(
+        f"all findings: {folder.findings}{more}; as text: python -c {shlex.quote(reads)}, or add --json to this command"
+    )
     say_left_out(folder)
     found: dict[str, Any] = {
         "findings": findings.to_dicts(),
@@ -65,6 +69,7 @@ def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, 
         **overview,
         "run": str(folder.root),
     }
+    found["decisions"] = [vars(effect) for effect in decision_effects(folder)]
     if cleaned is not None:  # last, so that it isn't looked for above the tables
         say(f"{written} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
         found["cleaned"] = {"folder": str(cleaned), "format": to, "images": written}

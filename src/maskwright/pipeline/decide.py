@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_json, write_table
+from maskwright.audit.effects import Effect, effects
 from maskwright.audit.replay import Content, check_decisions, declared_copies, open_conflicts, outcome, replay
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
@@ -78,6 +79,15 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     write_table(
         folder.decided / "contents.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
     )
+
+
+def decision_effects(folder: RunFolder) -> list[Effect]:
+    """Return what people's lines in the log of a run came to."""
+    index = read_table(folder.index)
+    sizes = {image: (width, height) for image, width, height in index.select("image", "width", "height").iter_rows()}
+    conflicts = read_table(folder.findings).filter(pl.col("kind") == "conflict")
+    disputed = {*conflicts["image"], *conflicts["other_image"]}
+    return effects(read_decisions(folder.decisions), sizes, disputed)
 
 
 def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
