@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskwright.artifacts import RECORDS
+from maskwright.artifacts import IMPORTED, RECORDS
 from maskwright.data.formats import (
     ade20k,
     bdd100k,
@@ -40,6 +40,7 @@ from maskwright.data.formats import (
 )
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
+from maskwright.data.images import turn_like
 from maskwright.errors import DataError, problem
 
 __all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
@@ -56,6 +57,8 @@ class Format:
         reads: names or patterns (`*.json`) in the data folder of what the rows are made from; a change of anything
             else there is no change of the data.
         renders: whether rows may have images or labels that are no files.
+        stored: whether rendered labels lie as the image's file stores its pixels, as masks in files do; they are
+            turned with the image then. Shapes are drawn on the upright image.
         write: writes records into an empty folder so that `read` returns the same labels; None where a format holds
             less than we know, such as polygons alone.
     """
@@ -64,22 +67,23 @@ class Format:
     read: Callable[[Path], Source]
     reads: tuple[str, ...] = ("*",)
     renders: bool = True
+    stored: bool = True
     write: Callable[[Path, Records], None] | None = None
 
 
 FORMATS: dict[str, Format] = {
     "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
-    "coco": Format(coco.recognise, coco.read, write=coco.write),
+    "coco": Format(coco.recognise, coco.read, stored=False, write=coco.write),
     "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
-    "labelme": Format(labelme.recognise, labelme.read, write=labelme.write),
-    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read),
-    "via": Format(via.recognise, via.read),
-    "cvat": Format(cvat.recognise, cvat.read),
+    "labelme": Format(labelme.recognise, labelme.read, stored=False, write=labelme.write),
+    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read, stored=False),
+    "via": Format(via.recognise, via.read, stored=False),
+    "cvat": Format(cvat.recognise, cvat.read, stored=False),
     "voc": Format(voc.recognise, voc.read, write=voc.write),
-    "label_studio": Format(label_studio.recognise, label_studio.read),
-    "geojson": Format(geojson.recognise, geojson.read),
-    "imagescope": Format(imagescope.recognise, imagescope.read),
-    "yolo": Format(yolo.recognise, yolo.read),
+    "label_studio": Format(label_studio.recognise, label_studio.read, stored=False),
+    "geojson": Format(geojson.recognise, geojson.read, stored=False),
+    "imagescope": Format(imagescope.recognise, imagescope.read, stored=False),
+    "yolo": Format(yolo.recognise, yolo.read, stored=False),
     "pairs": Format(pairs.recognise, pairs.read, pairs.READS, renders=False),
     "layers": Format(layers.recognise, layers.read, layers.READS),
     "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
@@ -118,9 +122,10 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
         )
     fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
-        source = FORMATS[fitting[0]].read(root)
+        layout = FORMATS[fitting[0]]
+        source = layout.read(root)
         _check_names(source.rows, root)
-        return source
+        return replace(source, rows=[_upright(row, root) for row in source.rows]) if layout.stored else source
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())
     listing = ", ".join(found[:12]) + (" …" if len(found) > 12 else "") if found else "an empty folder"
     raise DataError(
@@ -153,6 +158,20 @@ def renders(root: Path, format_name: str = "auto") -> bool:
     """Tell whether images or labels of a data folder may have to be written as files."""
     names = recognised(root) if format_name == "auto" else [format_name]
     return any(FORMATS[name].renders for name in names)
+
+
+def _upright(row: Row, root: Path) -> Row:
+    """Return a row whose rendered labels are turned as the EXIF orientation of its image says."""
+    image, render = root / row.image, row.render
+    if render is None or row.image.startswith(IMPORTED):
+        return row
+
+    def turned() -> Content:
+        made = render()
+        arrays = (array if array is None else turn_like(array, image) for array in (made.mask, made.instances))
+        return Content(made.image, *arrays)
+
+    return replace(row, render=turned)
 
 
 def _check_names(rows: list[Row], root: Path) -> None:

@@ -8,18 +8,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import NoneType
 from typing import Any
 
 import numpy as np
 
 from maskwright.artifacts import write_json
+from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import read_json_file
-from maskwright.data.formats.lookup import PARTS, Images, absent, bare_row, canvas_size, labelled_row, part_of
+from maskwright.data.formats.lookup import PARTS, Images, absent, bare_row, part_of
 from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, BOTH, Piece, known_of, numbered, pieces, rgb_of
-from maskwright.data.formats.rows import Content, Record, Records, Source
+from maskwright.data.formats.pieces import (
+    BACKGROUND,
+    BACKGROUND_NAMES,
+    BOTH,
+    Piece,
+    Values,
+    known_of,
+    numbered,
+    pieces,
+    rgb_of,
+)
+from maskwright.data.formats.rows import Record, Records, Source
 from maskwright.data.formats.runlength import counts_to_text, text_to_counts
 from maskwright.data.formats.shapes import (
     Drawn,
@@ -27,7 +38,6 @@ from maskwright.data.formats.shapes import (
     Size,
     coco_polygon,
     from_counts,
-    paint,
     to_counts,
     to_points,
     union,
@@ -73,13 +83,17 @@ def read(root: Path) -> Source:
     found: dict[str, _Image] = {}
     for path, tree in trees.items():
         _collect(path, tree, images, found)
-    values = {category.name: category.id for category in categories}
-    things = {category.name: category.isthing for category in categories}
+    things = frozenset(category.name for category in categories if category.isthing)
+    values = Values({category.name: category.id for category in categories}, things, background, ignore)
     rows = [
-        labelled_row(
+        drawn_row(
+            root,
             name,
-            partial(_render, root / name, image, values, things, background, ignore),
-            image.part or part_of(name),
+            partial(_regions, PurePosixPath(name).name, image, values),
+            values,
+            where=f"{image.file}, {name}",
+            stated=image.size,
+            part=image.part or part_of(name),
             known=image.known,
         )
         for name, image in found.items()
@@ -301,25 +315,21 @@ def _writes_masks_as_crowds(tree: dict[str, Any]) -> bool:
     return tree.get("licenses") == [{"name": "", "id": 0, "url": ""}]
 
 
-def _render(
-    path: Path, image: _Image, values: dict[str, int], things: dict[str, bool], background: int, ignore: int
-) -> Content:
-    """Paint boxes without outlines first, then crowds, then objects, the larger ones below."""
-    size = canvas_size(image.size, path, where=f"{image.file}, {path.name}")
+def _regions(name: str, image: _Image, values: Values, size: Size) -> list[Region]:
+    """Return boxes without outlines first, then crowds, then objects, the larger ones below."""
     layers: list[tuple[tuple[int, int], Region]] = []
     seen: set[str] = set()
-    for name, item in image.annotations:
-        key = f"{name} {item.get('segmentation') or item.get('bbox')}"
+    for label, item in image.annotations:
+        key = f"{label} {item.get('segmentation') or item.get('bbox')}"
         if key in seen:  # the same object, in another file or by mistake
             continue
         seen.add(key)
-        drawn = _draw(item, size, f"{image.file}, annotation {item.get('id')} of {path.name}")
+        drawn = _draw(item, size, f"{image.file}, annotation {item.get('id')} of {name}")
         ignored = bool(item.get("iscrowd") or item.get("ignore") or not _has_outline(item))
-        isthing = bool(item.get("isthing", things[name]))
+        isthing = bool(item.get("isthing", label in values.things))
         below = 2 if not ignored else 1 if _has_outline(item) else 0
-        layers.append(((below, -int(drawn.pixels.sum())), Region(name, drawn, None, ignored, isthing)))
-    regions = [region for _, region in sorted(layers, key=lambda layer: layer[0])]
-    return paint(regions, size, values, ignore=ignore, background=background)
+        layers.append(((below, -int(drawn.pixels.sum())), Region(label, drawn, None, ignored, isthing)))
+    return [region for _, region in sorted(layers, key=lambda layer: layer[0])]
 
 
 def _draw(item: dict[str, Any], size: Size, where: str) -> Drawn:
@@ -340,13 +350,14 @@ def _draw(item: dict[str, Any], size: Size, where: str) -> Drawn:
         )
     if outline:
         rings = [to_points(ring, where=where) for ring in outline if len(ring) >= 6]
-        return union([coco_polygon(ring, size) for ring in rings])
+        return union([coco_polygon(check_inside(ring, size, where=where), size) for ring in rings])
     return _box(item["bbox"], size, where)
 
 
 def _box(values: Any, size: Size, where: str) -> Drawn:
     """Return the pixels that a box touches."""
     (left, top), (width, height) = to_points(values, where=where).tolist()
+    check_inside(np.array([(left, top), (left + width, top + height)]), size, where=where)
     edges = np.clip([np.floor([top, left]), np.ceil([top + height, left + width])], 0, size).astype(int)
     return Drawn(int(edges[0, 0]), int(edges[0, 1]), np.ones(np.maximum(edges[1] - edges[0], 0), bool))
 

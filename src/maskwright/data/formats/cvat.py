@@ -23,13 +23,21 @@ from maskwright.data.formats.annotated import (
 )
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.runlength import counts_to_mask
-from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, coco_polygon, line, to_points
+from maskwright.data.formats.shapes import (
+    LINE_WIDTH,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    bitmap,
+    coco_polygon,
+    line,
+    to_points,
+)
 from maskwright.errors import DataError, problem
-
-LINE_WIDTH = 10
-"""Pixels by which a polyline, which has no width in CVAT, is drawn: as LabelMe draws its own."""
 
 _AREAS = ("polygon", "polyline", "ellipse", "mask")
 _NO_AREA = ("tag", "points", "skeleton", "cuboid")
@@ -53,7 +61,7 @@ def read(root: Path) -> Source:
     entries = [(path, entry) for path, tree in trees.items() for entry in tree.iter("image")]
     _check_kinds(trees, entries)
     names, colors = _labels(trees, entries)
-    categories, ids = declared(names, colors)
+    categories, values = declared(names, colors)
     images = Images(root)
     found: dict[str, Row] = {}
     missing: list[str] = []
@@ -65,7 +73,7 @@ def read(root: Path) -> Source:
             next_move = "merge the jobs in CVAT, or remove one of the entries"
             raise DataError(problem("one entry an image", f"two for {image}", where=str(path), next_move=next_move))
         else:
-            found[image] = _row(root, image, entry, ids, path)
+            found[image] = _row(root, image, entry, values, path)
     if missing:
         raise absent(missing, where=", ".join(str(path) for path in trees))
     rows = sorted([*found.values(), *map(bare_row, images.others(found))], key=lambda row: row.image)
@@ -110,13 +118,19 @@ def _labels(
     return list(names), colors
 
 
-def _row(root: Path, image: str, entry: ET.Element, ids: dict[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, entry: ET.Element, values: Values, path: Path) -> Row:
     part, where = entry.get("subset"), f"{path}, image {entry.get('name')}"
     part = None if part in (None, "", "default") else part
     if len(entry) and all(shape.tag in _NO_AREA for shape in entry):  # nothing is said about its pixels
         return Row(image, part=part)
     return drawn_row(
-        root, image, lambda size: _regions(entry, size, ids, where), ids, where=where, stated=_size(entry), part=part
+        root,
+        image,
+        lambda size: _regions(entry, size, values.ids, where),
+        values,
+        where=where,
+        stated=_size(entry),
+        part=part,
     )
 
 
@@ -152,10 +166,9 @@ def _draw(shape: ET.Element, size: Size, where: str) -> Drawn:
     if shape.tag == "box":
         return coco_polygon(check_inside(_box(shape, where), size, where=where), size)
     points = to_points(re.split("[,;]", shape.get("points", "")), where=where)
-    check_inside(points, size, where=where)
     if shape.tag == "polyline":
-        return line(points, size, width=LINE_WIDTH)
-    return coco_polygon(check_corners(points, where=where), size)
+        return line(check_inside(points, size, where=where, margin=LINE_WIDTH / 2), size)
+    return coco_polygon(check_corners(check_inside(points, size, where=where), where=where), size)
 
 
 def _box(shape: ET.Element, where: str) -> Points:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -20,6 +20,7 @@ from maskwright.data.formats.annotated import (
 )
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
 from maskwright.types import IGNORE
@@ -48,8 +49,8 @@ def read(root: Path) -> Source:
     found = {path: stems.find(path.stem, where=path, beside=path.parent.relative_to(root).as_posix()) for path in trees}
     if missing := [path.stem for path, image in found.items() if image is None]:
         raise absent(missing, where=str(root))
-    categories, ids = declared(_names(list(trees.values())), _colors(list(trees.values())))
-    rows = [_row(root, image, trees[path], ids, path) for path, image in found.items() if image is not None]
+    categories, values = declared(_names(list(trees.values())), _colors(list(trees.values())))
+    rows = [_row(root, image, trees[path], values, path) for path, image in found.items() if image is not None]
     rows = sorted([*rows, *map(bare_row, images.others([row.image for row in rows]))], key=lambda row: row.image)
     return Source("imagescope", rows, categories, (255,))
 
@@ -68,8 +69,8 @@ def draw_file(path: Path, size: Size) -> Content:
         DataError: the file can't be read, or a region lies outside.
     """
     tree = read_xml_file(path)
-    _, ids = declared(_names([tree]))
-    return paint(_regions(tree, size, path), size, ids, ignore=IGNORE)
+    _, values = declared(_names([tree]))
+    return paint(_regions(tree, size, path), size, values.ids, ignore=IGNORE)
 
 
 def _is_imagescope(path: Path) -> bool:
@@ -77,11 +78,11 @@ def _is_imagescope(path: Path) -> bool:
     return "<Annotations" in text and ("MicronsPerPixel" in text or "<Annotation " in text)
 
 
-def _row(root: Path, image: str, tree: Element, ids: Mapping[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, tree: Element, values: Values, path: Path) -> Row:
     regions = list(tree.iter("Region"))
     if regions and not any(_has_area(region) for region in regions):  # arrows and rulers say nothing of pixels
         return Row(image, part=part_of(image))
-    return drawn_row(root, image, lambda size: _regions(tree, size, path), ids, where=str(path), part=part_of(image))
+    return drawn_row(root, image, lambda size: _regions(tree, size, path), values, where=str(path), part=part_of(image))
 
 
 def _names(trees: Sequence[Element]) -> list[str]:

@@ -17,6 +17,7 @@ from maskwright.data.formats.annotated import all_files, check_inside, declared,
 from maskwright.data.formats.brush import brush_to_mask
 from maskwright.data.formats.files import read_json_file, read_xml_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, bitmap, coco_polygon, to_points
 from maskwright.errors import DataError, problem
@@ -66,7 +67,7 @@ def read(root: Path) -> Source:
         got = "rectangles alone" if "rectangle" in kinds else "points, choices or the like alone"
         raise refused(got, files[0], "annotate polygons or brush strokes; rectangles and choices are for other tasks")
     names, colors = _labels(root, tasks)
-    categories, ids = declared(names, colors)
+    categories, values = declared(names, colors)
     images, rows, missing = Images(root), dict[str, Row](), list[str]()
     for task in tasks:
         if (image := _image_of(images, task)) is None:
@@ -75,7 +76,7 @@ def read(root: Path) -> Source:
             next_move = "export each image once, or remove one of the tasks"
             raise DataError(problem("one task an image", f"two for {image}", where=task.where, next_move=next_move))
         else:
-            rows[image] = _row(root, image, task, ids)
+            rows[image] = _row(root, image, task, values)
     if missing:
         raise absent(missing, where=", ".join(map(str, files)))
     rows |= {image: bare_row(image) for image in images.others(rows)}
@@ -188,7 +189,7 @@ def _kind(result: Mapping[str, Any]) -> str:
     return "rectangle" if {"x", "y", "width", "height"} <= value.keys() else ""
 
 
-def _row(root: Path, image: str, task: _Task, ids: Mapping[str, int]) -> Row:
+def _row(root: Path, image: str, task: _Task, values: Values) -> Row:
     shapes = [result for result in task.results or () if _kind(result) in _AREAS]
     if task.results is None or (task.results and not shapes):
         return Row(image, part=part_of(image))
@@ -197,7 +198,7 @@ def _row(root: Path, image: str, task: _Task, ids: Mapping[str, int]) -> Row:
         root,
         image,
         lambda size: _regions(shapes, task, size),
-        ids,
+        values,
         where=task.where,
         stated=stated,
         part=part_of(image),

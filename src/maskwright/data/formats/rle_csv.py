@@ -18,7 +18,7 @@ from maskwright.data.formats.rows import Content, Records, Row, Source
 from maskwright.data.formats.runlength import mask_to_pairs, pairs_to_mask
 from maskwright.data.formats.shapes import Region, bitmap, paint
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
-from maskwright.data.images import SUFFIXES, size_of
+from maskwright.data.images import SUFFIXES, stored_size
 from maskwright.data.written import place_image
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.types import IGNORE, Category
@@ -41,7 +41,8 @@ def read(root: Path) -> Source:
 
     Rows with EncodedPixels are objects; an image with nothing but empty ones is labelled and empty. Where there is a
     class (`ClassId`, or `Image_Label` and the like, joined by the last `_`), classes are categories in the order of
-    their names. Objects that come later lie above.
+    their names. Objects that come later lie above. Runs count the pixels as an image file stores them: they are turned
+    with an image that has an EXIF orientation, as masks in files are.
 
     Raises:
         DataError: a CSV can't be read, two of them name the same image, or a name fits two images.
@@ -182,7 +183,7 @@ def _part(name: str) -> str | None:
 def _render(
     image: Path, pixels: Sequence[str], names: Sequence[str | None], source: str, ids: dict[str, int]
 ) -> Content:
-    height, width = size_of(image)[:2]
+    height, width = stored_size(image)
     regions = []
     for text, name in zip(pixels, names, strict=True):
         where = f"{source}: {image.stem}"

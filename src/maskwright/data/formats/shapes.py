@@ -22,6 +22,9 @@ Size = tuple[int, int]
 FARTHEST = 1_000_000
 """Pixels from the origin within which corners may lie; outlines are followed step by step."""
 
+LINE_WIDTH = 10
+"""Pixels by which lines, which have no width in annotation files, are drawn, as LabelMe draws them."""
+
 
 class Drawn(NamedTuple):
     """Pixels of one shape: a window of the image; nothing outside of it.
@@ -190,7 +193,7 @@ def rectangle(corners: Points, size: Size) -> Drawn:
     return _draw(ordered, size, lambda draw, at: draw.rectangle(_flat(at), outline=1, fill=1))
 
 
-def line(points: Points, size: Size, *, width: int = 10) -> Drawn:
+def line(points: Points, size: Size, *, width: int = LINE_WIDTH) -> Drawn:
     """Return the pixels of a line through (P, 2) points, `width` pixels wide, as LabelMe draws it."""
     return _draw(points, size, lambda draw, at: draw.line(_flat(at), fill=1, width=width), margin=width)
 
