@@ -70,8 +70,10 @@ def write(root: Path, records: Records) -> None:
         place_image(place / "images", place.name, record.image)
         if masks is not None:
             (place / "masks").mkdir()
-            for number, mask in enumerate(masks, 1):
-                write_array(place / "masks" / f"{number:06d}.png", mask.astype(np.uint8) * 255)
+            for number, (top, left, pixels) in enumerate(masks, 1):
+                canvas = np.zeros(record.size, np.uint8)
+                canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = 255
+                write_array(place / "masks" / f"{number:06d}.png", canvas)
         meta[name] = record.meta
     write_classes(root / "classes.json", categories, IGNORE)
     write_meta(root / "meta.csv", meta)

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -43,6 +44,14 @@ class _Task:
     @property
     def where(self) -> str:
         return f"{self.file}, task {self.number}"
+
+    @cached_property
+    def by_id(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The results that share an id, as a region and the labels of its control do."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for result in self.results or ():
+            found.setdefault(repr(result.get("id")), []).append(result)
+        return found
 
 
 def recognise(root: Path) -> bool:
@@ -157,7 +166,7 @@ def _labels(root: Path, tasks: Sequence[_Task]) -> tuple[list[str], dict[str, tu
 
 def _label(result: Mapping[str, Any], task: _Task) -> str:
     """Return a region's label, empty where it has none; those of its own, or of the control that shares its id."""
-    shared = [r for r in task.results or () if result.get("id") is not None and r.get("id") == result["id"]]
+    shared = [] if result.get("id") is None else task.by_id[repr(result["id"])]
     for candidate in (result, *shared):
         lists = [v for key, v in _value(candidate).items() if key.endswith("labels") and isinstance(v, list) and v]
         if not lists:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from maskwright.data.formats.rows import Record
 from maskwright.data.formats.shapes import Drawn
-from maskwright.types import IGNORE, Categories, Category
+from maskwright.types import IGNORE, Array, Categories, Category
 
 BACKGROUND = "background"
 BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
@@ -65,13 +65,22 @@ def pieces(record: Record, categories: Categories) -> Iterator[Piece]:
         label = np.full(record.size, things[0] if things else len(categories) - 1, np.int64)
     else:
         label = record.label.astype(np.int64)
-    codes, inverse = np.unique(np.where(label == IGNORE, 0, objects) * 256 + label, return_inverse=True)
-    numbers = inverse.reshape(record.size).astype(np.int32) + 1
+    for code, drawn in objects_of(np.where(label == IGNORE, 0, objects) * 256 + label + 1):
+        place, number = (code - 1) % 256, (code - 1) // 256
+        if record.label is not None or number:
+            yield Piece(place, number, drawn)
+
+
+def objects_of(ids: Array) -> Iterator[tuple[int, Drawn]]:
+    """Yield each id of an (H, W) map but 0, and its pixels in a window of their own, in the order of the ids.
+
+    Each object costs as much as its window, not as the image.
+    """
+    codes, inverse = np.unique(ids, return_inverse=True)
+    numbers = inverse.reshape(ids.shape).astype(np.int32) + 1
     for number, (code, window) in enumerate(zip(codes.tolist(), ndimage.find_objects(numbers), strict=True), 1):
-        if record.label is None and code < 256:
-            continue
-        pixels = numbers[window] == number
-        yield Piece(code % 256, code // 256, Drawn(window[0].start, window[1].start, pixels))
+        if code != 0:
+            yield code, Drawn(window[0].start, window[1].start, numbers[window] == number)
 
 
 def known_of(record: Record) -> list[str]:

@@ -15,8 +15,8 @@ from maskwright.data.formats.files import find_images, in_number_order, name_of,
 from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
-from maskwright.data.formats.runlength import mask_to_pairs, pairs_to_mask
-from maskwright.data.formats.shapes import Region, bitmap, paint
+from maskwright.data.formats.runlength import counts_to_pairs
+from maskwright.data.formats.shapes import Region, from_pairs, paint, to_counts
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
 from maskwright.data.images import SUFFIXES, stored_size
 from maskwright.data.written import place_image
@@ -90,7 +90,7 @@ def write(root: Path, records: Records) -> None:
         masks = object_masks(record, "rle_csv")
         place_image(root / "images", record.name.removeprefix("unlabeled/"), record.image)
         if masks is not None:
-            rows += [(stem, mask_to_pairs(mask)) for mask in masks] or [(stem, "")]
+            rows += [(stem, counts_to_pairs(to_counts(mask, record.size))) for mask in masks] or [(stem, "")]
         meta[stem] = record.meta
     schema = {"ImageId": pl.String, "EncodedPixels": pl.String}
     write_table(root / "train.csv", pl.DataFrame(rows, schema=schema, orient="row"))
@@ -183,16 +183,15 @@ def _part(name: str) -> str | None:
 def _render(
     image: Path, pixels: Sequence[str], names: Sequence[str | None], source: str, ids: dict[str, int]
 ) -> Content:
-    height, width = stored_size(image)
+    size = stored_size(image)
     regions = []
     for text, name in zip(pixels, names, strict=True):
         where = f"{source}: {image.stem}"
         if text in _NONE:
             continue
         _check_rise(text, where)
-        mask = pairs_to_mask(text, (height, width), where=where)
-        regions.append(Region(name or FOREGROUND[1].name, bitmap(mask, (height, width))))
-    return paint(regions, (height, width), ids, ignore=IGNORE)
+        regions.append(Region(name or FOREGROUND[1].name, from_pairs(text, size, where=where)))
+    return paint(regions, size, ids, ignore=IGNORE)
 
 
 def _check_rise(text: str, where: str) -> None:
