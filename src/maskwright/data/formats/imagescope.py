@@ -23,7 +23,8 @@ from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, p
 from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
-from maskwright.types import IGNORE
+from maskwright.errors import DataError, problem
+from maskwright.types import Category
 
 _POLYGON, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 _AREAS = (_POLYGON, _RECTANGLE, _ELLIPSE)
@@ -55,22 +56,27 @@ def read(root: Path) -> Source:
     return Source("imagescope", rows, categories, (255,))
 
 
-def draw_file(path: Path, size: Size) -> Content:
-    """Return the label maps of an XML file for an image that isn't at hand.
+def draw_file(path: Path, size: Size) -> tuple[Content, tuple[Category, ...]]:
+    """Return the label maps of an XML file for an image that isn't at hand, and its categories.
 
     Args:
         path: ImageScope's XML.
         size: (H, W) of the image at full resolution.
 
     Returns:
-        mask (H, W) int32, layers from 1 in the order of the file, and instances (H, W) int32.
+        mask (H, W) int32, layers from 1 in the order of the file, and instances (H, W) int32; what the mask's values
+        mean.
 
     Raises:
-        DataError: the file can't be read, or a region lies outside.
+        DataError: the file can't be read, isn't ImageScope's, or a region lies outside.
     """
     tree = read_xml_file(path)
-    _, values = declared(_names([tree]))
-    return paint(_regions(tree, size, path), size, values.ids, ignore=IGNORE)
+    if not _is_imagescope(path):
+        next_move = "give the folder that holds the annotations and their images"
+        raise DataError(problem("ImageScope's XML", "another file", where=str(path), next_move=next_move))
+    categories, values = declared(_names([tree]), _colors([tree]))
+    content = paint(_regions(tree, size, path), size, values.ids, ignore=values.ignore, background=values.background)
+    return content, categories
 
 
 def _is_imagescope(path: Path) -> bool:

@@ -50,6 +50,10 @@ NAMES = (
 """VOC's own categories, for folders that name none."""
 
 _MASKS, _OBJECTS, _IMAGES = "SegmentationClass", "SegmentationObject", "JPEGImages"
+_GUESSED = (
+    "no labelmap.txt names the categories: the masks have VOC's palette, so they are called as VOC's own 20; "
+    "if they are others, add a labelmap.txt with a line NAME:R,G,B:: for each"
+)
 _NO_PART = ("default", "trainval")
 _LINE = re.compile(r"(.+?)(?::(\d+ *, *\d+ *, *\d+)?(?::[^:]*){0,2})?")
 _LOOKED_AT = 64
@@ -114,8 +118,10 @@ def read(root: Path) -> Source:
     for path in images.others(rows):
         rows[path] = Row(path)
     things = any((home / _OBJECTS).is_dir() for home in homes)
-    categories = _categories(labels or _standard(seen), isthing=things)
-    return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers)
+    guessed = [] if labels else _standard(seen)
+    categories = _categories(labels or guessed, isthing=things)
+    notes = (_GUESSED,) if guessed else ()
+    return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers, notes)
 
 
 def write(root: Path, records: Records) -> None:
