@@ -78,8 +78,9 @@ def test_names_that_voc_does_not_state_are_said_to_be_taken_for_granted(tmp_path
 
 XML = """<Annotations MicronsPerPixel="0.25"><Annotation Id="1" Name="tumour"><Regions><Region Id="1" Type="0"
 NegativeROA="0"><Vertices><Vertex X="0" Y="0"/><Vertex X="8" Y="0"/><Vertex X="8" Y="6"/>
-<Vertex X="0" Y="6"/></Vertices></Region><Region Id="2" Type="0" NegativeROA="1"><Vertices><Vertex X="2" Y="2"/><Vertex X="4" Y="2"/>
-<Vertex X="4" Y="4"/><Vertex X="2" Y="4"/></Vertices></Region></Regions></Annotation></Annotations>"""
+<Vertex X="0" Y="6"/></Vertices></Region><Region Id="2" Type="0" NegativeROA="1"><Vertices><Vertex X="2" Y="2"/>
+<Vertex X="4" Y="2"/><Vertex X="4" Y="4"/><Vertex X="2" Y="4"/></Vertices></Region></Regions>
+</Annotation></Annotations>"""
 
 
 def test_an_xml_of_imagescope_is_drawn_where_its_size_is_given(tmp_path, capsys):

@@ -54,6 +54,8 @@ class Format:
         recognise: tells from names and, where names don't decide, a look at one file whether a folder is in this
             layout; never raises.
         read: makes the rows.
+        fits: tells from its beginning and its end whether one file holds annotations of this format; never raises.
+            None where labels are images, or files of other kinds.
         reads: names or patterns (`*.json`) in the data folder of what the rows are made from; a change of anything
             else there is no change of the data.
         renders: whether rows may have images or labels that are no files.
@@ -65,6 +67,7 @@ class Format:
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Source]
+    fits: Callable[[Path], bool] | None = None
     reads: tuple[str, ...] = ("*",)
     renders: bool = True
     stored: bool = True
@@ -72,35 +75,46 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
-    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
-    "coco": Format(coco.recognise, coco.read, stored=False, write=coco.write),
-    "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
-    "labelme": Format(labelme.recognise, labelme.read, stored=False, write=labelme.write),
-    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read, stored=False),
-    "via": Format(via.recognise, via.read, stored=False),
-    "cvat": Format(cvat.recognise, cvat.read, stored=False),
+    "folder": Format(folder.recognise, folder.read, reads=folder.READS, renders=False, write=folder.write),
+    "coco": Format(
+        coco.recognise,
+        coco.read,
+        fits=coco.fits,
+        stored=False,
+        write=coco.write,
+    ),
+    "coco_panoptic": Format(
+        coco_panoptic.recognise,
+        coco_panoptic.read,
+        fits=coco_panoptic.fits,
+        write=coco_panoptic.write,
+    ),
+    "labelme": Format(labelme.recognise, labelme.read, fits=labelme.fits, stored=False, write=labelme.write),
+    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read, fits=labelme_xml.fits, stored=False),
+    "via": Format(via.recognise, via.read, fits=via.fits, stored=False),
+    "cvat": Format(cvat.recognise, cvat.read, fits=cvat.fits, stored=False),
     "voc": Format(voc.recognise, voc.read, write=voc.write),
-    "label_studio": Format(label_studio.recognise, label_studio.read, stored=False),
-    "geojson": Format(geojson.recognise, geojson.read, stored=False),
-    "imagescope": Format(imagescope.recognise, imagescope.read, stored=False),
+    "label_studio": Format(label_studio.recognise, label_studio.read, fits=label_studio.fits, stored=False),
+    "geojson": Format(geojson.recognise, geojson.read, fits=geojson.fits, stored=False),
+    "imagescope": Format(imagescope.recognise, imagescope.read, fits=imagescope.fits, stored=False),
     "yolo": Format(yolo.recognise, yolo.read, stored=False),
-    "pairs": Format(pairs.recognise, pairs.read, pairs.READS, renders=False),
-    "layers": Format(layers.recognise, layers.read, layers.READS),
-    "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
-    "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
-    "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
-    "bdd100k": Format(bdd100k.recognise, bdd100k.read, bdd100k.READS),
-    "kitti": Format(kitti.recognise, kitti.read, kitti.READS),
-    "mapillary": Format(mapillary.recognise, mapillary.read, mapillary.READS),
-    "mots": Format(mots.recognise, mots.read, mots.READS),
-    "ade20k": Format(ade20k.recognise, ade20k.read, ade20k.READS),
-    "open_images": Format(open_images.recognise, open_images.read, open_images.READS),
-    "unity_solo": Format(unity_solo.recognise, unity_solo.read, unity_solo.READS),
-    "dicom": Format(dicom.recognise, dicom.read, dicom.READS),
-    "nnunet": Format(nnunet.recognise, nnunet.read, nnunet.READS, write=nnunet.write),
-    "dsb2018": Format(dsb2018.recognise, dsb2018.read, dsb2018.READS, write=dsb2018.write),
-    "rle_csv": Format(rle_csv.recognise, rle_csv.read, rle_csv.READS, write=rle_csv.write),
-    "npz": Format(npz.recognise, npz.read, npz.READS, write=npz.write),
+    "pairs": Format(pairs.recognise, pairs.read, reads=pairs.READS, renders=False),
+    "layers": Format(layers.recognise, layers.read, reads=layers.READS),
+    "cityscapes": Format(cityscapes.recognise, cityscapes.read, reads=cityscapes.READS),
+    "gtav": Format(gtav.recognise, gtav.read, reads=gtav.READS, renders=False),
+    "synthia": Format(synthia.recognise, synthia.read, reads=synthia.READS),
+    "bdd100k": Format(bdd100k.recognise, bdd100k.read, reads=bdd100k.READS),
+    "kitti": Format(kitti.recognise, kitti.read, reads=kitti.READS),
+    "mapillary": Format(mapillary.recognise, mapillary.read, reads=mapillary.READS),
+    "mots": Format(mots.recognise, mots.read, reads=mots.READS),
+    "ade20k": Format(ade20k.recognise, ade20k.read, reads=ade20k.READS),
+    "open_images": Format(open_images.recognise, open_images.read, reads=open_images.READS),
+    "unity_solo": Format(unity_solo.recognise, unity_solo.read, reads=unity_solo.READS),
+    "dicom": Format(dicom.recognise, dicom.read, reads=dicom.READS),
+    "nnunet": Format(nnunet.recognise, nnunet.read, reads=nnunet.READS, write=nnunet.write),
+    "dsb2018": Format(dsb2018.recognise, dsb2018.read, reads=dsb2018.READS, write=dsb2018.write),
+    "rle_csv": Format(rle_csv.recognise, rle_csv.read, fits=rle_csv.fits, reads=rle_csv.READS, write=rle_csv.write),
+    "npz": Format(npz.recognise, npz.read, reads=npz.READS, write=npz.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 

@@ -18,7 +18,7 @@ from maskwright.artifacts import write_json
 from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import read_json_file
 from maskwright.data.formats.lookup import PARTS, Images, absent, bare_row, part_of
-from maskwright.data.formats.peek import files_of, kinds
+from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.data.formats.pieces import (
     BACKGROUND,
     BACKGROUND_NAMES,
@@ -64,6 +64,11 @@ def recognise(root: Path) -> bool:
     """Tell whether there are COCO files of segmentations, or of other things and no panoptic ones."""
     found = kinds(root)
     return "coco" in found or ("coco_other" in found and "coco_panoptic" not in found)
+
+
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) in ("coco", "coco_other")
 
 
 def read(root: Path) -> Source:

@@ -15,7 +15,7 @@ from maskwright.artifacts import write_json
 from maskwright.data.formats.coco import category_of, faults_of_ids, faulty, part_of_file, read_coco
 from maskwright.data.formats.files import inside
 from maskwright.data.formats.lookup import Images, absent, bare_row, labelled_row, part_of
-from maskwright.data.formats.peek import files_of, kinds
+from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.data.formats.pieces import BOTH, known_of, numbered, pieces
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import COLOR, read_values
@@ -50,6 +50,11 @@ class _Labels:
 def recognise(root: Path) -> bool:
     """Tell whether there are JSON files that list segments."""
     return "coco_panoptic" in kinds(root)
+
+
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) == "coco_panoptic"
 
 
 def read(root: Path) -> Source:

@@ -46,7 +46,15 @@ _PIXELLESS_LABELS = ("tag", "points", "skeleton", "cuboid")
 
 def recognise(root: Path) -> bool:
     """Tell whether an XML file of the folder, or of one directly below, begins as CVAT's do."""
-    return any(_is_cvat(path) for path in some_files(root, ".xml"))
+    return any(fits(path) for path in some_files(root, ".xml"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path)
+    return (
+        re.search(r"<annotations>", text) is not None and re.search(r"<(version|meta|image|track)\b", text) is not None
+    )
 
 
 def read(root: Path) -> Source:
@@ -55,7 +63,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read, names images that aren't there, or holds boxes, tags or tracks alone.
     """
-    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_cvat(path)}
+    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if fits(path)}
     if not trees:
         raise no_files("CVAT's XML files", root)
     entries = [(path, entry) for path, tree in trees.items() for entry in tree.iter("image")]
@@ -78,13 +86,6 @@ def read(root: Path) -> Source:
         raise absent(missing, where=", ".join(str(path) for path in trees))
     rows = sorted([*found.values(), *map(bare_row, images.others(found))], key=lambda row: row.image)
     return Source("cvat", rows, categories, (255,))
-
-
-def _is_cvat(path: Path) -> bool:
-    text = head(path)
-    return (
-        re.search(r"<annotations>", text) is not None and re.search(r"<(version|meta|image|track)\b", text) is not None
-    )
 
 
 def _check_kinds(trees: dict[Path, ET.Element], entries: Sequence[tuple[Path, ET.Element]]) -> None:

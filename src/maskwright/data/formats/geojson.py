@@ -35,7 +35,13 @@ _AREAS = ("Polygon", "MultiPolygon")
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder, or one directly below, has .geojson files that begin as QuPath's do."""
-    return any('"Feature' in head(path) or '"geometry"' in head(path) for path in some_files(root, ".geojson"))
+    return any(fits(path) for path in some_files(root, ".geojson"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its name and beginning whether a file is GeoJSON; never raises."""
+    text = head(path)
+    return path.suffix.lower() == ".geojson" and ('"Feature' in text or '"geometry"' in text)
 
 
 def read(root: Path) -> Source:

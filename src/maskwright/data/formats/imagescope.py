@@ -33,7 +33,13 @@ _STEPS = 360
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder, or one directly below, has an XML file that begins as ImageScope's do."""
-    return any(_is_imagescope(path) for path in some_files(root, ".xml"))
+    return any(fits(path) for path in some_files(root, ".xml"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path)
+    return "<Annotations" in text and ("MicronsPerPixel" in text or "<Annotation " in text)
 
 
 def read(root: Path) -> Source:
@@ -42,7 +48,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read or has no image.
     """
-    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_imagescope(path)}
+    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if fits(path)}
     if not trees:
         raise no_files("ImageScope's XML files", root)
     images = Images(root)
@@ -71,17 +77,12 @@ def draw_file(path: Path, size: Size) -> tuple[Content, tuple[Category, ...]]:
         DataError: the file can't be read, isn't ImageScope's, or a region lies outside.
     """
     tree = read_xml_file(path)
-    if not _is_imagescope(path):
+    if not fits(path):
         next_move = "give the folder that holds the annotations and their images"
         raise DataError(problem("ImageScope's XML", "another file", where=str(path), next_move=next_move))
     categories, values = declared(_names([tree]), _colors([tree]))
     content = paint(_regions(tree, size, path), size, values.ids, ignore=values.ignore, background=values.background)
     return content, categories
-
-
-def _is_imagescope(path: Path) -> bool:
-    text = head(path)
-    return "<Annotations" in text and ("MicronsPerPixel" in text or "<Annotation " in text)
 
 
 def _row(root: Path, image: str, tree: Element, values: Values, path: Path) -> Row:

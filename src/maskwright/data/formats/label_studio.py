@@ -56,7 +56,15 @@ class _Task:
 
 def recognise(root: Path) -> bool:
     """Tell whether a JSON file of the folder, or of one directly below, begins as Label Studio's exports do."""
-    return any(_is_export(path) for path in some_files(root, ".json"))
+    return any(fits(path) for path in some_files(root, ".json"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path, 4096)
+    tasks = any(f'"{key}"' in text for key in ("annotations", "completions", "predictions"))
+    own = any(f'"{key}"' in text for key in ("result", "to_name", "file_upload", "completed_by"))
+    return text.startswith("[") and ((tasks and own) or ('"original_width"' in text and 'labels"' in text))
 
 
 def read(root: Path) -> Source:
@@ -67,7 +75,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read, names images that aren't there, or holds rectangles or choices alone.
     """
-    files = [path for path in all_files(root, ".json") if _is_export(path)]
+    files = [path for path in all_files(root, ".json") if fits(path)]
     if not files:
         raise no_files("JSON exports of Label Studio", root)
     tasks = [task for path in files for task in _tasks(read_json_file(path), path)]
@@ -90,13 +98,6 @@ def read(root: Path) -> Source:
         raise absent(missing, where=", ".join(map(str, files)))
     rows |= {image: bare_row(image) for image in images.others(rows)}
     return Source("label_studio", [rows[key] for key in sorted(rows)], categories, (255,))
-
-
-def _is_export(path: Path) -> bool:
-    text = head(path, 4096)
-    tasks = any(f'"{key}"' in text for key in ("annotations", "completions", "predictions"))
-    own = any(f'"{key}"' in text for key in ("result", "to_name", "file_upload", "completed_by"))
-    return text.startswith("[") and ((tasks and own) or ('"original_width"' in text and 'labels"' in text))
 
 
 def _tasks(tree: Any, path: Path) -> Iterator[_Task]:

@@ -25,7 +25,7 @@ from maskwright.data.formats.lookup import (
     no_files,
     part_of,
 )
-from maskwright.data.formats.peek import files_of, kinds
+from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.data.formats.pieces import (
     BACKGROUND,
     BACKGROUND_NAMES,
@@ -82,6 +82,11 @@ _BEYOND = {"line": LINE_WIDTH / 2, "linestrip": LINE_WIDTH / 2, "point": _POINT,
 def recognise(root: Path) -> bool:
     """Tell whether there are LabelMe's JSON files."""
     return "labelme" in kinds(root)
+
+
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) == "labelme"
 
 
 def read(root: Path) -> Source:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
-from maskwright.data.formats.peek import LOOKED_AT, text_files
+from maskwright.data.formats.peek import LOOKED_AT, readable_ends, text_files
 from maskwright.data.formats.pieces import named
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import Drawn, Region, Size, bitmap, polygon, to_points
@@ -20,7 +20,7 @@ from maskwright.errors import DataError, problem
 
 def recognise(root: Path) -> bool:
     """Tell whether there are XML files with LabelMe's polygons or masks."""
-    return bool(text_files(root, ".xml", _fits, first=LOOKED_AT))
+    return bool(text_files(root, ".xml", fits, first=LOOKED_AT))
 
 
 def read(root: Path) -> Source:
@@ -31,7 +31,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file or an object that can't be read, or images that aren't there.
     """
-    trees = {path: _objects(path) for path in text_files(root, ".xml", _fits)}
+    trees = {path: _objects(path) for path in text_files(root, ".xml", fits)}
     if not trees:
         raise no_files("LabelMe's XML files", root)
     images = Images(root)
@@ -61,8 +61,9 @@ def read(root: Path) -> Source:
     return Source("labelme_xml", ordered, categories, (values.ignore,))
 
 
-def _fits(text: str) -> bool:
-    """Detection files in Pascal VOC's XML have `bndbox` instead."""
+def fits(path: Path) -> bool:
+    """Tell LabelMe's XML from others: detection files in Pascal VOC's have `bndbox` instead."""
+    text = readable_ends(path)
     return "<annotation>" in text and ("<pt>" in text or "<segm>" in text) and "<bndbox>" not in text
 
 

@@ -36,6 +36,11 @@ def recognise(root: Path) -> bool:
     return bool(_tables(root))
 
 
+def fits(path: Path) -> bool:
+    """Tell from its first line whether a CSV holds run lengths; never raises."""
+    return path.suffix.lower() == ".csv" and _columns(path) is not None
+
+
 def read(root: Path) -> Source:
     """Return the rows: images anywhere below the folder, found by the names in the CSV; the others are unlabelled.
 

@@ -15,7 +15,7 @@ import numpy as np
 from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import MALFORMED, read_json_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
-from maskwright.data.formats.peek import LOOKED_AT, files_of, kinds, text_files
+from maskwright.data.formats.peek import LOOKED_AT, files_of, kind_of, kinds, readable_ends, text_files
 from maskwright.data.formats.pieces import named
 from maskwright.data.formats.rows import Source
 from maskwright.data.formats.shapes import (
@@ -45,7 +45,7 @@ _Table = dict[str, list[_Region]]
 
 def recognise(root: Path) -> bool:
     """Tell whether there are VIA's JSON or CSV files."""
-    return "via" in kinds(root) or bool(text_files(root, ".csv", _fits, first=LOOKED_AT))
+    return "via" in kinds(root) or bool(text_files(root, ".csv", _is_table, first=LOOKED_AT))
 
 
 def read(root: Path) -> Source:
@@ -58,7 +58,7 @@ def read(root: Path) -> Source:
         DataError: a file or a region that can't be read, attributes of which several could be the category, two files
             that differ about an image, boxes alone, or images that aren't there.
     """
-    stated = {path: _read(path) for path in [*files_of(root, "via"), *text_files(root, ".csv", _fits)]}
+    stated = {path: _read(path) for path in [*files_of(root, "via"), *text_files(root, ".csv", _is_table)]}
     regions = [(path, name, item) for path, table in stated.items() for name, items in table.items() for item in items]
     if not regions or all(shape.get("name") == "rect" for *_, (shape, _) in regions):
         raise DataError(
@@ -83,8 +83,13 @@ def read(root: Path) -> Source:
     return Source("via", sorted(rows, key=lambda row: row.image), categories, (values.ignore,))
 
 
-def _fits(text: str) -> bool:
-    header = text.partition("\n")[0]
+def fits(path: Path) -> bool:
+    """Tell whether a file is one of VIA's JSON or CSV files; never raises."""
+    return kind_of(path) == "via" or _is_table(path)
+
+
+def _is_table(path: Path) -> bool:
+    header = readable_ends(path).partition("\n")[0]
     return all(column in header for column in _COLUMNS)
 
 

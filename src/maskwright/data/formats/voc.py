@@ -124,6 +124,15 @@ def read(root: Path) -> Source:
     return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers, notes)
 
 
+def listed(home: Path) -> tuple[Category, ...] | None:
+    """Return the categories of a labelmap.txt or class_names.txt, None where there is none.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    return _categories(_labels([home]), isthing=False)
+
+
 def write(root: Path, records: Records) -> None:
     """Write images, palette masks, objects, labelmap.txt and the parts as ImageSets.
 
