@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from maskwright.artifacts import RECORDS
+from maskwright.data.formats.files import homes
 from maskwright.data.formats.lookup import Images, labelled_row
 from maskwright.data.formats.pieces import BACKGROUND, BOTH, Values
 from maskwright.data.formats.rows import Content, Row
@@ -172,8 +172,7 @@ def head(path: Path, size: int = 1024) -> str:
 
 def _by_folder(root: Path, suffixes: tuple[str, ...]) -> list[list[Path]]:
     try:
-        folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
-        listed = [sorted(folder.iterdir()) for folder in folders if not (folder / RECORDS).is_dir()]
+        listed = [sorted(folder.iterdir()) for folder in homes(root)]
     except OSError:
         return []
     wanted = [[p for p in files if p.suffix.lower() in suffixes and not p.name.startswith(".")] for files in listed]

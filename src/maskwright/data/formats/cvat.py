@@ -36,6 +36,7 @@ from maskwright.data.formats.shapes import (
     coco_polygon,
     line,
     to_points,
+    turned,
 )
 from maskwright.errors import DataError, problem
 
@@ -177,8 +178,7 @@ def _box(shape: ET.Element, where: str) -> Points:
     left, top, right, bottom = (_number(shape, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     angle = math.radians(_number(shape, "rotation", where, "0"))
-    turn = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
-    return (corners - corners.mean(0)) @ turn + corners.mean(0) if angle else corners
+    return turned(corners, angle, about=corners.mean(0)) if angle else corners
 
 
 def _ellipse(shape: ET.Element, size: Size, where: str) -> Drawn:

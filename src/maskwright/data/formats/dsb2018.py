@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.data.formats.files import find_images
+from maskwright.data.formats.files import find_images, top_folder
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
@@ -93,7 +93,7 @@ def _places(root: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _part(name: str) -> str | None:
-    above = name.split("/", 1)[0] if "/" in name else None
+    above = top_folder(name)
     return {"stage1_train": "train", "stage1_test": "test", "stage2_test": "test"}.get(above or "", above)
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
-
-import numpy as np
 
 from maskwright.data.formats.annotated import (
     Stems,
@@ -22,13 +19,23 @@ from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
 from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Content, Row, Source
-from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
+from maskwright.data.formats.shapes import (
+    NOTHING,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    coco_polygon,
+    paint,
+    to_points,
+    unit_circle,
+    without,
+)
 from maskwright.errors import DataError, problem
 from maskwright.types import Category
 
 _POLYGON, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 _AREAS = (_POLYGON, _RECTANGLE, _ELLIPSE)
-_STEPS = 360
 
 
 def recognise(root: Path) -> bool:
@@ -149,6 +156,5 @@ def _draw(region: Element, size: Size, where: str) -> Drawn:
 def _ellipse(corners: Points) -> Points:
     """Return the outline of the ellipse in the box of the given corners."""
     middle, radii = (corners.min(0) + corners.max(0)) / 2, (corners.max(0) - corners.min(0)) / 2
-    angles = np.arange(_STEPS) * 2 * math.pi / _STEPS
-    outline: Points = middle + radii * np.stack([np.cos(angles), np.sin(angles)], 1)
+    outline: Points = middle + radii * unit_circle()
     return outline

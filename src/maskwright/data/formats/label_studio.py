@@ -20,7 +20,18 @@ from maskwright.data.formats.files import read_json_file, read_xml_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
 from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
-from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, bitmap, coco_polygon, to_points
+from maskwright.data.formats.shapes import (
+    NOTHING,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    bitmap,
+    coco_polygon,
+    to_points,
+    turned,
+    unit_circle,
+)
 from maskwright.errors import DataError, problem
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
@@ -29,7 +40,6 @@ _ADDRESS = re.compile(r"[?#].*", re.DOTALL)
 
 _CONTROLS = ("PolygonLabels", "BrushLabels", "EllipseLabels", "RectangleLabels", "Labels")
 _AREAS = ("polygon", "brush", "ellipse", "rectangle")
-_STEPS = 360
 
 
 @dataclass(frozen=True)
@@ -258,12 +268,8 @@ def _turned(value: Mapping[str, Any], size: Size, where: str, kind: str) -> Poin
     keys = ("x", "y", "width", "height") if kind == "rectangle" else ("x", "y", "radiusX", "radiusY")
     numbers = to_points([value.get(key) for key in keys], where=where)
     start, extent = numbers * _scale(size)
-    if kind == "rectangle":
-        outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
-    else:
-        angles = np.arange(_STEPS) * 2 * math.pi / _STEPS
-        outline = np.stack([np.cos(angles), np.sin(angles)], 1)
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+    outline = square if kind == "rectangle" else unit_circle()
     turn = math.radians(to_points([value.get("rotation") or 0, 0], where=where)[0, 0])
-    matrix = np.array([(math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))])
-    points: Points = start + (outline * extent) @ matrix
+    points: Points = start + turned(outline * extent, turn)
     return points

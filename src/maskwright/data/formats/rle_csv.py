@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from maskwright.artifacts import write_table
-from maskwright.data.formats.files import find_images, in_number_order, name_of, whole_number
+from maskwright.data.formats.files import find_images, in_number_order, name_of, top_folder, whole_number
 from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
@@ -70,7 +70,7 @@ def read(root: Path) -> Source:
         pixels, named_rows, source = labels[stem]
         render = partial(_render, root / path, pixels, named_rows, source, ids)
         place = (f"@/masks/{name}.png", f"@/instances/{name}.png")
-        rows.append(Row(path, *place, _part(name), meta_of(meta, name), render))
+        rows.append(Row(path, *place, top_folder(name), meta_of(meta, name), render))
     stated, ignore = read_classes(root / "classes.json")
     leftovers = [f"{source}: {image}" for image, (*_, source) in labels.items() if image not in found]
     return Source("rle_csv", rows, several if names else stated or several, ignore, leftovers)
@@ -179,10 +179,6 @@ def _by_stem(root: Path) -> dict[str, str]:
             next_move = "rename or remove one of the two"
             raise DataError(problem("one image a name", f"{other} and {place}", where=str(root), next_move=next_move))
     return found
-
-
-def _part(name: str) -> str | None:
-    return name.split("/", 1)[0] if "/" in name else None
 
 
 def _render(

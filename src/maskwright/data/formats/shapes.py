@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -177,6 +178,25 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float], size: Size)
     """
     corners = np.array([np.subtract(center, radii), np.add(center, radii)])
     return _draw(corners, size, lambda draw, at: draw.ellipse(_flat(at), outline=1, fill=1))
+
+
+def unit_circle(steps: int = 360) -> Points:
+    """Return the corners (steps, 2) of a circle of radius 1 about 0, clockwise in an image."""
+    angles = np.arange(steps) * 2 * np.pi / steps
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def turned(points: Points, angle: float, *, about: Points | None = None) -> Points:
+    """Return (P, 2) points turned clockwise in an image.
+
+    Args:
+        points: x and y.
+        angle: in radians.
+        about: the point that stays; None: 0, 0.
+    """
+    matrix = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
+    around: Points = points @ matrix if about is None else (points - about) @ matrix + about
+    return around
 
 
 def rectangle(corners: Points, size: Size) -> Drawn:

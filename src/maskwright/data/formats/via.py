@@ -28,6 +28,8 @@ from maskwright.data.formats.shapes import (
     polygon,
     rectangle,
     to_points,
+    turned,
+    unit_circle,
 )
 from maskwright.errors import DataError, problem
 
@@ -222,10 +224,7 @@ def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
     turn = float(_numbers(shape, ("theta", "theta"), where)[0]) if shape.get("theta") else 0.0
     if not turn:
         return ellipse((x, y), (along, across), size)
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    outline = np.stack([along * np.cos(angles), across * np.sin(angles)], 1)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return polygon(outline @ rotation + (x, y), size)
+    return polygon(np.add(turned(unit_circle(_CORNERS) * (along, across), turn), (x, y)), size)
 
 
 def _points(shape: dict[str, Any], where: str) -> Any:

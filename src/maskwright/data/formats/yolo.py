@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import yaml
 
-from maskwright.artifacts import RECORDS
 from maskwright.data.formats.annotated import (
     Stems,
     check_inside,
@@ -19,7 +18,7 @@ from maskwright.data.formats.annotated import (
     head,
     refused,
 )
-from maskwright.data.formats.files import find_files, match_name, whole_number
+from maskwright.data.formats.files import find_files, homes, match_name, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
 from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
@@ -37,7 +36,7 @@ Numbers = list[float]
 
 def recognise(root: Path) -> bool:
     """Tell whether there are text files of numbers in labels/, or beside classes.txt."""
-    if any((home / _ORIENTED).is_dir() and any(root.glob("*.yaml")) for home in _homes(root)):
+    if any((home / _ORIENTED).is_dir() and any(root.glob("*.yaml")) for home in homes(root)):
         return True
     return any(_has_numbers(folder) for folder in _label_folders(root))
 
@@ -94,19 +93,10 @@ def polygon(points: Points, size: Size) -> Drawn:
     return bitmap(canvas.astype(bool), size, top=int(top), left=int(left))
 
 
-def _homes(root: Path) -> list[Path]:
-    """Return the folder and those directly below; never raises."""
-    try:
-        below = [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-        return [root, *(p for p in below if not (p / RECORDS).is_dir())]
-    except OSError:
-        return []
-
-
 def _label_folders(root: Path) -> list[Path]:
     """Return the folders called labels, and those that hold classes.txt without any."""
-    named = [home / _LABELS for home in _homes(root) if (home / _LABELS).is_dir()]
-    return named or [home for home in _homes(root) if any((home / name).is_file() for name in _CLASSES)]
+    named = [home / _LABELS for home in homes(root) if (home / _LABELS).is_dir()]
+    return named or [home for home in homes(root) if any((home / name).is_file() for name in _CLASSES)]
 
 
 def _has_numbers(folder: Path) -> bool:
