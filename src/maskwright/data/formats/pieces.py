@@ -21,6 +21,7 @@ BOTH = ("masks", "instances")
 """What can be known of an image."""
 
 _SHARE = range(256)
+_LISTABLE = 1 << 18
 
 
 class Values(NamedTuple):
@@ -76,10 +77,9 @@ def objects_of(ids: Array) -> Iterator[tuple[int, Drawn]]:
 
     Each object costs as much as its window, not as the image.
     """
-    codes, inverse = np.unique(ids, return_inverse=True)
-    numbers = inverse.reshape(ids.shape).astype(np.int32) + 1
-    for number, (code, window) in enumerate(zip(codes.tolist(), ndimage.find_objects(numbers), strict=True), 1):
-        if code != 0:
+    codes, numbers = _counted(ids)
+    for number, window in enumerate(ndimage.find_objects(numbers), 1):
+        if window is not None and (code := number if codes is None else int(codes[number - 1])) != 0:
             yield code, Drawn(window[0].start, window[1].start, numbers[window] == number)
 
 
@@ -143,6 +143,14 @@ def numbered(found: Sequence[Category], background: str | None, *, add: bool) ->
     ignore = IGNORE if max((category.id for category in items), default=0) < IGNORE else 65535
     values = {category.name: category.id for category in items}
     return tuple(items), values[background] if background is not None else ignore, ignore
+
+
+def _counted(ids: Array) -> tuple[Array | None, Array]:
+    """Return an id map whose ids are few enough to be listed, and what they were; None: they are as they were."""
+    if ids.size and 0 <= int(ids.min()) and int(ids.max()) < _LISTABLE:
+        return None, ids.astype(np.int32, copy=False)
+    codes, inverse = np.unique(ids, return_inverse=True)
+    return codes, inverse.reshape(ids.shape).astype(np.int32) + 1
 
 
 def _with_id(category: Category, number: int) -> Category:
