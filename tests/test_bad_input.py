@@ -57,6 +57,7 @@ LABELME = json.dumps(
         "shapes": [{"label": "rock", "points": [[2, 2], [12, 2], [12, 9]], "shape_type": "polygon", "group_id": [1]}],
     }
 )
+LABELME_OUTSIDE = LABELME.replace("[1]", "null").replace("[2,", "[-20,").replace("[12,", "[-10,")
 VIA = json.dumps(
     {
         "g0.png9": {
@@ -154,14 +155,23 @@ CASES = [
          ("annotation 1 is of category 7, which is not listed",), (), OUT),
     Case("COCO image that isn't there", bad.annotated("c.json", bad.coco(image={"file_name": "../g1.png"})), 2,
          ("1 that are nowhere in the folder: ../g1.png",), (), OUT),
+    Case("COCO polygon outside", bad.annotated("c.json", bad.coco(item={"segmentation": [[40, 2, 50, 2, 50, 9]]})), 2,
+         ("a shape inside the image of 32×24 pixels", "x 40, y 2 to x 50, y 9", "c.json, annotation 1"), (), OUT),
+    Case("COCO size of another image", bad.annotated("c.json", bad.coco(image={"width": 64})), 2,
+         ("the size that the annotations state, 64×24, got 32×24", "c.json, images/g0.png", "in this annotation file"),
+         (), OUT),
+    Case("LabelMe shape outside", bad.annotated("g0.json", LABELME_OUTSIDE), 2,
+         ("a shape inside the image of 32×24 pixels", "g0.json, shape 1 (rock)"), (), OUT),
+    Case("VIA shape outside", bad.annotated("v.json", VIA.replace("[1]", "{}").replace('"cx": 5', '"cx": 55')), 2,
+         ("a shape inside the image of 32×24 pixels", "v.json, region 0 of images/g0.png"), (), OUT),
     Case("LabelMe group that is a list", bad.annotated("g0.json", LABELME), 2,
          ("a number or a word as group_id, got [1]", "g0.json, shape 1 (rock)"), (), OUT),
     Case("VIA attributes that are a list", bad.annotated("v.json", VIA), 2,
          ("region_attributes by their names, got [1]", "v.json, region 0 of g0.png"), (), OUT),
     Case("CVAT mask of wrong length", bad.annotated("a.xml", CVAT), 2,
          ("runs that fill", "a.xml, image g0.png, shape 1"), (), OUT),
-    Case("Label Studio address", bad.annotated("e.json", LABEL_STUDIO), 2,
-         ("1 that are nowhere in the folder: g1.png",), (), OUT),
+    Case("Label Studio address", bad.annotated("e.json", LABEL_STUDIO), 2, ("nowhere in the folder: g1.png",),
+         (), OUT),
     Case("GeoJSON number for rings", bad.annotated("g0.geojson", GEOJSON), 2,
          ("rings of coordinates, got 3", "g0.geojson, feature 1"), (), OUT),
     Case("Kaggle run beyond counting", bad.annotated("train.csv", f"ImageId,EncodedPixels\ng0,{2**63 - 9} 8\n"), 2,

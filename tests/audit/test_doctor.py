@@ -296,3 +296,60 @@ def test_real_files(name, kind):
     assert found.fault is None
     assert found.appearance.kind == kind, found.appearance.why
     read_as_told(DATA / name, found)
+
+
+def test_an_annotation_file_is_explained(tmp_path, capsys):
+    make.gray_png(tmp_path / "images", "a")
+    tree = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 3, "segmentation": [[1, 1, 9, 1, 9, 8]]}],
+        "categories": [{"id": 3, "name": "rock"}],
+    }
+    path = tmp_path / "annotations" / "c.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(tree))
+    export = examine(path).export
+    assert (export.formats, export.folder) == (("coco",), tmp_path)
+    assert export.holds == ("1 images", "1 annotations", "1 categories")
+    assert main(["doctor", str(path), "--json"]) == 0
+    said, told = capsys.readouterr()
+    assert json.loads(said)[0]["export"]["formats"] == ["coco"]
+    assert "annotations, as coco has them" in told
+    assert "1 labelled and 0 unlabelled images; categories background, rock" in " ".join(told.split())
+
+
+def test_an_annotation_file_that_is_not_read_says_why(tmp_path, capsys):
+    make.gray_png(tmp_path, "a")
+    (tmp_path / "a.xml").write_text(
+        '<annotations><version>1.1</version><image id="0" name="b.png" width="16" height="12">'
+        '<polygon label="x" points="1,1;9,1;9,8"/></image></annotations>'
+    )
+    assert main(["doctor", str(tmp_path / "a.xml")]) == 2
+    assert "1 that are nowhere in the folder: b.png" in capsys.readouterr().err
+    (tmp_path / "notes.json").write_text("[1, 2]")
+    assert examine(tmp_path / "notes.json").export is None
+
+
+@pytest.mark.parametrize("where", ["masks", "."])
+def test_values_are_called_as_the_files_beside_call_them(tmp_path, where, capsys):
+    mask = save(tmp_path / "masks" / "a.png", squares(2))
+    (tmp_path / where / "classes.json").write_text('{"0": "soil", "2": "rock"}')
+    assert examine(mask).names == ("soil", "", "rock")
+    assert main(["doctor", str(mask)]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "0 soil (4064 px), 1 (16 px), 2 rock (16 px)" in told
+    assert "list the names" not in told
+
+
+def test_values_are_called_as_labelmap_calls_them(tmp_path):
+    mask = save(tmp_path / "SegmentationClass" / "a.png", squares(1))
+    (tmp_path / "labelmap.txt").write_text("background:0,0,0::\nrock:128,0,0::\n")
+    assert examine(mask).names == ("background", "rock")
+
+
+def test_a_mask_of_one_object_has_the_image_of_its_folder(tmp_path):
+    save(tmp_path / "n1" / "images" / "n1.png", make.pattern(64, 64).astype(np.uint8))
+    mask = save(tmp_path / "n1" / "masks" / "object.png", squares(1) * 255)
+    found = examine(mask)
+    assert [(partner.path.name, partner.fits) for partner in found.partners] == [("n1.png", True)]
+    assert not any("no image of its name" in line for line in found.advice)

@@ -13,6 +13,7 @@ import tifffile
 from PIL import Image
 
 from maskwright.audit.appearance import Appearance, appearance, appearance_of_floats, recipe_lines
+from maskwright.audit.exports import Export, called_beside, examine_export
 from maskwright.data.categories import shown_value
 from maskwright.data.formats.files import match_name
 from maskwright.data.images import SUFFIXES, orientation_of, read_image, read_values, size_of
@@ -109,6 +110,8 @@ class Diagnosis:
         distinct: number of different values; for float images of different fractions.
         appearance: what its pixels look like, None if they can't be read.
         partners: files of its name in sibling folders.
+        names: what the listed values are called by classes.json or labelmap.txt beside, "" where they aren't.
+        export: what it is if it holds annotations.
         recipe: lines of a recipe, `section.field: value`, that read it.
         advice: what to do, and what to know.
     """
@@ -121,6 +124,8 @@ class Diagnosis:
     distinct: int = 0
     appearance: Appearance | None = None
     partners: tuple[Partner, ...] = ()
+    names: tuple[str, ...] = ()
+    export: Export | None = None
     recipe: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
 
@@ -137,7 +142,8 @@ def examine(path: Path) -> Diagnosis:
     try:
         header = _header(path)
     except _DECODERS:
-        return Diagnosis(path, _no_picture(path))
+        export = examine_export(path)
+        return Diagnosis(path, _no_picture(path)) if export is None else Diagnosis(path, export.fault, export=export)
     partners, orientation = _partners(path), orientation_of(path)
     if path.suffix.lower() not in SUFFIXES:
         return Diagnosis(path, _other_type(path, header), header, orientation, partners=partners)
@@ -158,17 +164,21 @@ def examine(path: Path) -> Diagnosis:
         counts = {int(v): int(n) for v, n in zip(found, pixels, strict=True)}
         seen = appearance(values, counts, folder=_part(path)[1], lossy=header.format in _LOSSY)
         distinct = set(counts)
+    shown = tuple((names(found[i]), int(pixels[i])) for i in order)
+    called = () if _part(path)[1] == "images" else called_beside(path, [value for value, _ in shown])
     return Diagnosis(
         path,
         None,
         header,
         orientation,
-        tuple((names(found[i]), int(pixels[i])) for i in order),
+        shown,
         len(found),
         seen,
         partners,
+        called,
+        None,
         recipe_lines(seen, distinct, image),
-        _advice(path, header, seen, orientation, partners),
+        _advice(path, header, seen, orientation, partners, named=any(called)),
     )
 
 
@@ -268,6 +278,9 @@ def _partners(path: Path) -> tuple[Partner, ...]:
             for file in files
             if file.suffix.lower() in SUFFIXES and match_name(Path(file.name)) == match_name(Path(inner.name))
         ]
+    own = root / "images" / f"{root.name}.png"  # DSB-2018 keeps the masks of one image in a folder called as it is
+    if not found and part == "masks" and own.is_file():
+        found = [_compare(own, path, partner=own)]
     return tuple(found)
 
 
@@ -293,7 +306,7 @@ def _shown(size: tuple[int, ...]) -> str:
 
 
 def _advice(
-    path: Path, header: Header, seen: Appearance, orientation: int, partners: tuple[Partner, ...]
+    path: Path, header: Header, seen: Appearance, orientation: int, partners: tuple[Partner, ...], *, named: bool
 ) -> tuple[str, ...]:
     said = {
         "index mask": "list the names of the values in classes.json, or in data.categories of the recipe",
@@ -303,7 +316,7 @@ def _advice(
         "mask with blurred values": "values that nobody drew: export the mask again as PNG, or threshold it",
     }
     _, part, inner = _part(path)
-    lines = [said[seen.kind]] if seen.kind in said else []
+    lines = [said[seen.kind]] if seen.kind in said and not (named and "classes.json" in said[seen.kind]) else []
     if seen.kind == "one value only" and part == "masks":
         lines.append("an empty mask: nothing is learned from it but where nothing is")
     if part == "masks" and seen.kind == "image":

@@ -18,12 +18,12 @@ _MANY, _FEW = 64, 4
 
 
 def doctor(*files: Path, json: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Explain image or mask files: type, size, depth, values, what they look like, their partners, what reads them.
+    """Explain image, mask or annotation files: type, size, values, what they look like or hold, what reads them.
 
-    Examples: maskwright doctor teeth/masks/a.png teeth/images/a.jpg
+    Examples: maskwright doctor teeth/masks/a.png teeth/images/a.jpg · maskwright doctor export/instances.json
 
     Args:
-        files: images or masks of any type; for a folder use `maskwright audit`.
+        files: images or masks of any type, or annotations (JSON, XML, CSV); for a folder use `maskwright audit`.
         json: write the same as JSON to stdout.
     """
     from maskwright.audit.doctor import examine
@@ -34,7 +34,7 @@ def doctor(*files: Path, json: Annotated[bool, Parameter(negative=())] = False) 
     for path in files:
         found.append(examine(path))
         say(_block(found[-1]))
-    result([asdict(d) | {"path": str(d.path), "partners": _plain(d)} for d in found], as_json=json)
+    result([_plain(d) for d in found], as_json=json)
     if faults := [d.fault for d in found if d.fault is not None]:
         rest = f" ({len(found) - len(faults)} of {len(found)} can)" if len(found) > 1 else ""
         raise DataError(
@@ -49,8 +49,13 @@ def doctor(*files: Path, json: Annotated[bool, Parameter(negative=())] = False) 
         )
 
 
-def _plain(found: Diagnosis) -> list[dict[str, object]]:
-    return [asdict(partner) | {"path": str(partner.path)} for partner in found.partners]
+def _plain(found: Diagnosis) -> dict[str, object]:
+    """Return what is said of one file with paths as text."""
+    partners = [asdict(partner) | {"path": str(partner.path)} for partner in found.partners]
+    export = None if found.export is None else asdict(found.export)
+    if export is not None and export["folder"] is not None:
+        export["folder"] = str(export["folder"])
+    return asdict(found) | {"path": str(found.path), "partners": partners, "export": export}
 
 
 def _block(found: Diagnosis) -> str:
@@ -63,11 +68,23 @@ def _block(found: Diagnosis) -> str:
         rows.append(("file", f"{header.format}, {header.mode}{palette}, {size}{pages}"))
     if found.orientation != 1:
         rows.append(("EXIF", f"orientation {found.orientation}"))
-    if found.fault is None:
+    if (export := found.export) is not None:
+        rows.append(("file", f"annotations, as {' or '.join(export.formats)} has them"))
+        rows += [("holds", ", ".join(filter(None, export.holds)))] if export.holds else []
+        if export.fault is not None:
+            rows.append(("whole", "no, or not readable:"))
+            rows += [("", line.strip()) for line in export.fault.splitlines()]
+        elif export.folder is None:
+            rows.append(("note", "no folder around it is read so: put the images beside it"))
+        else:
+            rows.append(("reads", f"{export.rows}: maskwright audit --data {export.folder}"))
+    elif found.fault is None:
         listed = found.values[:_FEW] if found.distinct > _MANY else found.values
         more = f" … and {found.distinct - len(listed)} more" if found.distinct > len(listed) else ""
         rows.append(("whole", "yes, all pixels could be read"))
-        rows.append(("values", ", ".join(f"{value} ({pixels} px)" for value, pixels in listed) + more))
+        names = [f" {name}" if name else "" for name in found.names] or [""] * len(listed)
+        told = [f"{value}{name} ({pixels} px)" for (value, pixels), name in zip(listed, names, strict=False)]
+        rows.append(("values", ", ".join(told) + more))
     else:
         rows.append(("whole", "no, or not readable:"))
         rows += [("", line.strip()) for line in found.fault.splitlines()]

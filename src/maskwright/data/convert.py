@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,17 @@ from maskwright.artifacts import locate, turned_like, write_table
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.formats import FORMATS, Record, Records, Row, Source, read_source
 from maskwright.data.formats.files import name_of
-from maskwright.data.images import read_values, size_of
+from maskwright.data.formats.imagescope import draw_file
+from maskwright.data.formats.pieces import BACKGROUND_NAMES
+from maskwright.data.formats.sidecars import write_classes
+from maskwright.data.images import LARGEST_PIXELS, read_values, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.index import Index
+from maskwright.data.written import write_array
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
-from maskwright.types import Categories
+from maskwright.types import IGNORE, Categories
 
 
 def writable() -> list[str]:
@@ -29,8 +34,33 @@ def writable() -> list[str]:
     return [name for name, layout in FORMATS.items() if layout.write is not None]
 
 
-def convert(spec: DataSpec, target: Path, to: str) -> int:
-    """Write a data folder in another format; return the number of images.
+@dataclass(frozen=True)
+class Converted:
+    """What was written.
+
+    Attributes:
+        images: all of them.
+        labelled: those with a mask or objects.
+        unlabelled: those of which the source says nothing.
+        empty: labelled ones that hold nothing but background, such as images that annotations list without a shape.
+        objects: in all id maps.
+        pixels: category → pixels in all masks.
+        ignored: pixels that count as nothing.
+        notes: what was taken for granted when the source was read.
+    """
+
+    images: int = 0
+    labelled: int = 0
+    unlabelled: int = 0
+    empty: int = 0
+    objects: int = 0
+    pixels: dict[str, int] = field(default_factory=dict)
+    ignored: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def convert(spec: DataSpec, target: Path, to: str) -> Converted:
+    """Write a data folder in another format; return what was written.
 
     Args:
         spec: what is read: folder, format, categories and how they are mapped.
@@ -45,10 +75,44 @@ def convert(spec: DataSpec, target: Path, to: str) -> int:
     root = Path(spec.root).expanduser().resolve()
     source = read_source(root, spec.format)
     categories = recognise_categories(source, root, spec)
+    counted: dict[str, Converted] = {}
     with _growing(target) as growing:
-        records = Records(categories, len(source.rows), lambda: _records(source, root, categories, growing))
+        records = Records(
+            categories,
+            len(source.rows),
+            lambda: _tallied(_records(source, root, categories, growing), categories, counted),
+        )
         _write(growing, records, to)
-    return len(source.rows)
+    return replace(counted.get("whole", Converted()), notes=source.notes)
+
+
+def convert_alone(file: Path, size: tuple[int, int], target: Path) -> Converted:
+    """Write the masks and id maps of one of ImageScope's XML files, whose image isn't at hand, as a folder.
+
+    Args:
+        file: the XML; its name without suffix is the image's.
+        size: (H, W) of the image that was annotated, which the file doesn't state.
+        target: as in `convert`; images/ is missing there until the image is put into it.
+
+    Raises:
+        UsageError: the target holds something, or the size is that of no image.
+        DataError: the file can't be read, or a region lies outside.
+    """
+    _check_target(target, "folder")
+    if not 0 < size[0] * size[1] <= LARGEST_PIXELS or min(size) < 1:
+        next_move = "give the size of the image that was annotated"
+        expected, got = f"a size of 1 to {LARGEST_PIXELS:,} pixels", f"{size[1]}x{size[0]}"
+        raise UsageError(problem(expected, got, where="--size", next_move=next_move))
+    content, items = draw_file(file, size)
+    assert content.mask is not None and content.instances is not None
+    categories = Categories(items)
+    with _growing(target) as growing:
+        write_array(growing / "masks" / f"{file.stem}.png", content.mask)
+        write_array(growing / "instances" / f"{file.stem}.png", content.instances)
+        write_classes(growing / "classes.json", categories, IGNORE)
+    note = f"put the image into {target / 'images'} as {file.stem}.tif, .png or the like"
+    label, ids = content.mask.astype(np.uint8), content.instances.astype(np.int32)
+    return _added(Converted(notes=(note,)), Record(file.stem, file, size, label, ids), categories)
 
 
 def write_index(index: Index, meta: pl.DataFrame, target: Path, to: str, removed: pl.DataFrame) -> int:
@@ -122,6 +186,34 @@ def _records(source: Source, root: Path, categories: Categories, growing: Path) 
     for row in track(source.rows, "convert", len(source.rows)):
         yield _record(write_rows([row], scratch)[0], root, scratch, categories)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _tallied(records: Iterator[Record], categories: Categories, counted: dict[str, Converted]) -> Iterator[Record]:
+    """Yield the records; when all are through, `counted["whole"]` says what they hold."""
+    whole = Converted(pixels=dict.fromkeys(categories.names, 0))
+    for record in records:
+        yield record
+        whole = _added(whole, record, categories)
+        counted["whole"] = whole
+
+
+def _added(whole: Converted, record: Record, categories: Categories) -> Converted:
+    """Return the sum with one more record."""
+    labelled = record.label is not None or record.instances is not None
+    objects = 0 if record.instances is None else int(np.count_nonzero(np.unique(record.instances)))
+    counts = [0] * 256 if record.label is None else np.bincount(record.label.ravel(), minlength=256).tolist()
+    pixels = dict(zip(categories.names, counts, strict=False))
+    shown = objects + sum(n for name, n in pixels.items() if name.lower() not in BACKGROUND_NAMES)
+    return replace(
+        whole,
+        images=whole.images + 1,
+        labelled=whole.labelled + labelled,
+        unlabelled=whole.unlabelled + (not labelled),
+        empty=whole.empty + (labelled and not shown),
+        objects=whole.objects + objects,
+        pixels={name: whole.pixels.get(name, 0) + pixels[name] for name in pixels},
+        ignored=whole.ignored + counts[IGNORE],
+    )
 
 
 def _record(row: Row, root: Path, scratch: Path, categories: Categories) -> Record:

@@ -122,7 +122,7 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
         DataError: the file can't be read.
     """
     if path.suffix.lower() in _TIFF:
-        values = _read_tiff(path)
+        values, turned = _read_tiff(path), False
     else:
         try:
             with Image.open(path) as file:
@@ -132,9 +132,24 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
                 values = np.asarray(oriented.convert("RGB") if oriented.mode in ("RGBA", "CMYK") else oriented)
         except _FAULTS as error:
             raise _unreadable(path, error) from None
-        if own == 1 and like is not None:
-            values = _turn_like(values, like)
-    return _pack(values, path)
+        turned = own != 1
+    return _pack(values if turned or like is None else turn_like(values, like), path)
+
+
+def turn_like(values: Array, like: Path) -> Array:
+    """Return labels (H, W) turned as their image is by its EXIF orientation, unless they have the upright size alone.
+
+    Args:
+        values: as a file beside the image holds them.
+        like: the image.
+    """
+    orientation = orientation_of(like)
+    if orientation not in _TURNS:
+        return values
+    size = size_of(like)[:2]
+    if values.shape[:2] == size and stored_size(like) != size:
+        return values
+    return upright(values, orientation)
 
 
 def palette_of(path: Path) -> dict[int, tuple[int, int, int]] | None:
@@ -180,6 +195,16 @@ def size_of(path: Path) -> tuple[int, int, int, str]:
             return height, width, 1 if gray else 3, "uint16" if deep else "uint8"
     except _FAULTS as error:
         raise _unreadable(path, error) from None
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Return (height, width) from the header as the pixels are stored, EXIF orientation not applied.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    height, width, _, _ = size_of(path)
+    return (width, height) if orientation_of(path) >= 5 else (height, width)
 
 
 def check_pixels(path: Path, height: int, width: int) -> None:
@@ -315,17 +340,6 @@ def _pack(values: Array, path: Path) -> Array:
     if values.ndim != 2 or values.dtype.kind not in "biu":
         raise _unreadable(path, f"is no label map: shape {values.shape}, {values.dtype}")
     return values.astype(np.int32)
-
-
-def _turn_like(values: Array, like: Path) -> Array:
-    orientation = orientation_of(like)
-    if orientation not in _TURNS:
-        return values
-    height, width, _, _ = size_of(like)
-    stored = (width, height) if orientation >= 5 else (height, width)
-    if values.shape[:2] == (height, width) and stored != (height, width):
-        return values
-    return upright(values, orientation)
 
 
 def _unreadable(path: Path, why: str | Exception) -> DataError:

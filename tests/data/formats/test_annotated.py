@@ -11,10 +11,13 @@ from PIL import Image
 import make_images as make
 from maskwright.data.formats.annotated import Stems, declared, drawn_row, head, some_files
 from maskwright.data.formats.lookup import Images
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.shapes import Drawn, Region
 from maskwright.data.images import read_image, read_values
 from maskwright.data.imported import write_rows
 from maskwright.errors import DataError
+
+VALUES = Values({"thing": 1}, frozenset({"thing"}), 0, 255)
 
 
 def corner(size: tuple[int, int]) -> list[Region]:
@@ -49,7 +52,7 @@ def photo(root: Path, orientation: int, height: int = 12, width: int = 16) -> np
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_what_is_drawn_lies_on_the_upright_image(tmp_path, orientation, side):
     upright = photo(tmp_path, orientation, 12, side)
-    row = drawn_row(tmp_path, "a.jpg", corner, {"thing": 1}, where="here", stated=upright.shape)
+    row = drawn_row(tmp_path, "a.jpg", corner, VALUES, where="here", stated=upright.shape)
     written = write_rows([row], tmp_path / "imported")[0]
     image = tmp_path / "a.jpg"
     assert np.array_equal(read_image(image)[..., 0] > 128, upright > 0)
@@ -60,7 +63,7 @@ def test_what_is_drawn_lies_on_the_upright_image(tmp_path, orientation, side):
 
 def test_coordinates_of_the_stored_image_turn_with_it(tmp_path):
     photo(tmp_path, 6)  # stored 12 × 16, upright 16 × 12
-    row = drawn_row(tmp_path, "a.jpg", corner, {"thing": 1}, where="here", stated=(12, 16))
+    row = drawn_row(tmp_path, "a.jpg", corner, VALUES, where="here", stated=(12, 16))
     written = write_rows([row], tmp_path / "imported")[0]
     values = read_values(tmp_path / "imported" / written.mask.removeprefix("@/"))
     assert np.argwhere(values).min(0).tolist() == [0, 10]  # a quarter clockwise: the left end is at the top right
@@ -69,14 +72,14 @@ def test_coordinates_of_the_stored_image_turn_with_it(tmp_path):
 
 def test_another_size_is_refused(tmp_path):
     make.gray_png(tmp_path, "a")
-    row = drawn_row(tmp_path, "a.png", corner, {"thing": 1}, where="notes.xml, image a", stated=(16, 12))
+    row = drawn_row(tmp_path, "a.png", corner, VALUES, where="notes.xml, image a", stated=(16, 12))
     with pytest.raises(DataError, match=r"state, 12×16, got 16×12\n.*notes\.xml, image a"):
         row.render()
 
 
 def test_a_declared_background_is_the_value_nought():
-    categories, ids = declared(["cat", "BACKGROUND", "dog", "cat"])
-    assert ids == {"BACKGROUND": 0, "cat": 1, "dog": 2}
+    categories, values = declared(["cat", "BACKGROUND", "dog", "cat"])
+    assert values.ids == {"BACKGROUND": 0, "cat": 1, "dog": 2}
     assert [(c.id, c.name, c.isthing) for c in categories] == [
         (0, "BACKGROUND", False),
         (1, "cat", True),

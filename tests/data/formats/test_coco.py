@@ -254,7 +254,7 @@ def test_json_that_is_cut_off(root):
 
 def test_sizes_that_no_image_has_are_refused(root):
     write(root, [square(1, 1)], images=[IMAGE | {"height": 10**6, "width": 10**6}])
-    with pytest.raises(DataError, match="megapixels"):
+    with pytest.raises(DataError, match="state, 1000000×1000000"):
         render(root)
 
 

@@ -65,7 +65,7 @@ SUFFIX = {"nnunet": "_0000"}
 def test_what_is_written_is_read_back(name, request, tmp_path):
     playground = request.getfixturevalue("objects" if name in ONE_CLASS else "playground")
     before, categories = listing(playground, tmp_path / "before")
-    assert convert(DataSpec(root=str(playground)), tmp_path / "out", name) == len(before)
+    assert convert(DataSpec(root=str(playground)), tmp_path / "out", name).images == len(before)
     assert recognised(tmp_path / "out") == [name]
     after, again = listing(tmp_path / "out", tmp_path / "after")
     after = {image.removesuffix(SUFFIX.get(name, "")): found for image, found in after.items()}

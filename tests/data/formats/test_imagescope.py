@@ -91,7 +91,8 @@ def test_images_of_other_types_elsewhere_and_without_a_file(tmp_path):
 
 def test_label_maps_of_a_stated_size_without_the_image(tmp_path):
     write(tmp_path, layer(region("0,0 4,0 4,4 0,4"), name="tumour"))
-    content = draw_file(tmp_path / "a.xml", (7, 5))
+    content, categories = draw_file(tmp_path / "a.xml", (7, 5))
+    assert [category.name for category in categories] == ["background", "tumour"]
     assert content.mask.shape == (7, 5)
     assert content.mask.sum() == 16
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import make_images as make
-from maskwright.data.formats.lookup import Images, canvas_size, part_of
+from maskwright.data.formats.lookup import Images, part_of
 from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.errors import DataError
 
@@ -63,15 +63,6 @@ def test_folders_of_labels_hold_no_images(tmp_path):
 )
 def test_parts_of_paths(path, part):
     assert part_of(path) == part
-
-
-def test_sizes(tmp_path):
-    image = make.gray_png(tmp_path, "a", 5, 7)
-    assert canvas_size(None, image, where="") == (5, 7)
-    assert canvas_size((3, 4), image, where="") == (3, 4)  # the audit says that it is wrong
-    for size in ((0, 4), (-1, 4), (1 << 20, 1 << 20)):
-        with pytest.raises(DataError, match=r"x\.json"):
-            canvas_size(size, image, where="x.json")
 
 
 def test_what_is_large_is_told_by_its_ends(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -142,3 +143,18 @@ def test_images_of_two_sizes_are_not_written(tmp_path):
         Image.fromarray(MASKS[0].T).save(tmp_path / "data" / folder / "b.png")
     with pytest.raises(UsageError, match=r"\(5, 2\) uint8 after \(2, 5\) uint8"):
         convert(DataSpec(root=str(tmp_path / "data")), tmp_path / "out", "npz")
+
+
+def test_of_many_files_two_are_in_memory(tmp_path):
+    for i in range(5):
+        images = np.full((2, 400, 500), i, np.uint8)
+        np.savez(tmp_path / f"f{i}.npz", images=images, masks=images % 2)
+    rows = read_source(tmp_path, "npz").rows
+    tracemalloc.start()
+    seen = [int(row.render().image.max()) for row in rows]
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    file = 2 * 2 * 400 * 500
+    assert kept < 2.5 * file
+    assert peak < 5 * file

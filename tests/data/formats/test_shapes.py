@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from maskwright.data.formats.shapes import (
     bitmap,
     coco_polygon,
     ellipse,
+    from_pairs,
     line,
     paint,
     polygon,
@@ -158,3 +161,51 @@ def test_points_that_are_none(values):
 
 def test_points_in_pairs_and_flat():
     assert to_points([1, 2, 3, 4], where="").tolist() == to_points([[1, 2], [3, 4]], where="").tolist()
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    runs=st.lists(st.tuples(st.integers(0, 80), st.integers(0, 12)), max_size=5),
+)
+def test_pairs_in_a_window_are_those_of_the_whole_mask(size, runs):
+    """Also where runs overlap, touch, are empty or go on in the next column."""
+    whole = size[0] * size[1]
+    kept = [(start % whole, min(length, whole - start % whole)) for start, length in runs]
+    text = " ".join(f"{start + 1} {length}" for start, length in kept)
+    expected = np.zeros(whole, bool)
+    for start, length in kept:
+        expected[start : start + length] = True
+    top, left, pixels = from_pairs(text, size, where="")
+    drawn = np.zeros(size, bool)
+    drawn[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    assert np.array_equal(drawn, expected.reshape(size[::-1]).T)
+
+
+@pytest.mark.parametrize(("top", "left"), [(0, 0), (3, 4), (-2, -1), (5, 6)])
+def test_a_bitmap_keeps_what_is_in_it(top, left):
+    part = np.zeros((6, 7), bool)
+    part[2:4, 3:5] = True
+    expected = np.zeros((40, 50), bool)
+    ys, xs = np.argwhere(part).T + np.array([[top], [left]])
+    expected[ys, xs] = True
+    drawn = bitmap(part, (40, 50), top=top, left=left)
+    assert (drawn.top, drawn.left, drawn.pixels.shape) == (2 + top, 3 + left, (2, 2))
+    assert drawn.pixels.all() and expected.sum() == 4
+    assert expected[drawn.top : drawn.top + 2, drawn.left : drawn.left + 2].all()
+    assert drawn.pixels.base is None, "the mask that it was cut from can go"
+    assert bitmap(part, (40, 50), top=-9).pixels.size == 0
+
+
+def test_a_thousand_objects_cost_what_their_windows_cost():
+    size = (1000, 1000)
+    places = [(y, x) for y in range(0, 990, 30) for x in range(0, 990, 30)][:1000]
+    tracemalloc.start()
+    regions = [
+        Region("a", from_pairs(f"{x * 1000 + y + 1} 9 {x * 1000 + y + 1001} 9", size, where="")) for y, x in places
+    ]
+    content = paint(regions, size, {"a": 1}, ignore=255)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert content.instances.max() == 1000
+    assert (content.mask == 1).sum() == 18 * 1000
+    assert peak < 30e6, "two maps of four bytes a pixel are 8 MB; a mask an object would be 1 GB"

@@ -279,7 +279,7 @@ def test_real_exports(tmp_path):
 @pytest.mark.realdata
 def test_a_real_export_round_trips(tmp_path):
     spec = DataSpec(root=str(FIXTURES / "multiformat_2label"), format="cvat")
-    assert convert(spec, tmp_path / "out", "voc") == 4
+    assert convert(spec, tmp_path / "out", "voc").images == 4
     before, _, _ = build_index(spec, tmp_path / "before")
     after, _, _ = build_index(DataSpec(root=str(tmp_path / "out")), tmp_path / "after")
     assert after.categories.names == before.categories.names

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from maskwright.artifacts import RECORDS
+from maskwright.artifacts import IMPORTED, RECORDS
 from maskwright.data.formats import (
     ade20k,
     bdd100k,
@@ -40,6 +40,7 @@ from maskwright.data.formats import (
 )
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
+from maskwright.data.images import turn_like
 from maskwright.errors import DataError, problem
 
 __all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
@@ -53,50 +54,67 @@ class Format:
         recognise: tells from names and, where names don't decide, a look at one file whether a folder is in this
             layout; never raises.
         read: makes the rows.
+        fits: tells from its beginning and its end whether one file holds annotations of this format; never raises.
+            None where labels are images, or files of other kinds.
         reads: names or patterns (`*.json`) in the data folder of what the rows are made from; a change of anything
             else there is no change of the data.
         renders: whether rows may have images or labels that are no files.
+        stored: whether rendered labels lie as the image's file stores its pixels, as masks in files do; they are
+            turned with the image then. Shapes are drawn on the upright image.
         write: writes records into an empty folder so that `read` returns the same labels; None where a format holds
             less than we know, such as polygons alone.
     """
 
     recognise: Callable[[Path], bool]
     read: Callable[[Path], Source]
+    fits: Callable[[Path], bool] | None = None
     reads: tuple[str, ...] = ("*",)
     renders: bool = True
+    stored: bool = True
     write: Callable[[Path, Records], None] | None = None
 
 
 FORMATS: dict[str, Format] = {
-    "folder": Format(folder.recognise, folder.read, folder.READS, renders=False, write=folder.write),
-    "coco": Format(coco.recognise, coco.read, write=coco.write),
-    "coco_panoptic": Format(coco_panoptic.recognise, coco_panoptic.read, write=coco_panoptic.write),
-    "labelme": Format(labelme.recognise, labelme.read, write=labelme.write),
-    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read),
-    "via": Format(via.recognise, via.read),
-    "cvat": Format(cvat.recognise, cvat.read),
+    "folder": Format(folder.recognise, folder.read, reads=folder.READS, renders=False, write=folder.write),
+    "coco": Format(
+        coco.recognise,
+        coco.read,
+        fits=coco.fits,
+        stored=False,
+        write=coco.write,
+    ),
+    "coco_panoptic": Format(
+        coco_panoptic.recognise,
+        coco_panoptic.read,
+        fits=coco_panoptic.fits,
+        write=coco_panoptic.write,
+    ),
+    "labelme": Format(labelme.recognise, labelme.read, fits=labelme.fits, stored=False, write=labelme.write),
+    "labelme_xml": Format(labelme_xml.recognise, labelme_xml.read, fits=labelme_xml.fits, stored=False),
+    "via": Format(via.recognise, via.read, fits=via.fits, stored=False),
+    "cvat": Format(cvat.recognise, cvat.read, fits=cvat.fits, stored=False),
     "voc": Format(voc.recognise, voc.read, write=voc.write),
-    "label_studio": Format(label_studio.recognise, label_studio.read),
-    "geojson": Format(geojson.recognise, geojson.read),
-    "imagescope": Format(imagescope.recognise, imagescope.read),
-    "yolo": Format(yolo.recognise, yolo.read),
-    "pairs": Format(pairs.recognise, pairs.read, pairs.READS, renders=False),
-    "layers": Format(layers.recognise, layers.read, layers.READS),
-    "cityscapes": Format(cityscapes.recognise, cityscapes.read, cityscapes.READS),
-    "gtav": Format(gtav.recognise, gtav.read, gtav.READS, renders=False),
-    "synthia": Format(synthia.recognise, synthia.read, synthia.READS),
-    "bdd100k": Format(bdd100k.recognise, bdd100k.read, bdd100k.READS),
-    "kitti": Format(kitti.recognise, kitti.read, kitti.READS),
-    "mapillary": Format(mapillary.recognise, mapillary.read, mapillary.READS),
-    "mots": Format(mots.recognise, mots.read, mots.READS),
-    "ade20k": Format(ade20k.recognise, ade20k.read, ade20k.READS),
-    "open_images": Format(open_images.recognise, open_images.read, open_images.READS),
-    "unity_solo": Format(unity_solo.recognise, unity_solo.read, unity_solo.READS),
-    "dicom": Format(dicom.recognise, dicom.read, dicom.READS),
-    "nnunet": Format(nnunet.recognise, nnunet.read, nnunet.READS, write=nnunet.write),
-    "dsb2018": Format(dsb2018.recognise, dsb2018.read, dsb2018.READS, write=dsb2018.write),
-    "rle_csv": Format(rle_csv.recognise, rle_csv.read, rle_csv.READS, write=rle_csv.write),
-    "npz": Format(npz.recognise, npz.read, npz.READS, write=npz.write),
+    "label_studio": Format(label_studio.recognise, label_studio.read, fits=label_studio.fits, stored=False),
+    "geojson": Format(geojson.recognise, geojson.read, fits=geojson.fits, stored=False),
+    "imagescope": Format(imagescope.recognise, imagescope.read, fits=imagescope.fits, stored=False),
+    "yolo": Format(yolo.recognise, yolo.read, stored=False),
+    "pairs": Format(pairs.recognise, pairs.read, reads=pairs.READS, renders=False),
+    "layers": Format(layers.recognise, layers.read, reads=layers.READS),
+    "cityscapes": Format(cityscapes.recognise, cityscapes.read, reads=cityscapes.READS),
+    "gtav": Format(gtav.recognise, gtav.read, reads=gtav.READS, renders=False),
+    "synthia": Format(synthia.recognise, synthia.read, reads=synthia.READS),
+    "bdd100k": Format(bdd100k.recognise, bdd100k.read, reads=bdd100k.READS),
+    "kitti": Format(kitti.recognise, kitti.read, reads=kitti.READS),
+    "mapillary": Format(mapillary.recognise, mapillary.read, reads=mapillary.READS),
+    "mots": Format(mots.recognise, mots.read, reads=mots.READS),
+    "ade20k": Format(ade20k.recognise, ade20k.read, reads=ade20k.READS),
+    "open_images": Format(open_images.recognise, open_images.read, reads=open_images.READS),
+    "unity_solo": Format(unity_solo.recognise, unity_solo.read, reads=unity_solo.READS),
+    "dicom": Format(dicom.recognise, dicom.read, reads=dicom.READS),
+    "nnunet": Format(nnunet.recognise, nnunet.read, reads=nnunet.READS, write=nnunet.write),
+    "dsb2018": Format(dsb2018.recognise, dsb2018.read, reads=dsb2018.READS, write=dsb2018.write),
+    "rle_csv": Format(rle_csv.recognise, rle_csv.read, fits=rle_csv.fits, reads=rle_csv.READS, write=rle_csv.write),
+    "npz": Format(npz.recognise, npz.read, reads=npz.READS, write=npz.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
@@ -113,14 +131,15 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
                 "a data folder",
                 "nothing",
                 where=str(root),
-                next_move="check the path given as --data",
+                next_move="check the path",
             )
         )
     fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
-        source = FORMATS[fitting[0]].read(root)
+        layout = FORMATS[fitting[0]]
+        source = layout.read(root)
         _check_names(source.rows, root)
-        return source
+        return replace(source, rows=[_upright(row, root) for row in source.rows]) if layout.stored else source
     found = sorted(p.name + ("/" if p.is_dir() else "") for p in root.iterdir())
     listing = ", ".join(found[:12]) + (" …" if len(found) > 12 else "") if found else "an empty folder"
     raise DataError(
@@ -153,6 +172,20 @@ def renders(root: Path, format_name: str = "auto") -> bool:
     """Tell whether images or labels of a data folder may have to be written as files."""
     names = recognised(root) if format_name == "auto" else [format_name]
     return any(FORMATS[name].renders for name in names)
+
+
+def _upright(row: Row, root: Path) -> Row:
+    """Return a row whose rendered labels are turned as the EXIF orientation of its image says."""
+    image, render = root / row.image, row.render
+    if render is None or row.image.startswith(IMPORTED):
+        return row
+
+    def turned() -> Content:
+        made = render()
+        arrays = (array if array is None else turn_like(array, image) for array in (made.mask, made.instances))
+        return Content(made.image, *arrays)
+
+    return replace(row, render=turned)
 
 
 def _check_names(rows: list[Row], root: Path) -> None:

@@ -6,16 +6,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from maskwright.artifacts import RECORDS
+from maskwright.data.formats.files import homes
 from maskwright.data.formats.lookup import Images, labelled_row
+from maskwright.data.formats.pieces import BACKGROUND, BOTH, Values
 from maskwright.data.formats.rows import Content, Row
 from maskwright.data.formats.shapes import Points, Region, Size, paint
 from maskwright.data.images import orientation_of, size_of, upright
 from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Category
-
-BACKGROUND = "background"
-"""The category of pixels that no shape covers: value 0. Shapes with this label carve out of those below."""
 
 _LOOKED_AT = 8
 _LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
@@ -57,11 +55,12 @@ def drawn_row(
     root: Path,
     image: str,
     draw: Callable[[Size], Sequence[Region]],
-    ids: Mapping[str, int],
+    values: Values,
     *,
     where: str,
     stated: Size | None = None,
     part: str | None = None,
+    known: Sequence[str] = BOTH,
 ) -> Row:
     """Return the row of an image whose mask and instances are painted from shapes when they are needed.
 
@@ -69,31 +68,35 @@ def drawn_row(
         root: the data folder.
         image: relative path.
         draw: returns the regions, the lowest first, for an image of the size (H, W).
-        ids: category → value in the mask.
+        values: what the labels are in the mask.
         where: annotation file and image, for messages.
-        stated: (H, W) as the annotations have it, None where they don't say.
+        stated: (H, W) as the annotations have it, None where they don't say: the shapes then lie on the upright image.
         part: as `Row.part`.
+        known: which of `masks` and `instances` there are.
+
+    `render` raises:
+        DataError: the image has another size than is stated, or a shape can't be drawn.
     """
 
     def render() -> Content:
         turn, (height, width, _, _) = orientation_of(root / image), size_of(root / image)
         size = _frame((height, width), stated, turn, where)
-        content = paint(draw(size), size, dict(ids), ignore=IGNORE)
+        content = paint(draw(size), size, values.ids, ignore=values.ignore, background=values.background)
         assert content.mask is not None and content.instances is not None
         if size == (height, width):
             return content
         return Content(mask=upright(content.mask, turn), instances=upright(content.instances, turn))
 
-    return labelled_row(image, render, part)
+    return labelled_row(image, render, part, known=known)
 
 
 def declared(
     names: Iterable[str], colors: Mapping[str, tuple[int, int, int]] | None = None
-) -> tuple[tuple[Category, ...], dict[str, int]]:
-    """Return background and the named categories, numbered from 1 in the given order, and name → number.
+) -> tuple[tuple[Category, ...], Values]:
+    """Return background and the named categories, numbered from 1 in the given order, and what they are in a mask.
 
     Example:
-        >>> declared(["cat", "Background", "dog"])[1]
+        >>> declared(["cat", "Background", "dog"])[1].ids
         {'Background': 0, 'cat': 1, 'dog': 2}
     """
     unique = dict.fromkeys(names)
@@ -103,16 +106,22 @@ def declared(
     categories = tuple(
         Category(i, name, known.get(name, (0, 0, 0)), isthing=i > 0, values=(i,)) for i, name in enumerate(order)
     )
-    return categories, {name: i for i, name in enumerate(order)}
+    return categories, Values({name: i for i, name in enumerate(order)}, frozenset(order[1:]), 0, IGNORE)
 
 
-def check_inside(points: Points, size: Size, *, where: str) -> Points:
+def check_inside(points: Points, size: Size, *, where: str, margin: float = 0) -> Points:
     """Return the points of a shape if some of it can lie inside the image.
+
+    Args:
+        points: (P, 2) x and y in pixels.
+        size: (H, W).
+        where: file and shape, for the message.
+        margin: pixels by which the shape is drawn beyond its points, as lines are.
 
     Raises:
         DataError: all of it lies outside, as when the image was made smaller after it was annotated.
     """
-    low, high = points.min(0), points.max(0)
+    low, high = points.min(0) - margin, points.max(0) + margin
     if high[0] <= 0 or high[1] <= 0 or low[0] >= size[1] or low[1] >= size[0]:
         raise DataError(
             problem(
@@ -163,8 +172,7 @@ def head(path: Path, size: int = 1024) -> str:
 
 def _by_folder(root: Path, suffixes: tuple[str, ...]) -> list[list[Path]]:
     try:
-        folders = [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith("."))]
-        listed = [sorted(folder.iterdir()) for folder in folders if not (folder / RECORDS).is_dir()]
+        listed = [sorted(folder.iterdir()) for folder in homes(root)]
     except OSError:
         return []
     wanted = [[p for p in files if p.suffix.lower() in suffixes and not p.name.startswith(".")] for files in listed]
@@ -182,7 +190,8 @@ def _frame(size: Size, stated: Size | None, turn: int, where: str) -> Size:
             f"an image of the size that the annotations state, {stated[1]}×{stated[0]}" if stated else "",
             f"{size[1]}×{size[0]}",
             where=where,
-            next_move="use the image that was annotated, not a smaller or larger copy",
+            next_move="put the image that was annotated into the folder, not a smaller or larger copy, or correct "
+            "width and height in this annotation file",
         )
     )
 

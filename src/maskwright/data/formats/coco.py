@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from pathlib import Path
-from types import NoneType
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from maskwright.artifacts import write_json
-from maskwright.data.formats.files import read_json_file
-from maskwright.data.formats.lookup import PARTS, Images, absent, bare_row, canvas_size, labelled_row, part_of
-from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, BOTH, Piece, known_of, numbered, pieces, rgb_of
-from maskwright.data.formats.rows import Content, Record, Records, Source
+from maskwright.data.formats.annotated import check_inside, drawn_row
+from maskwright.data.formats.coco_file import category_of, checked_ids, faulty, part_of_file, read_coco
+from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.peek import files_of, kind_of, kinds
+from maskwright.data.formats.pieces import (
+    BACKGROUND,
+    BACKGROUND_NAMES,
+    BOTH,
+    Piece,
+    Values,
+    known_of,
+    numbered,
+    pieces,
+)
+from maskwright.data.formats.rows import Record, Records, Source
 from maskwright.data.formats.runlength import counts_to_text, text_to_counts
 from maskwright.data.formats.shapes import (
     Drawn,
@@ -27,7 +35,6 @@ from maskwright.data.formats.shapes import (
     Size,
     coco_polygon,
     from_counts,
-    paint,
     to_counts,
     to_points,
     union,
@@ -56,6 +63,11 @@ def recognise(root: Path) -> bool:
     return "coco" in found or ("coco_other" in found and "coco_panoptic" not in found)
 
 
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) in ("coco", "coco_other")
+
+
 def read(root: Path) -> Source:
     """Return the rows of COCO files and the images that none of them names.
 
@@ -73,13 +85,17 @@ def read(root: Path) -> Source:
     found: dict[str, _Image] = {}
     for path, tree in trees.items():
         _collect(path, tree, images, found)
-    values = {category.name: category.id for category in categories}
-    things = {category.name: category.isthing for category in categories}
+    things = frozenset(category.name for category in categories if category.isthing)
+    values = Values({category.name: category.id for category in categories}, things, background, ignore)
     rows = [
-        labelled_row(
+        drawn_row(
+            root,
             name,
-            partial(_render, root / name, image, values, things, background, ignore),
-            image.part or part_of(name),
+            partial(_regions, PurePosixPath(name).name, image, values),
+            values,
+            where=f"{image.file}, {name}",
+            stated=image.size,
+            part=image.part or part_of(name),
             known=image.known,
         )
         for name, image in found.items()
@@ -122,67 +138,6 @@ def write(root: Path, records: Records) -> None:
         write_json(root / "annotations" / f"instances{f'_{part}' if part else ''}.json", tree)
 
 
-def read_coco(path: Path) -> dict[str, Any]:
-    """Return a COCO file with its three lists, empty where they are missing.
-
-    Raises:
-        DataError: it can't be read, or these are no lists of objects.
-    """
-    tree = read_json_file(path)
-    lists = {key: tree.get(key) or [] for key in ("images", "annotations", "categories")} if type(tree) is dict else {}
-    wrong = [k for k, v in lists.items() if type(v) is not list or any(type(item) is not dict for item in v)]
-    if wrong or not lists:
-        raise faulty(path, [f"{key} is no list of objects" for key in wrong or ["the file"]])
-    info = tree.get("info")
-    stated = info if isinstance(info, dict) else {}
-    if wrong := [key for key in ("part", "background") if not isinstance(stated.get(key), (str, NoneType))]:
-        raise faulty(path, [f"info.{key} is neither a name nor null" for key in wrong])
-    return {**tree, **lists, "info": stated}
-
-
-def faulty(path: Path, faults: list[str]) -> DataError:
-    """Return the error about what is wrong in an annotation file."""
-    listed = "; ".join(faults[:_LISTED]) + (f"; and {len(faults) - _LISTED} more" if len(faults) > _LISTED else "")
-    return DataError(
-        problem(
-            "a consistent COCO file",
-            listed,
-            where=str(path),
-            next_move="mend or remove these entries, or export the annotations again",
-        )
-    )
-
-
-def faults_of_ids(what: str, entries: list[dict[str, Any]], keys: tuple[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the ids and names of a COCO file's images or categories."""
-    seen: set[Any] = set()
-    for place, entry in enumerate(entries):
-        number, name = entry.get(keys[0]), entry.get(keys[1])
-        if type(number) not in ((int, str) if what == "image" else (int,)) or not isinstance(name, str) or not name:
-            yield f"{what} {place} lacks {keys[0]} or {keys[1]}"
-            continue
-        if what == "image" and not _is_known(entry.get("known", [*BOTH])):
-            yield f"{what} {number} has known other than {' or '.join(BOTH)}"
-        for value in (("id", number), ("name", name)):
-            if value in seen:
-                yield f"{what} {value[0]} {value[1]!r} stands there twice"
-            seen.add(value)
-
-
-def category_of(entry: dict[str, Any], *, isthing: bool) -> Category:
-    """Return a category of a COCO file; `isthing` is what it is unless it says so itself."""
-    color = rgb_of(entry.get("color")) or (0, 0, 0)
-    return Category(entry["id"], entry["name"], color, bool(entry.get("isthing", isthing)))
-
-
-def part_of_file(path: Path, tree: dict[str, Any], root: Path) -> str | None:
-    """Return the part that a COCO file is of: as it says, as its name (`…_train2017`) or as its folder's name says."""
-    if "part" in tree["info"]:
-        return None if tree["info"]["part"] is None else str(tree["info"]["part"])
-    words = [word.rstrip("0123456789") for word in re.split(r"[_.\- ]", path.stem.lower())]
-    return next((word for word in words if word in PARTS), None) or part_of(path.relative_to(root).as_posix())
-
-
 def _has_outline(annotation: dict[str, Any]) -> bool:
     return bool(annotation.get("segmentation"))
 
@@ -201,13 +156,8 @@ def _nothing(root: Path, files: list[Path]) -> DataError:
 
 def _check(path: Path, tree: dict[str, Any]) -> None:
     """Raise with all faults of a file that don't need its pixels."""
-    faults = [
-        *faults_of_ids("image", tree["images"], ("id", "file_name")),
-        *faults_of_ids("category", tree["categories"], ("id", "name")),
-    ]
-    if faults:
-        raise faulty(path, faults)
-    images, categories = ({item["id"] for item in tree[key]} for key in ("images", "categories"))
+    images, categories = checked_ids(path, tree)
+    faults = list[str]()
     for item in tree["annotations"]:
         name = f"annotation {item.get('id')}"
         if not _is_listed(item.get("image_id"), images):
@@ -218,10 +168,6 @@ def _check(path: Path, tree: dict[str, Any]) -> None:
             faults.append(f"{name} of image {item['image_id']} {fault}")
     if faults:
         raise faulty(path, faults)
-
-
-def _is_known(stated: Any) -> bool:
-    return isinstance(stated, list) and bool(stated) and all(what in BOTH for what in stated)
 
 
 def _is_listed(number: Any, listed: set[Any]) -> bool:
@@ -301,25 +247,21 @@ def _writes_masks_as_crowds(tree: dict[str, Any]) -> bool:
     return tree.get("licenses") == [{"name": "", "id": 0, "url": ""}]
 
 
-def _render(
-    path: Path, image: _Image, values: dict[str, int], things: dict[str, bool], background: int, ignore: int
-) -> Content:
-    """Paint boxes without outlines first, then crowds, then objects, the larger ones below."""
-    size = canvas_size(image.size, path, where=f"{image.file}, {path.name}")
+def _regions(name: str, image: _Image, values: Values, size: Size) -> list[Region]:
+    """Return boxes without outlines first, then crowds, then objects, the larger ones below."""
     layers: list[tuple[tuple[int, int], Region]] = []
     seen: set[str] = set()
-    for name, item in image.annotations:
-        key = f"{name} {item.get('segmentation') or item.get('bbox')}"
+    for label, item in image.annotations:
+        key = f"{label} {item.get('segmentation') or item.get('bbox')}"
         if key in seen:  # the same object, in another file or by mistake
             continue
         seen.add(key)
-        drawn = _draw(item, size, f"{image.file}, annotation {item.get('id')} of {path.name}")
+        drawn = _draw(item, size, f"{image.file}, annotation {item.get('id')} of {name}")
         ignored = bool(item.get("iscrowd") or item.get("ignore") or not _has_outline(item))
-        isthing = bool(item.get("isthing", things[name]))
+        isthing = bool(item.get("isthing", label in values.things))
         below = 2 if not ignored else 1 if _has_outline(item) else 0
-        layers.append(((below, -int(drawn.pixels.sum())), Region(name, drawn, None, ignored, isthing)))
-    regions = [region for _, region in sorted(layers, key=lambda layer: layer[0])]
-    return paint(regions, size, values, ignore=ignore, background=background)
+        layers.append(((below, -int(drawn.pixels.sum())), Region(label, drawn, None, ignored, isthing)))
+    return [region for _, region in sorted(layers, key=lambda layer: layer[0])]
 
 
 def _draw(item: dict[str, Any], size: Size, where: str) -> Drawn:
@@ -340,13 +282,14 @@ def _draw(item: dict[str, Any], size: Size, where: str) -> Drawn:
         )
     if outline:
         rings = [to_points(ring, where=where) for ring in outline if len(ring) >= 6]
-        return union([coco_polygon(ring, size) for ring in rings])
+        return union([coco_polygon(check_inside(ring, size, where=where), size) for ring in rings])
     return _box(item["bbox"], size, where)
 
 
 def _box(values: Any, size: Size, where: str) -> Drawn:
     """Return the pixels that a box touches."""
     (left, top), (width, height) = to_points(values, where=where).tolist()
+    check_inside(np.array([(left, top), (left + width, top + height)]), size, where=where)
     edges = np.clip([np.floor([top, left]), np.ceil([top + height, left + width])], 0, size).astype(int)
     return Drawn(int(edges[0, 0]), int(edges[0, 1]), np.ones(np.maximum(edges[1] - edges[0], 0), bool))
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.artifacts import write_json
-from maskwright.data.formats.coco import category_of, faults_of_ids, faulty, part_of_file, read_coco
+from maskwright.data.formats.coco_file import category_of, checked_ids, faulty, part_of_file, read_coco
 from maskwright.data.formats.files import inside
 from maskwright.data.formats.lookup import Images, absent, bare_row, labelled_row, part_of
-from maskwright.data.formats.peek import files_of, kinds
+from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.data.formats.pieces import BOTH, known_of, numbered, pieces
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import COLOR, read_values
@@ -50,6 +50,11 @@ class _Labels:
 def recognise(root: Path) -> bool:
     """Tell whether there are JSON files that list segments."""
     return "coco_panoptic" in kinds(root)
+
+
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) == "coco_panoptic"
 
 
 def read(root: Path) -> Source:
@@ -132,13 +137,8 @@ def _has_things(tree: dict[str, Any]) -> bool:
 
 def _check(path: Path, tree: dict[str, Any]) -> None:
     """Raise with all faults of a file that don't need its pixels."""
-    faults = [
-        *faults_of_ids("image", tree["images"], ("id", "file_name")),
-        *faults_of_ids("category", tree["categories"], ("id", "name")),
-    ]
-    if faults:
-        raise faulty(path, faults)
-    images, categories = ({item["id"] for item in tree[key]} for key in ("images", "categories"))
+    images, categories = checked_ids(path, tree)
+    faults = list[str]()
     for item in tree["annotations"]:
         number, segments = item.get("image_id"), item.get("segments_info")
         if type(number) not in (int, str) or number not in images:

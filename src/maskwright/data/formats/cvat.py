@@ -23,13 +23,22 @@ from maskwright.data.formats.annotated import (
 )
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.runlength import counts_to_mask
-from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, coco_polygon, line, to_points
+from maskwright.data.formats.shapes import (
+    LINE_WIDTH,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    bitmap,
+    coco_polygon,
+    line,
+    to_points,
+    turned,
+)
 from maskwright.errors import DataError, problem
-
-LINE_WIDTH = 10
-"""Pixels by which a polyline, which has no width in CVAT, is drawn: as LabelMe draws its own."""
 
 _AREAS = ("polygon", "polyline", "ellipse", "mask")
 _NO_AREA = ("tag", "points", "skeleton", "cuboid")
@@ -38,7 +47,15 @@ _PIXELLESS_LABELS = ("tag", "points", "skeleton", "cuboid")
 
 def recognise(root: Path) -> bool:
     """Tell whether an XML file of the folder, or of one directly below, begins as CVAT's do."""
-    return any(_is_cvat(path) for path in some_files(root, ".xml"))
+    return any(fits(path) for path in some_files(root, ".xml"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path)
+    return (
+        re.search(r"<annotations>", text) is not None and re.search(r"<(version|meta|image|track)\b", text) is not None
+    )
 
 
 def read(root: Path) -> Source:
@@ -47,13 +64,13 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read, names images that aren't there, or holds boxes, tags or tracks alone.
     """
-    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_cvat(path)}
+    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if fits(path)}
     if not trees:
         raise no_files("CVAT's XML files", root)
     entries = [(path, entry) for path, tree in trees.items() for entry in tree.iter("image")]
     _check_kinds(trees, entries)
     names, colors = _labels(trees, entries)
-    categories, ids = declared(names, colors)
+    categories, values = declared(names, colors)
     images = Images(root)
     found: dict[str, Row] = {}
     missing: list[str] = []
@@ -65,18 +82,11 @@ def read(root: Path) -> Source:
             next_move = "merge the jobs in CVAT, or remove one of the entries"
             raise DataError(problem("one entry an image", f"two for {image}", where=str(path), next_move=next_move))
         else:
-            found[image] = _row(root, image, entry, ids, path)
+            found[image] = _row(root, image, entry, values, path)
     if missing:
         raise absent(missing, where=", ".join(str(path) for path in trees))
     rows = sorted([*found.values(), *map(bare_row, images.others(found))], key=lambda row: row.image)
     return Source("cvat", rows, categories, (255,))
-
-
-def _is_cvat(path: Path) -> bool:
-    text = head(path)
-    return (
-        re.search(r"<annotations>", text) is not None and re.search(r"<(version|meta|image|track)\b", text) is not None
-    )
 
 
 def _check_kinds(trees: dict[Path, ET.Element], entries: Sequence[tuple[Path, ET.Element]]) -> None:
@@ -110,13 +120,19 @@ def _labels(
     return list(names), colors
 
 
-def _row(root: Path, image: str, entry: ET.Element, ids: dict[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, entry: ET.Element, values: Values, path: Path) -> Row:
     part, where = entry.get("subset"), f"{path}, image {entry.get('name')}"
     part = None if part in (None, "", "default") else part
     if len(entry) and all(shape.tag in _NO_AREA for shape in entry):  # nothing is said about its pixels
         return Row(image, part=part)
     return drawn_row(
-        root, image, lambda size: _regions(entry, size, ids, where), ids, where=where, stated=_size(entry), part=part
+        root,
+        image,
+        lambda size: _regions(entry, size, values.ids, where),
+        values,
+        where=where,
+        stated=_size(entry),
+        part=part,
     )
 
 
@@ -152,10 +168,9 @@ def _draw(shape: ET.Element, size: Size, where: str) -> Drawn:
     if shape.tag == "box":
         return coco_polygon(check_inside(_box(shape, where), size, where=where), size)
     points = to_points(re.split("[,;]", shape.get("points", "")), where=where)
-    check_inside(points, size, where=where)
     if shape.tag == "polyline":
-        return line(points, size, width=LINE_WIDTH)
-    return coco_polygon(check_corners(points, where=where), size)
+        return line(check_inside(points, size, where=where, margin=LINE_WIDTH / 2), size)
+    return coco_polygon(check_corners(check_inside(points, size, where=where), where=where), size)
 
 
 def _box(shape: ET.Element, where: str) -> Points:
@@ -163,8 +178,7 @@ def _box(shape: ET.Element, where: str) -> Points:
     left, top, right, bottom = (_number(shape, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     angle = math.radians(_number(shape, "rotation", where, "0"))
-    turn = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
-    return (corners - corners.mean(0)) @ turn + corners.mean(0) if angle else corners
+    return turned(corners, angle, about=corners.mean(0)) if angle else corners
 
 
 def _ellipse(shape: ET.Element, size: Size, where: str) -> Drawn:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.data.formats.files import by_name, find_files, match_name
+from maskwright.data.formats.files import by_name, find_files, match_name, top_folder
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta
 from maskwright.data.images import check_pixels
@@ -67,7 +67,7 @@ def read(root: Path) -> Source:
         for frame in range(frames):
             own = name if frames == 1 else f"{name}/{frame + 1:04d}"
             known = columns | meta_of(meta, own)
-            part = own.split("/", 1)[0] if "/" in name else None
+            part = top_folder(name)
             render = partial(_render, path, frame)
             rows.append(Row(f"@/images/{own}.png", masks.pop(own, None), instances.pop(own, None), part, known, render))
     categories, ignore = read_classes(root / "classes.json")

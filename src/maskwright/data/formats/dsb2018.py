@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from maskwright.data.formats.files import find_images
+from maskwright.data.formats.files import find_images, top_folder
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
-from maskwright.data.images import SUFFIXES, read_values, size_of
+from maskwright.data.images import SUFFIXES, read_values, size_of, stored_size
 from maskwright.data.written import place_image, write_array
 from maskwright.errors import DataError, problem
-from maskwright.types import IGNORE
+from maskwright.types import IGNORE, Array
 
 READS = ("*",)
 _DEPTH = 3
@@ -70,8 +70,10 @@ def write(root: Path, records: Records) -> None:
         place_image(place / "images", place.name, record.image)
         if masks is not None:
             (place / "masks").mkdir()
-            for number, mask in enumerate(masks, 1):
-                write_array(place / "masks" / f"{number:06d}.png", mask.astype(np.uint8) * 255)
+            for number, (top, left, pixels) in enumerate(masks, 1):
+                canvas = np.zeros(record.size, np.uint8)
+                canvas[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = 255
+                write_array(place / "masks" / f"{number:06d}.png", canvas)
         meta[name] = record.meta
     write_classes(root / "classes.json", categories, IGNORE)
     write_meta(root / "meta.csv", meta)
@@ -91,23 +93,25 @@ def _places(root: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _part(name: str) -> str | None:
-    above = name.split("/", 1)[0] if "/" in name else None
+    above = top_folder(name)
     return {"stage1_train": "train", "stage1_test": "test", "stage2_test": "test"}.get(above or "", above)
 
 
 def _render(image: Path, folder: Path) -> Content:
-    height, width = size_of(image)[:2]
-    ids = np.zeros((height, width), np.int32)
+    upright, stored = size_of(image)[:2], stored_size(image)
+    ids: Array | None = None
     for number, path in enumerate(find_images(folder), 1):
         mask = read_values(path) > 0
+        ids = np.zeros(mask.shape if mask.shape == upright else stored, np.int32) if ids is None else ids
         if mask.shape != ids.shape:
             raise DataError(
                 problem(
-                    f"masks of the image's size, {width}×{height}",
+                    f"masks of the image's size, {ids.shape[1]}×{ids.shape[0]}",
                     f"{mask.shape[1]}×{mask.shape[0]}",
                     where=str(path),
                     next_move="mend or remove the mask",
                 )
             )
         ids[mask & (ids == 0)] = number
+    ids = np.zeros(stored, np.int32) if ids is None else ids
     return Content(mask=(ids > 0).astype(np.uint8), instances=ids)

@@ -66,6 +66,25 @@ def by_name(root: Path, folder: str) -> dict[str, str]:
     return table
 
 
+def top_folder(name: str) -> str | None:
+    """Return the first folder in an image's name, None if it lies in none: a given part, in many layouts.
+
+    Example:
+        >>> top_folder("train/day/a"), top_folder("a")
+        ('train', None)
+    """
+    return name.split("/", 1)[0] if "/" in name else None
+
+
+def homes(root: Path) -> list[Path]:
+    """Return a folder and those directly below that may hold a data set: no hidden ones, no runs; never raises."""
+    try:
+        below = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        return [path for path in (root, *below) if not (path / RECORDS).is_dir()]
+    except OSError:
+        return []
+
+
 def whole_number(text: str) -> int | None:
     """Return the number that a word of digits is, None for any other word, and for a number beyond all counting.
 

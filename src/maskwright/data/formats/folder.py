@@ -9,7 +9,7 @@ import numpy as np
 
 from maskwright.data.formats import layers, open_images
 from maskwright.data.formats.conventions import match_labels
-from maskwright.data.formats.files import by_name, first_file, name_of
+from maskwright.data.formats.files import by_name, first_file, name_of, top_folder
 from maskwright.data.formats.rows import Records, Row, Source
 from maskwright.data.formats.sidecars import (
     meta_of,
@@ -77,7 +77,7 @@ def read(root: Path) -> Source:
     instances = match_labels(by_name(root, "instances"), images, root)
     meta = read_meta(root / "meta.csv")
     rows = [
-        Row(path, masks.get(name), instances.get(name), _part(name), meta_of(meta, name))
+        Row(path, masks.get(name), instances.get(name), top_folder(name), meta_of(meta, name))
         for name, path in sorted(images.items())
     ]
     rows += [
@@ -96,10 +96,6 @@ def read(root: Path) -> Source:
     leftovers = [path for table in (masks, instances) for name, path in sorted(table.items()) if name not in images]
     categories, ignore = _categories(root, masks)
     return Source("folder", rows, categories, ignore, leftovers)
-
-
-def _part(name: str) -> str | None:
-    return name.split("/", 1)[0] if "/" in name else None
 
 
 def _categories(root: Path, masks: dict[str, str]) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:

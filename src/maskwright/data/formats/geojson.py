@@ -18,7 +18,7 @@ from maskwright.data.formats.annotated import (
 )
 from maskwright.data.formats.files import read_json_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
-from maskwright.data.formats.pieces import rgb_of
+from maskwright.data.formats.pieces import Values, rgb_of
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import Drawn, Region, Size, coco_polygon, to_points, without
 from maskwright.data.images import SUFFIXES
@@ -35,7 +35,13 @@ _AREAS = ("Polygon", "MultiPolygon")
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder, or one directly below, has .geojson files that begin as QuPath's do."""
-    return any('"Feature' in head(path) or '"geometry"' in head(path) for path in some_files(root, ".geojson"))
+    return any(fits(path) for path in some_files(root, ".geojson"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its name and beginning whether a file is GeoJSON; never raises."""
+    text = head(path)
+    return path.suffix.lower() == ".geojson" and ('"Feature' in text or '"geometry"' in text)
 
 
 def read(root: Path) -> Source:
@@ -54,8 +60,8 @@ def read(root: Path) -> Source:
         raise absent(missing, where=str(root))
     colors = {_name(f): color for listed in features.values() for f in listed if (color := _color(f)) is not None}
     names = {_name(f) for listed in features.values() for f in listed if _kind(f) in _AREAS}
-    categories, ids = declared(sorted(names - {IGNORED}), colors)
-    rows = [_row(root, image, features[path], ids, path) for path, image in found.items() if image is not None]
+    categories, values = declared(sorted(names - {IGNORED}), colors)
+    rows = [_row(root, image, features[path], values, path) for path, image in found.items() if image is not None]
     rows = sorted([*rows, *map(bare_row, images.others([row.image for row in rows]))], key=lambda row: row.image)
     return Source("geojson", rows, categories, (255,))
 
@@ -80,11 +86,11 @@ def _image_of(root: Path, stems: Stems, path: Path) -> str | None:
     return stems.find(str(name), where=path, beside=beside)
 
 
-def _row(root: Path, image: str, features: Sequence[dict[str, Any]], ids: dict[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, features: Sequence[dict[str, Any]], values: Values, path: Path) -> Row:
     if features and all(_kind(feature) not in _AREAS for feature in features):  # points and lines say nothing of pixels
         return Row(image, part=part_of(image))
     return drawn_row(
-        root, image, lambda size: list(_regions(features, size, path)), ids, where=str(path), part=part_of(image)
+        root, image, lambda size: list(_regions(features, size, path)), values, where=str(path), part=part_of(image)
     )
 
 

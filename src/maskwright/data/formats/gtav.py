@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat
 
-from maskwright.data.formats.files import by_name, first_file
+from maskwright.data.formats.files import by_name, first_file, top_folder
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.streets import CITYSCAPES, STREET_19, VOID, hex_color, street_categories
 from maskwright.data.images import color_value, palette_of, read_values
@@ -48,16 +48,12 @@ def read(root: Path) -> Source:
     images, labels = by_name(root, "images"), by_name(root, "labels")
     parts = _parts(root / "split.mat")
     rows = [
-        Row(path, labels.get(name), None, parts.get(PurePosixPath(name).name, _folder(name)))
+        Row(path, labels.get(name), None, parts.get(PurePosixPath(name).name, top_folder(name)))
         for name, path in sorted(images.items())
     ]
     values = {name: (CITYSCAPES[name][0], hex_color(CITYSCAPES[name][1])) for name in STREET_19}
     leftovers = [path for name, path in sorted(labels.items()) if name not in images]
     return Source("gtav", rows, street_categories(values), _IGNORE, leftovers)
-
-
-def _folder(name: str) -> str | None:
-    return name.split("/", 1)[0] if "/" in name else None
 
 
 def _parts(path: Path) -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
-
-import numpy as np
 
 from maskwright.data.formats.annotated import (
     Stems,
@@ -20,18 +17,36 @@ from maskwright.data.formats.annotated import (
 )
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Content, Row, Source
-from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
-from maskwright.types import IGNORE
+from maskwright.data.formats.shapes import (
+    NOTHING,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    coco_polygon,
+    paint,
+    to_points,
+    unit_circle,
+    without,
+)
+from maskwright.errors import DataError, problem
+from maskwright.types import Category
 
 _POLYGON, _RECTANGLE, _ELLIPSE = "0", "1", "2"
 _AREAS = (_POLYGON, _RECTANGLE, _ELLIPSE)
-_STEPS = 360
 
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder, or one directly below, has an XML file that begins as ImageScope's do."""
-    return any(_is_imagescope(path) for path in some_files(root, ".xml"))
+    return any(fits(path) for path in some_files(root, ".xml"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path)
+    return "<Annotations" in text and ("MicronsPerPixel" in text or "<Annotation " in text)
 
 
 def read(root: Path) -> Source:
@@ -40,7 +55,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read or has no image.
     """
-    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_imagescope(path)}
+    trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if fits(path)}
     if not trees:
         raise no_files("ImageScope's XML files", root)
     images = Images(root)
@@ -48,40 +63,40 @@ def read(root: Path) -> Source:
     found = {path: stems.find(path.stem, where=path, beside=path.parent.relative_to(root).as_posix()) for path in trees}
     if missing := [path.stem for path, image in found.items() if image is None]:
         raise absent(missing, where=str(root))
-    categories, ids = declared(_names(list(trees.values())), _colors(list(trees.values())))
-    rows = [_row(root, image, trees[path], ids, path) for path, image in found.items() if image is not None]
+    categories, values = declared(_names(list(trees.values())), _colors(list(trees.values())))
+    rows = [_row(root, image, trees[path], values, path) for path, image in found.items() if image is not None]
     rows = sorted([*rows, *map(bare_row, images.others([row.image for row in rows]))], key=lambda row: row.image)
     return Source("imagescope", rows, categories, (255,))
 
 
-def draw_file(path: Path, size: Size) -> Content:
-    """Return the label maps of an XML file for an image that isn't at hand.
+def draw_file(path: Path, size: Size) -> tuple[Content, tuple[Category, ...]]:
+    """Return the label maps of an XML file for an image that isn't at hand, and its categories.
 
     Args:
         path: ImageScope's XML.
         size: (H, W) of the image at full resolution.
 
     Returns:
-        mask (H, W) int32, layers from 1 in the order of the file, and instances (H, W) int32.
+        mask (H, W) int32, layers from 1 in the order of the file, and instances (H, W) int32; what the mask's values
+        mean.
 
     Raises:
-        DataError: the file can't be read, or a region lies outside.
+        DataError: the file can't be read, isn't ImageScope's, or a region lies outside.
     """
     tree = read_xml_file(path)
-    _, ids = declared(_names([tree]))
-    return paint(_regions(tree, size, path), size, ids, ignore=IGNORE)
+    if not fits(path):
+        next_move = "give the folder that holds the annotations and their images"
+        raise DataError(problem("ImageScope's XML", "another file", where=str(path), next_move=next_move))
+    categories, values = declared(_names([tree]), _colors([tree]))
+    content = paint(_regions(tree, size, path), size, values.ids, ignore=values.ignore, background=values.background)
+    return content, categories
 
 
-def _is_imagescope(path: Path) -> bool:
-    text = head(path)
-    return "<Annotations" in text and ("MicronsPerPixel" in text or "<Annotation " in text)
-
-
-def _row(root: Path, image: str, tree: Element, ids: Mapping[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, tree: Element, values: Values, path: Path) -> Row:
     regions = list(tree.iter("Region"))
     if regions and not any(_has_area(region) for region in regions):  # arrows and rulers say nothing of pixels
         return Row(image, part=part_of(image))
-    return drawn_row(root, image, lambda size: _regions(tree, size, path), ids, where=str(path), part=part_of(image))
+    return drawn_row(root, image, lambda size: _regions(tree, size, path), values, where=str(path), part=part_of(image))
 
 
 def _names(trees: Sequence[Element]) -> list[str]:
@@ -141,6 +156,5 @@ def _draw(region: Element, size: Size, where: str) -> Drawn:
 def _ellipse(corners: Points) -> Points:
     """Return the outline of the ellipse in the box of the given corners."""
     middle, radii = (corners.min(0) + corners.max(0)) / 2, (corners.max(0) - corners.min(0)) / 2
-    angles = np.arange(_STEPS) * 2 * math.pi / _STEPS
-    outline: Points = middle + radii * np.stack([np.cos(angles), np.sin(angles)], 1)
+    outline: Points = middle + radii * unit_circle()
     return outline

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -17,8 +18,20 @@ from maskwright.data.formats.annotated import all_files, check_inside, declared,
 from maskwright.data.formats.brush import brush_to_mask
 from maskwright.data.formats.files import read_json_file, read_xml_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
-from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, bitmap, coco_polygon, to_points
+from maskwright.data.formats.shapes import (
+    NOTHING,
+    Drawn,
+    Points,
+    Region,
+    Size,
+    bitmap,
+    coco_polygon,
+    to_points,
+    turned,
+    unit_circle,
+)
 from maskwright.errors import DataError, problem
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
@@ -27,7 +40,6 @@ _ADDRESS = re.compile(r"[?#].*", re.DOTALL)
 
 _CONTROLS = ("PolygonLabels", "BrushLabels", "EllipseLabels", "RectangleLabels", "Labels")
 _AREAS = ("polygon", "brush", "ellipse", "rectangle")
-_STEPS = 360
 
 
 @dataclass(frozen=True)
@@ -43,10 +55,26 @@ class _Task:
     def where(self) -> str:
         return f"{self.file}, task {self.number}"
 
+    @cached_property
+    def by_id(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The results that share an id, as a region and the labels of its control do."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for result in self.results or ():
+            found.setdefault(repr(result.get("id")), []).append(result)
+        return found
+
 
 def recognise(root: Path) -> bool:
     """Tell whether a JSON file of the folder, or of one directly below, begins as Label Studio's exports do."""
-    return any(_is_export(path) for path in some_files(root, ".json"))
+    return any(fits(path) for path in some_files(root, ".json"))
+
+
+def fits(path: Path) -> bool:
+    """Tell from its beginning whether an annotation file is of this format; never raises."""
+    text = head(path, 4096)
+    tasks = any(f'"{key}"' in text for key in ("annotations", "completions", "predictions"))
+    own = any(f'"{key}"' in text for key in ("result", "to_name", "file_upload", "completed_by"))
+    return text.startswith("[") and ((tasks and own) or ('"original_width"' in text and 'labels"' in text))
 
 
 def read(root: Path) -> Source:
@@ -57,7 +85,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file can't be read, names images that aren't there, or holds rectangles or choices alone.
     """
-    files = [path for path in all_files(root, ".json") if _is_export(path)]
+    files = [path for path in all_files(root, ".json") if fits(path)]
     if not files:
         raise no_files("JSON exports of Label Studio", root)
     tasks = [task for path in files for task in _tasks(read_json_file(path), path)]
@@ -66,7 +94,7 @@ def read(root: Path) -> Source:
         got = "rectangles alone" if "rectangle" in kinds else "points, choices or the like alone"
         raise refused(got, files[0], "annotate polygons or brush strokes; rectangles and choices are for other tasks")
     names, colors = _labels(root, tasks)
-    categories, ids = declared(names, colors)
+    categories, values = declared(names, colors)
     images, rows, missing = Images(root), dict[str, Row](), list[str]()
     for task in tasks:
         if (image := _image_of(images, task)) is None:
@@ -75,18 +103,11 @@ def read(root: Path) -> Source:
             next_move = "export each image once, or remove one of the tasks"
             raise DataError(problem("one task an image", f"two for {image}", where=task.where, next_move=next_move))
         else:
-            rows[image] = _row(root, image, task, ids)
+            rows[image] = _row(root, image, task, values)
     if missing:
         raise absent(missing, where=", ".join(map(str, files)))
     rows |= {image: bare_row(image) for image in images.others(rows)}
     return Source("label_studio", [rows[key] for key in sorted(rows)], categories, (255,))
-
-
-def _is_export(path: Path) -> bool:
-    text = head(path, 4096)
-    tasks = any(f'"{key}"' in text for key in ("annotations", "completions", "predictions"))
-    own = any(f'"{key}"' in text for key in ("result", "to_name", "file_upload", "completed_by"))
-    return text.startswith("[") and ((tasks and own) or ('"original_width"' in text and 'labels"' in text))
 
 
 def _tasks(tree: Any, path: Path) -> Iterator[_Task]:
@@ -156,7 +177,7 @@ def _labels(root: Path, tasks: Sequence[_Task]) -> tuple[list[str], dict[str, tu
 
 def _label(result: Mapping[str, Any], task: _Task) -> str:
     """Return a region's label, empty where it has none; those of its own, or of the control that shares its id."""
-    shared = [r for r in task.results or () if result.get("id") is not None and r.get("id") == result["id"]]
+    shared = [] if result.get("id") is None else task.by_id[repr(result["id"])]
     for candidate in (result, *shared):
         lists = [v for key, v in _value(candidate).items() if key.endswith("labels") and isinstance(v, list) and v]
         if not lists:
@@ -188,7 +209,7 @@ def _kind(result: Mapping[str, Any]) -> str:
     return "rectangle" if {"x", "y", "width", "height"} <= value.keys() else ""
 
 
-def _row(root: Path, image: str, task: _Task, ids: Mapping[str, int]) -> Row:
+def _row(root: Path, image: str, task: _Task, values: Values) -> Row:
     shapes = [result for result in task.results or () if _kind(result) in _AREAS]
     if task.results is None or (task.results and not shapes):
         return Row(image, part=part_of(image))
@@ -197,7 +218,7 @@ def _row(root: Path, image: str, task: _Task, ids: Mapping[str, int]) -> Row:
         root,
         image,
         lambda size: _regions(shapes, task, size),
-        ids,
+        values,
         where=task.where,
         stated=stated,
         part=part_of(image),
@@ -247,12 +268,8 @@ def _turned(value: Mapping[str, Any], size: Size, where: str, kind: str) -> Poin
     keys = ("x", "y", "width", "height") if kind == "rectangle" else ("x", "y", "radiusX", "radiusY")
     numbers = to_points([value.get(key) for key in keys], where=where)
     start, extent = numbers * _scale(size)
-    if kind == "rectangle":
-        outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
-    else:
-        angles = np.arange(_STEPS) * 2 * math.pi / _STEPS
-        outline = np.stack([np.cos(angles), np.sin(angles)], 1)
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64)
+    outline = square if kind == "rectangle" else unit_circle()
     turn = math.radians(to_points([value.get("rotation") or 0, 0], where=where)[0, 0])
-    matrix = np.array([(math.cos(turn), math.sin(turn)), (-math.sin(turn), math.cos(turn))])
-    points: Points = start + (outline * extent) @ matrix
+    points: Points = start + turned(outline * extent, turn)
     return points

@@ -15,18 +15,17 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from maskwright.artifacts import IMPORTED, write_json, write_text
+from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import name_of, read_json_file
 from maskwright.data.formats.lookup import (
-    LARGEST,
     Images,
     absent,
     bare_row,
-    canvas_size,
     labelled_row,
     no_files,
     part_of,
 )
-from maskwright.data.formats.peek import files_of, kinds
+from maskwright.data.formats.peek import files_of, kind_of, kinds
 from maskwright.data.formats.pieces import (
     BACKGROUND,
     BACKGROUND_NAMES,
@@ -39,6 +38,7 @@ from maskwright.data.formats.pieces import (
 )
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.formats.shapes import (
+    LINE_WIDTH,
     Drawn,
     Points,
     Region,
@@ -53,6 +53,7 @@ from maskwright.data.formats.shapes import (
     union,
 )
 from maskwright.data.formats.sidecars import read_classes
+from maskwright.data.images import LARGEST_PIXELS
 from maskwright.data.written import place_image
 from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Array, Categories, Category
@@ -74,10 +75,18 @@ _CORNERS = {
 }
 """Shape type → the fewest and the most points."""
 
+_BEYOND = {"line": LINE_WIDTH / 2, "linestrip": LINE_WIDTH / 2, "point": _POINT, "points": _POINT}
+"""Shape type → pixels by which it is drawn beyond its points, 1 for all others."""
+
 
 def recognise(root: Path) -> bool:
     """Tell whether there are LabelMe's JSON files."""
     return "labelme" in kinds(root)
+
+
+def fits(path: Path) -> bool:
+    """Tell from its ends whether a JSON file is of this format; never raises."""
+    return kind_of(path) == "labelme"
 
 
 def read(root: Path) -> Source:
@@ -234,26 +243,31 @@ def _row(path: Path, tree: dict[str, Any], images: Images, values: Values) -> Ro
     chosen = tuple(what for what in BOTH if isinstance(flags, dict) and flags.get(what) is True)
     known = chosen if len(chosen) == 1 else BOTH
     if image is not None:
-        render = partial(_render, path, images.root / image, values)
-        return labelled_row(image, render, part_of(image), known=known)
+        height, width = tree.get("imageHeight"), tree.get("imageWidth")
+        size = (height, width) if type(height) is int and type(width) is int else None
+        draw, part = partial(_regions, path, values), part_of(image)
+        return drawn_row(images.root, image, draw, values, where=str(path), stated=size, part=part, known=known)
     inner = name_of(path.relative_to(images.root).with_suffix(".png").as_posix())
     name = f"{IMPORTED}images/{inner}.png"
-    return labelled_row(name, partial(_render, path, None, values), part_of(inner), known=known)
+    return labelled_row(name, partial(_embedded, path, values), part_of(inner), known=known)
 
 
-def _render(path: Path, image: Path | None, values: Values) -> Content:
-    tree = _read_tree(path)  # again: the pixels in it are too much to keep
-    height, width = tree.get("imageHeight"), tree.get("imageWidth")
-    stated = (height, width) if type(height) is int and type(width) is int else None
-    pixels = _decode(tree["imageData"], str(path)) if image is None else None
-    if pixels is not None:
-        size: Size = pixels.shape[:2]
-    else:
-        assert image is not None
-        size = canvas_size(stated, image, where=str(path))
-    regions = [_region(shape, size, values, f"{path}, shape {i}") for i, shape in enumerate(tree["shapes"], 1)]
+def _regions(path: Path, values: Values, size: Size) -> list[Region]:
+    return _regions_of(_read_tree(path), path, values, size)  # read again: the pixels in it are too much to keep
+
+
+def _embedded(path: Path, values: Values) -> Content:
+    """Return an image that is stored in its JSON file, and its labels."""
+    tree = _read_tree(path)
+    pixels = _decode(tree["imageData"], str(path))
+    size: Size = pixels.shape[:2]
+    regions = _regions_of(tree, path, values, size)
     painted = paint(regions, size, values.ids, ignore=values.ignore, background=values.background)
     return Content(pixels, painted.mask, painted.instances)
+
+
+def _regions_of(tree: dict[str, Any], path: Path, values: Values, size: Size) -> list[Region]:
+    return [_region(shape, size, values, f"{path}, shape {place}") for place, shape in enumerate(tree["shapes"], 1)]
 
 
 def _region(shape: dict[str, Any], size: Size, values: Values, where: str) -> Region:
@@ -269,7 +283,9 @@ def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
     kind = shape.get("shape_type") or "polygon"
     if kind == "circle":
         radius = float(np.hypot(*(points[0] - points[1])))
+        check_inside(points[:1], size, where=where, margin=radius + 1)
         return ellipse(_pair(points[0]), (radius, radius), size)
+    check_inside(points, size, where=where, margin=_BEYOND.get(kind, 1))
     if kind == "rectangle":
         return rectangle(points, size)
     if kind in ("line", "linestrip"):
@@ -301,7 +317,7 @@ def _decode(data: Any, where: str) -> Array:
     """Return an image that is stored as text, its EXIF orientation applied: (H, W) or (H, W, 3)."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(data, validate=False))) as file:
-            if file.width * file.height > LARGEST:
+            if file.width * file.height > LARGEST_PIXELS:
                 raise ValueError(f"{file.width}×{file.height} pixels")
             upright = ImageOps.exif_transpose(file)
             return np.asarray(upright if upright.mode in ("1", "L", "I;16") else upright.convert("RGB"))

@@ -7,19 +7,20 @@ import xml.etree.ElementTree as ET
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import read_xml_file, whole_number
-from maskwright.data.formats.lookup import Images, absent, bare_row, canvas_size, labelled_row, no_files, part_of
-from maskwright.data.formats.peek import LOOKED_AT, text_files
-from maskwright.data.formats.pieces import Values, named
-from maskwright.data.formats.rows import Content, Row, Source
-from maskwright.data.formats.shapes import Drawn, Region, Size, bitmap, paint, polygon, to_points
-from maskwright.data.images import COLOR, read_values
+from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.peek import LOOKED_AT, readable_ends, text_files
+from maskwright.data.formats.pieces import named
+from maskwright.data.formats.rows import Row, Source
+from maskwright.data.formats.shapes import Drawn, Region, Size, bitmap, polygon, to_points
+from maskwright.data.images import COLOR, read_values, size_of
 from maskwright.errors import DataError, problem
 
 
 def recognise(root: Path) -> bool:
     """Tell whether there are XML files with LabelMe's polygons or masks."""
-    return bool(text_files(root, ".xml", _fits, first=LOOKED_AT))
+    return bool(text_files(root, ".xml", fits, first=LOOKED_AT))
 
 
 def read(root: Path) -> Source:
@@ -30,7 +31,7 @@ def read(root: Path) -> Source:
     Raises:
         DataError: a file or an object that can't be read, or images that aren't there.
     """
-    trees = {path: _objects(path) for path in text_files(root, ".xml", _fits)}
+    trees = {path: _objects(path) for path in text_files(root, ".xml", fits)}
     if not trees:
         raise no_files("LabelMe's XML files", root)
     images = Images(root)
@@ -48,8 +49,10 @@ def read(root: Path) -> Source:
             raise _wrong("one XML file an image", f"another one of {image}", str(path))
         masks = {id(item): mask for item in objects if (mask := _find_mask(item, folder, path, images))}
         labels += masks.values()
-        render = partial(_render, path, tree, objects, masks, root / image, root, values)
-        rows[image] = labelled_row(image, render, part_of(image))
+        height, width = (whole_number(_text(tree, f"imagesize/{key}")) for key in ("nrows", "ncols"))
+        draw = partial(_regions, path, objects, masks, root, image)
+        stated = (height, width) if height and width else None
+        rows[image] = drawn_row(root, image, draw, values, where=str(path), stated=stated, part=part_of(image))
     if missing:
         raise absent(missing, where=str(root))
     taken = [*labels, *(path for path in images.paths if re.search(r"_(mask|scribble)_\d+\.png$", path))]
@@ -58,8 +61,9 @@ def read(root: Path) -> Source:
     return Source("labelme_xml", ordered, categories, (values.ignore,))
 
 
-def _fits(text: str) -> bool:
-    """Detection files in Pascal VOC's XML have `bndbox` instead."""
+def fits(path: Path) -> bool:
+    """Tell LabelMe's XML from others: detection files in Pascal VOC's have `bndbox` instead."""
+    text = readable_ends(path)
     return "<annotation>" in text and ("<pt>" in text or "<segm>" in text) and "<bndbox>" not in text
 
 
@@ -95,32 +99,29 @@ def _find_mask(item: ET.Element, folder: str, path: Path, images: Images) -> str
     return found
 
 
-def _render(
-    path: Path,
-    tree: ET.Element,
-    objects: list[ET.Element],
-    masks: dict[int, str],
-    image: Path,
-    root: Path,
-    values: Values,
-) -> Content:
-    height, width = (whole_number(_text(tree, f"imagesize/{key}")) for key in ("nrows", "ncols"))
-    size = canvas_size((height, width) if height and width else None, image, where=str(path))
-    regions = [
-        Region(_name(item), _draw(item, masks.get(id(item)), size, root, f"{path}, object {place} ({_name(item)})"))
-        for place, item in enumerate(objects, 1)
-    ]
-    return paint(regions, size, values.ids, ignore=values.ignore, background=values.background)
+def _regions(
+    path: Path, objects: list[ET.Element], masks: dict[int, str], root: Path, image: str, size: Size
+) -> list[Region]:
+    like = root / image if size == size_of(root / image)[:2] else None  # else they lie as the stored pixels do
+
+    def draw(item: ET.Element, where: str) -> Drawn:
+        mask = masks.get(id(item))
+        return _polygon(item, size, where) if mask is None else _bitmap(root / mask, like, size, where)
+
+    places = ((item, f"{path}, object {place} ({_name(item)})") for place, item in enumerate(objects, 1))
+    return [Region(_name(item), draw(item, where)) for item, where in places]
 
 
-def _draw(item: ET.Element, mask: str | None, size: Size, root: Path, where: str) -> Drawn:
-    if mask is not None:
-        pixels = read_values(root / mask)
-        if pixels.shape != size:
-            got = f"{pixels.shape[1]}×{pixels.shape[0]}"
-            raise _wrong(f"a mask of the image's size {size[1]}×{size[0]}", got, f"{where}, {mask}")
-        return bitmap((pixels != 0) & (pixels != COLOR), size)
+def _bitmap(mask: Path, like: Path | None, size: Size, where: str) -> Drawn:
+    pixels = read_values(mask, like=like)
+    if pixels.shape != size:
+        got = f"{pixels.shape[1]}×{pixels.shape[0]}"
+        raise _wrong(f"a mask of the image's size {size[1]}×{size[0]}", got, f"{where}, {mask}")
+    return bitmap((pixels != 0) & (pixels != COLOR), size)
+
+
+def _polygon(item: ET.Element, size: Size, where: str) -> Drawn:
     corners = [[_text(point, "x"), _text(point, "y")] for point in item.findall("polygon/pt")]
     if len(corners) < 3:
         raise _wrong("a polygon of at least three points", f"{len(corners)}", where)
-    return polygon(to_points(corners, where=where), size)
+    return polygon(check_inside(to_points(corners, where=where), size, where=where, margin=1), size)

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskwright.data.formats import open_images
 from maskwright.data.formats.conventions import mask_core
-from maskwright.data.formats.files import find_images, first_file, in_number_order, match_name
+from maskwright.data.formats.files import find_images, first_file, in_number_order, match_name, top_folder
 from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_meta
@@ -75,7 +75,7 @@ def read(root: Path) -> Source:
     rows = []
     for name, path in sorted(images.items()):
         place = path.relative_to(root).as_posix()
-        part = name.split("/", 1)[0] if "/" in name else None
+        part = top_folder(name)
         if name not in layers:
             rows.append(Row(place, None, None, part, meta_of(meta, name)))
             continue

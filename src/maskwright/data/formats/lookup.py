@@ -10,13 +10,9 @@ from pathlib import Path, PurePosixPath
 from maskwright.artifacts import IMPORTED
 from maskwright.data.formats.files import find_images, inside, name_of
 from maskwright.data.formats.rows import Content, Row
-from maskwright.data.images import size_of
 from maskwright.errors import DataError, problem
 
 PARTS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev")
-LARGEST = 1 << 28
-"""Pixels up to which a size is believed that an annotation file states and the image doesn't have."""
-
 _LISTED = 10
 _LABELS = {"masks", "labels", "instances", "annotations", "scribbles", "segmentationclass", "segmentationobject"}
 
@@ -151,36 +147,6 @@ def absent(missing: Sequence[str], *, where: str) -> DataError:
             next_move="put them into images/, or remove them from the annotations",
         )
     )
-
-
-def canvas_size(stated: tuple[int, int] | None, image: Path, *, where: str) -> tuple[int, int]:
-    """Return the size (H, W) on which labels are drawn: the stated one, else the image's.
-
-    Raises:
-        DataError: no size is stated and the image can't be read, or it is no size an image of ours can have.
-    """
-    if stated is None:
-        height, width, _, _ = size_of(image)
-        return height, width
-    height, width = stated
-    if height < 1 or width < 1 or (height * width > LARGEST and stated not in _sizes(image)):
-        raise DataError(
-            problem(
-                f"the image's size, or one of at most {LARGEST >> 20} megapixels",
-                f"{width}×{height}",
-                where=where,
-                next_move="correct the size, or export the annotations again",
-            )
-        )
-    return stated
-
-
-def _sizes(image: Path) -> list[tuple[int, int]]:
-    try:
-        height, width, _, _ = size_of(image)
-    except DataError:
-        return []
-    return [(height, width), (width, height)]
 
 
 def _narrow(named: list[str], text: str, beside: str, hint: str) -> list[str]:

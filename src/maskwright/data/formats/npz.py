@@ -25,6 +25,9 @@ READS = ("*.npz", "classes.json", "meta.csv")
 LARGEST = 1 << 33
 """Bytes of the arrays in a file, unpacked, up to which it is read: 8 GiB."""
 
+_KEPT = 2
+"""Files whose arrays are in memory at a time."""
+
 _STACKS = ("training_set", "train_set")
 _IMAGES = ("images", "image", "x_train", "x", "imgs")
 _MASKS = ("masks", "mask", "labels", "y_train", "y", "segmentations")
@@ -54,25 +57,43 @@ class _Plan:
     instances: str | None
 
 
+_Unpacked = dict[tuple[str, int | None], Array]
+
+
+class _Shelf:
+    """What is unpacked of several files: of the two that were asked for last, the most that threads work on at once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._files: dict[Path, _Unpacked] = {}
+
+    def of(self, path: Path) -> _Unpacked:
+        """Return the arrays of a file that are unpacked; whoever asks holds the lock."""
+        self._files[path] = self._files.pop(path, {})
+        for other in list(self._files)[:-_KEPT]:
+            del self._files[other]
+        return self._files[path]
+
+
 class _Arrays:
     """The arrays of a file, each unpacked when it is first asked for, by one thread, in the smallest fitting type."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, threading.Lock()
-        self._found: dict[tuple[str, int | None], Array] = {}
+    def __init__(self, path: Path, shelf: _Shelf) -> None:
+        self._path, self._shelf = path, shelf
 
     def get(self, name: str, plane: int | None = None) -> Array:
         """Return an array, or one plane of its second axis."""
-        with self._lock:
-            if (name, plane) not in self._found:
+        with self._shelf.lock:
+            known = self._shelf.of(self._path)
+            if (name, plane) not in known:
                 try:
                     with np.load(self._path, allow_pickle=False) as file:
                         array = file[name]
                 except _BROKEN as error:
                     raise _unreadable(self._path, error) from None
                 planes = {None: array} if plane is None else {p: array[:, p] for p in range(array.shape[1])}
-                self._found |= {(name, p): _narrow(part) for p, part in planes.items()}
-            return self._found[name, plane]
+                known |= {(name, p): _narrow(part) for p, part in planes.items()}
+            return known[name, plane]
 
 
 def recognise(root: Path) -> bool:
@@ -91,12 +112,12 @@ def read(root: Path) -> Source:
             their names and shapes don't tell.
     """
     files = sorted(path for path in root.glob("*.npz") if path.is_file())
-    meta = read_meta(root / "meta.csv")
+    meta, shelf = read_meta(root / "meta.csv"), _Shelf()
     rows = []
     for path in files:
         shapes = _shapes(path)
         plan = _plan(shapes, path)
-        arrays = _Arrays(path)
+        arrays = _Arrays(path, shelf)
         prefix = f"{path.stem}/" if len(files) > 1 else ""
         training = _names(arrays, shapes, "training", shapes[plan.stack or plan.images or ""][0][0], path)
         for number, name in enumerate(training):

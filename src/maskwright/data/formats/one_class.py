@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from maskwright.data.formats.pieces import objects_of
 from maskwright.data.formats.rows import Record
+from maskwright.data.formats.shapes import Drawn
 from maskwright.errors import UsageError, problem
 from maskwright.types import IGNORE, Categories, Category
 
@@ -40,8 +41,8 @@ def one_class(categories: Categories, name: str) -> Categories:
     )
 
 
-def object_masks(record: Record, name: str) -> Iterator[npt.NDArray[np.bool_]] | None:
-    """Return the (H, W) masks of a record's objects in the order of their ids, None where nothing is labelled.
+def object_masks(record: Record, name: str) -> Iterator[Drawn] | None:
+    """Return the pixels of a record's objects in the order of their ids, None where nothing is labelled.
 
     Raises:
         UsageError: there are ignored pixels, or a label whose foreground is not what the objects cover.
@@ -54,8 +55,7 @@ def object_masks(record: Record, name: str) -> Iterator[npt.NDArray[np.bool_]] |
         raise _refused(record, name, "ignored pixels", "choose a format that holds them")
     if record.label is not None and not np.array_equal(record.label == 1, record.instances != 0):
         raise _refused(record, name, "a mask of other pixels than theirs", "choose a format that holds both")
-    ids = record.instances
-    return (ids == number for number in np.unique(ids[ids != 0]))
+    return (drawn for _, drawn in objects_of(record.instances))
 
 
 def _refused(record: Record, name: str, got: str, next_move: str) -> UsageError:

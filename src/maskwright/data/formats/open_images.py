@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskwright.data.formats.files import by_name, inside
 from maskwright.data.formats.rows import Content, Row, Source
-from maskwright.data.images import read_values, size_of
+from maskwright.data.images import read_values, stored_size
 from maskwright.errors import DataError, problem
 from maskwright.types import Category
 
@@ -79,7 +79,7 @@ def _display_names(root: Path) -> dict[str, str]:
 
 
 def _render(image: Path, masks: list[tuple[Path, int]]) -> Content:
-    height, width = size_of(image)[:2]
+    height, width = stored_size(image)
     mask, ids = np.zeros((height, width), np.int32), np.zeros((height, width), np.int32)
     for number, (path, category) in enumerate(masks, 1):
         drawn = Image.fromarray((read_values(path) > 0).astype(np.uint8))

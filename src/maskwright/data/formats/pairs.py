@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from maskwright.data.formats.conventions import image_core, mask_core
-from maskwright.data.formats.files import by_name
+from maskwright.data.formats.files import by_name, top_folder
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_dataset_meta, read_meta
 from maskwright.data.images import SUFFIXES
@@ -52,7 +52,7 @@ def read(root: Path) -> Source:
         masks[image] = files[mask]
     meta = read_meta(root / "meta.csv")
     rows = [
-        Row(path, masks.get(name), None, name.split("/", 1)[0] if "/" in name else None, meta_of(meta, name))
+        Row(path, masks.get(name), None, top_folder(name), meta_of(meta, name))
         for name, path in sorted(files.items())
         if name not in owners
     ]

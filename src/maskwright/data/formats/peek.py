@@ -27,17 +27,17 @@ def files_of(root: Path, *kinds: Kind) -> list[Path]:
     return sorted(path for paths in _by_folder(root, ".json") for path in paths if kind_of(path) in kinds)
 
 
-def text_files(root: Path, suffix: str, fits: Callable[[str], bool], *, first: int | None = None) -> list[Path]:
-    """Return the files of a type in a folder and two levels below whose beginning and end fit; never raises.
+def text_files(root: Path, suffix: str, fits: Callable[[Path], bool], *, first: int | None = None) -> list[Path]:
+    """Return the files of a type in a folder and two levels below that fit; never raises.
 
     Args:
         root: the folder.
         suffix: such as `.xml`.
-        fits: tells from the first and the last 64 KiB.
+        fits: tells a file; never raises.
         first: how many files of each folder are looked at; None: all.
     """
     files = (path for paths in _by_folder(root, suffix) for path in paths[:first])
-    return sorted(path for path in files if fits(_readable_ends(path)))
+    return sorted(path for path in files if fits(path))
 
 
 def kind_of(path: Path) -> Kind | None:
@@ -45,7 +45,7 @@ def kind_of(path: Path) -> Kind | None:
 
     `coco` holds segmentations, or categories of which there is nothing; `coco_other` captions, tags or images alone.
     """
-    text = _readable_ends(path)
+    text = readable_ends(path)
     if not text.lstrip("\ufeff \t\r\n").startswith("{"):
         return None
     if _has(text, "shapes", r"\[") and (_has(text, "imagePath") or _has(text, "imageData") or _has(text, "flags")):
@@ -75,7 +75,8 @@ def ends_of(path: Path) -> str:
         return (head + b"\n" + file.read(_BYTES)).decode("utf-8", "replace")
 
 
-def _readable_ends(path: Path) -> str:
+def readable_ends(path: Path) -> str:
+    """Return the first and the last 64 KiB of a text file, empty text where it can't be read."""
     try:
         return ends_of(path)
     except OSError:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from maskwright.data.formats.rows import Record
 from maskwright.data.formats.shapes import Drawn
-from maskwright.types import IGNORE, Categories, Category
+from maskwright.types import IGNORE, Array, Categories, Category
 
 BACKGROUND = "background"
 BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
@@ -21,6 +21,7 @@ BOTH = ("masks", "instances")
 """What can be known of an image."""
 
 _SHARE = range(256)
+_LISTABLE = 1 << 18
 
 
 class Values(NamedTuple):
@@ -65,13 +66,21 @@ def pieces(record: Record, categories: Categories) -> Iterator[Piece]:
         label = np.full(record.size, things[0] if things else len(categories) - 1, np.int64)
     else:
         label = record.label.astype(np.int64)
-    codes, inverse = np.unique(np.where(label == IGNORE, 0, objects) * 256 + label, return_inverse=True)
-    numbers = inverse.reshape(record.size).astype(np.int32) + 1
-    for number, (code, window) in enumerate(zip(codes.tolist(), ndimage.find_objects(numbers), strict=True), 1):
-        if record.label is None and code < 256:
-            continue
-        pixels = numbers[window] == number
-        yield Piece(code % 256, code // 256, Drawn(window[0].start, window[1].start, pixels))
+    for code, drawn in objects_of(np.where(label == IGNORE, 0, objects) * 256 + label + 1):
+        place, number = (code - 1) % 256, (code - 1) // 256
+        if record.label is not None or number:
+            yield Piece(place, number, drawn)
+
+
+def objects_of(ids: Array) -> Iterator[tuple[int, Drawn]]:
+    """Yield each id of an (H, W) map but 0, and its pixels in a window of their own, in the order of the ids.
+
+    Each object costs as much as its window, not as the image.
+    """
+    codes, numbers = _counted(ids)
+    for number, window in enumerate(ndimage.find_objects(numbers), 1):
+        if window is not None and (code := number if codes is None else int(codes[number - 1])) != 0:
+            yield code, Drawn(window[0].start, window[1].start, numbers[window] == number)
 
 
 def known_of(record: Record) -> list[str]:
@@ -134,6 +143,14 @@ def numbered(found: Sequence[Category], background: str | None, *, add: bool) ->
     ignore = IGNORE if max((category.id for category in items), default=0) < IGNORE else 65535
     values = {category.name: category.id for category in items}
     return tuple(items), values[background] if background is not None else ignore, ignore
+
+
+def _counted(ids: Array) -> tuple[Array | None, Array]:
+    """Return an id map whose ids are few enough to be listed, and what they were; None: they are as they were."""
+    if ids.size and 0 <= int(ids.min()) and int(ids.max()) < _LISTABLE:
+        return None, ids.astype(np.int32, copy=False)
+    codes, inverse = np.unique(ids, return_inverse=True)
+    return codes, inverse.reshape(ids.shape).astype(np.int32) + 1
 
 
 def _with_id(category: Category, number: int) -> Category:

@@ -11,14 +11,14 @@ from pathlib import Path, PurePosixPath
 import polars as pl
 
 from maskwright.artifacts import write_table
-from maskwright.data.formats.files import find_images, in_number_order, name_of, whole_number
+from maskwright.data.formats.files import find_images, in_number_order, name_of, top_folder, whole_number
 from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
-from maskwright.data.formats.runlength import mask_to_pairs, pairs_to_mask
-from maskwright.data.formats.shapes import Region, bitmap, paint
+from maskwright.data.formats.runlength import counts_to_pairs
+from maskwright.data.formats.shapes import Region, from_pairs, paint, to_counts
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
-from maskwright.data.images import SUFFIXES, size_of
+from maskwright.data.images import SUFFIXES, stored_size
 from maskwright.data.written import place_image
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.types import IGNORE, Category
@@ -36,12 +36,18 @@ def recognise(root: Path) -> bool:
     return bool(_tables(root))
 
 
+def fits(path: Path) -> bool:
+    """Tell from its first line whether a CSV holds run lengths; never raises."""
+    return path.suffix.lower() == ".csv" and _columns(path) is not None
+
+
 def read(root: Path) -> Source:
     """Return the rows: images anywhere below the folder, found by the names in the CSV; the others are unlabelled.
 
     Rows with EncodedPixels are objects; an image with nothing but empty ones is labelled and empty. Where there is a
     class (`ClassId`, or `Image_Label` and the like, joined by the last `_`), classes are categories in the order of
-    their names. Objects that come later lie above.
+    their names. Objects that come later lie above. Runs count the pixels as an image file stores them: they are turned
+    with an image that has an EXIF orientation, as masks in files are.
 
     Raises:
         DataError: a CSV can't be read, two of them name the same image, or a name fits two images.
@@ -64,7 +70,7 @@ def read(root: Path) -> Source:
         pixels, named_rows, source = labels[stem]
         render = partial(_render, root / path, pixels, named_rows, source, ids)
         place = (f"@/masks/{name}.png", f"@/instances/{name}.png")
-        rows.append(Row(path, *place, _part(name), meta_of(meta, name), render))
+        rows.append(Row(path, *place, top_folder(name), meta_of(meta, name), render))
     stated, ignore = read_classes(root / "classes.json")
     leftovers = [f"{source}: {image}" for image, (*_, source) in labels.items() if image not in found]
     return Source("rle_csv", rows, several if names else stated or several, ignore, leftovers)
@@ -89,7 +95,7 @@ def write(root: Path, records: Records) -> None:
         masks = object_masks(record, "rle_csv")
         place_image(root / "images", record.name.removeprefix("unlabeled/"), record.image)
         if masks is not None:
-            rows += [(stem, mask_to_pairs(mask)) for mask in masks] or [(stem, "")]
+            rows += [(stem, counts_to_pairs(to_counts(mask, record.size))) for mask in masks] or [(stem, "")]
         meta[stem] = record.meta
     schema = {"ImageId": pl.String, "EncodedPixels": pl.String}
     write_table(root / "train.csv", pl.DataFrame(rows, schema=schema, orient="row"))
@@ -175,23 +181,18 @@ def _by_stem(root: Path) -> dict[str, str]:
     return found
 
 
-def _part(name: str) -> str | None:
-    return name.split("/", 1)[0] if "/" in name else None
-
-
 def _render(
     image: Path, pixels: Sequence[str], names: Sequence[str | None], source: str, ids: dict[str, int]
 ) -> Content:
-    height, width = size_of(image)[:2]
+    size = stored_size(image)
     regions = []
     for text, name in zip(pixels, names, strict=True):
         where = f"{source}: {image.stem}"
         if text in _NONE:
             continue
         _check_rise(text, where)
-        mask = pairs_to_mask(text, (height, width), where=where)
-        regions.append(Region(name or FOREGROUND[1].name, bitmap(mask, (height, width))))
-    return paint(regions, (height, width), ids, ignore=IGNORE)
+        regions.append(Region(name or FOREGROUND[1].name, from_pairs(text, size, where=where)))
+    return paint(regions, size, ids, ignore=IGNORE)
 
 
 def _check_rise(text: str, where: str) -> None:

@@ -54,6 +54,7 @@ class Source:
         categories: what the folder says they are, or None.
         ignore: mask values that the folder declares ignored.
         leftovers: label files without an image, relative paths.
+        notes: what was taken for granted and a user should know, a sentence each.
     """
 
     format: str
@@ -61,6 +62,7 @@ class Source:
     categories: tuple[Category, ...] | None = None
     ignore: tuple[int | str, ...] = ()
     leftovers: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

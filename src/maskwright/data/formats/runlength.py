@@ -119,6 +119,18 @@ def pairs_to_mask(text: str, size: tuple[int, int], *, where: str) -> Mask:
         [[False, True], [True, False]]
     """
     height, width = size
+    starts, stops = pairs_to_runs(text, size, where=where)
+    change = np.zeros(height * width + 1, np.int32)
+    np.add.at(change, starts, 1)
+    np.add.at(change, stops, -1)
+    return np.ascontiguousarray((np.cumsum(change[:-1]) > 0).reshape(width, height).T)
+
+
+def pairs_to_runs(
+    text: str, size: tuple[int, int], *, where: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where the runs of Kaggle's pairs start and stop, from 0; arguments and errors as in `pairs_to_mask`."""
+    height, width = size
     try:
         numbers = np.array(text.split(), np.int64)
     except (ValueError, OverflowError):
@@ -128,15 +140,16 @@ def pairs_to_mask(text: str, size: tuple[int, int], *, where: str) -> Mask:
     starts, lengths = numbers[::2] - 1, numbers[1::2]
     if len(numbers) and ((starts < 0).any() or (lengths < 0).any() or (starts > height * width - lengths).any()):
         raise _wrong(f"runs inside {height}×{width} pixels", text[:40], where)
-    change = np.zeros(height * width + 1, np.int32)
-    np.add.at(change, starts, 1)
-    np.add.at(change, starts + lengths, -1)
-    return np.ascontiguousarray((np.cumsum(change[:-1]) > 0).reshape(width, height).T)
+    return starts, starts + lengths
 
 
 def mask_to_pairs(mask: Mask) -> str:
     """Return Kaggle's pairs of an (H, W) bool mask; `pairs_to_mask` is the inverse."""
-    counts = mask_to_counts(mask)
+    return counts_to_pairs(mask_to_counts(mask))
+
+
+def counts_to_pairs(counts: Sequence[int]) -> str:
+    """Return Kaggle's pairs of COCO's uncompressed counts: both go column by column."""
     starts = np.concatenate([[0], np.cumsum(counts)])[:-1] + 1
     return " ".join(f"{starts[i]} {counts[i]}" for i in range(1, len(counts), 2) if counts[i])
 

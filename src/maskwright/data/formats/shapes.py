@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from maskwright.data.formats.rows import Content
-from maskwright.data.formats.runlength import checked_counts
+from maskwright.data.formats.runlength import checked_counts, pairs_to_runs
 from maskwright.errors import DataError, problem
 from maskwright.types import Array
 
@@ -21,6 +22,9 @@ Size = tuple[int, int]
 
 FARTHEST = 1_000_000
 """Pixels from the origin within which corners may lie; outlines are followed step by step."""
+
+LINE_WIDTH = 10
+"""Pixels by which lines, which have no width in annotation files, are drawn, as LabelMe draws them."""
 
 
 class Drawn(NamedTuple):
@@ -145,20 +149,12 @@ def from_counts(counts: Sequence[int] | npt.NDArray[np.int64], size: Size, *, wh
     """
     lengths = checked_counts(counts, size, where=where)
     stops = np.cumsum(lengths)[1::2]
-    starts = stops - lengths[1::2]
-    starts, stops = starts[stops > starts], stops[stops > starts]
-    if not len(starts):
-        return NOTHING
-    height = size[0]
-    left, right = int(starts[0]) // height, int(stops[-1] - 1) // height + 1
-    within = starts // height == (stops - 1) // height
-    top = int((starts % height).min()) if within.all() else 0
-    bottom = int(((stops - 1) % height).max()) + 1 if within.all() else height
-    change = np.zeros((right - left) * height + 1, np.int8)
-    change[starts - left * height] = 1
-    change[stops - left * height] -= 1
-    columns = np.cumsum(change[:-1], dtype=np.int8).reshape(right - left, height)
-    return Drawn(top, left, np.ascontiguousarray(columns[:, top:bottom].T == 1))
+    return _from_runs(stops - lengths[1::2], stops, size[0])
+
+
+def from_pairs(text: str, size: Size, *, where: str) -> Drawn:
+    """Return the pixels of Kaggle's pairs in a window of their own; arguments and errors as in `pairs_to_mask`."""
+    return _from_runs(*pairs_to_runs(text, size, where=where), size[0])
 
 
 def to_counts(drawn: Drawn, size: Size) -> list[int]:
@@ -184,23 +180,48 @@ def ellipse(center: tuple[float, float], radii: tuple[float, float], size: Size)
     return _draw(corners, size, lambda draw, at: draw.ellipse(_flat(at), outline=1, fill=1))
 
 
+def unit_circle(steps: int = 360) -> Points:
+    """Return the corners (steps, 2) of a circle of radius 1 about 0, clockwise in an image."""
+    angles = np.arange(steps) * 2 * np.pi / steps
+    return np.stack([np.cos(angles), np.sin(angles)], 1)
+
+
+def turned(points: Points, angle: float, *, about: Points | None = None) -> Points:
+    """Return (P, 2) points turned clockwise in an image.
+
+    Args:
+        points: x and y.
+        angle: in radians.
+        about: the point that stays; None: 0, 0.
+    """
+    matrix = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
+    around: Points = points @ matrix if about is None else (points - about) @ matrix + about
+    return around
+
+
 def rectangle(corners: Points, size: Size) -> Drawn:
     """Return the pixels of a box given by two opposite corners (2, 2), borders included, as Pillow draws it."""
     ordered = np.array([corners.min(0), corners.max(0)])
     return _draw(ordered, size, lambda draw, at: draw.rectangle(_flat(at), outline=1, fill=1))
 
 
-def line(points: Points, size: Size, *, width: int = 10) -> Drawn:
+def line(points: Points, size: Size, *, width: int = LINE_WIDTH) -> Drawn:
     """Return the pixels of a line through (P, 2) points, `width` pixels wide, as LabelMe draws it."""
     return _draw(points, size, lambda draw, at: draw.line(_flat(at), fill=1, width=width), margin=width)
 
 
 def bitmap(pixels: Mask, size: Size, *, top: int = 0, left: int = 0) -> Drawn:
-    """Return a mask, or a part of one whose upper left corner is given, cut to the image."""
-    rows = np.s_[max(0, -top) : max(0, size[0] - top)]
-    columns = np.s_[max(0, -left) : max(0, size[1] - left)]
-    cut = pixels[rows, columns]
-    return Drawn(max(0, top), max(0, left), cut) if cut.size else NOTHING
+    """Return a mask, or a part of one whose upper left corner is given, cut to the image and to what is in it.
+
+    The window is a copy: a mask of the whole image needn't stay in memory for each of its objects.
+    """
+    first_row, first_column = max(0, -top), max(0, -left)
+    cut = pixels[first_row : max(0, size[0] - top), first_column : max(0, size[1] - left)]
+    rows, columns = np.flatnonzero(cut.any(1)), np.flatnonzero(cut.any(0))
+    if not len(rows):
+        return NOTHING
+    window = cut[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
+    return Drawn(top + first_row + int(rows[0]), left + first_column + int(columns[0]), window)
 
 
 def union(pieces: Sequence[Drawn]) -> Drawn:
@@ -244,6 +265,22 @@ def to_points(values: Any, *, where: str) -> Points:
         expected = f"pairs of numbers up to {FARTHEST}"
         raise DataError(problem(expected, str(values)[:60], where=where, next_move="mend or remove the shape"))
     return points
+
+
+def _from_runs(starts: Array, stops: Array, height: int) -> Drawn:
+    """Return the pixels of runs, counted column by column from 0, in columns of a height."""
+    starts, stops = starts[stops > starts], stops[stops > starts]
+    if not len(starts):
+        return NOTHING
+    left, right = int(starts.min()) // height, int(stops.max() - 1) // height + 1
+    within = starts // height == (stops - 1) // height
+    top = int((starts % height).min()) if within.all() else 0
+    bottom = int(((stops - 1) % height).max()) + 1 if within.all() else height
+    change = np.zeros((right - left) * height + 1, np.int32)
+    np.add.at(change, starts - left * height, 1)
+    np.add.at(change, stops - left * height, -1)
+    columns = np.cumsum(change[:-1], dtype=np.int32).reshape(right - left, height)
+    return Drawn(top, left, np.ascontiguousarray(columns[:, top:bottom].T > 0))
 
 
 def _window(points: Points, size: Size, margin: int) -> tuple[int, int, int, int] | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskwright.data.formats.files import by_name, first_file
+from maskwright.data.formats.files import by_name, first_file, top_folder
 from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.sidecars import read_dataset_meta
@@ -113,7 +113,7 @@ def _layout(root: Path) -> tuple[str, str] | None:
 
 
 def _row(root: Path, name: str, image: str, mask: str | None, numbered: bool) -> Row:
-    part = name.split("/", 1)[0] if "/" in name else None
+    part = top_folder(name)
     if mask is None or not numbered:
         return Row(image, mask, None, part)
     render = partial(_render, root / mask)

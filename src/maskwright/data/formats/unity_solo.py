@@ -89,10 +89,10 @@ def _number(value: Any) -> int:
 
 def _render(path: Path, numbers: dict[str, int]) -> Content:
     values = read_values(path)
-    ids = np.zeros(values.shape, np.int32)
-    for color, number in numbers.items():
-        ids[values == color_value(color)] = number
-    return Content(instances=ids)
+    known = {color_value(color): number for color, number in numbers.items()}
+    found, inverse = np.unique(values, return_inverse=True)
+    ids = np.array([known.get(value, 0) for value in found.tolist()], np.int32)
+    return Content(instances=ids[inverse.reshape(values.shape)])
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

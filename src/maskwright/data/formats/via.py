@@ -12,12 +12,25 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.data.formats.annotated import check_inside, drawn_row
 from maskwright.data.formats.files import MALFORMED, read_json_file
-from maskwright.data.formats.lookup import Images, absent, bare_row, canvas_size, labelled_row, part_of
-from maskwright.data.formats.peek import LOOKED_AT, files_of, kinds, text_files
-from maskwright.data.formats.pieces import Values, named
-from maskwright.data.formats.rows import Content, Source
-from maskwright.data.formats.shapes import Drawn, Region, Size, ellipse, line, paint, polygon, rectangle, to_points
+from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.peek import LOOKED_AT, files_of, kind_of, kinds, readable_ends, text_files
+from maskwright.data.formats.pieces import named
+from maskwright.data.formats.rows import Source
+from maskwright.data.formats.shapes import (
+    LINE_WIDTH,
+    Drawn,
+    Region,
+    Size,
+    ellipse,
+    line,
+    polygon,
+    rectangle,
+    to_points,
+    turned,
+    unit_circle,
+)
 from maskwright.errors import DataError, problem
 
 UNNAMED = "object"
@@ -34,7 +47,7 @@ _Table = dict[str, list[_Region]]
 
 def recognise(root: Path) -> bool:
     """Tell whether there are VIA's JSON or CSV files."""
-    return "via" in kinds(root) or bool(text_files(root, ".csv", _fits, first=LOOKED_AT))
+    return "via" in kinds(root) or bool(text_files(root, ".csv", _is_table, first=LOOKED_AT))
 
 
 def read(root: Path) -> Source:
@@ -47,7 +60,7 @@ def read(root: Path) -> Source:
         DataError: a file or a region that can't be read, attributes of which several could be the category, two files
             that differ about an image, boxes alone, or images that aren't there.
     """
-    stated = {path: _read(path) for path in [*files_of(root, "via"), *text_files(root, ".csv", _fits)]}
+    stated = {path: _read(path) for path in [*files_of(root, "via"), *text_files(root, ".csv", _is_table)]}
     regions = [(path, name, item) for path, table in stated.items() for name, items in table.items() for item in items]
     if not regions or all(shape.get("name") == "rect" for *_, (shape, _) in regions):
         raise DataError(
@@ -65,15 +78,20 @@ def read(root: Path) -> Source:
     for path, table in stated.items():
         _add(path, table, key, images, found)
     rows = [
-        labelled_row(name, partial(_render, path, items, root / name, values), part_of(name))
+        drawn_row(root, name, partial(_regions, path, items, name), values, where=str(path), part=part_of(name))
         for name, (path, items) in found.items()
     ]
     rows += [bare_row(path) for path in images.others(found)]
     return Source("via", sorted(rows, key=lambda row: row.image), categories, (values.ignore,))
 
 
-def _fits(text: str) -> bool:
-    header = text.partition("\n")[0]
+def fits(path: Path) -> bool:
+    """Tell whether a file is one of VIA's JSON or CSV files; never raises."""
+    return kind_of(path) == "via" or _is_table(path)
+
+
+def _is_table(path: Path) -> bool:
+    header = readable_ends(path).partition("\n")[0]
     return all(column in header for column in _COLUMNS)
 
 
@@ -175,13 +193,11 @@ def _add(
             raise _wrong(f"the regions of {name} that {first} has", "others", str(path), "remove the older of the two")
 
 
-def _render(path: Path, items: list[tuple[str, dict[str, Any]]], image: Path, values: Values) -> Content:
-    size = canvas_size(None, image, where=str(path))
-    regions = [
-        Region(category, _draw(shape, size, f"{path}, region {place} of {image.name} ({category})"))
+def _regions(path: Path, items: list[tuple[str, dict[str, Any]]], image: str, size: Size) -> list[Region]:
+    return [
+        Region(category, _draw(shape, size, f"{path}, region {place} of {image} ({category})"))
         for place, (category, shape) in enumerate(items)
     ]
-    return paint(regions, size, values.ids, ignore=values.ignore, background=values.background)
 
 
 def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
@@ -190,24 +206,25 @@ def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
         points = _points(shape, where)
         if len(points) < (3 if kind == "polygon" else 2):
             raise _wrong("a polygon of at least three points, or a line of two", f"{len(points)}", where)
+        check_inside(points, size, where=where, margin=1 if kind == "polygon" else LINE_WIDTH / 2)
         return polygon(points, size) if kind == "polygon" else line(points, size)
     if kind == "rect":
         x, y, width, height = _numbers(shape, ("x", "y", "width", "height"), where)
-        return rectangle(np.array([[x, y], [x + width, y + height]]), size)
+        corners = np.array([[x, y], [x + width, y + height]])
+        return rectangle(check_inside(corners, size, where=where, margin=1), size)
     if kind not in ("circle", "ellipse", "point"):
         raise _wrong("rect, circle, ellipse, polygon, polyline or point", str(kind), where)
     x, y = _numbers(shape, ("cx", "cy"), where)
     if kind == "point":
+        check_inside(np.array([[x, y]]), size, where=where, margin=_POINT)
         return ellipse((x, y), (_POINT, _POINT), size)
     along, across = _numbers(shape, ("r", "r") if kind == "circle" else ("rx", "ry"), where)
     _check_extent((along, across), where)
+    check_inside(np.array([[x, y]]), size, where=where, margin=max(along, across) + 1)
     turn = float(_numbers(shape, ("theta", "theta"), where)[0]) if shape.get("theta") else 0.0
     if not turn:
         return ellipse((x, y), (along, across), size)
-    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
-    outline = np.stack([along * np.cos(angles), across * np.sin(angles)], 1)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
-    return polygon(outline @ rotation + (x, y), size)
+    return polygon(np.add(turned(unit_circle(_CORNERS) * (along, across), turn), (x, y)), size)
 
 
 def _points(shape: dict[str, Any], where: str) -> Any:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from maskwright.artifacts import IMPORTED, RECORDS, atomic
+from maskwright.artifacts import IMPORTED, atomic
 from maskwright.data.formats.annotated import Stems, head, refused
-from maskwright.data.formats.files import find_images, match_name, name_of
+from maskwright.data.formats.files import find_images, homes, match_name, name_of
 from maskwright.data.formats.lookup import Images, absent
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import COLOR, palette_of, read_values
@@ -50,6 +50,10 @@ NAMES = (
 """VOC's own categories, for folders that name none."""
 
 _MASKS, _OBJECTS, _IMAGES = "SegmentationClass", "SegmentationObject", "JPEGImages"
+_GUESSED = (
+    "no labelmap.txt names the categories: the masks have VOC's palette, so they are called as VOC's own 20; "
+    "if they are others, add a labelmap.txt with a line NAME:R,G,B:: for each"
+)
 _NO_PART = ("default", "trainval")
 _LINE = re.compile(r"(.+?)(?::(\d+ *, *\d+ *, *\d+)?(?::[^:]*){0,2})?")
 _LOOKED_AT = 64
@@ -67,7 +71,7 @@ class Label(NamedTuple):
 
 def recognise(root: Path) -> bool:
     """Tell whether the folder, or one directly below, has SegmentationClass, or VOC's XML for boxes."""
-    return any((home / _MASKS).is_dir() for home in _below(root)) or _has_boxes(root)
+    return any((home / _MASKS).is_dir() for home in homes(root)) or _has_boxes(root)
 
 
 def palette(n: int = 256) -> list[RGB]:
@@ -87,16 +91,16 @@ def read(root: Path) -> Source:
     Raises:
         DataError: there are boxes alone, masks without images, or names that are given in two ways.
     """
-    homes = [home for home in _below(root) if (home / _MASKS).is_dir()]
-    if not homes:
+    found_in = [home for home in homes(root) if (home / _MASKS).is_dir()]
+    if not found_in:
         next_move = "boxes are for detection; export masks (SegmentationClass) from the annotation tool"
         raise refused("boxes in XML files, and no SegmentationClass", root, next_move)
     images = Images(root)
     stems = Stems(images)
-    labels = _labels(homes)
+    labels = _labels(found_in)
     rows: dict[str, Row] = {}
     leftovers, seen = list[str](), list[Path]()
-    for home in homes:
+    for home in found_in:
         masks, objects = _by_name(home, _MASKS), _by_name(home, _OBJECTS)
         seen += masks.values()
         parts, found = _parts(home), dict[str, str | None]()
@@ -113,9 +117,20 @@ def read(root: Path) -> Source:
                 rows.setdefault(image, Row(image, part=parts[name]))
     for path in images.others(rows):
         rows[path] = Row(path)
-    things = any((home / _OBJECTS).is_dir() for home in homes)
-    categories = _categories(labels or _standard(seen), isthing=things)
-    return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers)
+    things = any((home / _OBJECTS).is_dir() for home in found_in)
+    guessed = [] if labels else _standard(seen)
+    categories = _categories(labels or guessed, isthing=things)
+    notes = (_GUESSED,) if guessed else ()
+    return Source("voc", [rows[key] for key in sorted(rows)], categories, _ignored(labels), leftovers, notes)
+
+
+def listed(home: Path) -> tuple[Category, ...] | None:
+    """Return the categories of a labelmap.txt or class_names.txt, None where there is none.
+
+    Raises:
+        DataError: it can't be read.
+    """
+    return _categories(_labels([home]), isthing=False)
 
 
 def write(root: Path, records: Records) -> None:
@@ -148,17 +163,9 @@ def write(root: Path, records: Records) -> None:
         _write_text(root / "ImageSets" / "Segmentation" / f"{part}.txt", names)
 
 
-def _below(root: Path) -> list[Path]:
-    """Return the folder and those directly below that may hold a data set; never raises."""
-    try:
-        return [root, *(p for p in sorted(root.iterdir()) if p.is_dir() and not (p / RECORDS).is_dir())]
-    except OSError:
-        return []
-
-
 def _has_boxes(root: Path) -> bool:
     """Tell whether there are XML files as VOC has them, with boxes and no polygons, and no masks beside them."""
-    folders = [folder for home in _below(root) for folder in (home, home / "Annotations") if folder.is_dir()]
+    folders = [folder for home in homes(root) for folder in (home, home / "Annotations") if folder.is_dir()]
     if (root / "masks").is_dir() or (root / "instances").is_dir():
         return False
     texts = [head(path, 4096) for folder in folders for path in islice(folder.glob("*.xml"), 3)]

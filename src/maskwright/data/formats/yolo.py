@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import yaml
 
-from maskwright.artifacts import RECORDS
 from maskwright.data.formats.annotated import (
     Stems,
     check_inside,
@@ -19,8 +18,9 @@ from maskwright.data.formats.annotated import (
     head,
     refused,
 )
-from maskwright.data.formats.files import find_files, match_name, whole_number
+from maskwright.data.formats.files import find_files, homes, match_name, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.pieces import Values
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, to_points
 from maskwright.errors import DataError, problem
@@ -36,7 +36,7 @@ Numbers = list[float]
 
 def recognise(root: Path) -> bool:
     """Tell whether there are text files of numbers in labels/, or beside classes.txt."""
-    if any((home / _ORIENTED).is_dir() and any(root.glob("*.yaml")) for home in _homes(root)):
+    if any((home / _ORIENTED).is_dir() and any(root.glob("*.yaml")) for home in homes(root)):
         return True
     return any(_has_numbers(folder) for folder in _label_folders(root))
 
@@ -62,7 +62,7 @@ def read(root: Path) -> Source:
             problem(f"classes 0 to {MAX_CATEGORIES - 1}", f"{highest}", where=str(root), next_move=next_move)
         )
     names = names or [f"class_{i}" for i in range(highest + 1)]
-    categories, ids = declared(names)
+    categories, values = declared(names)
     images, rows, leftovers = Images(root), dict[str, Row](), list[str]()
     stems = Stems(images)
     for path in files:
@@ -70,7 +70,7 @@ def read(root: Path) -> Source:
         if image is None:
             leftovers.append(path.relative_to(root).as_posix())
         else:
-            rows[image] = _row(root, image, lines[path], names, ids, path)
+            rows[image] = _row(root, image, lines[path], names, values, path)
     if not rows:
         raise absent([path.stem for path in files], where=str(root))
     rows |= {image: bare_row(image) for image in images.others(rows)}
@@ -93,19 +93,10 @@ def polygon(points: Points, size: Size) -> Drawn:
     return bitmap(canvas.astype(bool), size, top=int(top), left=int(left))
 
 
-def _homes(root: Path) -> list[Path]:
-    """Return the folder and those directly below; never raises."""
-    try:
-        below = [p for p in sorted(root.iterdir()) if p.is_dir() and not p.name.startswith(".")]
-        return [root, *(p for p in below if not (p / RECORDS).is_dir())]
-    except OSError:
-        return []
-
-
 def _label_folders(root: Path) -> list[Path]:
     """Return the folders called labels, and those that hold classes.txt without any."""
-    named = [home / _LABELS for home in _homes(root) if (home / _LABELS).is_dir()]
-    return named or [home for home in _homes(root) if any((home / name).is_file() for name in _CLASSES)]
+    named = [home / _LABELS for home in homes(root) if (home / _LABELS).is_dir()]
+    return named or [home for home in homes(root) if any((home / name).is_file() for name in _CLASSES)]
 
 
 def _has_numbers(folder: Path) -> bool:
@@ -186,12 +177,12 @@ def _image_of(root: Path, stems: Stems, path: Path, folders: Sequence[Path]) -> 
     return found or stems.find(PurePosixPath(inner).name, where=path)
 
 
-def _row(root: Path, image: str, lines: list[Numbers], names: Sequence[str], ids: Mapping[str, int], path: Path) -> Row:
+def _row(root: Path, image: str, lines: list[Numbers], names: Sequence[str], values: Values, path: Path) -> Row:
     def regions(size: Size) -> list[Region]:
         found = [_region(numbers, size, names, f"{path}, object {i}") for i, numbers in enumerate(lines, 1)]
         return sorted(found, key=lambda region: -int(region.drawn.pixels.sum()))  # the smaller on top, as its trainer
 
-    return drawn_row(root, image, regions, ids, where=str(path), part=part_of(image))
+    return drawn_row(root, image, regions, values, where=str(path), part=part_of(image))
 
 
 def _region(numbers: Numbers, size: Size, names: Sequence[str], where: str) -> Region:

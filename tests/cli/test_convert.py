@@ -1,0 +1,110 @@
+"""`convert` as it is typed: what it says of what it wrote, and the options that are its own."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bad_folders as bad
+from maskwright.cli import main
+from maskwright.data.formats.voc import palette
+from maskwright.data.images import read_values
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """Two images of 24 × 32 pixels in a COCO file, one of them without annotation, and a third that it doesn't name."""
+    root = tmp_path / "data"
+    for i in range(3):
+        bad.put(root / "images" / f"g{i}.png", bad.picture(i))
+    tree = json.loads(bad.coco(item={"segmentation": [[2, 3, 12, 3, 12, 9, 2, 9]]}))
+    tree["images"].append(tree["images"][0] | {"id": 2, "file_name": "g1.png"})
+    (root / "c.json").write_text(json.dumps(tree))
+    return root
+
+
+def test_what_was_written_is_summed_up(coco, tmp_path, capsys):
+    assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "folder", "--json"]) == 0
+    said, told = capsys.readouterr()
+    whole = 2 * 24 * 32
+    assert json.loads(said) == {
+        "images": 3,
+        "labelled": 2,
+        "unlabelled": 1,
+        "empty": 1,
+        "objects": 1,
+        "pixels": {"background": whole - 60, "rock": 60},  # 10 × 6 pixels of the rectangle
+        "ignored": 0,
+        "notes": [],
+        "format": "folder",
+        "out": str(tmp_path / "out"),
+    }
+    assert "2 labelled, 1 unlabelled (no label file and no annotation names them)" in told
+    assert "1 of the labelled hold nothing but background" in told
+    assert "background 96.09%, rock 3.91%; ignored 0.00%" in told
+
+
+def test_options_that_messages_advise_are_there(coco, tmp_path, capsys):
+    words = ["--to", "folder", "--ignore", "background"]
+    assert main(["convert", str(coco), str(tmp_path / "a"), *words]) == 0
+    assert "ignored 96.09%" in capsys.readouterr().err
+    assert main(["convert", str(coco), str(tmp_path / "b"), "--to", "dsb2018", "--classes", "binary"]) == 0
+    mapped = 'data.map={"background": "background", "rock": "stone"}'
+    assert main(["convert", str(coco), str(tmp_path / "c"), "--to", "folder", "--set", mapped]) == 0
+    assert "stone 3.91%" in capsys.readouterr().err
+    assert main(["convert", str(tmp_path / "none"), str(tmp_path / "d"), "--to", "folder"]) == 2
+    assert "--data" not in capsys.readouterr().err
+
+
+def test_names_that_voc_does_not_state_are_said_to_be_taken_for_granted(tmp_path, capsys):
+    root = tmp_path / "voc"
+    bad.put(root / "JPEGImages" / "a.png", bad.picture(0))
+    bad.put(root / "JPEGImages" / "b.png", bad.picture(1))
+    (root / "SegmentationClass").mkdir()
+    mask = Image.fromarray(bad.half(3)).convert("P")
+    mask.putpalette(np.ravel(palette()).tolist())
+    mask.save(root / "SegmentationClass" / "a.png")
+    assert main(["convert", str(root), str(tmp_path / "out"), "--to", "folder"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "no labelmap.txt names the categories" in told
+    assert "1 labelled, 1 unlabelled" in told
+    (root / "labelmap.txt").write_text("".join(f"n{i}:{r},{g},{b}::\n" for i, (r, g, b) in enumerate(palette(4))))
+    assert main(["convert", str(root), str(tmp_path / "again"), "--to", "folder"]) == 0
+    assert "labelmap" not in capsys.readouterr().err
+
+
+XML = """<Annotations MicronsPerPixel="0.25"><Annotation Id="1" Name="tumour"><Regions><Region Id="1" Type="0"
+NegativeROA="0"><Vertices><Vertex X="0" Y="0"/><Vertex X="8" Y="0"/><Vertex X="8" Y="6"/>
+<Vertex X="0" Y="6"/></Vertices></Region><Region Id="2" Type="0" NegativeROA="1"><Vertices><Vertex X="2" Y="2"/>
+<Vertex X="4" Y="2"/><Vertex X="4" Y="4"/><Vertex X="2" Y="4"/></Vertices></Region></Regions>
+</Annotation></Annotations>"""
+
+
+def test_an_xml_of_imagescope_is_drawn_where_its_size_is_given(tmp_path, capsys):
+    (tmp_path / "slide.xml").write_text(XML)
+    command = ["convert", str(tmp_path / "slide.xml"), str(tmp_path / "out"), "--to", "folder", "--size"]
+    assert main([*command, "16x12"]) == 0
+    assert "put the image into" in capsys.readouterr().err
+    mask = read_values(tmp_path / "out" / "masks" / "slide.png")
+    assert mask.shape == (12, 16)
+    assert mask.sum() == 8 * 6 - 2 * 2  # the negative region is a hole
+    assert json.loads((tmp_path / "out" / "classes.json").read_text())["categories"][1]["name"] == "tumour"
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [("4x4", "a shape inside the image"), ("x", "WIDTHxHEIGHT"), ("0x9", "a size of 1 to")]
+)
+def test_sizes_that_are_none(tmp_path, size, words, capsys):
+    (tmp_path / "slide.xml").write_text(XML.replace('X="0"', 'X="6"').replace('X="2"', 'X="7"'))
+    code = main(["convert", str(tmp_path / "slide.xml"), str(tmp_path / "out"), "--to", "folder", "--size", size])
+    assert code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_size_is_of_one_file(coco, tmp_path, capsys):
+    assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "folder", "--size", "9x9"]) == 2
+    assert "one XML file" in capsys.readouterr().err
