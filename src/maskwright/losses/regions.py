@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from maskwright.losses.reduction import mean, summed
-from maskwright.losses.truth import full_precision, is_soft, known
+from maskwright.losses.truth import full_precision, is_soft
 from maskwright.types import IGNORE
 
 
@@ -34,31 +35,59 @@ def region_sums(logits: torch.Tensor, labels: torch.Tensor, *, per_image: bool, 
         per_image: sums over each image; else over the batch, which all processes share.
         squared: sum squares of probabilities and shares.
     """
-    probabilities = full_precision(logits).softmax(1)
-    pixels = known(labels)[:, None]
+    logits = full_precision(logits)
     if is_soft(labels):
-        truth = labels.to(probabilities)
-        overlap = (probabilities * truth).sum((2, 3))
-        counted = (truth.square() if squared else truth).sum((2, 3))
+        sums = _soft_sums(logits.softmax(1), labels.to(logits), squared=squared)
     else:
-        overlap, counted = _hard_sums(probabilities, labels)
-    predicted = ((probabilities.square() if squared else probabilities) * pixels).sum((2, 3))
+        sums = _HardSums.apply(logits, labels, squared)  # type: ignore[no-untyped-call]
     if per_image:
-        return Sums(overlap, predicted, counted)
-    return Sums(*summed(torch.stack([overlap.sum(0), predicted.sum(0), counted.sum(0)])))
+        return Sums(*sums)
+    return Sums(*summed(torch.stack(list(sums)).sum(1)))
 
 
-def _hard_sums(probabilities: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return overlap and truth of each image and category."""
-    images, count = probabilities.shape[:2]
-    valid = labels != IGNORE
-    safe = torch.where(valid, labels, 0)
-    at_truth = probabilities.gather(1, safe[:, None])[:, 0] * valid
-    place = (safe + count * torch.arange(images, device=labels.device)[:, None, None]).flatten()
-    zeros = probabilities.new_zeros(images * count)
-    overlap = zeros.index_add(0, place, at_truth.flatten()).view(images, count)
-    counted = zeros.index_add(0, place, valid.flatten().to(zeros)).view(images, count)
-    return overlap, counted
+def _soft_sums(probabilities: torch.Tensor, truth: torch.Tensor, *, squared: bool) -> tuple[torch.Tensor, ...]:
+    """Return overlap, predicted and truth of each image and category."""
+    predicted = (probabilities.square() if squared else probabilities) * truth.sum(1, keepdim=True)
+    counted = truth.square() if squared else truth
+    return (probabilities * truth).sum((2, 3)), predicted.sum((2, 3)), counted.sum((2, 3))
+
+
+class _HardSums(torch.autograd.Function):
+    """Overlap, predicted and truth of each image and category (N, C), from logits and hard labels.
+
+    Written out because it is what the ratios cost: the gradient of all sums through the softmax needs two passes over
+    the probabilities, p · (b − Σ p·b) with b the gradient at p, and one over the true ones.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor, squared: bool) -> tuple[torch.Tensor, ...]:
+        probabilities, valid = logits.softmax(1), labels != IGNORE
+        probabilities *= valid[:, None]  # no sum and no gradient sees ignored pixels
+        safe = torch.where(valid, labels, 0)
+        at_truth = probabilities.gather(1, safe[:, None])
+        ctx.save_for_backward(probabilities, safe, at_truth)
+        ctx.squared = squared
+        images, count = probabilities.shape[:2]
+        place = (safe + count * torch.arange(images, device=labels.device)[:, None, None]).flatten()
+        zeros = probabilities.new_zeros(images * count)
+        overlap = zeros.index_add(0, place, at_truth.flatten())
+        truth = zeros.index_add(0, place, valid.flatten().to(zeros))
+        predicted = (probabilities.square() if squared else probabilities).sum((2, 3))
+        return overlap.view(images, count), predicted, truth.view(images, count)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        of_overlap, of_predicted, _ = gradients
+        probabilities, safe, at_truth = ctx.saved_tensors
+        at_p = of_predicted[:, :, None, None]
+        if ctx.squared:
+            at_p = 2 * at_p * probabilities
+        images, pixels = len(safe), safe[0].numel()
+        true = of_overlap.gather(1, safe.view(images, pixels)).view_as(at_truth) * at_truth
+        inner = (probabilities * at_p).sum(1, keepdim=True) + true
+        found = (at_p - inner).mul_(probabilities)
+        return found.scatter_add_(1, safe[:, None], true), None, None
 
 
 def mean_over_categories(
