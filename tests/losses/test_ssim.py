@@ -5,24 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from skimage.metrics import structural_similarity
 
 from maskwright.losses import ssim_loss
-from maskwright.losses.ssim import _blur, _similarity
+from maskwright.losses.ssim import _band, _similarity
 from maskwright.types import IGNORE
 
 
-def blur(window=11, pad=5):
-    return lambda values: _blur(values, window=window, sigma=1.5, pad=pad)
+def blur(values):
+    rows = _band(32, 11, 1.5, 5).to(values)
+    return rows @ values @ rows.T
+
+
+def test_the_blur_is_scipy_s():
+    values = np.random.default_rng(0).random((9, 14))
+    expected = gaussian_filter(values, 1.5, mode="constant", radius=5)
+    rows, columns = (_band(size, 11, 1.5, 5).numpy() for size in values.shape)
+    np.testing.assert_allclose(rows @ values @ columns.T, expected, rtol=1e-9)
 
 
 def test_constants_worked_by_hand():
     # methods 3.6: .5 and .6 everywhere, no variance: (2·.5·.6 + 1e-4) / (.5² + .6² + 1e-4) = .983609
     x, y = (torch.full((1, 1, 32, 32), value, dtype=torch.float64) for value in (0.5, 0.6))
-    found = _similarity(x, y, blur(), binary=False)
+    found = _similarity(x, y, blur, binary=False)
     assert found[0, 0, 16, 16].item() == pytest.approx(0.983609, abs=1e-6)
     assert found[0, 0, 0, 0].item() != pytest.approx(0.983609, abs=1e-6)  # zeros beyond the border
-    rounded = _similarity(x.float(), y.float(), blur(), binary=False)  # variances are differences of near numbers
+    rounded = _similarity(x.float(), y.float(), blur, binary=False)  # variances are differences of near numbers
     assert rounded[0, 0, 16, 16].item() == pytest.approx(0.983609, abs=5e-4)
 
 
