@@ -47,7 +47,9 @@ def signed_distances(
 def _distance(outside: Array, resolution: tuple[float, float]) -> Array:
     """Return the distance of each pixel to the nearest one that isn't outside, exactly."""
     if resolution[0] == resolution[1]:
-        steps: Array = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        return steps if resolution[0] == 1 else steps * np.float32(resolution[0])
-    exact: Array = ndimage.distance_transform_edt(outside, resolution)
+        steps = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        # its last bits depend on where the array lies in memory (OpenCV #24082); squared distances are whole numbers
+        exact: Array = np.sqrt(np.rint(np.square(steps, dtype=np.float64))) * resolution[0]
+    else:
+        exact = ndimage.distance_transform_edt(outside, resolution)
     return exact.astype(np.float32)

@@ -61,19 +61,18 @@ class _HardSums(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor, squared: bool) -> tuple[torch.Tensor, ...]:
-        probabilities, valid = logits.softmax(1), labels != IGNORE
-        probabilities *= valid[:, None]  # no sum and no gradient sees ignored pixels
-        safe = torch.where(valid, labels, 0)
+        probabilities, valid, safe = logits.softmax(1), labels != IGNORE, labels
+        if logits.device.type != "cpu" or not valid.all():
+            probabilities *= valid[:, None]  # no sum and no gradient sees ignored pixels
+            safe = torch.where(valid, labels, 0)
         at_truth = probabilities.gather(1, safe[:, None])
         ctx.save_for_backward(probabilities, safe, at_truth)
         ctx.squared = squared
-        images, count = probabilities.shape[:2]
-        place = (safe + count * torch.arange(images, device=labels.device)[:, None, None]).flatten()
-        zeros = probabilities.new_zeros(images * count)
-        overlap = zeros.index_add(0, place, at_truth.flatten())
-        truth = zeros.index_add(0, place, valid.flatten().to(zeros))
+        zeros = probabilities.new_zeros(probabilities.shape[:2])
+        overlap = zeros.scatter_add(1, safe.flatten(1), at_truth.flatten(1))
+        truth = zeros.scatter_add(1, safe.flatten(1), valid.flatten(1).to(zeros))
         predicted = (probabilities.square() if squared else probabilities).sum((2, 3))
-        return overlap.view(images, count), predicted, truth.view(images, count)
+        return overlap, predicted, truth
 
     @staticmethod
     @once_differentiable
@@ -83,8 +82,7 @@ class _HardSums(torch.autograd.Function):
         at_p = of_predicted[:, :, None, None]
         if ctx.squared:
             at_p = 2 * at_p * probabilities
-        images, pixels = len(safe), safe[0].numel()
-        true = of_overlap.gather(1, safe.view(images, pixels)).view_as(at_truth) * at_truth
+        true = of_overlap.gather(1, safe.flatten(1)).view_as(at_truth) * at_truth
         inner = (probabilities * at_p).sum(1, keepdim=True) + true
         found = (at_p - inner).mul_(probabilities)
         return found.scatter_add_(1, safe[:, None], true), None, None
