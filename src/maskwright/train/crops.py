@@ -10,6 +10,7 @@ from maskwright.data.intensity import standardise
 from maskwright.data.tensors import image_tensor, label_tensor
 from maskwright.recipe import Recipe
 from maskwright.train.batch import Batch
+from maskwright.train.targets import LabelTargets
 from maskwright.train.working import WorkingImages
 from maskwright.types import Array, LabelMap
 
@@ -23,6 +24,7 @@ class TrainingCrops(Dataset[Batch]):
         self.images, self.crop = images, train.crop
         self.specs, self.seed = recipe.augment, recipe.seed
         self.draws = train.steps * train.batch
+        self.targets = LabelTargets(recipe)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Return image (C, h, w) and label (h, w) for a draw of the stream."""
@@ -30,7 +32,7 @@ class TrainingCrops(Dataset[Batch]):
         rng = np.random.default_rng((self.seed, 1, draw))
         image, label = self.varied(row, rng, progress=draw / self.draws)
         tensor = image_tensor(standardise(image, self.images.intensity))
-        return Batch(tensor, label_tensor(label), {})
+        return Batch(tensor, label_tensor(label), self.targets(label))
 
     def varied(self, row: int, rng: np.random.Generator, *, progress: float) -> tuple[Array, LabelMap]:
         """Return the (h, w, C) crop in 0..255 and its (h, w) label."""

@@ -21,7 +21,9 @@ import torch
 from maskwright.data.index import Index
 from maskwright.data.intensity import Scale, working_size
 from maskwright.inference import STRIDE
+from maskwright.models.weights import cached_weights, told_weights
 from maskwright.recipe import Recipe
+from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.train.timing import Allowance, Cost, cost_of_step, scaled, tiny_step
 
@@ -31,10 +33,12 @@ AREA = 256 * 256
 FEW, MANY = 1200, 6000
 """Steps of a fold below which the batch is halved, and above which the larger network is taken."""
 
+DEFAULT_STEPS = 1500
+"""Steps of a fold where neither they nor a budget is given."""
+
 _OVERHEAD = 0.06
 _STARTUP_SECONDS = 3.0
 _VALIDATIONS = 8
-_DEFAULT_STEPS = 1500
 _EMULATED = 3
 """How many times longer a tiny step takes in a precision that isn't worth measuring: a processor emulates it."""
 _DEARER = 4
@@ -69,14 +73,14 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     """
     allowance = Allowance.of(recipe)
     asked, reasons = recipe, list[str]()
-    recipe = _network(_sizes(_machine(recipe), training, reasons), _SMALL)
+    recipe = _weights(_network(plan_sizes(_machine(recipe), training, reasons), _SMALL), reasons)
     recipe, cost = _precision(recipe, allowance, reasons)
     if recipe.train.steps is None and recipe.train.epochs is not None:
         recipe = _update(recipe, steps=_steps_of_epochs(recipe, len(training)))
         reasons.append(f"{recipe.train.steps} steps: {recipe.train.epochs:g} passes over the training images of a fold")
     elif recipe.train.steps is None and recipe.train.minutes is None:
-        recipe = _update(recipe, steps=_DEFAULT_STEPS)
-        reasons.append(f"{_DEFAULT_STEPS} steps: none of --minutes, train.epochs and train.steps was given")
+        recipe = _update(recipe, steps=DEFAULT_STEPS)
+        reasons.append(f"{DEFAULT_STEPS} steps: none of --minutes, train.epochs and train.steps was given")
     elif recipe.train.steps is None:
         recipe, cost = _fit_budget(asked, recipe, cost, allowance, reasons)
     assert recipe.train.steps is not None
@@ -90,6 +94,33 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
             "and this machine is slow or busy"
         )
     return Plan(recipe, cost.seconds, _projected(recipe, cost), reasons)
+
+
+def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None) -> Recipe:
+    """Fill in scale, crop and batch.
+
+    Args:
+        recipe: its data section is resolved.
+        training: labelled images.
+        reasons: gets a line.
+    """
+    height = statistics.median(training.table["height"].to_list())
+    width = statistics.median(training.table["width"].to_list())
+    scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
+    worked = working_size((height, width), scale)
+    crop = recipe.train.crop or (_round_up(worked[0]), _round_up(worked[1]))
+    largest = 2 * AREA  # a scale that was set by hand: crops stay small
+    while recipe.train.crop is None and crop[0] * crop[1] > largest:
+        crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
+    assert crop is not None
+    devices = recipe.train.devices
+    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
+    if reasons is not None:
+        reasons.append(
+            f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
+            f"{batch} crops of {crop[1]}×{crop[0]} a step"
+        )
+    return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
 def validations(steps: int) -> int:
@@ -108,25 +139,6 @@ def _machine(recipe: Recipe) -> Recipe:
     return _update(recipe, threads=threads)
 
 
-def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
-    height = statistics.median(training.table["height"].to_list())
-    width = statistics.median(training.table["width"].to_list())
-    scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
-    worked = working_size((height, width), scale)
-    crop = recipe.train.crop or (_round_up(worked[0]), _round_up(worked[1]))
-    largest = 2 * AREA  # a scale that was set by hand: crops stay small
-    while recipe.train.crop is None and crop[0] * crop[1] > largest:
-        crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
-    assert crop is not None
-    devices = recipe.train.devices
-    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
-    reasons.append(
-        f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
-        f"{batch} crops of {crop[1]}×{crop[0]} a step"
-    )
-    return _update(recipe, scale=scale, crop=crop, batch=batch)
-
-
 def _said(scale: Scale) -> str:
     return f"{scale[1]}×{scale[0]}" if isinstance(scale, tuple) else f"{scale:g} of their size"
 
@@ -138,10 +150,20 @@ def _batch(crop: tuple[int, int]) -> int:
 
 def _network(recipe: Recipe, choice: dict[str, object]) -> Recipe:
     """Fill in what the model section leaves open."""
-    if not isinstance(recipe.model, UNetSpec):
-        return recipe
-    open_fields = {key: value for key, value in choice.items() if getattr(recipe.model, key) is None}
+    open_fields = {key: value for key, value in choice.items() if getattr(recipe.model, key, value) is None}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=open_fields)})
+
+
+def _weights(recipe: Recipe, reasons: list[str]) -> Recipe:
+    """Write down what `auto` weights have come to, so that every fold and a resumed run start from the same."""
+    model = recipe.model
+    if not isinstance(model, EncoderSpec) or model.encoder_weights != "auto":
+        return recipe
+    assert model.encoder is not None
+    path = cached_weights(model.encoder)
+    reasons.append(told_weights(model.encoder, path))
+    chosen = "none" if path is None else "cached"
+    return recipe.model_copy(update={"model": model.model_copy(update={"encoder_weights": chosen})})
 
 
 def _precision(recipe: Recipe, allowance: Allowance, reasons: list[str]) -> tuple[Recipe, Cost]:
@@ -187,11 +209,12 @@ def _fit_budget(
         cost = halved if halved.crops else default
         reasons.append(f"half the batch: the budget holds only {steps} steps of the whole one")
     elif steps > MANY and isinstance(asked.model, UNetSpec) and asked.model.encoder is None:
-        larger = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)
+        said = list[str]()
+        larger = _weights(_network(recipe.model_copy(update={"model": asked.model}), _LARGE), said)
         dearer = cost_of_step(larger, _DEARER * cost.seconds, allowance.left)
         if dearer.crops:
             recipe, cost = larger, dearer
-            reasons.append(f"the larger network: the budget holds {steps} steps of the small one")
+            reasons += [f"the larger network: the budget holds {steps} steps of the small one", *said]
     recipe = _update(recipe, steps=_steps(recipe, cost, allowance))
     reasons.append(_told(recipe, cost, allowance))
     return recipe, cost
