@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskwright.recipe.augment import AugmentSpec, ColourSpec
+from maskwright.recipe.chance import chance_at
 from maskwright.types import Array
 
 
@@ -23,6 +24,9 @@ class Colour:
 
     matrix: Array
     gamma: float
+
+    def __str__(self) -> str:
+        return f"colour × {np.diag(self.matrix).mean():.2f}, + {self.matrix[:, -1].mean():.0f}, gamma {self.gamma:.2f}"
 
     def apply(self, image: Array) -> Array:
         """Return the (h, w, C) image changed, of the same type, clipped to 0..255."""
@@ -48,11 +52,13 @@ class Colour:
         return (np.clip(values, 0, 255) / 255) ** self.gamma * 255
 
 
-def draw_colour(specs: Sequence[AugmentSpec], rng: np.random.Generator, *, channels: int) -> Colour:
+def draw_colour(
+    specs: Sequence[AugmentSpec], rng: np.random.Generator, *, channels: int, progress: float = 0.0
+) -> Colour:
     """Draw the colour changes of the recipe; other kinds of its list are passed over."""
     matrix, gamma = np.eye(channels, channels + 1), 1.0
     for spec in specs:
-        if isinstance(spec, ColourSpec) and rng.random() < spec.probability:
+        if isinstance(spec, ColourSpec) and rng.random() < chance_at(spec.probability, progress):
             matrix = _compose(_draw_matrix(spec, rng, channels), matrix)
             gamma *= _factor(rng, spec.gamma)
     return Colour(matrix, gamma)
