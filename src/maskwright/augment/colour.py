@@ -26,11 +26,14 @@ class Colour:
     gamma: float
 
     def __str__(self) -> str:
-        return f"colour × {np.diag(self.matrix).mean():.2f}, + {self.matrix[:, -1].mean():.0f}, gamma {self.gamma:.2f}"
+        if self._still():
+            return ""
+        scale, offset = np.diag(self.matrix).mean(), self.matrix[:, -1].mean()
+        return f"colour × {scale:.2f} {offset:+.0f}, gamma {self.gamma:.2f}"
 
     def apply(self, image: Array) -> Array:
         """Return the (h, w, C) image changed, of the same type, clipped to 0..255."""
-        if np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1:
+        if self._still():
             return image
         if image.dtype == np.uint8 and self._alike():
             ramp = np.arange(256, dtype=np.float64) * self.matrix[0, 0] + self.matrix[0, -1]
@@ -41,6 +44,9 @@ class Colour:
         if self.gamma == 1:  # clipped and rounded already
             return changed
         return cv2.LUT(changed, self._curve(np.arange(256, dtype=np.float64)).round().astype(np.uint8))
+
+    def _still(self) -> bool:
+        return np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1
 
     def _alike(self) -> bool:
         """Return whether all channels change alike, each by itself alone: one table does."""

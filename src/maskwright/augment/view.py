@@ -68,7 +68,7 @@ class View:
     steps: tuple[Step, ...] = ()
 
     def __str__(self) -> str:
-        return "; ".join(map(str, (self.geometry, *self.steps)))
+        return "; ".join(text for text in map(str, (self.geometry, *self.steps)) if text)
 
     def apply_to_image(self, image: Array) -> Array:
         """Return the (h, w, C) view of the (H, W, C) image in 0..255."""

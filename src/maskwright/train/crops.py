@@ -38,6 +38,10 @@ class TrainingCrops(Dataset[Batch]):
         view = self.view(row, rng, progress=progress)
         return view.apply_to_image(image), view.apply_to_label(label)
 
+    def drawn(self, draw: int, row: int) -> View:
+        """Return the view of a draw of the stream."""
+        return self.view(row, np.random.default_rng((self.seed, 1, draw)), progress=draw / self.draws)
+
     def view(self, row: int, rng: np.random.Generator, *, progress: float) -> View:
         """Draw the view of an image that `varied` applies."""
         image, label = self.images[row]
