@@ -92,25 +92,25 @@ class Clahe:
         return f"CLAHE {self.clip:.1f}"
 
     def apply(self, image: Array) -> Array:
-        """Return the (h, w, C) image equalised; float images in 16 bits."""
-        tiles = min(self.tiles, *image.shape[:2])
-        equaliser = cv2.createCLAHE(self.clip, (tiles, tiles))
+        """Return the (h, w, C) image equalised; of float images the rounded lightness is, the rest is added again."""
         if image.shape[2] == 1:
-            return self._apply_to_plane(image[..., 0], equaliser)[..., None]
-        scale = 1 if image.dtype == np.uint8 else np.float32(1 / 255)
-        lab = cv2.cvtColor(image * scale if image.dtype != np.uint8 else image, cv2.COLOR_RGB2LAB)
+            return self._equalised(image[..., 0])[..., None]
         if image.dtype == np.uint8:
-            lab[..., 0] = equaliser.apply(np.ascontiguousarray(lab[..., 0]))
+            lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB)
+            lab[..., 0] = self._equalised(lab[..., 0])
             return cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-        lab[..., 0] = self._apply_to_plane(lab[..., 0] * np.float32(2.55), equaliser) / np.float32(2.55)
-        equalised: Array = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255, 0, 255)
-        return equalised
+        lab = cv2.cvtColor(image / np.float32(255), cv2.COLOR_RGB2LAB)  # L is 0..100
+        lab[..., 0] = self._equalised(lab[..., 0] * np.float32(2.55)) / np.float32(2.55)
+        found: Array = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255, 0, 255)
+        return found
 
-    def _apply_to_plane(self, plane: Array, equaliser: cv2.CLAHE) -> Array:
+    def _equalised(self, plane: Array) -> Array:
+        tiles = min(self.tiles, *plane.shape)
+        rounded = np.clip(plane, 0, 255).round().astype(np.uint8)
+        equalised: Array = cv2.createCLAHE(self.clip, (tiles, tiles)).apply(rounded)
         if plane.dtype == np.uint8:
-            return np.asarray(equaliser.apply(np.ascontiguousarray(plane)))
-        deep = (np.clip(plane, 0, 255) * 257).round().astype(np.uint16)
-        found: Array = equaliser.apply(deep).astype(np.float32) / 257
+            return equalised
+        found: Array = np.clip(plane - rounded + equalised, 0, 255).astype(plane.dtype)
         return found
 
 

@@ -37,8 +37,9 @@ class ScheduleSpec(Spec):
         first, last = self.over
         if progress >= last:
             return self.end if self.then is None else self.then
-        share = max(0.0, progress - first) / (last - first)
-        return self.start + share * (self.end - self.start)
+        if progress <= first:
+            return self.start
+        return self.start + (progress - first) / (last - first) * (self.end - self.start)
 
 
 Chance = Probability | ScheduleSpec
