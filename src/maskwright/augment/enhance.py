@@ -8,6 +8,7 @@ without rounding; their histogram is that of their rounded values.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -139,11 +140,16 @@ def _blend(degenerate: Array, image: Array, factor: float) -> Array:
     """Return degenerate + factor · (image − degenerate), cut off like Pillow's: 8-bit pairs through a table of all."""
     if image.dtype != np.uint8:
         return np.clip(degenerate + np.float32(factor) * (image - degenerate), 0, 255).astype(image.dtype)
-    first, second = np.meshgrid(_LEVELS, _LEVELS)  # little-endian pairs: the first one is the lower byte
-    table = _blended(first, second, factor).astype(np.uint8).ravel()
     height = image.shape[0]
     pairs = cv2.merge([degenerate.reshape(height, -1), image.reshape(height, -1)]).view("<u2")
-    return cv2.LUT(pairs[..., 0], table).reshape(image.shape)
+    return cv2.LUT(pairs[..., 0], _pairs(factor)).reshape(image.shape)
+
+
+@lru_cache(64)
+def _pairs(factor: float) -> Array:
+    """Return the blend of every pair of gray levels, by little-endian pair: the degenerate one is the lower byte."""
+    first, second = np.meshgrid(_LEVELS, _LEVELS)
+    return _blended(first, second, factor).astype(np.uint8).ravel()
 
 
 def _blended(degenerate: Array, values: Array, factor: float) -> Array:

@@ -101,7 +101,7 @@ class Geometry:
         return self._filled(self._warp(values, cv2.INTER_NEAREST), values.shape, fill)
 
     def _window(self, array: Array) -> Array | None:
-        """Return a copy of the crop if it lies inside the array and is at most flipped or turned."""
+        """Return the crop if it is at most flipped or turned, and needs no more than a border: nothing is sampled."""
         linear, shift = self.matrix[:2, :2], self.matrix[:2, 2]
         transposed = not linear[0, 0] and not linear[1, 1]
         steps = np.array([linear[0, 1], linear[1, 0]]) if transposed else np.diag(linear)
@@ -111,14 +111,27 @@ class Geometry:
         ends = shift, shift + steps * (np.array(self.size if transposed else self.size[::-1]) - 1)
         left, top = np.minimum(*ends).astype(int)
         right, bottom = np.maximum(*ends).astype(int) + 1
-        if left < 0 or top < 0 or right > array.shape[1] or bottom > array.shape[0]:
+        if (window := self._with_border(array, left, top, right, bottom)) is None:
             return None
-        window = array[top:bottom, left:right]
         if (steps < 0).any():
             window = cv2.flip(window, -1 if (steps < 0).all() else int(steps[0] < 0)).reshape(window.shape)
         elif not transposed:
-            return window.copy()
+            return window if window.base is None else window.copy()
         return np.ascontiguousarray(np.swapaxes(window, 0, 1)) if transposed else window
+
+    def _with_border(self, array: Array, left: int, top: int, right: int, bottom: int) -> Array | None:
+        """Return a rectangle of the array, mirrored beyond it; None where that would take more than one mirror."""
+        height, width = array.shape[:2]
+        if min(left, top) >= 0 and right <= width and bottom <= height:
+            return array[top:bottom, left:right]
+        if self.outside is not None or min(right, bottom) <= 0 or left >= width or top >= height:
+            return None
+        window = array[max(top, 0) : bottom, max(left, 0) : right]
+        beyond = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
+        if max(beyond[:2]) >= window.shape[0] or max(beyond[2:]) >= window.shape[1]:
+            return None
+        bordered = cv2.copyMakeBorder(window, *beyond, cv2.BORDER_REFLECT_101)
+        return bordered.reshape(*bordered.shape[:2], *array.shape[2:])
 
     def _moved(self, array: Array, fill: float) -> Array | None:
         """Return the part that is covered on a ground of `fill`, if there is one, for a move by whole pixels."""

@@ -104,7 +104,10 @@ def standardise(image: Array, intensity: Intensity) -> Array:
     """Return float32 (h, w, channels): a working image less the mean, over the standard deviation."""
     if image.dtype == np.uint8:  # the same sums for 256 values
         levels = np.repeat(np.arange(256, dtype=np.float32)[:, None], intensity.channels, axis=1)
-        return cv2.LUT(image, _standardised(levels, intensity)[None]).reshape(image.shape)
+        tables = np.ascontiguousarray(_standardised(levels, intensity).T)
+        planes = [cv2.LUT(np.ascontiguousarray(image[..., c]), table) for c, table in enumerate(tables)]
+        # channels first in memory, as tensors want them
+        return np.stack(planes).reshape(-1, *image.shape[:2]).transpose(1, 2, 0)
     return _standardised(image.astype(np.float32), intensity)
 
 
