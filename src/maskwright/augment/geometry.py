@@ -47,7 +47,7 @@ class Geometry:
         area = float(np.linalg.det(linear))
         turned = math.degrees(math.atan2(linear[1, 0], linear[0, 0] * math.copysign(1, area)))
         place = self.matrix @ [(self.size[1] - 1) / 2, (self.size[0] - 1) / 2, 1]
-        words = [f"zoom {1 / math.sqrt(abs(area)):.2f}", f"turn {turned:.0f}°", f"at {place[0]:.0f}, {place[1]:.0f}"]
+        words = [f"zoom {1 / math.sqrt(abs(area)):.2f}", f"turn {round(turned)}°", f"at {place[0]:.0f}, {place[1]:.0f}"]
         return ", ".join([*words, *(["mirrored"] if area < 0 else [])])
 
     def apply_to_image(self, image: Array) -> Array:

@@ -17,7 +17,7 @@ from maskwright.recipe import Recipe
 from maskwright.train.crops import TrainingCrops
 from maskwright.train.probe import DEFAULT_STEPS, plan_sizes
 from maskwright.train.working import WorkingImages
-from maskwright.types import Array
+from maskwright.types import IGNORE, Array
 
 _LONGEST = 320
 
@@ -25,7 +25,7 @@ _LONGEST = 320
 def preview(recipe: Recipe, *, count: int = 6, draws: int = 4, progress: float = 0.0) -> Array:
     """Return a picture of training crops, as the loader makes them, with what was drawn for each.
 
-    Two rows an image: the image and its crops; the same with the label drawn over them.
+    Two rows an image: the image and its crops; the same with the label drawn over them, striped where it is ignored.
 
     Args:
         recipe: resolved, or with open fields: data, sizes and steps are then found as a run finds them.
@@ -73,6 +73,12 @@ def _sheet(crops: TrainingCrops, draws: int, progress: float) -> Array:
             seen = fit(to_rgb8(seen), _LONGEST)
             small = fit(batch.labels.numpy().astype(np.uint8), _LONGEST)
             plain.append((seen, str(view)))
-            marked.append((overlay(seen, small, palette, skip=binary), ""))
+            marked.append((_hatched(overlay(seen, small, palette, skip=binary), small == IGNORE), ""))
         rows += [plain, marked]
     return contact_sheet(rows)
+
+
+def _hatched(picture: Array, ignored: Array) -> Array:
+    """Return the picture with stripes where no loss sees it."""
+    diagonal = np.arange(picture.shape[0])[:, None] + np.arange(picture.shape[1])
+    return np.where((ignored & (diagonal // 4 % 2 == 0))[..., None], np.uint8(150), picture)
