@@ -42,6 +42,23 @@ def test_any_size_is_padded_and_cut_back(height, width):
     assert torch.allclose(infer([network], images), oracle(network, images), atol=1e-6)
 
 
+class Seen(nn.Module):
+    """Keeps what it is given."""
+
+    def forward(self, images):
+        self.images = images
+        return images
+
+
+@pytest.mark.parametrize(("pad", "mode"), [("replicate", "edge"), ("zero", "constant"), ("reflect", "reflect")])
+@pytest.mark.parametrize("size", [(31, 33), (1, 40), (5, 3), (64, 32), (32, 1)])
+def test_sides_are_filled_up_as_numpy_does_and_multiples_get_nothing(pad, mode, size):
+    images, network = torch.randn(2, 2, *size), Seen()
+    infer([network], images, pad=pad)
+    more = [(0, 0), (0, 0), (0, -size[0] % 32), (0, -size[1] % 32)]
+    assert np.array_equal(network.images.numpy(), np.pad(images.numpy(), more, mode=mode))
+
+
 @pytest.mark.parametrize("views", [VIEWS[:1], VIEWS[1:2], VIEWS[2:3], VIEWS[3:], VIEWS])
 def test_views_of_an_equivariant_network_change_nothing(views):
     network, images = pointwise(), torch.randn(2, 2, 33, 45)

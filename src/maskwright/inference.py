@@ -27,21 +27,23 @@ def infer(
     images: torch.Tensor,
     *,
     tta: Sequence[str] = ("identity",),
+    pad: str = "replicate",
     precision: str = "float32",
 ) -> torch.Tensor:
     """Return the mean probabilities of networks and views.
 
     Args:
         networks: in evaluation mode, on the images' device.
-        images: (N, C, H, W) float32, standardised; any size (padded by repeating the border, then cut back).
+        images: (N, C, H, W) float32, standardised; any size (padded, then cut back).
         tta: names among identity, flip_lr, flip_ud, rotate_180, each its own inverse.
+        pad: replicate, zero or reflect; see the recipe's `predict.pad`.
         precision: `bfloat16` runs the networks under autocast; the softmax is always float32.
 
     Returns:
         (N, K, H, W) float32, summing to 1 over K.
     """
     height, width = images.shape[2:]
-    padded = functional.pad(images, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+    padded = _padded(images, pad)
     total: torch.Tensor | None = None
     autocast = torch.autocast(images.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with torch.inference_mode(), autocast:
@@ -66,6 +68,7 @@ def infer_tiled(
     overlap: float,
     batch: int = 4,
     tta: Sequence[str] = ("identity",),
+    pad: str = "replicate",
     precision: str = "float32",
 ) -> Probabilities:
     """Return the (K, H, W) probabilities of one (C, H, W) image cut into overlapping tiles of `tile` pixels a side."""
@@ -75,7 +78,7 @@ def infer_tiled(
     for start in range(0, len(tiles), batch):
         group = tiles[start : start + batch]
         stack = torch.stack([image[:, *t.slices] for t in group])
-        parts = infer(networks, stack, tta=tta, precision=precision).cpu().numpy()
+        parts = infer(networks, stack, tta=tta, pad=pad, precision=precision).cpu().numpy()
         blender = blender or TileBlender(parts.shape[1], (image.shape[1], image.shape[2]))
         for t, part in zip(group, parts, strict=True):
             blender.add(t, part)
@@ -92,6 +95,7 @@ def infer_stream(
     overlap: float = 0.25,
     batch: int = 4,
     tta: Sequence[str] = ("identity",),
+    pad: str = "replicate",
     precision: str = "float32",
     channels_last: bool = False,
 ) -> Iterator[tuple[Key, Probabilities]]:
@@ -100,16 +104,16 @@ def infer_stream(
     for key, image in images:
         large = max(image.shape[:2]) > tile
         if waiting and (large or len(waiting) == batch or waiting[0][1].shape != image.shape):
-            yield from _flush(networks, waiting, device, tta, precision, channels_last)
+            yield from _flush(networks, waiting, device, tta, pad, precision, channels_last)
             waiting = []
         if large:
             whole = image_tensor(image).to(device)
-            arguments = {"tile": tile, "overlap": overlap, "batch": batch}
-            yield key, infer_tiled(networks, whole, tta=tta, precision=precision, **arguments)  # type: ignore[arg-type]
+            sizes = {"tile": tile, "overlap": overlap, "batch": batch}
+            yield key, infer_tiled(networks, whole, tta=tta, pad=pad, precision=precision, **sizes)  # type: ignore[arg-type]
             continue
         waiting.append((key, image))
     if waiting:
-        yield from _flush(networks, waiting, device, tta, precision, channels_last)
+        yield from _flush(networks, waiting, device, tta, pad, precision, channels_last)
 
 
 def pick_device(accelerator: str = "auto") -> torch.device:
@@ -124,11 +128,25 @@ def _flush(
     waiting: list[tuple[Key, Array]],
     device: torch.device,
     tta: Sequence[str],
+    pad: str,
     precision: str,
     channels_last: bool,
 ) -> Iterator[tuple[Key, Probabilities]]:
     stack = torch.from_numpy(np.stack([image for _, image in waiting]).transpose(0, 3, 1, 2)).to(device)
     if channels_last:
         stack = stack.contiguous(memory_format=torch.channels_last)
-    for (key, _), probabilities in zip(waiting, infer(networks, stack, tta=tta, precision=precision), strict=True):
+    found = infer(networks, stack, tta=tta, pad=pad, precision=precision)
+    for (key, _), probabilities in zip(waiting, found, strict=True):
         yield key, probabilities.cpu().numpy()
+
+
+def _padded(images: torch.Tensor, pad: str) -> torch.Tensor:
+    """Return (N, C, H, W) images filled up below and to the right; sides that are multiples get nothing."""
+    height, width = images.shape[2:]
+    below, right = -height % STRIDE, -width % STRIDE
+    if pad == "reflect":  # by index: torch reflects at most once
+        rows, columns = (
+            np.pad(np.arange(n), (0, more), mode="reflect") for n, more in ((height, below), (width, right))
+        )
+        return images[:, :, torch.from_numpy(rows).to(images.device)][..., torch.from_numpy(columns).to(images.device)]
+    return functional.pad(images, (0, right, 0, below), mode="constant" if pad == "zero" else "replicate")

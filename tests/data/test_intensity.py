@@ -16,6 +16,7 @@ from maskwright.data.intensity import (
     standardise,
     to_channels,
     to_working,
+    unstandardise,
     working_size,
 )
 
@@ -123,3 +124,15 @@ def test_mixed_depths_keep_their_contrast():
     working = [to_working(image, found).astype(float) for image in (shallow, deep)]
     assert np.abs(working[0] - working[1]).max() < 3
     assert working[0].std() > 60
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_eight_bit_images_are_standardised_like_floats_and_back(channels):
+    intensity = Intensity(channels, (0.0, 255.0), (0.4, 0.5, 0.6)[:channels], (0.2, 0.1, 0.3)[:channels])
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
+    found = standardise(image, intensity)
+    assert found.dtype == np.float32
+    assert np.array_equal(found, standardise(image.astype(np.float32), intensity))
+    oracle = (image / 255 - np.array(intensity.mean)) / np.array(intensity.std)
+    assert found == pytest.approx(oracle, abs=1e-5)
+    assert unstandardise(found, intensity) == pytest.approx(image, abs=1e-3)

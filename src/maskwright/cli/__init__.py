@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),
     "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
+    "preview": ("preview", "Draw what the network will see: training crops of a recipe."),
     "schema": ("recipes", "Write the JSON Schema of recipes."),
 }
 """Name → (module of this folder, what --help says): a command is imported when it is called."""

@@ -87,6 +87,7 @@ def predict_files(
         overlap=spec.overlap,
         batch=spec.batch,
         tta=spec.tta,
+        pad=spec.pad,
         precision=first.precision,
         channels_last=first.channels_last,
     )

@@ -20,6 +20,9 @@ class PredictSpec(Spec):
     """Share of a tile that overlaps its neighbour."""
     tta: tuple[Literal["identity", "flip_lr", "flip_ud", "rotate_180"], ...] = ("identity", "flip_lr")
     """Views whose probabilities are averaged."""
+    pad: Literal["replicate", "zero", "reflect"] = "replicate"
+    """What fills sides up to a multiple of 32 (none, where they are one): the border repeated, zeros after
+    standardisation (the mean gray), or the image mirrored."""
     batch: int = Field(4, ge=1)
     """Images or tiles in one forward pass."""
     members: bool = False

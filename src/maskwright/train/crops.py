@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch.utils.data import Dataset
 
-from maskwright.augment import draw_view
+from maskwright.augment import Source, View, draw_view
 from maskwright.data.intensity import standardise
 from maskwright.data.tensors import image_tensor, label_tensor
 from maskwright.recipe import Recipe
@@ -37,6 +37,18 @@ class TrainingCrops(Dataset[Batch]):
     def varied(self, row: int, rng: np.random.Generator, *, progress: float) -> tuple[Array, LabelMap]:
         """Return the (h, w, C) crop in 0..255 and its (h, w) label."""
         image, label = self.images[row]
-        size = (label.shape[0], label.shape[1])
-        view = draw_view(self.specs, rng, size=size, crop=self.crop, channels=image.shape[2], progress=progress)
+        view = self.view(row, rng, progress=progress)
         return view.apply_to_image(image), view.apply_to_label(label)
+
+    def drawn(self, draw: int, row: int) -> View:
+        """Return the view of a draw of the stream."""
+        return self.view(row, np.random.default_rng((self.seed, 1, draw)), progress=draw / self.draws)
+
+    def view(self, row: int, rng: np.random.Generator, *, progress: float) -> View:
+        """Draw the view of an image that `varied` applies."""
+        image, label = self.images[row]
+        source = Source(label, self.images.index.categories.names, lambda: self.images.stain(row))
+        size, channels = (label.shape[0], label.shape[1]), image.shape[2]
+        return draw_view(
+            self.specs, rng, size=size, crop=self.crop, channels=channels, progress=progress, source=source
+        )
