@@ -29,6 +29,9 @@ STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evalua
 _MANY = ("train", "predict", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
 
+_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
+"""Sections of the recipe that decide what a training gives."""
+
 _VERSIONS = (
     "maskwright",
     "torch",
@@ -196,15 +199,13 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "executor"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include={*_LEARNING, "executor"})
     spec["train"] = _deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING)
     spec["train"] = _deciding(spec["train"])
     files = ("best.ckpt", "last.ckpt", "metrics.csv")
     return [
@@ -256,8 +257,7 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "predict", "postprocess", "evaluate"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING | {"predict", "postprocess", "evaluate"})
     spec["train"] = _deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]

@@ -1,40 +1,122 @@
-"""Training crops: which crop of which image, how it is varied, and what the losses need besides the label."""
+"""Training crops: which crop of which image, how it is varied and mixed, and what the losses need besides the label."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from maskwright.augment import draw_view
+from maskwright.augment import View, draw_view
+from maskwright.augment.centring import centred_on
+from maskwright.augment.mixing import Crop, draw_mixture, soft_label
 from maskwright.data.intensity import standardise
-from maskwright.data.tensors import image_tensor, label_tensor
+from maskwright.data.sampling import Centring, count_pixels, isolation, plan_turn
+from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
+from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, MixUpSpec
 from maskwright.train.batch import Batch
+from maskwright.train.partners import Partners
 from maskwright.train.working import WorkingImages
-from maskwright.types import Array, LabelMap
+from maskwright.types import Array, Categories, LabelMap
+
+_VIEW, _MIX, _FOCUS = 1, 2, 3
+"""Which of a draw's generators: how an image is seen, what is mixed in, where the crop lies."""
 
 
 class TrainingCrops(Dataset[Batch]):
-    """Varied crops; item (draw, row) is the same in every run of the same seed."""
+    """Varied crops; item (draw, entry) is the same in every run of the same seed.
+
+    Args:
+        images: to learn from.
+        recipe: resolved.
+
+    Attributes:
+        turn: the entries that the stream counts.
+    """
 
     def __init__(self, images: WorkingImages, recipe: Recipe) -> None:
         train = recipe.train
         assert train.crop is not None and train.batch is not None and train.steps is not None
         self.images, self.crop = images, train.crop
-        self.specs, self.seed = recipe.augment, recipe.seed
+        self.specs, self.mix, self.seed = recipe.augment, recipe.mix, recipe.seed
         self.draws = train.steps * train.batch
+        self.categories = recipe.data.to_categories()
+        pixels = _pixels(images, recipe, self.categories)
+        self.turn = plan_turn(recipe.sampling, pixels, self.categories)
+        self.centring = Centring.of(recipe.sampling, pixels, self.categories)
+        self.isolation = isolation(recipe.sampling, self.categories)
+        self.partners = [Partners.of(spec, pixels, self.categories) for spec in recipe.mix]
+        self.soft = any(isinstance(spec, MixUpSpec) for spec in recipe.mix)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
-        """Return image (C, h, w) and label (h, w) for a draw of the stream."""
-        draw, row = key
-        rng = np.random.default_rng((self.seed, 1, draw))
-        image, label = self.varied(row, rng, progress=draw / self.draws)
-        tensor = image_tensor(standardise(image, self.images.intensity))
-        return Batch(tensor, label_tensor(label), {})
+        """Return image (C, h, w) and label for a draw of the stream.
 
-    def varied(self, row: int, rng: np.random.Generator, *, progress: float) -> tuple[Array, LabelMap]:
-        """Return the (h, w, C) crop in 0..255 and its (h, w) label."""
+        The label is (h, w) int64; where the recipe's `mix` has mixup, (C, h, w) float32 shares for every draw.
+        """
+        crop = self.seen(key)
+        tensor = image_tensor(standardise(crop.image, self.images.intensity))
+        if not self.soft:
+            return Batch(tensor, label_tensor(crop.label), {})
+        shares = soft_label(crop.label, len(self.categories)) if crop.shares is None else crop.shares
+        return Batch(tensor, share_tensor(shares), {})
+
+    def seen(self, key: tuple[int, int]) -> Crop:
+        """Return what the network sees for a draw of the stream, before it is standardised: varied and mixed."""
+        draw, entry = key
+        row, progress = int(self.turn.rows[entry]), draw / self.draws
+        focus = self.centring.draw(self.turn, entry, self._generator(_FOCUS, draw))
+        image, label = self.varied(row, self._generator(_VIEW, draw), progress=progress, focus=focus)
+        crop = Crop(image, self.isolation[label] if self.turn.copy[entry] else label)
+        for number, spec in enumerate(self.mix):
+            crop = self._mixed(crop, number, spec, row, self._generator(_MIX, draw, number), progress)
+        return crop
+
+    def varied(
+        self, row: int, rng: np.random.Generator, *, progress: float, focus: int | None = None
+    ) -> tuple[Array, LabelMap]:
+        """Return the (h, w, C) crop in 0..255 and its (h, w) label.
+
+        Args:
+            row: of the image.
+            rng: generator.
+            progress: of the training, from 0 to 1.
+            focus: a category on a pixel of which the crop is centred; None: the crop lies where it is drawn.
+        """
         image, label = self.images[row]
         size = (label.shape[0], label.shape[1])
         view = draw_view(self.specs, rng, size=size, crop=self.crop, channels=image.shape[2], progress=progress)
+        if focus is not None:
+            view = _centred(view, label, focus, rng)
         return view.apply_to_image(image), view.apply_to_label(label)
+
+    def _mixed(
+        self, crop: Crop, number: int, spec: MixSpec, row: int, rng: np.random.Generator, progress: float
+    ) -> Crop:
+        if rng.random() >= spec.probability:
+            return crop
+        drawn = self.partners[number].draw(row, rng)
+        if drawn is None:
+            return crop
+        partner = Crop(*self.varied(drawn.row, rng, progress=progress, focus=drawn.focus))
+        return draw_mixture(spec, rng, partner, categories=self.categories).apply(crop, partner)
+
+    def _generator(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, *key))
+
+
+def _centred(view: View, label: LabelMap, category: int, rng: np.random.Generator) -> View:
+    """Return the view with its crop over a pixel of a category, each as likely."""
+    places = np.flatnonzero(label == category)
+    pixel = np.unravel_index(places[rng.integers(len(places))], label.shape)
+    geometry = centred_on(view.geometry, (int(pixel[0]), int(pixel[1])), (label.shape[0], label.shape[1]))
+    return replace(view, geometry=geometry)
+
+
+def _pixels(images: WorkingImages, recipe: Recipe, categories: Categories) -> npt.NDArray[np.int64]:
+    """Return (images, C) pixels of each category, zeros where nothing in the recipe asks for them."""
+    asked = recipe.sampling.kind != "uniform" or recipe.sampling.centred
+    if asked or any(isinstance(spec, CopyPasteSpec) for spec in recipe.mix):
+        return count_pixels(images.index, len(categories), scale=images.scale)
+    return np.zeros((len(images), len(categories)), np.int64)
