@@ -72,7 +72,7 @@ class Pasting:
         """Return the (h, w, channels) image, of the same type."""
         over = partner if self.geometry is None else self.geometry.apply_to_image(partner)
         if not self.feather:
-            return _pasted(image, over, self.mask[..., None])
+            return _pasted(image, over, self.mask)
         weight = cv2.GaussianBlur(self.mask.astype(np.float32), (0, 0), self.feather)[..., None]
         mixed: Array = image + weight * (over.astype(np.float32) - image)
         return mixed.astype(image.dtype) if image.dtype.kind == "f" else np.rint(mixed).astype(image.dtype)
@@ -177,16 +177,16 @@ def blend_labels(label: LabelMap, partner: LabelMap, share: float, categories: i
         >>> blend_labels(a, b, 0.75, 2).tolist()
         [[[0.75, 0.0, 0.0]], [[0.25, 1.0, 0.0]]]
     """
-    own = np.where(partner == IGNORE, np.float32(1), np.float32(share))
-    other = np.where(label == IGNORE, np.float32(1), np.float32(1 - np.float32(share)))
-    positions = np.arange(categories, dtype=np.uint8)[:, None, None]
-    return np.asarray((label == positions) * own + (partner == positions) * other, np.float32)
+    own, other = (_is_category(one, categories).view(np.uint8).reshape(categories, -1) for one in (label, partner))
+    shares: SoftLabel = cv2.addWeighted(own, share, other, 1 - share, 0, dtype=cv2.CV_32F)
+    alone = np.flatnonzero((label == IGNORE) != (partner == IGNORE))
+    shares[:, alone] = own[:, alone] | other[:, alone]
+    return shares.reshape(categories, *label.shape)
 
 
 def soft_label(label: LabelMap, categories: int) -> SoftLabel:
     """Return the (C, h, w) float32 shares of a label that is not mixed: 1 for its category, all 0 where ignored."""
-    positions = np.arange(categories, dtype=np.uint8)[:, None, None]
-    return np.asarray(label == positions, np.float32)
+    return _is_category(label, categories).astype(np.float32)
 
 
 def draw_box(
@@ -265,10 +265,13 @@ MIXTURES: dict[type, Callable[[Any, np.random.Generator, Crop, Categories], Mixt
 }
 
 
+def _is_category(label: LabelMap, categories: int) -> Mask:
+    """Return (C, h, w): whether a pixel is of a category."""
+    return np.asarray(label == np.arange(categories, dtype=np.uint8)[:, None, None])
+
+
 def _pasted(under: Array, over: Array, mask: Mask) -> Array:
-    mixed = under.copy()
-    np.copyto(mixed, over, where=mask)
-    return mixed
+    return cv2.copyTo(over, mask.view(np.uint8), under.copy()).reshape(under.shape)
 
 
 def _among(values: Array, chosen: Sequence[int] | Array, largest: int) -> Mask:
@@ -285,7 +288,7 @@ def _objects(crop: Crop, positions: Sequence[int]) -> InstanceMap:
     numbered, total = np.zeros(crop.label.shape, np.int32), 0
     for position in positions:
         found, count = components(crop.label == position)
-        numbered += np.where(found > 0, found + total, 0).astype(np.int32)
+        numbered = _pasted(numbered, found + np.int32(total), crop.label == position)
         total += count
     return numbered
 
