@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from maskwright.augment.geometry import Geometry
@@ -28,4 +30,4 @@ def centred_on(geometry: Geometry, pixel: tuple[int, int], size: tuple[int, int]
     if np.array_equal(np.abs(linear), np.eye(2)):  # nothing but crop and flips: pixels land on pixels, an even crop's
         # middle lies between two
         matrix[:2, 2] = np.floor(matrix[:2, 2] + 1e-9)
-    return Geometry(matrix, geometry.size)
+    return replace(geometry, matrix=matrix)
