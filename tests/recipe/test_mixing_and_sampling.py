@@ -74,8 +74,8 @@ def test_names_wait_until_the_categories_are_known():
 
 
 def test_losses_that_need_one_category_a_pixel_do_not_go_with_blended_labels():
-    hard = ["cross_entropy", "boundary", "lovasz"]
-    with pytest.raises(ValueError, match="boundary and lovasz need one category a pixel"):
+    hard = ["cross_entropy", "kervadec_boundary", "lovasz"]
+    with pytest.raises(ValueError, match="kervadec_boundary and lovasz need one category a pixel"):
         check_mix((CutMixSpec(), MixUpSpec()), hard)
     check_mix((CutMixSpec(),), hard)
     check_mix((MixUpSpec(),), ["cross_entropy", "dice"])

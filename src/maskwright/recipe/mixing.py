@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from maskwright.recipe.augment import Probability
 from maskwright.recipe.spec import Spec
 
-_HARD_ONLY = frozenset({"lovasz", "boundary"})
+_HARD_ONLY = frozenset({"lovasz", "kervadec_boundary"})
 """Losses that sort pixels by right and wrong, or measure distances from borders: there are none in mixed labels."""
 
 
