@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskwright.recipe.augment import AugmentSpec, ColourSpec
+from maskwright.recipe.chance import chance_at
 from maskwright.types import Array
 
 
@@ -24,9 +25,15 @@ class Colour:
     matrix: Array
     gamma: float
 
+    def __str__(self) -> str:
+        if self._still():
+            return ""
+        scale, offset = np.diag(self.matrix).mean(), self.matrix[:, -1].mean()
+        return f"colour × {scale:.2f} {offset:+.0f}, gamma {self.gamma:.2f}"
+
     def apply(self, image: Array) -> Array:
         """Return the (h, w, C) image changed, of the same type, clipped to 0..255."""
-        if np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1:
+        if self._still():
             return image
         if image.dtype == np.uint8 and self._alike():
             ramp = np.arange(256, dtype=np.float64) * self.matrix[0, 0] + self.matrix[0, -1]
@@ -38,6 +45,9 @@ class Colour:
             return changed
         return cv2.LUT(changed, self._curve(np.arange(256, dtype=np.float64)).round().astype(np.uint8))
 
+    def _still(self) -> bool:
+        return np.array_equal(self.matrix, np.eye(*self.matrix.shape)) and self.gamma == 1
+
     def _alike(self) -> bool:
         """Return whether all channels change alike, each by itself alone: one table does."""
         scale, offset = self.matrix[0, 0], self.matrix[0, -1]
@@ -48,11 +58,13 @@ class Colour:
         return (np.clip(values, 0, 255) / 255) ** self.gamma * 255
 
 
-def draw_colour(specs: Sequence[AugmentSpec], rng: np.random.Generator, *, channels: int) -> Colour:
+def draw_colour(
+    specs: Sequence[AugmentSpec], rng: np.random.Generator, *, channels: int, progress: float = 0.0
+) -> Colour:
     """Draw the colour changes of the recipe; other kinds of its list are passed over."""
     matrix, gamma = np.eye(channels, channels + 1), 1.0
     for spec in specs:
-        if isinstance(spec, ColourSpec) and rng.random() < spec.probability:
+        if isinstance(spec, ColourSpec) and rng.random() < chance_at(spec.probability, progress):
             matrix = _compose(_draw_matrix(spec, rng, channels), matrix)
             gamma *= _factor(rng, spec.gamma)
     return Colour(matrix, gamma)

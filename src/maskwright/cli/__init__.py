@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("stages", "Write the report of a run anew."),
     "convert": ("convert", "Write a data folder in another format."),
     "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
+    "preview": ("preview", "Draw what the network will see: training crops of a recipe."),
     "schema": ("recipes", "Write the JSON Schema of recipes."),
 }
 """Name → (module of this folder, what --help says): a command is imported when it is called."""

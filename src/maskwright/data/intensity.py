@@ -102,6 +102,24 @@ def resize_label(label: Array, size: tuple[int, int]) -> Array:
 
 def standardise(image: Array, intensity: Intensity) -> Array:
     """Return float32 (h, w, channels): a working image less the mean, over the standard deviation."""
-    mean = np.asarray(intensity.mean, np.float32) * 255
-    std = np.asarray(intensity.std, np.float32) * 255
-    return (image.astype(np.float32) - mean) / std
+    if image.dtype == np.uint8:  # the same sums for 256 values
+        levels = np.repeat(np.arange(256, dtype=np.float32)[:, None], intensity.channels, axis=1)
+        return cv2.LUT(image, _standardised(levels, intensity)[None]).reshape(image.shape)
+    return _standardised(image.astype(np.float32), intensity)
+
+
+def unstandardise(image: Array, intensity: Intensity) -> Array:
+    """Return the (h, w, channels) working image in 0..255, float32, of a standardised one."""
+    mean, std = _moments(intensity)
+    working: Array = image * std + mean
+    return working
+
+
+def _standardised(values: Array, intensity: Intensity) -> Array:
+    mean, std = _moments(intensity)
+    standardised: Array = (values - mean) / std
+    return standardised
+
+
+def _moments(intensity: Intensity) -> tuple[Array, Array]:
+    return np.asarray(intensity.mean, np.float32) * 255, np.asarray(intensity.std, np.float32) * 255

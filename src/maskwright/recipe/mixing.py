@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from maskwright.recipe.augment import Probability
+from maskwright.recipe.chance import Chance, Probability
 from maskwright.recipe.spec import Spec
 
 _HARD_ONLY = frozenset({"lovasz", "kervadec_boundary"})
@@ -18,7 +18,7 @@ class CutMixSpec(Spec):
     """Paste a box of the partner: image and label, ignored pixels too (Yun et al. 2019; boxes as in UniMatch)."""
 
     kind: Literal["cutmix"] = "cutmix"
-    probability: Probability = 0.5
+    probability: Chance = 0.5
     """Share of crops that are changed."""
     area: tuple[float, float] = (0.02, 0.4)
     """Area of the box as a share of the crop's, drawn uniformly."""
@@ -44,7 +44,7 @@ class ClassMixSpec(Spec):
     """Paste all pixels of half of the partner's own categories, drawn at random (Olsson et al. 2021)."""
 
     kind: Literal["classmix"] = "classmix"
-    probability: Probability = 0.5
+    probability: Chance = 0.5
     """Share of crops that are changed."""
 
 
@@ -55,7 +55,7 @@ class CopyPasteSpec(Spec):
     """
 
     kind: Literal["copy_paste"] = "copy_paste"
-    probability: Probability = 0.5
+    probability: Chance = 0.5
     """Share of crops that are changed."""
     classes: tuple[str, ...] | None = Field(None, min_length=1)
     """Categories whose objects are pasted; null: things, or where nothing is a thing those that the metric counts."""
@@ -83,7 +83,7 @@ class MixUpSpec(Spec):
     """
 
     kind: Literal["mixup"] = "mixup"
-    probability: Probability = 0.5
+    probability: Chance = 0.5
     """Share of crops that are changed."""
     alpha: float = Field(0.2, ge=0.01)
     """λ is drawn from Beta(alpha, alpha): 1 is uniform, smaller values are nearer to 0 and 1."""

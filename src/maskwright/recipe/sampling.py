@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from maskwright.recipe.augment import Probability
+from maskwright.recipe.chance import Probability
 from maskwright.recipe.spec import Spec
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from maskwright.augment import View, draw_view
-from maskwright.augment.centring import centred_on
-from maskwright.augment.mixing import Crop, draw_mixture, soft_label
+from maskwright.augment import Crop, Source, View, draw_mixture, draw_view
+from maskwright.augment.mixing import soft_label
 from maskwright.data.intensity import standardise
 from maskwright.data.sampling import Centring, count_pixels, isolation, plan_turn
 from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
+from maskwright.recipe.chance import chance_at
 from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, MixUpSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
@@ -66,52 +64,58 @@ class TrainingCrops(Dataset[Batch]):
         """Return what the network sees for a draw of the stream, before it is standardised: varied and mixed."""
         draw, entry = key
         row, progress = int(self.turn.rows[entry]), draw / self.draws
-        focus = self.centring.draw(self.turn, entry, self._generator(_FOCUS, draw))
-        image, label = self.varied(row, self._generator(_VIEW, draw), progress=progress, focus=focus)
+        image, label = self._varied(row, self._generator(_VIEW, draw), progress, self._focus(key))
         crop = Crop(image, self.isolation[label] if self.turn.copy[entry] else label)
         for number, spec in enumerate(self.mix):
             crop = self._mixed(crop, number, spec, row, self._generator(_MIX, draw, number), progress)
         return crop
 
-    def varied(
-        self, row: int, rng: np.random.Generator, *, progress: float, focus: int | None = None
-    ) -> tuple[Array, LabelMap]:
-        """Return the (h, w, C) crop in 0..255 and its (h, w) label.
+    def drawn(self, key: tuple[int, int]) -> View:
+        """Return the view of a draw of the stream, before anything is mixed in."""
+        draw, entry = key
+        row = int(self.turn.rows[entry])
+        return self._view(row, self.images[row], self._generator(_VIEW, draw), draw / self.draws, self._focus(key))
 
-        Args:
-            row: of the image.
-            rng: generator.
-            progress: of the training, from 0 to 1.
-            focus: a category on a pixel of which the crop is centred; None: the crop lies where it is drawn.
-        """
+    def _focus(self, key: tuple[int, int]) -> int | None:
+        return self.centring.draw(self.turn, key[1], self._generator(_FOCUS, key[0]))
+
+    def _varied(self, row: int, rng: np.random.Generator, progress: float, focus: int | None) -> tuple[Array, LabelMap]:
+        """Return a crop of an image in 0..255 and its label, centred on a pixel of a category if one is given."""
         image, label = self.images[row]
-        size = (label.shape[0], label.shape[1])
-        view = draw_view(self.specs, rng, size=size, crop=self.crop, channels=image.shape[2], progress=progress)
-        if focus is not None:
-            view = _centred(view, label, focus, rng)
+        view = self._view(row, (image, label), rng, progress, focus)
         return view.apply_to_image(image), view.apply_to_label(label)
+
+    def _view(
+        self, row: int, pair: tuple[Array, LabelMap], rng: np.random.Generator, progress: float, focus: int | None
+    ) -> View:
+        image, label = pair
+        size, channels = (label.shape[0], label.shape[1]), image.shape[2]
+        centre = None if focus is None else _pixel_of(label, focus, rng)
+        source = Source(label, self.categories.names, lambda: self.images.stain(row), centre)
+        return draw_view(
+            self.specs, rng, size=size, crop=self.crop, channels=channels, progress=progress, source=source
+        )
 
     def _mixed(
         self, crop: Crop, number: int, spec: MixSpec, row: int, rng: np.random.Generator, progress: float
     ) -> Crop:
-        if rng.random() >= spec.probability:
+        if rng.random() >= chance_at(spec.probability, progress):
             return crop
-        drawn = self.partners[number].draw(row, rng)
-        if drawn is None:
+        chosen = self.partners[number].draw(row, rng)
+        if chosen is None:
             return crop
-        partner = Crop(*self.varied(drawn.row, rng, progress=progress, focus=drawn.focus))
+        partner = Crop(*self._varied(chosen.row, rng, progress, chosen.focus))
         return draw_mixture(spec, rng, partner, categories=self.categories).apply(crop, partner)
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *key))
 
 
-def _centred(view: View, label: LabelMap, category: int, rng: np.random.Generator) -> View:
-    """Return the view with its crop over a pixel of a category, each as likely."""
+def _pixel_of(label: LabelMap, category: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Return the (y, x) of a pixel of a category, each as likely."""
     places = np.flatnonzero(label == category)
-    pixel = np.unravel_index(places[rng.integers(len(places))], label.shape)
-    geometry = centred_on(view.geometry, (int(pixel[0]), int(pixel[1])), (label.shape[0], label.shape[1]))
-    return replace(view, geometry=geometry)
+    y, x = divmod(int(places[rng.integers(len(places))]), label.shape[1])
+    return y, x
 
 
 def _pixels(images: WorkingImages, recipe: Recipe, categories: Categories) -> npt.NDArray[np.int64]:

@@ -33,10 +33,12 @@ AREA = 256 * 256
 FEW, MANY = 1200, 6000
 """Steps of a fold below which the batch is halved, and above which the larger network is taken."""
 
+DEFAULT_STEPS = 1500
+"""Steps of a fold where neither they nor a budget is given."""
+
 _OVERHEAD = 0.06
 _STARTUP_SECONDS = 3.0
 _VALIDATIONS = 8
-_DEFAULT_STEPS = 1500
 _SMALL: dict[str, object] = {"encoder": "resnet10t", "decoder_channels": (128, 64, 48, 32, 16), "output_stride": 2}
 _LARGE: dict[str, object] = {"encoder": "resnet18", "decoder_channels": (256, 128, 64, 32, 16), "output_stride": 1}
 
@@ -67,12 +69,12 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     """
     started = time.perf_counter()
     asked, reasons = recipe, list[str]()
-    recipe = _network(_sizes(_machine(recipe), training, reasons), _SMALL)
+    recipe = _network(plan_sizes(_machine(recipe), training, reasons), _SMALL)
     recipe = _precision(recipe, reasons)
     seconds = measure_step(recipe)
     if recipe.train.steps is None and recipe.train.minutes is None:
-        recipe = _update(recipe, steps=_DEFAULT_STEPS)
-        reasons.append(f"{_DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
+        recipe = _update(recipe, steps=DEFAULT_STEPS)
+        reasons.append(f"{DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
     elif recipe.train.steps is None:
         recipe, seconds = _fit_budget(asked, recipe, seconds, started, reasons)
     assert recipe.train.steps is not None
@@ -81,6 +83,32 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
         recipe = _update(recipe, validate_every=steps // validations(steps))
     projected = recipe.split.folds * (steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
     return Plan(recipe, seconds, projected, reasons)
+
+
+def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None) -> Recipe:
+    """Fill in scale, crop and batch.
+
+    Args:
+        recipe: its data section is resolved.
+        training: labelled images.
+        reasons: gets a line.
+    """
+    height = statistics.median(training.table["height"].to_list())
+    width = statistics.median(training.table["width"].to_list())
+    scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
+    crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
+    largest = 2 * AREA  # a scale that was set by hand: crops stay small
+    while recipe.train.crop is None and crop[0] * crop[1] > largest:
+        crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
+    assert crop is not None
+    devices = recipe.train.devices
+    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
+    if reasons is not None:
+        reasons.append(
+            f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
+            f"{batch} crops of {crop[1]}×{crop[0]} a step"
+        )
+    return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
 def validations(steps: int) -> int:
@@ -144,24 +172,6 @@ def _machine(recipe: Recipe) -> Recipe:
     threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // (recipe.executor.jobs * recipe.train.devices))
     torch.set_num_threads(threads)
     return _update(recipe, threads=threads)
-
-
-def _sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
-    height = statistics.median(training.table["height"].to_list())
-    width = statistics.median(training.table["width"].to_list())
-    scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
-    crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
-    largest = 2 * AREA  # a scale that was set by hand: crops stay small
-    while recipe.train.crop is None and crop[0] * crop[1] > largest:
-        crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
-    assert crop is not None
-    devices = recipe.train.devices
-    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
-    reasons.append(
-        f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
-        f"{batch} crops of {crop[1]}×{crop[0]} a step"
-    )
-    return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
 def _batch(crop: tuple[int, int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+from maskwright.augment import StainFit, fit_stains
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity, resize_label, to_working, working_size
 from maskwright.progress import track
@@ -24,6 +25,7 @@ class WorkingImages:
     def __init__(self, index: Index, intensity: Intensity, *, scale: float, cache: float) -> None:
         self.index, self.intensity, self.scale = index, intensity, scale
         self._pairs: list[tuple[Array, LabelMap]] | None = None
+        self._stains: dict[int, StainFit | None] = {}
         if self._bytes() <= cache * _free_memory():
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
                 self._pairs = list(track(pool.map(self._read, range(len(index))), "read images", len(index)))
@@ -34,6 +36,12 @@ class WorkingImages:
     def __getitem__(self, row: int) -> tuple[Array, LabelMap]:
         """Return image and label of a row."""
         return self._read(row) if self._pairs is None else self._pairs[row]
+
+    def stain(self, row: int) -> StainFit | None:
+        """Return the stains of a row's whole image, None where it shows too little; fitted once, when first asked."""
+        if row not in self._stains:  # two threads may both fit: they find the same
+            self._stains[row] = fit_stains(self[row][0])
+        return self._stains[row]
 
     def size(self, row: int) -> tuple[int, int]:
         """Return (h, w) of a row without reading it."""
