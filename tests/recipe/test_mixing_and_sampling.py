@@ -11,7 +11,7 @@ from maskwright.errors import RecipeError
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.mixing import CutMixSpec, MixSpec, MixUpSpec, check_mix
+from maskwright.recipe.mixing import MixSpec
 from maskwright.types import Category
 
 PLAIN = Recipe(data=DataSpec(root="/d"))
@@ -74,9 +74,11 @@ def test_names_wait_until_the_categories_are_known():
 
 
 def test_losses_that_need_one_category_a_pixel_do_not_go_with_blended_labels():
-    hard = ["cross_entropy", "kervadec_boundary", "lovasz"]
-    with pytest.raises(ValueError, match="kervadec_boundary and lovasz need one category a pixel"):
-        check_mix((CutMixSpec(), MixUpSpec()), hard)
-    check_mix((CutMixSpec(),), hard)
-    check_mix((MixUpSpec(),), ["cross_entropy", "dice"])
-    check_mix((), hard)
+    hard = ["loss=[{kind: cross_entropy}, {kind: kervadec_boundary}, {kind: lovasz}]", "mix=[{kind: mixup}]"]
+    with pytest.raises(RecipeError, match="kervadec_boundary and lovasz need one category a pixel"):
+        apply_settings(KNOWN, hard)
+    levels = ["levels=[{}, {loss: [{kind: lovasz}]}]", "mix=[{kind: cutmix}, {kind: mixup}]"]
+    with pytest.raises(RecipeError, match="but lovasz need"):
+        apply_settings(KNOWN, levels)
+    apply_settings(KNOWN, [hard[0], "mix=[{kind: cutmix}]"])
+    apply_settings(KNOWN, ["mix=[{kind: mixup}]"])

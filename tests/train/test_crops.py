@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 from PIL import Image
 
-from maskwright.augment import draw_view
+from maskwright.augment import Source, draw_view
 from maskwright.data.index import build_index
 from maskwright.data.intensity import Intensity, standardise
 from maskwright.recipe import Recipe, apply_settings
@@ -74,7 +74,8 @@ def test_without_mixing_an_item_is_one_view_of_its_image(tmp_path):
     for draw, row in ((0, 3), (17, 1)):
         image, label = images[row]
         rng = np.random.default_rng((recipe.seed, 1, draw))
-        view = draw_view(recipe.augment, rng, size=(48, 64), crop=(32, 32), channels=1, progress=draw / 36)
+        options = {"channels": 1, "progress": draw / 36, "source": Source(label)}
+        view = draw_view(recipe.augment, rng, size=(48, 64), crop=(32, 32), **options)
         item = crops[draw, row]
         assert np.array_equal(item.labels.numpy(), view.apply_to_label(label))
         expected = standardise(view.apply_to_image(image), images.intensity)
@@ -137,6 +138,29 @@ def test_probabilities_are_shares_and_the_view_stays(tmp_path):
     before, crops = TrainingCrops(images, plain), TrainingCrops(images, recipe)
     changed = [not np.array_equal(before.seen((d, 0)).image, crops.seen((d, 0)).image) for d in range(400)]
     assert scipy.stats.binomtest(sum(changed), 400, 0.3).pvalue > 0.001
+
+
+def test_a_schedule_says_how_often(tmp_path):
+    """Falls from 1 to 0 over the first half of 12 steps of 3 draws."""
+    images, plain = images_of(tmp_path, labels())
+    recipe = apply_settings(plain, ["mix=[{kind: cutmix, probability: {start: 1, end: 0, over: [0, 0.5]}}]"])
+    before, crops = TrainingCrops(images, plain), TrainingCrops(images, recipe)
+    changed = [not np.array_equal(before.seen((d, 0)).image, crops.seen((d, 0)).image) for d in range(36)]
+    assert changed[0]
+    assert 3 <= sum(changed[:18]) <= 15
+    assert not any(changed[18:])
+
+
+def test_targets_are_those_of_the_mixed_label(tmp_path):
+    mix, loss = "mix=[{kind: cutmix, probability: 1}]", "loss=[{kind: cross_entropy}, {kind: kervadec_boundary}]"
+    images, recipe = images_of(tmp_path, labels(), mix, loss)
+    crops = TrainingCrops(images, recipe)
+    item = crops[3, 1]
+    (found,) = item.targets.values()
+    (expected,) = crops.targets(crops.seen((3, 1)).label).values()
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found.abs().max() > 1
+    assert torch.equal(item.labels, torch.from_numpy(crops.seen((3, 1)).label.astype(np.int64)))
 
 
 def test_blended_labels_are_shares_in_every_item(tmp_path):

@@ -75,6 +75,7 @@ def weights(folder, name):
         ("train.workers=0", "train.ema=0"),
         ("train.precision=bfloat16",),
         ("mix=[{kind: cutmix}, {kind: copy_paste}]", "sampling={kind: rare_class}"),
+        ("mix=[{kind: mixup}]",),
     ],
 )
 @pytest.mark.parametrize("stop_at", [3, 5, 6])

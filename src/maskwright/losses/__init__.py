@@ -1,104 +1,104 @@
-"""Losses: plain functions of logits and labels, and the weighted sum that a recipe names."""
+"""Losses: plain functions of logits and labels, one a file, and the weighted sum that a recipe names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import nn
 
-from maskwright.losses.regional import cross_entropy, dice_loss
-from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec, PythonLossSpec
+from maskwright.errors import RecipeError, problem
+from maskwright.losses.boundary import DistanceMap, kervadec_boundary
+from maskwright.losses.cross_entropy import cross_entropy
+from maskwright.losses.dice import dice_loss
+from maskwright.losses.focal import focal_loss
+from maskwright.losses.iou import iou_loss
+from maskwright.losses.lovasz import lovasz_softmax
+from maskwright.losses.mix import LevelsLoss, Loss, Schedule, Term, WeightedLoss, thin_out
+from maskwright.losses.ssim import ssim_loss
+from maskwright.losses.tversky import tversky_loss
+from maskwright.recipe.loss import (
+    CrossEntropySpec,
+    DiceSpec,
+    FocalSpec,
+    IoUSpec,
+    KervadecBoundarySpec,
+    LevelSpec,
+    LossSpec,
+    LovaszSpec,
+    PythonLossSpec,
+    SSIMSpec,
+    TermSpec,
+    TverskySpec,
+)
 from maskwright.recipe.target import import_target
 from maskwright.types import Categories
 
 __all__ = [
     "LOSSES",
+    "DistanceMap",
     "LevelsLoss",
+    "Term",
     "WeightedLoss",
     "build_levels",
     "build_loss",
+    "check_soft",
     "cross_entropy",
     "dice_loss",
+    "focal_loss",
+    "iou_loss",
+    "kervadec_boundary",
+    "lovasz_softmax",
+    "needed_targets",
+    "ssim_loss",
     "thin_out",
+    "tversky_loss",
 ]
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""(logits (N, C, H, W), labels (N, H, W) int64 with IGNORE) → scalar."""
+
+def _build_pixelwise(function: Callable[..., torch.Tensor]) -> Callable[[Any, Categories], Loss]:
+    """Return the builder of a loss of single pixels, which learns every category."""
+
+    def build(spec: Any, categories: Categories) -> Loss:
+        weights, options = class_weights_of(spec, categories, range(len(categories))), _options(spec)
+        if isinstance(alpha := options.get("alpha"), tuple):
+            options["alpha"] = torch.tensor(_as_many(alpha, categories, f"alpha of {spec.kind}"))
+        return lambda logits, labels, targets: function(logits, labels, class_weights=weights, **options)
+
+    return build
 
 
-def _build_cross_entropy(spec: CrossEntropySpec, categories: Categories) -> Loss:
-    return lambda logits, labels: cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
+def _build_regional(function: Callable[..., torch.Tensor]) -> Callable[[Any, Categories], Loss]:
+    """Return the builder of a loss of regions, which has no term for the categories left out of the metric."""
+
+    def build(spec: Any, categories: Categories) -> Loss:
+        weights, options = class_weights_of(spec, categories, categories.evaluated), _options(spec)
+        return lambda logits, labels, targets: function(logits, labels, class_weights=weights, **options)
+
+    return build
 
 
-def _build_dice(spec: DiceSpec, categories: Categories) -> Loss:
-    positions = categories.evaluated
-    return lambda logits, labels: dice_loss(logits, labels, positions=positions, smooth=spec.smooth)
+def _build_boundary(spec: KervadecBoundarySpec, categories: Categories) -> Loss:
+    weights, name = class_weights_of(spec, categories, categories.evaluated), DistanceMap(spec.resolution).name
+    return lambda logits, labels, targets: kervadec_boundary(logits, labels, targets[name], class_weights=weights)
 
 
 def _build_python(spec: PythonLossSpec, categories: Categories) -> Loss:
-    loss: Loss = import_target(spec.target)(categories=categories, **spec.arguments)
-    return loss
+    loss = import_target(spec.target)(categories=categories, **spec.arguments)
+    return lambda logits, labels, targets: loss(logits, labels)
 
 
-LOSSES: dict[type, Callable[..., Loss]] = {
-    CrossEntropySpec: _build_cross_entropy,
-    DiceSpec: _build_dice,
+LOSSES: dict[type, Callable[[Any, Categories], Loss]] = {
+    CrossEntropySpec: _build_pixelwise(cross_entropy),
+    FocalSpec: _build_pixelwise(focal_loss),
+    DiceSpec: _build_regional(dice_loss),
+    IoUSpec: _build_regional(iou_loss),
+    TverskySpec: _build_regional(tversky_loss),
+    LovaszSpec: _build_regional(lovasz_softmax),
+    KervadecBoundarySpec: _build_boundary,
+    SSIMSpec: _build_regional(ssim_loss),
     PythonLossSpec: _build_python,
 }
-
-
-class WeightedLoss(nn.Module):
-    """The terms of a recipe, each with its weight: call → {name: weighted scalar}, to be summed."""
-
-    def __init__(self, terms: Sequence[tuple[str, float, Loss]]) -> None:
-        super().__init__()
-        self.terms = list(terms)
-
-    def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the weighted value of each term."""
-        return {name: weight * loss(logits, labels) for name, weight, loss in self.terms}
-
-
-class LevelsLoss(nn.Module):
-    """The losses of a network's outputs: call → {name: weighted scalar}, to be summed.
-
-    Args:
-        levels: a weight and a weighted loss for each output, the finest first.
-    """
-
-    def __init__(self, levels: Sequence[tuple[float, WeightedLoss]]) -> None:
-        super().__init__()
-        self.weights = [weight for weight, _ in levels]
-        self.losses = nn.ModuleList(loss for _, loss in levels)
-
-    def forward(
-        self,
-        outputs: Sequence[torch.Tensor],
-        labels: torch.Tensor,
-        targets: Mapping[str, torch.Tensor],
-        progress: float,
-    ) -> dict[str, torch.Tensor]:
-        """Return the terms of all levels.
-
-        Args:
-            outputs: (N, C, h, w) logits, the finest first; coarser ones learn from thinned out labels.
-            labels: (N, H, W) int64 with `IGNORE`.
-            targets: what the losses need besides, by name.
-            progress: of the training, from 0 to 1.
-        """
-        terms: dict[str, torch.Tensor] = {}
-        for level, (weight, loss, logits) in enumerate(zip(self.weights, self.losses, outputs, strict=True)):
-            suffix = f"_level_{level + 1}" if len(outputs) > 1 else ""
-            found = loss(logits, thin_out(labels, logits))
-            terms |= {name + suffix: weight * value for name, value in found.items()}
-        return terms
-
-
-def thin_out(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the (N, h, w) labels at the size of (N, C, h, w) logits: pixels s · i + s // 2 where these are coarser."""
-    factor = labels.shape[-1] // logits.shape[-1]
-    return labels[:, factor // 2 :: factor, factor // 2 :: factor]
 
 
 def build_levels(levels: Sequence[LevelSpec], loss: Sequence[LossSpec], categories: Categories) -> LevelsLoss:
@@ -108,10 +108,118 @@ def build_levels(levels: Sequence[LevelSpec], loss: Sequence[LossSpec], categori
 
 
 def build_loss(specs: Sequence[LossSpec], categories: Categories) -> WeightedLoss:
-    """Return the weighted loss of a recipe."""
+    """Return the weighted loss of a recipe.
+
+    Raises:
+        RecipeError: class weights or names that don't fit the categories, or class weights that weren't counted yet.
+    """
     terms, seen = [], list[str]()
     for spec in specs:
         name = spec.kind if spec.kind not in seen else f"{spec.kind}_{seen.count(spec.kind) + 1}"
         seen.append(spec.kind)
-        terms.append((name, spec.weight, LOSSES[type(spec)](spec, categories)))
+        terms.append(Term(name, LOSSES[type(spec)](spec, categories), _schedule(spec), _needs(spec)))
     return WeightedLoss(terms)
+
+
+def needed_targets(levels: Sequence[LevelSpec], loss: Sequence[LossSpec]) -> tuple[DistanceMap, ...]:
+    """Return what the losses of a recipe need besides images and labels, each once."""
+    specs = [spec for level in levels or (LevelSpec(),) for spec in level.loss or loss]
+    return tuple(dict.fromkeys(target for spec in specs for target in _needs(spec)))
+
+
+def check_soft(specs: Sequence[LossSpec]) -> None:
+    """Refuse losses that can't learn from labels that share a pixel among categories.
+
+    Raises:
+        RecipeError: names them.
+    """
+    if hard := sorted({spec.kind for spec in specs if spec.hard_only}):
+        raise RecipeError(
+            problem(
+                "losses that take soft labels",
+                " and ".join(hard),
+                where="loss, beside something that mixes labels",
+                next_move="take them out of the loss, or mix without soft labels",
+            )
+        )
+
+
+def class_weights_of(spec: Any, categories: Categories, positions: Sequence[int]) -> torch.Tensor | None:
+    """Return the (C,) class weights of a term, 0 outside of the positions that it learns; None where all are 1.
+
+    Args:
+        spec: with the fields of `TermSpec`.
+        categories: the network's outputs.
+        positions: categories that the term learns.
+
+    Raises:
+        RecipeError: they don't fit the categories, or are a rule still.
+    """
+    _known(spec.leave_out, categories)
+    if isinstance(spec.class_weights, str) and spec.class_weights != "none":
+        raise RecipeError(
+            problem(
+                "class weights that were counted",
+                f"the rule {spec.class_weights}",
+                where=f"class_weights of {spec.kind}",
+                next_move="replace it with `train.class_weights.with_class_weights`, or give numbers",
+            )
+        )
+    ones = (1.0,) * len(categories)
+    given = ones if isinstance(spec.class_weights, str) else spec.class_weights
+    weights = list(_as_many(given, categories, f"class_weights of {spec.kind}"))
+    for position, name in enumerate(categories.names):
+        if name in spec.leave_out or position not in positions:
+            weights[position] = 0.0
+    return None if tuple(weights) == ones else torch.tensor(weights)
+
+
+def _known(names: Sequence[str], categories: Categories) -> None:
+    if unknown := sorted(set(names) - set(categories.names)):
+        raise RecipeError(
+            problem(
+                f"names among {', '.join(categories.names)}",
+                ", ".join(unknown),
+                where="leave_out of a loss",
+                next_move="use the names above",
+            )
+        )
+
+
+def _as_many(numbers: Sequence[float], categories: Categories, where: str) -> Sequence[float]:
+    if len(numbers) != len(categories):
+        raise RecipeError(
+            problem(
+                f"{len(categories)} numbers, one for each of {', '.join(categories.names)}",
+                f"{len(numbers)}",
+                where=where,
+                next_move="give one for each category, in this order",
+            )
+        )
+    return numbers
+
+
+def _options(spec: Any) -> dict[str, Any]:
+    """Return what a term's own fields say, by name: those that its function takes."""
+    return {
+        name: getattr(spec, name) for name in type(spec).model_fields if name not in {*TermSpec.model_fields, "kind"}
+    }
+
+
+def _needs(spec: LossSpec) -> tuple[DistanceMap, ...]:
+    return (DistanceMap(spec.resolution),) if isinstance(spec, KervadecBoundarySpec) else ()
+
+
+def _schedule(spec: LossSpec) -> float | Schedule | None:
+    """Return how a term's weight runs over the training; None: learned."""
+    if spec.weight == "learned":
+        return None
+    if not isinstance(spec, KervadecBoundarySpec) or spec.schedule == "fixed":
+        return spec.weight
+    start, end, floor = spec.weight, spec.end, spec.floor if spec.schedule == "rebalanced" else 1.0
+
+    def rising(progress: float) -> tuple[float, float]:
+        weight = start + (end - start) * progress
+        return weight, max(floor, 1 - weight)
+
+    return rising

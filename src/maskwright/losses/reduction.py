@@ -19,3 +19,22 @@ def summed(values: torch.Tensor) -> torch.Tensor:
 
     total: torch.Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
     return total
+
+
+def gathered(values: torch.Tensor) -> torch.Tensor:
+    """Return the (N, …) tensors of all the processes, of the same shape, one after the other, with a gradient."""
+    if processes() == 1:
+        return values
+    from torch.distributed.nn.functional import all_gather
+
+    return torch.cat(all_gather(values))  # type: ignore[no-untyped-call]
+
+
+def mean(total: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+    """Return the sum of scalars `total` over the processes, divided by that of `number`; 0 with a graph where it is 0.
+
+    The value of one process is its share times their number: the mean over the processes, which the loop takes of
+    losses and gradients alike, is the value.
+    """
+    whole = summed(number.detach())
+    return total * processes() / torch.where(whole > 0, whole, 1)

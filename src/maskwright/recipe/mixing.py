@@ -8,10 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from maskwright.recipe.chance import Chance, Probability
+from maskwright.recipe.loss import LossSpec
 from maskwright.recipe.spec import Spec
-
-_HARD_ONLY = frozenset({"lovasz", "kervadec_boundary"})
-"""Losses that sort pixels by right and wrong, or measure distances from borders: there are none in mixed labels."""
 
 
 class CutMixSpec(Spec):
@@ -92,16 +90,16 @@ class MixUpSpec(Spec):
 MixSpec = Annotated[CutMixSpec | ClassMixSpec | CopyPasteSpec | MixUpSpec, Field(discriminator="kind")]
 
 
-def check_mix(mix: Sequence[MixSpec], losses: Iterable[str]) -> None:
+def check_mix(mix: Sequence[MixSpec], losses: Iterable[LossSpec]) -> None:
     """Raise ValueError where a list of mixtures can't be applied, or not be learned from.
 
     Args:
         mix: the recipe's list.
-        losses: kinds of all losses of the recipe.
+        losses: all of the recipe, of every level.
     """
     if any(isinstance(spec, MixUpSpec) for spec in mix[:-1]):
         raise ValueError("mix: mixup must stand last, and once: nothing can be pasted into labels that are blended")
-    hard = sorted(_HARD_ONLY.intersection(losses))
+    hard = sorted({term.kind for term in losses if term.hard_only})
     if mix and isinstance(mix[-1], MixUpSpec) and hard:
         raise ValueError(
             f"mix: mixup blends labels, but {' and '.join(hard)} need one category a pixel: "

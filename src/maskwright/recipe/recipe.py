@@ -62,7 +62,7 @@ class Recipe(Spec):
     @model_validator(mode="after")
     def _learns_from_what_it_mixes(self) -> Recipe:
         losses = [*self.loss, *(term for level in self.levels for term in level.loss or ())]
-        check_mix(self.mix, [term.kind for term in losses])
+        check_mix(self.mix, losses)
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: (N, C, H, W) float32, standardised.
-        labels: (N, H, W) int64 with `IGNORE`.
+        labels: (N, H, W) int64 with `IGNORE`, or (N, C, H, W) float shares of the categories,
+            which sum to 0 where ignored.
         targets: what the losses need besides, by name: (N, …) tensors.
     """
 

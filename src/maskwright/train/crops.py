@@ -16,6 +16,7 @@ from maskwright.recipe.chance import chance_at
 from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, MixUpSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
+from maskwright.train.targets import LabelTargets
 from maskwright.train.working import WorkingImages
 from maskwright.types import Array, Categories, LabelMap
 
@@ -47,6 +48,7 @@ class TrainingCrops(Dataset[Batch]):
         self.isolation = isolation(recipe.sampling, self.categories)
         self.partners = [Partners.of(spec, pixels, self.categories) for spec in recipe.mix]
         self.soft = any(isinstance(spec, MixUpSpec) for spec in recipe.mix)
+        self.targets = LabelTargets(recipe)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Return image (C, h, w) and label for a draw of the stream.
@@ -56,7 +58,7 @@ class TrainingCrops(Dataset[Batch]):
         crop = self.seen(key)
         tensor = image_tensor(standardise(crop.image, self.images.intensity))
         if not self.soft:
-            return Batch(tensor, label_tensor(crop.label), {})
+            return Batch(tensor, label_tensor(crop.label), self.targets(crop.label))
         shares = soft_label(crop.label, len(self.categories)) if crop.shares is None else crop.shares
         return Batch(tensor, share_tensor(shares), {})
 

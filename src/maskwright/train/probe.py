@@ -23,8 +23,10 @@ from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.model import UNetSpec
 from maskwright.train.batch import Batch
+from maskwright.train.class_weights import with_class_weights
 from maskwright.train.fit import build_module
 from maskwright.train.memory import Parts, free_memory
+from maskwright.train.targets import LabelTargets
 from maskwright.types import IGNORE
 
 AREA = 256 * 256
@@ -141,21 +143,19 @@ def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
 
 def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
     spec = recipe.train
-    assert spec.crop is not None
     device = pick_device(spec.accelerator)
+    random = _random_batch(recipe, batch)
+    recipe = with_class_weights(recipe, random.labels.to(torch.uint8).numpy())
     module = build_module(_update(recipe, steps=spec.steps or 1), fold=0).to(device)
-    categories, channels = len(recipe.data.to_categories()), recipe.data.channels or 1
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, channels, *spec.crop, generator=generator).to(device)
-    labels = torch.randint(0, categories, (batch, *spec.crop), generator=generator).to(device)
-    labels[:, :2] = IGNORE
+    targets = {name: target.to(device) for name, target in random.targets.items()}
+    random = Batch(random.images.to(device), random.labels.to(device), targets)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
     module.train()
     times = []
     for turn in range(repeats + 1):
         start = time.perf_counter()
         with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            terms = module.step.losses(Batch(images, labels, {}), 0.0)
+            terms = module.step.losses(random, 0.0)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)
@@ -166,6 +166,16 @@ def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
         times.append(time.perf_counter() - start)
         report("probe", turn + 1, repeats + 1)
     return statistics.median(times[1:])
+
+
+def _random_batch(recipe: Recipe, batch: int) -> Batch:
+    assert recipe.train.crop is not None
+    generator, make = torch.Generator().manual_seed(0), LabelTargets(recipe)
+    images = torch.randn(batch, recipe.data.channels or 1, *recipe.train.crop, generator=generator)
+    categories = len(recipe.data.to_categories())
+    labels = torch.randint(0, categories, (batch, *recipe.train.crop), generator=generator)
+    labels[:, :2] = IGNORE
+    return Batch.of([Batch(i, k, make(k.to(torch.uint8).numpy())) for i, k in zip(images, labels, strict=True)])
 
 
 def _machine(recipe: Recipe) -> Recipe:
