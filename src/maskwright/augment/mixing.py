@@ -178,7 +178,7 @@ def blend_labels(label: LabelMap, partner: LabelMap, share: float, categories: i
         [[[0.75, 0.0, 0.0]], [[0.25, 1.0, 0.0]]]
     """
     own, other = (_is_category(one, categories).view(np.uint8).reshape(categories, -1) for one in (label, partner))
-    shares: SoftLabel = cv2.addWeighted(own, share, other, 1 - share, 0, dtype=cv2.CV_32F)
+    shares = np.asarray(cv2.addWeighted(own, share, other, 1 - share, 0, dtype=cv2.CV_32F), np.float32)
     alone = np.flatnonzero((label == IGNORE) != (partner == IGNORE))
     shares[:, alone] = own[:, alone] | other[:, alone]
     return shares.reshape(categories, *label.shape)
