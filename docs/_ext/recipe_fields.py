@@ -54,7 +54,7 @@ class RecipeFields(SphinxDirective):
         many = typing.get_origin(field.annotation) is tuple
         text = "One of these, told apart by `kind`."
         if many:
-            kinds = ", ".join(item.kind for item in field.default)
+            kinds = ", ".join(item.kind for item in field.default) or "[]"
             text = f"A list; each item is one of these, told apart by `kind`. Default: `{kinds}`."
         section = _section(name, f"recipe-{name}", text, [])
         for model in models:

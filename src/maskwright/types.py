@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.errors import DataError, problem
+from maskwright.errors import DataError, RecipeError, problem
 
 IGNORE = 255
 """The label of pixels that no loss and no metric sees, in every uint8 label map of category positions."""
@@ -115,6 +116,27 @@ class Categories:
     def binary(self) -> bool:
         """True for one background and one foreground category, the background left out of the metric."""
         return len(self.items) == 2 and self.evaluated == [1]
+
+    def positions(self, names: Sequence[str], *, where: str) -> list[int]:
+        """Return the positions of named categories.
+
+        Args:
+            names: of categories.
+            where: the recipe field that names them, for the error.
+
+        Raises:
+            RecipeError: a name that no category has.
+        """
+        if unknown := [name for name in names if name not in self.names]:
+            raise RecipeError(
+                problem(
+                    f"names among {', '.join(self.names)}",
+                    ", ".join(unknown),
+                    where=where,
+                    next_move="use the names above",
+                )
+            )
+        return [self.names.index(name) for name in names]
 
     def palette(self) -> Array:
         """Colours as uint8 (256, 3), position p in row p, `IGNORE` black."""

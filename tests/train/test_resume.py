@@ -68,7 +68,16 @@ def weights(folder, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [(), ("train.workers=0", "train.ema=0"), ("train.precision=bfloat16",)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("train.workers=0", "train.ema=0"),
+        ("train.precision=bfloat16",),
+        ("mix=[{kind: cutmix}, {kind: copy_paste}]", "sampling={kind: rare_class}"),
+        ("mix=[{kind: mixup}]",),
+    ],
+)
 @pytest.mark.parametrize("stop_at", [3, 5, 6])
 def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
     whole, cut = tmp_path / "whole", tmp_path / "cut"

@@ -20,11 +20,13 @@ class Source:
         label: (H, W) category positions, None if there are none.
         names: of the categories, by position.
         stain: returns the stains fitted to the whole image, None if it shows too little stain; called only if needed.
+        centre: (y, x) of the pixel that the crop is moved over; None: it lies where it is drawn.
     """
 
     label: LabelMap | None = None
     names: Sequence[str] = ()
     stain: Callable[[], StainFit | None] = lambda: None
+    centre: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.augment import pixels
+from maskwright.augment.centring import centred_on
 from maskwright.augment.colour import draw_colour
 from maskwright.augment.geometry import Geometry, draw_geometry
 from maskwright.augment.occasion import Occasion, Source
@@ -132,6 +133,8 @@ def draw_view(
     occasion = Occasion(crop, channels, progress, source)
     specs = [spec for given in specs for spec in _resolved(given, source)]
     geometry = draw_geometry(specs, rng, size=size, crop=crop, progress=progress)
+    if source.centre is not None:
+        geometry = centred_on(geometry, source.centre, size)
     return View(geometry, tuple(_draw_steps(specs, rng, occasion, geometry)))
 
 

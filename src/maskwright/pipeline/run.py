@@ -29,8 +29,8 @@ STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evalua
 _MANY = ("train", "predict", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
 
-_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "train"}
-"""Sections of the recipe that change what a network learns."""
+_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
+"""Sections of the recipe that decide what a training gives."""
 
 _VERSIONS = (
     "maskwright",
@@ -201,7 +201,7 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include=_LEARNING | {"executor"})
+    spec = recipe.model_dump(mode="json", include={*_LEARNING, "executor"})
     spec["train"] = _deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 

@@ -9,8 +9,10 @@ from pydantic import Field, model_validator
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec
+from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
+from maskwright.recipe.sampling import SamplingSpec, UniformSpec, sampled_names
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.recipe.train import TrainSpec
@@ -40,6 +42,9 @@ class Recipe(Spec):
     levels: tuple[LevelSpec, ...] = ()
     """Outputs of the network that are supervised, the finest first; empty: the finest alone, by `loss`."""
     augment: tuple[AugmentSpec, ...] = (FlipSpec(), AffineSpec(), ColourSpec())
+    mix: tuple[MixSpec, ...] = ()
+    """How crops are mixed with crops of other images, after `augment`; in order, each with its own partner."""
+    sampling: SamplingSpec = UniformSpec()
     train: TrainSpec = TrainSpec()
     predict: PredictSpec = PredictSpec()
     postprocess: PostprocessSpec = PostprocessSpec()
@@ -52,6 +57,22 @@ class Recipe(Spec):
     def _has_folds_to_compare(self) -> Recipe:
         if self.report.price_of_leaks and self.split.folds < 2:
             raise ValueError("report.price_of_leaks compares out-of-fold scores: it needs split.folds of at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_what_it_mixes(self) -> Recipe:
+        losses = [*self.loss, *(term for level in self.levels for term in level.loss or ())]
+        check_mix(self.mix, losses)
+        return self
+
+    @model_validator(mode="after")
+    def _names_categories_that_are_there(self) -> Recipe:
+        if self.data.categories is not None:
+            known = [category.name for category in self.data.categories]
+            for place, names in (("mix", mixed_names(self.mix)), ("sampling", sampled_names(self.sampling))):
+                for name in names:
+                    if name not in known:
+                        raise ValueError(f"{place}: no category is called {name!r}; there are {', '.join(known)}")
         return self
 
     def metric(self) -> str:

@@ -114,9 +114,10 @@ def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts:
     train = recipe.train
     assert train.batch is not None
     assert train.validate_every is not None
-    sampler = StreamSampler(len(images), train.validate_every * train.batch, seed=recipe.seed * 1000 + fold)
+    crops, length = TrainingCrops(images, recipe), train.validate_every * train.batch
+    sampler = StreamSampler(len(crops.turn), length, seed=recipe.seed * 1000 + fold, weights=crops.turn.weights)
     return Ahead(
-        TrainingCrops(images, recipe),
+        crops,
         sampler,
         batch=train.batch // parts,
         share=(rank, train.devices),

@@ -63,16 +63,19 @@ def _sheet(crops: TrainingCrops, draws: int, progress: float) -> Array:
     binary = (0,) if images.index.categories.binary else ()
     for row in track(range(len(images)), "draw", len(images)):
         image, label = images[row]
+        entries = np.flatnonzero(crops.turn.rows == row)
+        if not len(entries):  # an image that `sampling` never draws
+            continue
         plain = [(fit(to_rgb8(image), _LONGEST), images.index.images[row])]
         marked = [(overlay(fit(to_rgb8(image), _LONGEST), fit(label, _LONGEST), palette, skip=binary), "label")]
         for number in range(draws):
             draw = round(progress * crops.draws) + row * draws + number
-            batch, view = crops[draw, row], crops.drawn(draw, row)
-            standardised = batch.images.numpy().transpose(1, 2, 0)
+            key = (draw, int(entries[number % len(entries)]))
+            standardised = crops[key].images.numpy().transpose(1, 2, 0)
             seen = np.clip(unstandardise(standardised, images.intensity), 0, 255).round().astype(np.uint8)
             seen = fit(to_rgb8(seen), _LONGEST)
-            small = fit(batch.labels.numpy().astype(np.uint8), _LONGEST)
-            plain.append((seen, str(view)))
+            small = fit(crops.seen(key).label, _LONGEST)
+            plain.append((seen, str(crops.drawn(key))))
             marked.append((_hatched(overlay(seen, small, palette, skip=binary), small == IGNORE), ""))
         rows += [plain, marked]
     return contact_sheet(rows)
