@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from maskwright.recipe.networks import CustomUNetSpec
+from maskwright.recipe.networks import AsppUNetSpec, CustomUNetSpec, UNet3PlusSpec, WNetSpec
 
 SMALL = {
     CustomUNetSpec: CustomUNetSpec(depth=3, width=8),
+    AsppUNetSpec: AsppUNetSpec(depth=3, width=8),
+    WNetSpec: WNetSpec(width=8),
+    UNet3PlusSpec: UNet3PlusSpec(width=8),
 }
-LEVELS = {CustomUNetSpec: 4}
+LEVELS = {CustomUNetSpec: 4, AsppUNetSpec: 4, WNetSpec: 3, UNet3PlusSpec: 5}
 """Most outputs of these that can be supervised."""
