@@ -9,7 +9,7 @@ from test_blocks import LINEAR, offsets, seen, taps
 
 from maskwright.errors import RecipeError
 from maskwright.models import build_model
-from maskwright.models.aspp import ASPP, check_rates, fitting_rates
+from maskwright.models.aspp import ASPP, DEEPLAB_V2, Rates, SummedASPP, check_rates, fitting_rates
 from maskwright.models.layers import Style
 from maskwright.recipe.networks import AsppUNetSpec
 from maskwright.train.teacher import MovingAverage
@@ -22,7 +22,7 @@ def build(**settings):
 
 def test_paths_see_what_their_rates_say():
     torch.manual_seed(0)
-    pyramid = ASPP(1, 2, LINEAR, rates=(2, 5))
+    pyramid = ASPP(1, 2, LINEAR, Rates((2, 5), allow_empty=True))
     pyramid.mean = torch.nn.Identity()  # else every pixel is seen
     pyramid.mix[0] = torch.nn.Conv2d(7, 2, 1)
     found = offsets(seen(torch.nn.Sequential(pyramid)))
@@ -44,6 +44,21 @@ def test_paths_see_what_their_rates_say():
 )
 def test_fitting_rates(size, expected):
     assert fitting_rates(*size) == expected
+
+
+def test_fitting_rates_of_deeplab_v2():
+    assert fitting_rates(80, 80, DEEPLAB_V2) == (6, 12, 18, 24)  # crops of 640 at stride 8, source 4
+    assert fitting_rates(8, 16, DEEPLAB_V2) == (1, 2, 4, 5)  # 6 · 8 / 41 = 1.2, 2.3, 3.5, 4.7
+
+
+def test_summed_paths_are_the_sum_of_dilated_convolutions():
+    torch.manual_seed(0)
+    head, maps = SummedASPP(3, 2, Rates((1, 3), DEEPLAB_V2)), torch.randn(1, 3, 7, 9)
+    first, second = head.paths
+    expected = torch.nn.functional.conv2d(maps, first.weight, first.bias, padding=1)
+    expected = expected + torch.nn.functional.conv2d(maps, second.weight, second.bias, padding=3, dilation=3)
+    assert torch.allclose(head(maps), expected, atol=1e-6)
+    assert offsets(seen(SummedASPP(1, 1, Rates((2, 6))))) == taps(2) | taps(6)
 
 
 def test_given_rates_beyond_the_map_are_an_error_that_names_better_ones():
@@ -76,14 +91,14 @@ def test_auto_is_settled_by_the_first_step_and_kept():
     network = build(depth=3)
     assert network.eval()(torch.randn(1, 1, 128, 128)).shape == (1, 5, 128, 128)
     pyramid = network.u.bottleneck[0]
-    assert pyramid.rates is None  # looking is not training
+    assert pyramid.rates.known is None  # looking is not training
     network.train()(torch.randn(1, 1, 64, 128))
-    assert pyramid.rates == (1, 3, 4)
+    assert pyramid.rates.known == (1, 3, 4)
     network(torch.randn(1, 1, 256, 256))
-    assert pyramid.rates == (1, 3, 4)
+    assert pyramid.rates.known == (1, 3, 4)
     other = build(depth=3)
     other.load_state_dict(network.state_dict())
-    assert other.u.bottleneck[0].rates == (1, 3, 4)
+    assert other.u.bottleneck[0].rates.known == (1, 3, 4)
     images = torch.randn(1, 1, 96, 160)
     assert torch.equal(network.eval()(images), other.eval()(images))
 
@@ -94,7 +109,7 @@ def test_a_moving_average_takes_the_rates_over():
     network.train()(torch.randn(1, 1, 64, 128))
     average.update(network)
     average.network(torch.randn(1, 1, 128, 128))
-    assert average.network.u.bottleneck[0].rates == (1, 3, 4)
+    assert average.network.u.bottleneck[0].rates.known == (1, 3, 4)
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 5])
@@ -105,7 +120,7 @@ def test_one_image_of_the_mars_size_trains(depth):
 
 
 def test_the_mean_of_one_image_passes_with_batch_normalisation():
-    pyramid = ASPP(4, 4, Style("batch", "relu"), rates=(1,)).train()
+    pyramid = ASPP(4, 4, Style("batch", "relu"), Rates((1,))).train()
     assert pyramid(torch.randn(1, 4, 2, 2)).isfinite().all()
 
 

@@ -137,5 +137,46 @@ class UNet3PlusSpec(StyledSpec):
     """All supervised outputs are enlarged to the image's size, as in the paper; false: each stays at its own size."""
 
 
-OwnModelSpec = CustomUNetSpec | AsppUNetSpec | WNetSpec | UNet3PlusSpec
+class ResNetSpec(Spec):
+    """Fields shared by our own networks that have a ResNet of timm as encoder."""
+
+    encoder_weights: str = "auto"
+    """auto: pretrained weights if they are cached, else none; none; or the path of a state-dict file."""
+
+
+class BASNetSpec(ResNetSpec, StyledSpec):
+    """BASNet (Qin et al. 2019): a U-Net on a ResNet that keeps the image's size, and a small U-Net that refines it.
+
+    Eight outputs to supervise: the refined one, the six decoder levels, the bridge. Slow by design: its first stage
+    works at full size. The encoder's own layers keep their normalisation and activation.
+    """
+
+    kind: Literal["basnet"] = "basnet"
+    encoder: str = "resnet34"
+    """timm name of a ResNet."""
+    width: int = Field(64, ge=4)
+    """Channels of the finest decoder level; the coarsest have eight times as many."""
+    refine_width: int = Field(64, ge=4)
+    """Channels of the refining U-Net."""
+    full_size_outputs: bool = True
+    """All supervised outputs are enlarged to the image's size, as in the paper; false: each stays at its own size."""
+
+
+class DeepLabV2Spec(ResNetSpec):
+    """DeepLabV2 (Chen et al. 2016) on a ResNet at stride 8: the sum of four dilated 3×3 convolutions, enlarged.
+
+    It has one output to supervise, and no layers of its own to normalise.
+    """
+
+    kind: Literal["deeplabv2"] = "deeplabv2"
+    encoder: str = "resnet101"
+    """timm name of a ResNet."""
+    rates: Literal["auto"] | tuple[Rate, ...] = Field("auto", min_length=1)
+    """Dilation rates. auto: 6, 12, 18, 24, scaled down to the first map seen in training as they were to one of
+    41 × 41, which crops of 321 give. Rates as large as the map's shorter side are an error: they see padding alone."""
+    allow_empty_rates: bool = False
+    """Take such rates all the same."""
+
+
+OwnModelSpec = CustomUNetSpec | AsppUNetSpec | WNetSpec | UNet3PlusSpec | BASNetSpec | DeepLabV2Spec
 """Each of our own networks."""
