@@ -43,7 +43,7 @@ def test_parameters_and_outputs_are_as_printed(text, outputs, parameters):
     assert f"{count_parameters(build(spec)):,}" == parameters
     most = spec.depth + 1 if outputs == "depth + 1" else int(outputs)
     build(spec, most)
-    with pytest.raises(RecipeError, match=f"at most {most} supervised"):
+    with pytest.raises(RecipeError, match=f"at most {most} level\\(s\\)"):
         build(spec, most + 1)
 
 

@@ -36,8 +36,7 @@ def build_aspp_unet(spec: AsppUNetSpec, *, in_channels: int, classes: int, level
         Rates(spec.rates, DEEPLAB_V3, allow_empty=spec.allow_empty_rates, stride=2**depth),
     )
     bottleneck = nn.Sequential(pyramid, nn.Dropout2d(spec.dropout))
-    kind = f"{spec.kind} of depth {depth}"
-    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=kind, bottleneck=bottleneck)
+    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=spec.kind, bottleneck=bottleneck)
 
 
 def fitting_rates(height: int, width: int, published: tuple[tuple[int, ...], int] = DEEPLAB_V3) -> tuple[int, ...]:
@@ -91,7 +90,8 @@ class Rates(nn.Module):
         Raises:
             RecipeError: in training, given rates reach beyond the map.
         """
-        if self.known is None and self.fitted.any():
+        # a moving average finds what it copied here; a tracer can't look, and needn't: what is loaded knows
+        if self.known is None and not torch.compiler.is_compiling() and self.fitted.any():
             self.known = tuple(self.fitted.tolist())
         if self.known is None:
             fitting = fitting_rates(height, width, self.published)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.nn import functional
 
+from maskwright.errors import RecipeError, problem
 from maskwright.models.blocks import Residual
+from maskwright.models.encoders import build_encoder
 from maskwright.models.heads import check_levels, enlarge
 from maskwright.models.layers import Style, make_unit, start_kaiming
-from maskwright.models.resnet import ResNetEncoder, load_pretrained
+from maskwright.models.replace import replace_layers
 from maskwright.recipe.networks import BASNetSpec
 
 OUTPUTS = 8
@@ -18,19 +22,35 @@ OUTPUTS = 8
 def build_basnet(spec: BASNetSpec, *, in_channels: int, classes: int, levels: int) -> nn.Module:
     """Return the BASNet of a spec."""
     check_levels(levels, OUTPUTS, spec.kind)
-    encoder = ResNetEncoder(spec.encoder, in_channels)
-    encoder.keep_size()
-    network = BASNet(
+    encoder = build_encoder(spec, in_channels=in_channels)
+    keep_size(encoder, str(spec.encoder))
+    if spec.replace_in == "network":
+        replace_layers(encoder, spec)
+    return BASNet(
         encoder,
         classes,
         spec.width,
         spec.refine_width,
-        Style(spec.normalization, spec.activation),
+        Style(spec.normalization or "batch", spec.activation or "relu"),
         levels=levels,
         full_size=spec.full_size_outputs,
     )
-    load_pretrained(network, spec.encoder, spec.encoder_weights, in_channels)
-    return network
+
+
+def keep_size(encoder: Any, name: str) -> None:
+    """Let a ResNet begin with a 3×3 convolution of stride 1 and no pooling: its stages then have strides 1, 2, 4, 8.
+
+    Raises:
+        RecipeError: the encoder is no ResNet.
+    """
+    model = encoder.model if hasattr(encoder, "model") else {}
+    if not {"conv1", "maxpool", "layer4"} <= set(model):
+        next_move = "use resnet18, resnet34, resnet50 or the like"
+        raise RecipeError(problem("a ResNet of timm", name, where="model.encoder", next_move=next_move))
+    stem = [layer for layer in model["conv1"].modules() if isinstance(layer, nn.Conv2d)]
+    model["conv1"] = nn.Conv2d(stem[0].in_channels, stem[-1].out_channels, 3, padding=1, bias=False)
+    model["maxpool"] = nn.Identity()
+    start_kaiming(model["conv1"])
 
 
 class BASNet(nn.Module):
@@ -42,7 +62,7 @@ class BASNet(nn.Module):
 
     def __init__(
         self,
-        encoder: ResNetEncoder,
+        encoder: Any,
         classes: int,
         width: int,
         refine_width: int,
@@ -52,7 +72,7 @@ class BASNet(nn.Module):
         full_size: bool,
     ) -> None:
         super().__init__()
-        deep, (one, two, three, four) = 8 * width, encoder.channels
+        deep, (one, two, three, four) = 8 * width, encoder.out_channels[2:]
         self.levels, self.full_size, self.encoder = levels, full_size, encoder
         self.five, self.six = _stage(four, deep, style), _stage(deep, deep, style)
         self.bridge = _three(deep, deep, deep, style, dilations=(2, 2, 2))
@@ -74,7 +94,7 @@ class BASNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return logits; in training with several levels, a list of them, the finest first."""
-        skips: list[torch.Tensor] = self.encoder(images)  # at strides 1, 2, 4, 8
+        skips = list(self.encoder(images)[2:])  # without image and stem: at strides 1, 2, 4, 8
         skips.append(self.five(functional.max_pool2d(skips[-1], 2)))  # (N, 8 · width, H / 16, W / 16)
         skips.append(self.six(functional.max_pool2d(skips[-1], 2)))  # (N, 8 · width, H / 32, W / 32)
         maps = [self.bridge(skips[-1])]

@@ -34,7 +34,7 @@ def build_custom_unet(spec: CustomUNetSpec, *, in_channels: int, classes: int, l
         block_dropout=spec.block_dropout,
     )
     style = Style(spec.normalization, spec.activation)
-    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=f"{spec.kind} of depth {depth}")
+    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=spec.kind)
 
 
 def spread(value: T | tuple[T, ...], depth: int) -> tuple[T, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from maskwright.models.aspp import DEEPLAB_V2, Rates, SummedASPP
+from maskwright.models.encoders import build_encoder
 from maskwright.models.heads import check_levels, enlarge
-from maskwright.models.resnet import ResNetEncoder, load_pretrained
+from maskwright.models.replace import replace_layers
 from maskwright.recipe.networks import DeepLabV2Spec
 
 STRIDE = 8
@@ -17,18 +20,19 @@ def build_deeplabv2(spec: DeepLabV2Spec, *, in_channels: int, classes: int, leve
     """Return the DeepLabV2 of a spec."""
     check_levels(levels, 1, spec.kind)
     rates = Rates(spec.rates, DEEPLAB_V2, allow_empty=spec.allow_empty_rates, stride=STRIDE)
-    network = DeepLabV2(ResNetEncoder(spec.encoder, in_channels, stride=STRIDE), classes, rates)
-    load_pretrained(network, spec.encoder, spec.encoder_weights, in_channels)
-    return network
+    encoder = build_encoder(spec, in_channels=in_channels, stride=STRIDE)
+    if spec.replace_in == "network":
+        replace_layers(encoder, spec)
+    return DeepLabV2(encoder, classes, rates)
 
 
 class DeepLabV2(nn.Module):
     """(N, in_channels, H, W) → logits (N, classes, H, W), bilinear from stride 8, for any H and W."""
 
-    def __init__(self, encoder: ResNetEncoder, classes: int, rates: Rates) -> None:
+    def __init__(self, encoder: Any, classes: int, rates: Rates) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = SummedASPP(encoder.channels[-1], classes, rates)
+        self.head = SummedASPP(encoder.out_channels[-1], classes, rates)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return the logits."""

@@ -57,7 +57,7 @@ class UNet3Plus(nn.Module):
         self.decoder = nn.ModuleList(  # the finest first
             FullScaleLevel([*channels[: k + 1], *decoded[k + 1 :]], width, style) for k in range(depth)
         )
-        self.heads = Heads(decoded, classes, levels=levels, kind=f"unet3plus of depth {depth}", kernel=3)
+        self.heads = Heads(decoded, classes, levels=levels, kind="unet3plus", kernel=3)
         start_kaiming(self)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.layers import Activation, Normalization
 from maskwright.recipe.spec import Spec
 
@@ -20,7 +21,7 @@ Rate = Annotated[int, Field(ge=1)]
 
 
 class StyledSpec(Spec):
-    """Fields shared by all of our own networks."""
+    """Fields shared by our own networks without an encoder of others."""
 
     normalization: Normalization = "batch"
     """After each convolution. batch: over images and pixels; instance: pixels of a channel; layer: all channels and
@@ -137,22 +138,15 @@ class UNet3PlusSpec(StyledSpec):
     """All supervised outputs are enlarged to the image's size, as in the paper; false: each stays at its own size."""
 
 
-class ResNetSpec(Spec):
-    """Fields shared by our own networks that have a ResNet of timm as encoder."""
-
-    encoder_weights: str = "auto"
-    """auto: pretrained weights if they are cached, else none; none; or the path of a state-dict file."""
-
-
-class BASNetSpec(ResNetSpec, StyledSpec):
+class BASNetSpec(EncoderSpec):
     """BASNet (Qin et al. 2019): a U-Net on a ResNet that keeps the image's size, and a small U-Net that refines it.
 
     Eight outputs to supervise: the refined one, the six decoder levels, the bridge. Slow by design: its first stage
-    works at full size. The encoder's own layers keep their normalisation and activation.
+    works at full size.
     """
 
     kind: Literal["basnet"] = "basnet"
-    encoder: str = "resnet34"
+    encoder: str | None = "resnet34"
     """timm name of a ResNet."""
     width: int = Field(64, ge=4)
     """Channels of the finest decoder level; the coarsest have eight times as many."""
@@ -162,15 +156,15 @@ class BASNetSpec(ResNetSpec, StyledSpec):
     """All supervised outputs are enlarged to the image's size, as in the paper; false: each stays at its own size."""
 
 
-class DeepLabV2Spec(ResNetSpec):
+class DeepLabV2Spec(EncoderSpec):
     """DeepLabV2 (Chen et al. 2016) on a ResNet at stride 8: the sum of four dilated 3×3 convolutions, enlarged.
 
-    It has one output to supervise, and no layers of its own to normalise.
+    It has one output to supervise. Outside its encoder there is nothing to normalise or activate.
     """
 
     kind: Literal["deeplabv2"] = "deeplabv2"
-    encoder: str = "resnet101"
-    """timm name of a ResNet."""
+    encoder: str | None = "resnet101"
+    """timm name of a ResNet, or of another convolutional encoder that can be dilated."""
     rates: Literal["auto"] | tuple[Rate, ...] = Field("auto", min_length=1)
     """Dilation rates. auto: 6, 12, 18, 24, scaled down to the first map seen in training as they were to one of
     41 × 41, which crops of 321 give. Rates as large as the map's shorter side are an error: they see padding alone."""

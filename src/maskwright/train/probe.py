@@ -19,8 +19,10 @@ import torch
 
 from maskwright.data.index import Index
 from maskwright.inference import STRIDE, pick_device
+from maskwright.models.weights import cached_weights, told_weights
 from maskwright.progress import report
 from maskwright.recipe import Recipe
+from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.train.batch import Batch
 from maskwright.train.fit import build_module
@@ -67,7 +69,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     """
     started = time.perf_counter()
     asked, reasons = recipe, list[str]()
-    recipe = _network(_sizes(_machine(recipe), training, reasons), _SMALL)
+    recipe = _weights(_network(_sizes(_machine(recipe), training, reasons), _SMALL), reasons)
     recipe = _precision(recipe, reasons)
     seconds = measure_step(recipe)
     if recipe.train.steps is None and recipe.train.minutes is None:
@@ -171,10 +173,20 @@ def _batch(crop: tuple[int, int]) -> int:
 
 def _network(recipe: Recipe, choice: dict[str, object]) -> Recipe:
     """Fill in what the model section leaves open."""
-    if not isinstance(recipe.model, UNetSpec):
-        return recipe
-    open_fields = {key: value for key, value in choice.items() if getattr(recipe.model, key) is None}
+    open_fields = {key: value for key, value in choice.items() if getattr(recipe.model, key, value) is None}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=open_fields)})
+
+
+def _weights(recipe: Recipe, reasons: list[str]) -> Recipe:
+    """Write down what `auto` weights have come to, so that every fold and a resumed run start from the same."""
+    model = recipe.model
+    if not isinstance(model, EncoderSpec) or model.encoder_weights != "auto":
+        return recipe
+    assert model.encoder is not None
+    path = cached_weights(model.encoder)
+    reasons.append(told_weights(model.encoder, path))
+    chosen = "none" if path is None else "cached"
+    return recipe.model_copy(update={"model": model.model_copy(update={"encoder_weights": chosen})})
 
 
 def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
@@ -221,7 +233,7 @@ def _fit_budget(
         other = _update(recipe, batch=half)
         reasons.append(f"half the batch: the budget holds only {steps} steps of the whole one")
     elif steps > MANY and isinstance(asked.model, UNetSpec) and asked.model.encoder is None:
-        other = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)
+        other = _weights(_network(recipe.model_copy(update={"model": asked.model}), _LARGE), reasons)
         reasons.append(f"the larger network: the budget holds {steps} steps of the small one")
     if other is not None:
         recipe, seconds = other, measure_step(other)
