@@ -15,7 +15,8 @@ from maskwright.data.intensity import Intensity, Scale
 from maskwright.errors import DataError, problem
 from maskwright.models import build_model
 from maskwright.recipe.data import DataSpec
-from maskwright.recipe.model import ModelSpec, UNetSpec
+from maskwright.recipe.encoder import EncoderSpec
+from maskwright.recipe.model import ModelSpec
 from maskwright.types import Categories
 
 KEY = "maskwright"
@@ -100,7 +101,7 @@ def _build(state: dict[str, Any], path: Path) -> Trained:
     data = DataSpec.model_validate({**about["data"], "root": "."})
     categories, intensity = data.to_categories(), Intensity.of(data)
     spec = _MODEL.validate_python(about["model"])
-    if isinstance(spec, UNetSpec):
+    if isinstance(spec, EncoderSpec):
         spec = spec.model_copy(update={"encoder_weights": "none"})
     network = build_model(spec, in_channels=intensity.channels, classes=len(categories), levels=about.get("levels", 1))
     network.load_state_dict(network_state(state["state_dict"]))

@@ -94,7 +94,9 @@ def test_parameters_of_the_original(settings, expected):
 
 
 def test_more_levels_than_there_are_is_an_error():
-    with pytest.raises(RecipeError, match=r"at most 3 supervised outputs of a custom_unet of depth 2, got 4"):
+    with pytest.raises(
+        RecipeError, match=r"at most 3 level\(s\): as many outputs has a custom_unet of this form, got 4"
+    ):
         build(4, depth=2)
 
 

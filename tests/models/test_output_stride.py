@@ -46,7 +46,7 @@ def test_every_parameter_that_is_left_learns():
 @pytest.mark.parametrize("stride", [2, 4])
 def test_what_was_learned_at_a_pixel_comes_out_at_that_pixel(stride):
     """A network that is perfect at the thinned labels gives full-size logits with those labels there, unshifted."""
-    from maskwright.models.unet import UpsampleOutsideTraining
+    from maskwright.models.network import UpsampleOutsideTraining
 
     rows, columns = torch.meshgrid(torch.arange(96.0), torch.arange(128.0), indexing="ij")
     generator, shifts = torch.Generator().manual_seed(0), []

@@ -6,9 +6,24 @@ from collections.abc import Callable
 
 from torch import nn
 
+from maskwright.models.library import build_library
 from maskwright.models.own import OWN_MODELS
-from maskwright.models.unet import build_unet
-from maskwright.recipe.model import ModelSpec, PythonModelSpec, UNetSpec
+from maskwright.recipe.model import (
+    DeepLabV3PlusSpec,
+    DeepLabV3Spec,
+    DPTSpec,
+    FPNSpec,
+    LinkNetSpec,
+    MAnetSpec,
+    ModelSpec,
+    PANSpec,
+    PSPNetSpec,
+    PythonModelSpec,
+    SegformerSpec,
+    UNetPlusPlusSpec,
+    UNetSpec,
+    UPerNetSpec,
+)
 from maskwright.recipe.target import import_target
 
 __all__ = ["MODELS", "build_model", "count_parameters"]
@@ -21,7 +36,22 @@ def _build_python(spec: PythonModelSpec, *, in_channels: int, classes: int, leve
     return network
 
 
-MODELS: dict[type, Callable[..., nn.Module]] = {UNetSpec: build_unet, PythonModelSpec: _build_python, **OWN_MODELS}
+MODELS: dict[type, Callable[..., nn.Module]] = {
+    UNetSpec: build_library,
+    UNetPlusPlusSpec: build_library,
+    MAnetSpec: build_library,
+    LinkNetSpec: build_library,
+    FPNSpec: build_library,
+    PSPNetSpec: build_library,
+    PANSpec: build_library,
+    DeepLabV3Spec: build_library,
+    DeepLabV3PlusSpec: build_library,
+    UPerNetSpec: build_library,
+    SegformerSpec: build_library,
+    DPTSpec: build_library,
+    PythonModelSpec: _build_python,
+    **OWN_MODELS,
+}
 
 
 def build_model(spec: ModelSpec, *, in_channels: int, classes: int, levels: int = 1) -> nn.Module:

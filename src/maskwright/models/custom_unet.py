@@ -34,7 +34,7 @@ def build_custom_unet(spec: CustomUNetSpec, *, in_channels: int, classes: int, l
         block_dropout=spec.block_dropout,
     )
     style = Style(spec.normalization, spec.activation)
-    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=f"{spec.kind} of depth {depth}")
+    return CustomUNet(in_channels, classes, layout, style, levels=levels, kind=spec.kind)
 
 
 def spread(value: T | tuple[T, ...], depth: int) -> tuple[T, ...]:
@@ -47,7 +47,7 @@ class Layout:
     """What a U is put together from; the number of encoder blocks is its depth. See `CustomUNetSpec`."""
 
     encoder: tuple[BlockKind, ...]
-    bottleneck: BottleneckKind
+    bottleneck: BottleneckKind = "simple"
     decoder: tuple[BlockKind, ...]
     upsampling: tuple[Upsampling, ...]
     width: int
@@ -66,9 +66,19 @@ class Layout:
 class CustomUNet(nn.Module):
     """A U and its heads: (N, in_channels, H, W) → logits (N, classes, H, W), any H and W of at least 2^depth."""
 
-    def __init__(self, in_channels: int, classes: int, layout: Layout, style: Style, *, levels: int, kind: str) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        classes: int,
+        layout: Layout,
+        style: Style,
+        *,
+        levels: int,
+        kind: str,
+        bottleneck: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.u = U(in_channels, layout, style)
+        self.u = U(in_channels, layout, style, bottleneck=bottleneck)
         self.heads = Heads(layout.channels, classes, levels=levels, kind=kind)
         start_kaiming(self)
 
@@ -96,9 +106,10 @@ class U(nn.Module):
             _make_level(kind, inputs, outputs, layout, style)
             for kind, inputs, outputs in zip(layout.encoder, before, channels[:-1], strict=True)
         )
-        self.bottleneck = bottleneck or make_bottleneck(
-            layout.bottleneck, channels[-2], channels[-1], style, dropout=layout.dropout
-        )
+        if bottleneck is None:
+            dropout = layout.dropout
+            bottleneck = make_bottleneck(layout.bottleneck, channels[-2], channels[-1], style, dropout=dropout)
+        self.bottleneck = bottleneck
         coarsest_first = list(itertools.pairwise(channels))[::-1]
         self.decoder = nn.ModuleList(
             DecoderLevel(kind, upsampling, coarse, channels, layout, style)

@@ -44,10 +44,11 @@ def check_levels(levels: int, most: int, kind: str) -> None:
     if levels > most:
         raise RecipeError(
             problem(
-                f"at most {most} supervised outputs of a {kind}",
+                f"at most {most} level(s): as many outputs has a {kind} of this form",
                 str(levels),
                 where="levels",
-                next_move="leave the last levels out, or take a network with more of them, such as basnet with 8",
+                next_move="supervise fewer levels, or take a network with more: unet, unetplusplus, manet, linknet, "
+                "fpn, upernet, custom_unet, unet3plus or basnet",
             )
         )
 

@@ -1,0 +1,95 @@
+"""Networks out of segmentation-models-pytorch's decoders and timm's encoders."""
+
+from __future__ import annotations
+
+import torch
+from segmentation_models_pytorch.base import SegmentationHead
+from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
+from torch import nn
+
+from maskwright.errors import RecipeError, problem
+from maskwright.models.decoders import DECODERS, Decoding, decode_vit
+from maskwright.models.encoders import build_encoder, build_vit
+from maskwright.models.heads import check_levels
+from maskwright.models.network import EncoderDecoder, UpsampleOutsideTraining
+from maskwright.models.replace import allow_single_values, replace_layers
+from maskwright.models.vit import PlainViT
+from maskwright.recipe.encoder import EncoderSpec
+from maskwright.recipe.model import BlocksSpec, DPTSpec, PSPNetSpec, UNetSpec
+
+
+def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: int) -> nn.Module:
+    """Return the network of a resolved spec, its encoder pretrained if the spec says so and the weights are here.
+
+    Raises:
+        RecipeError: the encoder doesn't exist or fit, or the decoder has fewer levels.
+    """
+    encoder: nn.Module
+    if isinstance(spec, DPTSpec):
+        vit = build_vit(spec, in_channels)
+        if not isinstance(vit, PlainViT):
+            raise RecipeError(
+                problem(
+                    "a ViT of timm",
+                    str(spec.encoder),
+                    where="model.encoder",
+                    next_move="take model.kind=unet, fpn or upernet for it",
+                )
+            )
+        encoder = _Layers(vit, len(spec.reassembled))
+        decoding = decode_vit(spec, vit.width, vit.stride, prefix=vit.prefix > 0, classes=classes)
+    else:
+        encoder = build_encoder(spec, in_channels=in_channels, depth=_depth(spec), stride=_stride(spec))
+        decoding = DECODERS[type(spec)](spec, encoder.out_channels, classes)  # type: ignore[arg-type]
+    initialize_decoder(decoding.decoder)
+    initialize_head(decoding.head)
+    allow_single_values(decoding.decoder)
+    network = _assembled(spec, encoder, decoding, classes, levels)
+    for part in (network,) if spec.replace_in == "network" else (network.decoder, network.segmentation_head):
+        replace_layers(part, spec)
+    return network
+
+
+class _Layers(nn.Module):
+    """Several layers of a ViT, with their prefix tokens: what DPT decodes."""
+
+    def __init__(self, vit: PlainViT, count: int) -> None:
+        super().__init__()
+        self.vit, self.count = vit, count
+        vit.model.norm = nn.Identity()  # of the last layer's map alone, which isn't asked for
+
+    def forward(self, images: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor | None]]:
+        """Return maps and prefix tokens."""
+        return self.vit.layers(images, self.count)
+
+
+def _depth(spec: EncoderSpec) -> int:
+    """Return how many stages of the encoder a decoder uses."""
+    if isinstance(spec, UNetSpec | BlocksSpec):
+        assert spec.decoder_channels, "the recipe is not resolved"
+        return len(spec.decoder_channels)
+    return spec.depth if isinstance(spec, PSPNetSpec) else 5
+
+
+def _stride(spec: EncoderSpec) -> int:
+    """Return the stride of the encoder's last stage."""
+    return int(getattr(spec, "encoder_stride", 16 if spec.kind == "pan" else 32))  # type: ignore[attr-defined]
+
+
+def _assembled(spec: EncoderSpec, encoder: nn.Module, decoding: Decoding, classes: int, levels: int) -> EncoderDecoder:
+    """Return the network with its heads; a U-Net's decoder may stop early."""
+    head, taps = decoding.head, decoding.taps
+    stride = spec.output_stride if isinstance(spec, UNetSpec) else None
+    if stride not in (None, 1):
+        dropped = stride.bit_length() - 1
+        decoding.decoder.blocks = decoding.decoder.blocks[:-dropped]  # type: ignore[index]
+        finest, taps = taps[dropped - 1], taps[dropped:]
+        coarse = SegmentationHead(finest.channels, classes, kernel_size=3)
+        head = nn.Sequential(coarse, UpsampleOutsideTraining(stride))
+    check_levels(levels, len(taps) + 1, spec.kind)  # type: ignore[attr-defined]
+    heads = [SegmentationHead(tap.channels, classes, kernel_size=decoding.kernel) for tap in taps[: levels - 1]]
+    if decoding.dropout:
+        head = nn.Sequential(nn.Dropout2d(decoding.dropout), head)
+        heads = [nn.Sequential(nn.Dropout2d(decoding.dropout), one) for one in heads]
+    named = [tap.module for tap in taps[: levels - 1]]
+    return EncoderDecoder(encoder, decoding.decoder, head, heads, named, decoding.smallest)
