@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskwright.models import MODELS, build_model, count_parameters
@@ -71,7 +72,7 @@ def measure_cost(
     """
     network = build_model(spec, in_channels=in_channels, classes=classes)
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):  # whose products the counter knows
         network.eval()(torch.zeros(1, in_channels, *size))
     seconds = _time_steps(network, (batch, in_channels, *size), repeats) if batch else None
     return Cost(count_parameters(network), counter.get_total_flops() // 2, seconds)
