@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label, working_size
+from maskwright.data.intensity import Scale, resize_label, working_size
 from maskwright.progress import track
 from maskwright.recipe.sampling import (
     BalancedSpec,
@@ -159,7 +159,7 @@ class Centring:
         return int(rng.choice(len(weights), p=weights / weights.sum())) if weights.any() else None
 
 
-def count_pixels(index: Index, categories: int, *, scale: float = 1.0) -> Integers:
+def count_pixels(index: Index, categories: int, *, scale: Scale = 1.0) -> Integers:
     """Return how many pixels of each category each image has; reads every label file once and keeps none.
 
     Args:
