@@ -116,7 +116,7 @@ def test_zero_can_be_ignored(tmp_path, ignore):
 
 
 def test_folders_that_are_no_data_folder_say_what_one_is(tmp_path):
-    with pytest.raises(DataError, match="--data"):
+    with pytest.raises(DataError, match="check the path"):
         read_source(tmp_path / "none")
     with pytest.raises(DataError, match="an empty folder"):
         read_source(tmp_path)

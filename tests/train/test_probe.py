@@ -96,7 +96,14 @@ def test_an_emulated_precision_is_tried_on_a_tiny_batch_only(recipe, monkeypatch
 
 
 def test_a_step_is_measured_after_one_that_warms_up(recipe, monkeypatch):
-    asked = apply_settings(recipe, ["train.batch=2", "train.crop=[64, 64]", "train.scale=1", "train.threads=1"])
+    settings = [
+        "train.batch=2",
+        "train.crop=[64, 64]",
+        "train.scale=1",
+        "train.threads=1",
+        "model.encoder_weights=none",
+    ]
+    asked = apply_settings(recipe, settings)
     resolved = probe._update(probe._network(asked, probe._SMALL), precision="float32", channels_last=False)
     steps = []
     with listen(lambda label, done, total, note: steps.append((done, total, note))):
