@@ -39,7 +39,7 @@ def region_sums(logits: torch.Tensor, labels: torch.Tensor, *, per_image: bool, 
     if is_soft(labels):
         sums = _soft_sums(logits.softmax(1), labels.to(logits), squared=squared)
     else:
-        sums = _HardSums.apply(logits, labels, squared)  # type: ignore[no-untyped-call]
+        sums = _HardSums.apply(logits, labels, squared)
     if per_image:
         return Sums(*sums)
     return Sums(*summed(torch.stack(list(sums)).sum(1)))
