@@ -218,6 +218,7 @@ def test_half_precision_logits_give_full_precision_losses(spec):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 @every_loss
 def test_compiled_and_eager_give_the_same_numbers(spec):
     if isinstance(spec, PythonLossSpec):

@@ -60,6 +60,14 @@ def test_squared_dice_is_that_of_a_loop(per_image):
     )
 
 
+@pytest.mark.parametrize("squared", [False, True])
+def test_dice_of_two_categories_is_that_of_a_loop(squared):
+    logits, labels = batch()
+    labels = torch.where(labels == 2, 0, labels)
+    expected = loop(logits[:, :2], labels, lambda p, y: dice_ratio(p, y, 1, 1 + squared), weights=(1.0, 1.0))
+    assert dice_loss(logits[:, :2], labels, squared=squared).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_dice_worked_by_hand():
     # s = 1; category 1: (2·3/4 + 1) / (1 + 1 + 1) = 5/6; category 0 the same by symmetry → 1 − 5/6
     assert dice_loss(PAIR, TRUTH).item() == pytest.approx(1 / 6)

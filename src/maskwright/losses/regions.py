@@ -8,8 +8,11 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from maskwright.losses.reduction import mean, summed
-from maskwright.losses.truth import full_precision, is_soft
+from maskwright.losses.truth import full_precision, is_soft, shares
 from maskwright.types import IGNORE
+
+_FEW = 2
+"""Categories up to which products of whole maps take less time than looking up the true one."""
 
 
 class Sums(NamedTuple):
@@ -36,8 +39,9 @@ def region_sums(logits: torch.Tensor, labels: torch.Tensor, *, per_image: bool, 
         squared: sum squares of probabilities and shares.
     """
     logits = full_precision(logits)
-    if is_soft(labels):
-        sums = _soft_sums(logits.softmax(1), labels.to(logits), squared=squared)
+    if is_soft(labels) or logits.shape[1] <= _FEW:
+        truth = shares(labels, logits.shape[1], logits.dtype)
+        sums = _soft_sums(logits.softmax(1), truth, squared=squared)
     else:
         sums = _HardSums.apply(logits, labels, squared)
     if per_image:
@@ -62,7 +66,7 @@ class _HardSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor, squared: bool) -> tuple[torch.Tensor, ...]:
         probabilities, valid, safe = logits.softmax(1), labels != IGNORE, labels
-        if logits.device.type != "cpu" or not valid.all():
+        if logits.device.type != "cpu" or torch.compiler.is_compiling() or not valid.all():
             probabilities *= valid[:, None]  # no sum and no gradient sees ignored pixels
             safe = torch.where(valid, labels, 0)
         at_truth = probabilities.gather(1, safe[:, None])
