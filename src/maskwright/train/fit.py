@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
+from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
 from maskwright.train.loader import training_batches, validation_batches
 from maskwright.train.loggers import build_loggers, close_loggers
@@ -34,6 +36,7 @@ from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.working import WorkingImages
+from maskwright.types import LabelMap
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -90,6 +93,7 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
+    recipe = with_class_weights(recipe, _labels(training))
     intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
@@ -109,6 +113,14 @@ def _train(
         free_memory()
     if trainer.is_global_zero:
         _write_log(folder / "log.txt", recipe, module, training, validation, parts)
+
+
+def _labels(index: Index) -> Iterator[LabelMap]:
+    """Yield the labels that the fold learns from, one at a time."""
+    for row in range(len(index)):
+        label = index.read_label(row)
+        assert label is not None
+        yield label
 
 
 def build_module(
@@ -255,6 +267,7 @@ def _write_log(
         lines.append(f"tensors taken over from {recipe.train.start}: {started['loaded']}")
         lines += [f"starts fresh: {name}" for name in started["fresh"]]
         lines += [f"starts fresh: the channel of {name}" for name in started["new"]]
+    lines += class_weight_lines(recipe)
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")

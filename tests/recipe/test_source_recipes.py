@@ -1,0 +1,114 @@
+"""Every recipe of recipes/ is complete, says what its source says, and runs through the command line, made small."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.cli import main
+from maskwright.recipe import load_recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+MARS = ["background", "soil", "bedrock", "sand", "big_rock"]
+TINY = (
+    "split.folds=2", "split.holdout=0", "train.epochs=null", "train.steps=4", "train.validate_every=2", "train.batch=2",
+    "train.crop=[32, 64]", "train.precision=float32", "train.channels_last=false", "train.threads=1",
+    "evaluate.samples=100", "predict.overlays=2", "audit.pictures=false",
+)  # fmt: skip
+ENCODER = ("model.encoder=resnet10t", "model.decoder_channels=[8, 8, 8, 8, 8]", "model.encoder_weights=none")
+SMALL = {
+    "mars_aspp": (*TINY, "model.width=4"),
+    "mars_wnet": (*TINY, "model.width=4"),
+    "stas": (*TINY, *ENCODER, "train.accumulate=2", "train.keep=2", "predict.members=true"),
+    "sts_2d_1024": (*TINY, *ENCODER, "train.scale=[64, 64]", "train.crop=[64, 64]"),
+    "sts_2d_640x1280": (*TINY, *ENCODER, "train.scale=[32, 64]"),
+}
+
+
+def test_every_recipe_has_a_small_form():
+    assert [path.stem for path in RECIPES] == sorted(SMALL)
+
+
+def make_data(root: Path, names: list[str], channels: int) -> Path:
+    generator = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in range(10):
+        noise = generator.random((len(names), 32, 64)).astype(np.float32)
+        mask = np.stack([cv2.GaussianBlur(layer, (0, 0), 5) for layer in noise]).argmax(0).astype(np.uint8)
+        shades = np.linspace(60, 200, len(names))[mask] + generator.normal(0, 6, mask.shape)
+        image = shades[..., None] + generator.normal(0, 6, (*mask.shape, channels))
+        image = image.clip(0, 255).astype(np.uint8)
+        Image.fromarray(image if channels == 3 else image[..., 0]).save(root / "images" / f"i{number}.png")
+        Image.fromarray(mask).save(root / "masks" / f"i{number}.png")
+    (root / "classes.json").write_text(json.dumps({str(k): name for k, name in enumerate(names)}))
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_it_runs(path, tmp_path, capsys):
+    mars = path.stem.startswith("mars")
+    data = make_data(tmp_path / "data", MARS if mars else ["background", "target"], 1 if mars else 3)
+    settings = [word for setting in SMALL[path.stem] for word in ("--set", setting)]
+    words = ["run", "--recipe", path, "--data", data, "--out", tmp_path / "run", *settings, "--json"]
+    assert main([str(word) for word in words]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert 0 <= scores["mean_dice"]["value"] <= 1
+    assert (tmp_path / "run" / "predictions" / "report.html").is_file()
+    if mars:  # counted from the labels of the fold
+        log = (tmp_path / "run" / "round-0" / "fold-0" / "log.txt").read_text()
+        assert re.search(r"class weights of (focal|dice): background [\d.]+, soil [\d.]+", log)
+
+
+def recipe(name: str):
+    return load_recipe(next(path for path in RECIPES if path.stem == name))
+
+
+def test_source_0_trains_at_both_sizes_with_its_loss_and_rate():
+    for name, size in (("sts_2d_1024", (1024, 1024)), ("sts_2d_640x1280", (640, 1280))):
+        found = recipe(name)
+        assert found.train.scale == found.train.crop == size
+        assert [(term.kind, term.weight) for term in found.loss] == [
+            ("cross_entropy", 1), ("dice", 1), ("lovasz", 1),
+        ]  # fmt: skip
+        assert (found.train.optimizer.kind, found.train.lr, found.train.schedule.kind) == ("adamw", 3e-4, "cosine")
+        assert (found.split.folds, found.audit.conflicts) == (5, "keep_finer")
+
+
+def test_source_1_has_its_table_of_settings():
+    found = recipe("stas")
+    assert (found.train.batch, found.train.epochs, found.train.lr) == (48, 150, 1e-3)
+    assert [level.weight for level in found.levels] == [1, 1 / 4, 1 / 16]
+    assert (found.model.encoder, found.model.activation, found.model.interpolation) == (
+        "efficientnet_b3", "mish", "nearest",
+    )  # fmt: skip
+    assert found.train.warmup == pytest.approx(6 / 150)
+    assert found.split.area_bins == (0.01, 0.02, 0.03, 0.04, 0.05, 0.1)
+    schedule = next(spec for spec in found.augment if spec.kind == "auto_augment").probability
+    assert schedule.at(0) == 0.4
+    assert schedule.at(145 / 150) == 0  # the last five epochs
+    assert schedule.at(144 / 150) > 0
+
+
+def test_source_2_has_its_mixes():
+    mixes = [({term.kind: term.weight for term in level.loss}, level.weight) for level in recipe("mars_wnet").levels]
+    assert mixes == [
+        ({"focal": 0.2, "dice": 0.5, "kervadec_boundary": 0.3}, 0.4),
+        ({"focal": 0.3, "dice": 0.5, "kervadec_boundary": 0.2}, 0.5),
+        ({"focal": 0.4, "kervadec_boundary": 0.6}, 0.1),
+    ]
+
+
+def test_source_3_gives_class_0_no_weight():
+    found = recipe("mars_aspp")
+    assert [term.kind for term in found.loss] == ["ssim", "focal", "dice"]
+    assert all(term.leave_out == ("background",) for term in found.loss)
+    assert found.data.leave_out == ("background",)
