@@ -147,7 +147,7 @@ def numbered(found: Sequence[Category], background: str | None, *, add: bool) ->
 
 def _counted(ids: Array) -> tuple[Array | None, Array]:
     """Return an id map whose ids are few enough to be listed, and what they were; None: they are as they were."""
-    if ids.size and 0 <= int(ids.min()) and int(ids.max()) < _LISTABLE:
+    if ids.size and int(ids.min()) >= 0 and int(ids.max()) < _LISTABLE:
         return None, ids.astype(np.int32, copy=False)
     codes, inverse = np.unique(ids, return_inverse=True)
     return codes, inverse.reshape(ids.shape).astype(np.int32) + 1
