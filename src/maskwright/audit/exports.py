@@ -40,11 +40,12 @@ def examine_export(path: Path) -> Export | None:
     formats = tuple(name for name, layout in FORMATS.items() if layout.fits is not None and layout.fits(path))
     if not formats:
         return None
+    holds: tuple[str, ...] = ()
     try:
         holds = _holds(path)
         found = next((found for name in formats if (found := _read(path, name)) is not None), None)
     except (DataError, OSError) as error:
-        return Export(formats, (), fault=str(error))
+        return Export(formats, holds, fault=str(error))
     if found is None:
         return Export(formats, holds)
     folder, source = found

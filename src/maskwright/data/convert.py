@@ -73,6 +73,9 @@ def convert(spec: DataSpec, target: Path, to: str) -> Converted:
     """
     _check_target(target, to)
     root = Path(spec.root).expanduser().resolve()
+    if not root.is_dir():
+        got, next_move = "a file" if root.exists() else "nothing", "check the path: give the folder, not a file in it"
+        raise DataError(problem("a data folder", got, where=str(root), next_move=next_move))
     source = read_source(root, spec.format)
     categories = recognise_categories(source, root, spec)
     counted: dict[str, Converted] = {}

@@ -131,7 +131,7 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
                 "a data folder",
                 "nothing",
                 where=str(root),
-                next_move="check the path",
+                next_move="check the path given as --data",
             )
         )
     fitting = recognised(root) if format_name == "auto" else [format_name]

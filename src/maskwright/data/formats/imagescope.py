@@ -62,7 +62,8 @@ def read(root: Path) -> Source:
     stems = Stems(images)
     found = {path: stems.find(path.stem, where=path, beside=path.parent.relative_to(root).as_posix()) for path in trees}
     if missing := [path.stem for path, image in found.items() if image is None]:
-        raise absent(missing, where=str(root))
+        next_move = "put them beside the XML, or draw one alone: maskwright convert FILE.xml OUT --to folder --size WxH"
+        raise absent(missing, where=str(root), next_move=next_move)
     categories, values = declared(_names(list(trees.values())), _colors(list(trees.values())))
     rows = [_row(root, image, trees[path], values, path) for path, image in found.items() if image is not None]
     rows = sorted([*rows, *map(bare_row, images.others([row.image for row in rows]))], key=lambda row: row.image)

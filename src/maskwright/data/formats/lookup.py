@@ -12,6 +12,7 @@ from maskwright.data.formats.files import find_images, inside, name_of
 from maskwright.data.formats.rows import Content, Row
 from maskwright.errors import DataError, problem
 
+_ADD_THEM = "put them into images/, or remove them from the annotations"
 PARTS = ("train", "training", "val", "valid", "validation", "test", "testing", "dev")
 _LISTED = 10
 _LABELS = {"masks", "labels", "instances", "annotations", "scribbles", "segmentationclass", "segmentationobject"}
@@ -136,7 +137,7 @@ def no_files(expected: str, root: Path) -> DataError:
     return DataError(problem(expected, "none", where=str(root), next_move=next_move))
 
 
-def absent(missing: Sequence[str], *, where: str) -> DataError:
+def absent(missing: Sequence[str], *, where: str, next_move: str = _ADD_THEM) -> DataError:
     """Return the error about images that are named and not there."""
     listed = ", ".join(missing[:_LISTED]) + (" …" if len(missing) > _LISTED else "")
     return DataError(
@@ -144,7 +145,7 @@ def absent(missing: Sequence[str], *, where: str) -> DataError:
             "the images that the annotations name",
             f"{len(missing)} that are nowhere in the folder: {listed}",
             where=where,
-            next_move="put them into images/, or remove them from the annotations",
+            next_move=next_move,
         )
     )
 
