@@ -21,17 +21,18 @@ from benchmarks.record import Comparison, Row
 
 
 class Job(NamedTuple):
-    """A set with the options that it is run with, and the metric of its price."""
+    """A set with the options that it is run with, the metric of its price, and the size that it is worked at."""
 
     options: list[str]
     metric: str
+    scale: float
 
 
 JOBS = {
     "camvid": Job(["--ignore", "void", "--group", "sequence", "--folds", "3", "--set", "split.use_parts=false"],
-                  "pooled_miou"),
-    "marsdata_rocks": Job(["--classes", "binary", "--group", "group", "--folds", "3"], "mean_dice"),
-    "glas": Job(["--classes", "binary", "--group", "patient ID", "--folds", "3"], "mean_dice"),
+                  "pooled_miou", 0.4),
+    "marsdata_rocks": Job(["--classes", "binary", "--group", "group", "--folds", "3"], "mean_dice", 0.4),
+    "glas": Job(["--classes", "binary", "--group", "patient ID", "--folds", "3"], "mean_dice", 0.35),
 }  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(JOBS), choices=list(JOBS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--minutes", type=float, default=3, help="training of all folds, twice")
+    parser.add_argument("--steps", type=int, default=250, help="of the training of a fold; the same on any machine")
     parser.add_argument("--keep", type=Path, help="keep the run folders here; one that was cut short goes on")
     parser.add_argument("--redo", action="store_true")
     arguments = parser.parse_args()
@@ -49,23 +50,24 @@ def main() -> None:
         for name in arguments.only:
             key = f"{name}, seed {seed}"
             if key not in rows:
-                rows[key] = measure(name, arguments.data, seed, arguments.minutes, arguments.keep)
+                rows[key] = measure(name, arguments.data, seed, arguments.steps, arguments.keep)
                 record.write("price_of_leaks", rows)
 
 
-def measure(name: str, data: Path, seed: int, minutes: float, keep: Path | None) -> Row:
+def measure(name: str, data: Path, seed: int, steps: int, keep: Path | None) -> Row:
     """Run one set with a seed through the command line; return the price."""
     job = JOBS[name]
     with tempfile.TemporaryDirectory() as temporary:
         out = (keep or Path(temporary)) / f"{name}-{seed}"
         root = data / name if name != "marsdata_rocks" else with_copies(data / name, Path(temporary) / name)
-        words = ["run", "--data", str(root), *job.options, "--holdout", "0", "--minutes", str(minutes)]
+        words = ["run", "--data", str(root), *job.options, "--holdout", "0"]
+        words += ["--set", f"train.steps={steps}", "--set", f"train.scale={job.scale}", "--set", "train.threads=1"]
         words += ["--seed", str(seed), "--set", "report.price_of_leaks=true", "--out", str(out), "--json"]
         ended = subprocess.run(
             [sys.executable, "-m", "maskwright", *words], stdout=subprocess.PIPE, text=True, check=True
         )
         price = json.loads((out / "predictions" / "price_of_leaks.json").read_text(encoding="utf-8"))
-        return to_row(job.metric, price, {"split": json.loads(ended.stdout)["split"], "minutes": minutes})
+        return to_row(job.metric, price, {"split": json.loads(ended.stdout)["split"], "steps": steps})
 
 
 def to_row(metric: str, price: dict, details: dict) -> Row:

@@ -6,6 +6,7 @@ Each function takes an empty folder and a monkeypatch, makes what its name says,
 from __future__ import annotations
 
 import errno
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -71,6 +72,34 @@ def with_bad(add: Callable[[Path], Any], stage: str, *more: object) -> Callable[
         return until(stage, root / "data", *more)
 
     return made
+
+
+def annotated(name: str, text: str) -> Callable[[Path, Patch], Command]:
+    """Return a maker of an image g0.png beside an annotation file, and the command that writes the two as folders."""
+
+    def made(root: Path, patch: Patch) -> Command:
+        put(root / "data" / "images" / "g0.png", picture(0))
+        path = root / "data" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return ["convert", root / "data", root / "out", "--to", "folder"]
+
+    return made
+
+
+def coco(**fields: Any) -> str:
+    """Return a COCO file of g0.png with one polygon; fields of `image`, `item`, `category` and `info` are replaced."""
+    image = {"id": 1, "file_name": "g0.png", "height": SIZE[0], "width": SIZE[1]}
+    item = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[2, 2, 12, 2, 12, 9]]}
+    category = {"id": 1, "name": "rock"}
+    return json.dumps(
+        {
+            "info": fields.get("info", {}),
+            "images": [image | fields.get("image", {})],
+            "annotations": [item | fields.get("item", {})],
+            "categories": [category | fields.get("category", {})],
+        }
+    )
 
 
 def nothing(data: Path) -> None:

@@ -6,6 +6,7 @@ The table says what each command must return and say. What docs/trouble.md quote
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import time
@@ -47,6 +48,48 @@ AUDITED, SPLIT = ("run/audit/findings.parquet",), ("run/folds.csv",)
 DROP = ("--set", "audit.on_error=drop")
 CUT_OFF, VALUES = "bad.png: unreadable: is truncated", "7 (384 px)"
 SIZES = "wrong_size: masks/bad.png is 16×13, the image 16×12"
+OUT = ("out",)
+LABELME = json.dumps(
+    {
+        "flags": {},
+        "imagePath": "g0.png",
+        "imageData": None,
+        "shapes": [{"label": "rock", "points": [[2, 2], [12, 2], [12, 9]], "shape_type": "polygon", "group_id": [1]}],
+    }
+)
+VIA = json.dumps(
+    {
+        "g0.png9": {
+            "filename": "g0.png",
+            "size": 9,
+            "regions": [{"shape_attributes": {"name": "circle", "cx": 5, "cy": 5, "r": 3}, "region_attributes": [1]}],
+        }
+    }
+)
+CVAT = """<annotations><version>1.1</version><image id="0" name="g0.png" width="32" height="24">
+<mask label="rock" rle="2,4" left="1" top="1" width="3" height="3"/></image></annotations>"""
+LABEL_STUDIO = json.dumps(
+    [
+        {
+            "id": 1,
+            "data": {"image": "http://[me/g1.png"},
+            "annotations": [
+                {
+                    "result": [
+                        {"original_width": 32, "original_height": 24, "value": {"points": [[1, 1], [9, 1], [9, 9]]}}
+                    ]
+                }
+            ],
+        }
+    ]
+)
+GEOJSON = json.dumps(
+    {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "geometry": {"type": "MultiPolygon", "coordinates": 3}, "properties": {}}],
+    }
+)
+KAGGLE = "ImageId,EncodedPixels,ClassId\ng0,1 8,rock\ng0,9 8,\n"
 CASES = [
     # images and masks
     Case("truncated image, audit", bad.with_bad(bad.truncated_image, "audit"), 0, ("images/" + CUT_OFF,), AUDITED),
@@ -100,6 +143,33 @@ CASES = [
     Case("links in a ring", bad.with_bad(bad.looping_file, "split"), 2,
          ("bad2.png: unreadable", "Too many levels of symbolic links"), AUDITED, SPLIT),
     Case("folder linked into itself", bad.with_bad(bad.looping_folder, "split"), 0, ("4 images",), SPLIT),
+    # annotation files
+    Case("COCO cut off", bad.annotated("c.json", bad.coco()[:-40]), 2, ("a JSON file", "JSONDecodeError", "c.json"),
+         (), OUT),
+    Case("COCO id that is a list", bad.annotated("c.json", bad.coco(category={"id": []})), 2,
+         ("category 0 lacks id or name", "c.json"), (), OUT),
+    Case("COCO background that is a number", bad.annotated("c.json", bad.coco(info={"background": 3})), 2,
+         ("info.background is neither a name nor null",), (), OUT),
+    Case("COCO category that is missing", bad.annotated("c.json", bad.coco(item={"category_id": 7})), 2,
+         ("annotation 1 is of category 7, which is not listed",), (), OUT),
+    Case("COCO image that isn't there", bad.annotated("c.json", bad.coco(image={"file_name": "../g1.png"})), 2,
+         ("1 that are nowhere in the folder: ../g1.png",), (), OUT),
+    Case("LabelMe group that is a list", bad.annotated("g0.json", LABELME), 2,
+         ("a number or a word as group_id, got [1]", "g0.json, shape 1 (rock)"), (), OUT),
+    Case("VIA attributes that are a list", bad.annotated("v.json", VIA), 2,
+         ("region_attributes by their names, got [1]", "v.json, region 0 of g0.png"), (), OUT),
+    Case("CVAT mask of wrong length", bad.annotated("a.xml", CVAT), 2,
+         ("runs that fill", "a.xml, image g0.png, shape 1"), (), OUT),
+    Case("Label Studio address", bad.annotated("e.json", LABEL_STUDIO), 2,
+         ("1 that are nowhere in the folder: g1.png",), (), OUT),
+    Case("GeoJSON number for rings", bad.annotated("g0.geojson", GEOJSON), 2,
+         ("rings of coordinates, got 3", "g0.geojson, feature 1"), (), OUT),
+    Case("Kaggle run beyond counting", bad.annotated("train.csv", f"ImageId,EncodedPixels\ng0,{2**63 - 9} 8\n"), 2,
+         ("runs inside 24×32 pixels", "train.csv: g0"), (), OUT),
+    Case("Kaggle object without a class", bad.annotated("train.csv", KAGGLE), 2,
+         ("a class for every object", "train.csv: g0"), (), OUT),
+    Case("YOLO corner beyond counting", bad.annotated("labels/g0.txt", "0 0.1 1e300 0.9 0.1 0.9 0.9\n"), 2,
+         ("pairs of numbers up to 1000000", "g0.txt, object 1"), (), OUT),
     # where results go
     Case("file for --out", bad.file_for_out, 2, ("can be read and written, got File exists", "taken", "--out")),
     Case("file above --out", bad.file_above_out, 2,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from maskwright.decisions import QUESTIONS, Action, Decision, people_said, read_decisions, record_policies, settled
+from maskwright.decisions import QUESTIONS, Action, Decision, read_decisions, record_policies, settled, settled_state
 from maskwright.errors import DataError
 
 
@@ -58,7 +58,7 @@ def test_people_win_over_policies_wherever_their_lines_stand(tmp_path):
     assert (answer(log).action, answer(log).by) == ("keep", "Anna")
     append(log, image="a.png", action="drop", by="Ben")
     assert (answer(log).action, answer(log).by) == ("drop", "Ben")  # the last one about the same thing
-    assert people_said(log) == {"a.png (use)": "drop, by Ben"}
+    assert settled_state(log) == {"a.png (use)": '{"action": "drop", "by": "Ben"}'}
 
 
 def test_a_policys_line_that_was_edited_is_a_persons(tmp_path):
@@ -68,7 +68,7 @@ def test_a_policys_line_that_was_edited_is_a_persons(tmp_path):
     assert not read_decisions(log)[0].by_policy
     assert record_policies(log, [policy()]) == 1  # the policy says what it says, the edit wins
     assert answer(log).action == "keep"
-    assert list(people_said(log)) == ["a.png (use)"]
+    assert settled_state(log)["a.png (use)"].startswith('{"action": "keep"')
 
 
 def test_a_line_without_its_seal_is_a_persons(tmp_path):
@@ -90,7 +90,7 @@ def test_use_mask_and_regions_are_questions_of_their_own(tmp_path):
 def test_no_log_and_blank_lines(tmp_path):
     log = tmp_path / "decisions.jsonl"
     assert read_decisions(log) == []
-    assert people_said(log) == {}
+    assert settled_state(log) == {}
     assert record_policies(log, []) == 0
     assert not log.exists()
     log.write_text('\n{"image": "a.png", "action": "keep", "by": "Anna"}')  # no newline at its end
@@ -118,3 +118,33 @@ def test_a_broken_line_is_named(tmp_path, line, said):
         read_decisions(log)
     assert "decisions.jsonl, line 2" in str(error.value)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        (lambda said: [*said, {"image": "a.png", "action": "keep", "by": "Anna"}], True),
+        (lambda said: said[1:], True),  # a policy's line was deleted
+        (lambda said: [said[0], said[1] | {"transform": "flip_ud"}, *said[2:]], True),
+        (lambda said: [*said[:2], said[2] | {"others": {"d.png": "identity", "e.png": "rot180"}}, said[3]], True),
+        (lambda said: [*said[:3], said[3] | {"reason": "another"}], True),  # removed.csv tells it
+        (lambda said: said[::-1], False),
+        (lambda said: [line | {"time": "2026-01-01T00:00:00"} for line in said], False),
+        (
+            lambda said: [{"image": "f.png", "action": "own_mask", "by": "Anna"}, *said],
+            False,
+        ),  # overruled further below
+        (lambda said: [*said, said[3]], False),
+        (lambda said: [*said[:3], said[3] | {"transform": "identity"}], False),
+    ],
+)
+def test_what_matters_changes_the_state_of_the_log(tmp_path, change, matters):
+    log = tmp_path / "decisions.jsonl"
+    record_policies(log, [policy()])
+    append(log, image="c.png", action="use_mask_of", other_image="b.png", transform="flip_lr", by="Anna")
+    others = {"d.png": "identity", "e.png": "flip_lr"}
+    append(log, image="d.png", action="consensus", others=others, by="Anna")
+    append(log, image="f.png", action="use_mask_of", other_image="b.png", by="Anna")
+    said, before = lines(log), settled_state(log)
+    log.write_text("".join(json.dumps(line) + "\n\n" for line in change(said)))
+    assert (settled_state(log) != before) is matters

@@ -37,6 +37,7 @@ SMALL = {
     "train.channels_last": "false",
     "train.threads": "1",
     "evaluate.samples": "100",
+    "predict.members": "true",
 }
 FILES = (
     "recipe.yaml",
@@ -119,6 +120,20 @@ def test_the_run_folder_holds_what_the_names_say(run, data):
     assert {"duplicate_exact", "conflict"} <= kinds
     recipe = yaml.safe_load((out / "recipe.yaml").read_text())
     assert None not in [recipe["train"][k] for k in ("steps", "batch", "scale", "crop", "precision", "threads")]
+
+
+def test_the_networks_alone_are_scored_on_the_held_out_part(run):
+    out, _ = run
+    members = json.loads((out / "predictions" / "members.json").read_text())
+    assert set(members) == {"holdout-fold-0", "holdout-fold-1"}
+    whole = json.loads((out / "predictions" / "evaluation.json").read_text())["holdout/mean_dice"]
+    assert all(scores["mean_dice"]["n"] == whole["n"] for scores in members.values())
+    ensemble, *alone = (ProbabilityStore(out / "round-0" / name) for name in ("holdout", *sorted(members)))
+    names = sorted(path.stem for path in ensemble.folder.rglob("*.npz"))
+    assert len(names) == whole["n"]
+    for name in names:  # what is shipped is the mean of the two
+        mean = np.mean([store.read(name) for store in alone], axis=0)
+        np.testing.assert_allclose(ensemble.read(name), mean, atol=2e-3)
 
 
 def test_every_image_has_a_label_of_its_size(run, data):

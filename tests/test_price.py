@@ -8,10 +8,10 @@ import polars as pl
 import pytest
 
 from maskwright import pipeline
-from maskwright.artifacts import read_folds
+from maskwright.artifacts import RunFolder, read_folds
 from maskwright.data.formats.files import name_of
 from maskwright.data.synthetic import make_playground
-from maskwright.errors import RecipeError
+from maskwright.errors import DataError, RecipeError
 from maskwright.pipeline.price import compare, naive_folds
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
@@ -27,6 +27,15 @@ def test_naive_folds_hold_as_many_images_and_leave_the_rest_alone():
     assert naive["fold"].gather(fixed).to_list() == folds["fold"].gather(fixed).to_list()
     assert naive["fold"].to_list() != folds["fold"].to_list()
     assert naive.equals(naive_folds(folds, 0))
+
+
+def test_a_copy_with_a_taken_mask_stays_with_its_image():
+    images = [f"i{k}" for k in range(20)] + ["copy"]
+    folds = pl.DataFrame({"image": images, "fold": [k % 4 for k in range(20)] + [3]})
+    for seed in range(5):
+        place = dict(naive_folds(folds, seed, {"copy": "i3"}).iter_rows())
+        assert place["copy"] == place["i3"]
+        assert sorted(place[f"i{k}"] for k in range(20)) == sorted(k % 4 for k in range(20))
 
 
 def table_of(images, groups, tp, miss):
@@ -105,3 +114,40 @@ def test_a_run_of_a_labelled_subset_and_its_price(tmp_path):
     before = (out / "naive" / "round-0" / "fold-0" / "last.ckpt").stat().st_mtime_ns
     pipeline.run(priced, out)
     assert (out / "naive" / "round-0" / "fold-0" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def truths(run):
+    """Return (image, category) → pixels that the mask says, of what was scored out of fold."""
+    table = pl.read_parquet(run / "predictions" / "per_image.parquet").filter(pl.col("part") == "oof")
+    rows = table.select("image", "category", pl.col("tp") + pl.col("fn")).iter_rows()
+    return {(image, category): pixels for image, category, pixels in rows}
+
+
+@pytest.mark.slow
+def test_the_naive_folds_hold_the_images_and_masks_that_people_decided_on(tmp_path):
+    """Under `ask`, with a drop, a kept copy, a region and a mask taken over: all of it counts for both."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_playground(data, labelled=24, unlabelled=2, size=(32, 48))
+    settings = (*SMALL, "report.price_of_leaks=true", "audit.conflicts=ask")
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), settings)
+    with pytest.raises(DataError, match=r"audit\.conflicts: ask"):
+        pipeline.run(recipe, out)
+    folder = RunFolder(out)
+    open_ones = pl.read_parquet(folder.findings).filter(pl.col("kind") == "conflict")
+    images = [i for i in pl.read_parquet(folder.index).drop_nulls("mask")["image"] if i not in open_ones["image"]]
+    said = [{"image": image, "action": "keep"} for image in open_ones["image"]]
+    said += [
+        {"image": images[0], "action": "drop"},
+        {"image": images[1], "action": "ignore_region", "region": [0, 0, 48, 16]},
+        {"image": images[2], "action": "use_mask_of", "other_image": images[3]},
+    ]
+    folder.decisions.write_text("".join(json.dumps(line | {"by": "Anna"}) + "\n" for line in said))
+    pipeline.run(recipe, out)
+    assert folder.decisions.read_text().count("Anna") == len(said)
+    clean, naive = truths(out), truths(out / "naive")
+    assert naive == clean
+    assert images[0] not in {image for image, _ in clean}
+    assert {*read_folds(folder.folds)["image"]} == {*read_folds(out / "naive" / "folds.csv")["image"]}
+    assert read_folds(folder.folds)["fold"].to_list() != read_folds(out / "naive" / "folds.csv")["fold"].to_list()
+    assert "one shuffle" in json.loads((folder.predictions / "price_of_leaks.json").read_text())["covered"]
+    assert "one shuffle" in (folder.predictions / "report.html").read_text(encoding="utf-8")

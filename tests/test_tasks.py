@@ -356,3 +356,45 @@ def test_a_folder_with_a_lock_of_its_own_is_not_swept(tmp_path):
         (tmp_path / "locked" / half).touch()
         with lock(tmp_path):
             assert [path.parent.name for path in tmp_path.rglob(half)] == ["locked"]
+
+
+def answers(root: Path) -> dict:
+    """Return what a file says, as `a` leaves it."""
+    return {"log": json.loads((root / "log").read_text()) if (root / "log").exists() else {}}
+
+
+def first_letter(root: Path) -> str:
+    return (root / "a").read_text()[0]
+
+
+def test_what_is_outside_is_read_when_the_task_is_due(tmp_path):
+    def write(root: Path, spec: dict) -> None:
+        (root / "log").write_text('{"x": 1}')
+
+    first = Task("log", write, outputs=("log",))
+    second = Task("a", copy, {"to": "a", "text": "1"}, ("log",), ("a",), answers)
+    run_tasks(tmp_path, [first, second])
+    assert run_tasks(tmp_path, [first, second]) == {}  # the log as the first task left it
+    (tmp_path / "log").write_text('{"x": 2}')
+    with pytest.raises(StaleArtifactError, match=r"log\.x: 1 → 2"):
+        run_tasks(tmp_path, [first, second])
+
+
+def test_an_empty_log_that_fills_is_told_by_its_entries_alone(tmp_path):
+    task = a(outside=answers)
+    run_tasks(tmp_path, [task])
+    (tmp_path / "log").write_text('{"x": {"y": 2}}')
+    with pytest.raises(StaleArtifactError) as caught:
+        run_tasks(tmp_path, [task])
+    assert "log.x.y: (nothing) → 2" in str(caught.value)
+    assert "{}" not in str(caught.value)
+
+
+def test_later_tasks_depend_on_what_was_made_where_a_task_says_so(tmp_path):
+    def made(text: str) -> Task:
+        return a(text, made=first_letter)
+
+    run_tasks(tmp_path, [made("12"), b()])
+    assert set(run_tasks(tmp_path, [made("13"), b()], redo=True)) == {"a"}  # its first letter is the same
+    assert status(tmp_path, [made("13"), b()]) == {"a": "done", "b": "done"}
+    assert set(run_tasks(tmp_path, [made("23"), b()], redo=True)) == {"a", "b"}

@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from maskwright.data.intensity import Intensity
+from maskwright.data.intensity import Intensity, Scale
 from maskwright.errors import DataError, problem
 from maskwright.models import build_model
 from maskwright.recipe.data import DataSpec
@@ -32,7 +32,7 @@ class Trained:
         network: in evaluation mode; its moving average where one was kept.
         categories: its output channels.
         intensity: how images are prepared.
-        scale: factor from an image's size to the size that the network works at.
+        scale: factor from an image's size to the size that the network works at, or that size.
         precision: `float32` or `bfloat16`.
         channels_last: memory format.
         path: where it was read from.
@@ -41,14 +41,14 @@ class Trained:
     network: nn.Module
     categories: Categories
     intensity: Intensity
-    scale: float
+    scale: Scale
     precision: str
     channels_last: bool
     path: Path
 
 
 def describe(
-    model: ModelSpec, data: DataSpec, *, scale: float, precision: str, channels_last: bool, levels: int = 1
+    model: ModelSpec, data: DataSpec, *, scale: Scale, precision: str, channels_last: bool, levels: int = 1
 ) -> dict[str, Any]:
     """Return the plain data that a checkpoint carries under `KEY`."""
     return {
@@ -107,7 +107,8 @@ def _build(state: dict[str, Any], path: Path) -> Trained:
     network.eval().requires_grad_(False)
     if about["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
-    return Trained(network, categories, intensity, about["scale"], about["precision"], about["channels_last"], path)
+    scale = tuple(about["scale"]) if isinstance(about["scale"], list) else about["scale"]
+    return Trained(network, categories, intensity, scale, about["precision"], about["channels_last"], path)
 
 
 def network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -151,14 +151,24 @@ def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
     return len(new)
 
 
-def people_said(path: Path) -> dict[str, str]:
-    """Return image and question → what people answered, for telling whether that changed.
+def settled_state(path: Path) -> dict[str, str]:
+    """Return image and question → the answer that counts as canonical JSON, for telling whether a log changed.
+
+    What the log holds besides, such as overruled lines, times, seals and the order of lines, changes nothing of it.
 
     Raises:
         DataError: a line that is no decision.
     """
-    people = settled(d for d in read_decisions(path) if not d.by_policy)
-    return {f"{image} ({asked})": decision.told() for (image, asked), decision in sorted(people.items())}
+    answers = settled(read_decisions(path))
+    return {f"{image} ({asked})": _canonical(answer) for (image, asked), answer in sorted(answers.items())}
+
+
+def _canonical(decision: Decision) -> str:
+    """Return all that an answer says; without a transform, or with `identity`, a mask is taken over as it stands."""
+    said = decision.model_dump(mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image"})
+    if said.get("transform") == "identity":
+        del said["transform"]
+    return json.dumps(said, sort_keys=True, ensure_ascii=False)
 
 
 def _parsed(line: str, path: Path, number: int) -> Decision:

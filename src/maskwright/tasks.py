@@ -39,9 +39,13 @@ class Task:
         spec: plain data that decides the result.
         after: names of the tasks whose artifacts it reads.
         outputs: paths inside the run folder that it makes, removed by a redo.
-        outside: {path: state} of files outside the run folder that decide the result.
+        outside: {path: state} of files that no task made and that decide the result; or a module-level function of the
+            run folder that returns it, called when the task is due, after those that it builds on.
         schema: raised when the function's artifacts change their form.
         keeps: outputs that a cut-short run leaves to be continued (checkpoints); a redo removes them.
+        made: module-level function of the run folder that returns what of the outputs others read, as plain data: the
+            tasks that build on this one are stale if that changed; without it, if anything that this one is made from
+            did.
     """
 
     name: str
@@ -49,9 +53,10 @@ class Task:
     spec: dict[str, Any] = field(default_factory=dict)
     after: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
-    outside: dict[str, Any] = field(default_factory=dict)
+    outside: dict[str, Any] | Callable[[Path], dict[str, Any]] = field(default_factory=dict)
     schema: int = 1
     keeps: tuple[str, ...] = ()
+    made: Callable[[Path], Any] | None = None
 
 
 def run_tasks(root: Path, tasks: Sequence[Task], *, jobs: int = 1, redo: bool = False) -> dict[str, float]:
@@ -185,7 +190,8 @@ def _execute(root: Path, task: Task) -> float:
     assert not missing, f"task {task.name} did not make {missing}"
     seconds = time.perf_counter() - start
     record = basis | {"seconds": seconds, "resolved": resolved}
-    record["fingerprint"] = fingerprint([resolved or basis["spec"], basis["after"], basis["outside"], basis["schema"]])
+    decided = [resolved or basis["spec"], basis["after"], basis["outside"]] if task.made is None else [task.made(root)]
+    record["fingerprint"] = fingerprint([*decided, basis["schema"]])
     write_json(_record_path(root, task.name), record)
     _plan_path(root, task.name).unlink(missing_ok=True)
     return seconds
@@ -198,7 +204,8 @@ def _basis(root: Path, task: Task) -> dict[str, Any]:
         record = _load_record(root, name)
         assert record is not None, f"task {task.name} needs {name}, which has no record"
         after[name] = record["fingerprint"]
-    basis = {"spec": task.spec, "after": after, "outside": task.outside, "schema": task.schema}
+    outside = task.outside(root) if callable(task.outside) else task.outside
+    basis = {"spec": task.spec, "after": after, "outside": outside, "schema": task.schema}
     basis["outputs"] = [*task.outputs, *task.keeps]
     plain: dict[str, Any] = json.loads(json.dumps(basis, default=str))
     return plain
@@ -264,13 +271,21 @@ def _spec_changes(task: Task, record: dict[str, Any]) -> list[str]:
 
 
 def _differences(old: Any, new: Any) -> list[str]:
+    """Return a line for each leaf that differs; an empty branch is none where the other side has leaves below it."""
     before, now = flatten(old), flatten(new)
+    before, now = _grown(before, now), _grown(now, before)
     absent = "(nothing)"
     return [
         f"{key}: {before.get(key, absent)} → {now.get(key, absent)}"
         for key in sorted(before.keys() | now.keys())
         if before.get(key, absent) != now.get(key, absent)
     ]
+
+
+def _grown(leaves: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the leaves without empty branches that hold something in the other tree."""
+    branches = {key[:end] for key in other for end, letter in enumerate(key) if letter == "."} | {""}
+    return {key: value for key, value in leaves.items() if value not in ({}, []) or key not in branches}
 
 
 def _stale(root: Path, task: Task, changes: list[str]) -> StaleArtifactError:

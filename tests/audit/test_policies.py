@@ -1,6 +1,5 @@
 """Copies with masks: what is found, what each policy makes of it, and what replaying it leaves, on files."""
 
-import json
 import os
 from pathlib import Path
 
@@ -13,103 +12,24 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 from PIL import Image
 
-from maskwright.artifacts import RunFolder, read_table
+from make_copies import COARSE, FINE, TURNED, conflict, copies_folder, decide, half, label, names, picture, put, run
+from maskwright.artifacts import read_table
 from maskwright.audit import audit_index
 from maskwright.audit.copies import agreement
 from maskwright.audit.policies import majority
 from maskwright.audit.replay import check_decisions, replay
 from maskwright.augment.dihedral import apply
-from maskwright.cli import main
-from maskwright.data.index import build_index, load_index
+from maskwright.data.index import build_index
 from maskwright.decisions import Decision, settled
 from maskwright.recipe.data import AuditSpec, DataSpec
-from maskwright.types import IGNORE, Category
+from maskwright.types import IGNORE
 
 DATA = Path(os.environ.get("MASKWRIGHT_DATA", "/nonexistent"))
-CATEGORIES = (Category(0, "background", values=(0,)), Category(1, "rock", values=(1,)))
-
-
-def picture(seed):
-    """A smooth random image that no other seed resembles, (48, 64, 3)."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((64, 48), Image.Resampling.BICUBIC))
-
-
-def half(columns=32):
-    """A mask whose first columns are 1, (48, 64)."""
-    mask = np.zeros((48, 64), np.uint8)
-    mask[:, :columns] = 1
-    return mask
-
-
-def edged(seed, mask):
-    """A picture in which the mask can be seen."""
-    return np.clip(picture(seed).astype(int) // 2 + 120 * mask[..., None], 0, 255).astype(np.uint8)
-
-
-def put(root, name, image, mask=None):
-    folder = root / ("unlabeled" if mask is None else "images")
-    for place in (folder, root / "masks"):
-        place.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(folder / f"{name}.png")
-    if mask is not None:
-        Image.fromarray(mask).save(root / "masks" / f"{name}.png")
 
 
 @pytest.fixture
 def data(tmp_path):
-    """Ten ordinary images, one picture with two masks and an unlabelled flipped copy, another with an exact copy.
-
-    Of the masks of `fine` and `coarse`, the first follows what can be seen: 32 columns, and a hole in them.
-    """
-    root, fine = tmp_path / "data", half()
-    fine[10:20, 10:20] = 0
-    for k in range(10):
-        put(root, f"x{k}", picture(100 + k), half(8 + 4 * k))
-    put(root, "coarse", edged(1, fine), half())
-    put(root, "fine", edged(1, fine), fine)
-    put(root, "turned", np.ascontiguousarray(edged(1, fine)[:, ::-1]))
-    put(root, "plain", picture(3), half(16))
-    put(root, "twin", picture(3))
-    put(root, "alone", picture(4))
-    (root / "classes.json").write_text('{"0": "background", "1": "rock"}')
-    return root
-
-
-def run(data, *settings, stage="split", code=0, more=()):
-    out = data.parent / "run"
-    words = [word for setting in settings for word in ("--set", setting)]
-    assert main([stage, "--data", str(data), "--out", str(out), "--folds", "2", *words, *more]) == code
-    return RunFolder(out)
-
-
-def decide(folder, **line):
-    with folder.decisions.open("a") as file:
-        file.write(json.dumps(line) + "\n")
-
-
-def decided(folder):
-    """Return the index as the decisions leave it."""
-    table = read_table(folder.decided / "images.parquet")
-    spec = DataSpec(root=str(folder.root.parent / "data"), categories=CATEGORIES, target="masks")
-    index = load_index(folder.index, spec)
-    return type(index)(index.root, table, index.categories, "masks", index.imported)
-
-
-def label(folder, image):
-    return decided(folder).only([image]).read_label(0)
-
-
-def names(folder):
-    return set(read_table(folder.decided / "images.parquet")["image"])
-
-
-def conflict(folder):
-    (row,) = read_table(folder.findings).filter(pl.col("kind") == "conflict").to_dicts()
-    return row
-
-
-FINE, COARSE, TURNED = "images/fine.png", "images/coarse.png", "unlabeled/turned.png"
+    return copies_folder(tmp_path / "data")
 
 
 def test_agreement_by_class_is_counted_by_hand():
@@ -237,7 +157,7 @@ def test_a_person_overrules_the_policy_and_later_stages_are_stale(data, capsys):
     decide(folder, image=FINE, action="drop", by="Anna", reason="I drew the other")
     run(data, code=2)
     said = capsys.readouterr().err
-    assert "decide" in said and f"{COARSE} (use)" in said and "keep, by Anna" in said and "--redo" in said
+    assert "decide" in said and f"{COARSE} (use)" in said and "Anna" in said and "--redo" in said
     run(data, more=["--redo"])
     assert {FINE, COARSE} & names(folder) == {COARSE}
     assert FINE not in pl.read_csv(folder.folds)["image"]
@@ -339,30 +259,6 @@ def test_masks_that_agree_are_no_conflict_and_nothing_is_decided(data):
     folder = run(data, "audit.conflicts=keep_both", "audit.inherit=false")
     assert {"images/same.png", "images/x0.png"} <= names(folder)
     assert conflict(folder)["image"] == COARSE
-
-
-def test_a_cleaned_copy_holds_what_the_decisions_leave(data, tmp_path):
-    (data / "meta.csv").write_text("name,site\n" + "".join(f"x{k},s{k % 3}\n" for k in range(10)))
-    clean = tmp_path / "clean"
-    folder = run(data, stage="audit", more=["--cleaned", str(clean), "--to", "folder"])
-    images = {p.relative_to(clean).as_posix() for p in clean.rglob("*.png") if "masks" not in p.parts}
-    kept = {n for n in names(folder) if n.startswith("images/")} | {"unlabeled/alone.png"}
-    assert images == kept | {f"images/unlabeled/{n}.png" for n in ("turned", "twin")}  # labelled now
-    for name in images - {"unlabeled/alone.png"}:
-        written = np.asarray(Image.open(clean / name.replace("images/", "masks/")))
-        assert_array_equal(written, label(folder, name.replace("images/unlabeled", "unlabeled")))
-    (removed,) = pl.read_csv(clean / "removed.csv").to_dicts()
-    assert removed["image"] == COARSE and "finer" in removed["reason"]
-    assert pl.read_csv(clean / "meta.csv").height == 10
-    found = run(data.parent / "clean", stage="audit", more=["--redo"])  # reads again, without a conflict
-    assert "conflict" not in set(read_table(found.findings)["kind"])
-
-
-def test_a_cleaned_copy_is_never_written_over_files(data, tmp_path, capsys):
-    run(data, stage="audit", code=2, more=["--cleaned", str(data)])
-    assert "new or empty folder" in capsys.readouterr().err
-    run(data, stage="audit", code=2, more=["--cleaned", str(tmp_path / "clean"), "--to", "nonsense"])
-    assert "nonsense" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder")

@@ -164,6 +164,7 @@ def test_schema_goes_to_stdout_or_a_file(capsys, tmp_path):
         (["audit", "--data", "DATA", "--set", "train.lr"], "key.path=value"),
         (["audit", "--data", "DATA", "--classes", "tooth"], "names among background, foreground"),
         (["audit", "--data", "DATA", "--ignore", "void"], "--ignore"),
+        (["split", "--data", "DATA", "--holdout", "0", "--labelled", "100"], "got 6 (6 with a usable label, 0 of them"),
         (["split", "--data", "DATA", "--folds", "9"], "at least 9 groups"),
         (["split", "--data", "DATA", "--folds", "0"], "split.folds"),
         (["split", "--data", "DATA", "--group", "patient"], "meta.csv"),

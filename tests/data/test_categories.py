@@ -115,6 +115,34 @@ def test_binary_takes_everything_but_zero(tmp_path):
     assert np.array_equal(read(root, found), LABEL > 0)
 
 
+VOID = '{"0": "ground", "1": "rock", "2": "tree", "3": "Void"}'
+STATED = """{"categories": [{"id": 0, "name": "ground"}, {"id": 1, "name": "rock"}, {"id": 2, "name": "tree"},
+    {"id": 3, "name": "void"}], "ignore": [3]}"""
+
+
+def test_binary_does_not_silently_make_void_foreground(tmp_path):
+    root = folder(tmp_path, LABEL, classes=VOID)
+    with pytest.raises(DataError, match=r"'Void' \(3\), which would become foreground(.|\n)*--ignore 3 "):
+        recognise(root, classes="binary")
+    assert recognise(root).names == ["ground", "rock", "tree", "Void"]  # as one category of several it is seen
+
+
+@pytest.mark.parametrize(
+    ("classes", "fields", "foreground"),
+    [
+        (VOID, {"ignore": (3,)}, (1, 2)),
+        (VOID, {"ignore": ("Void",)}, (1, 2)),
+        (VOID, {"ignore": ()}, (1, 2, 3)),  # stated
+        (STATED, {}, (1, 2)),
+    ],
+)
+def test_binary_ignores_what_the_recipe_or_the_folder_ignores(tmp_path, classes, fields, foreground):
+    root = folder(tmp_path, LABEL, classes=classes)
+    label = read(root, recognise(root, classes="binary", **fields))
+    expected = np.select([np.isin(LABEL, foreground), LABEL == 0], [1, 0], IGNORE)
+    assert np.array_equal(label, expected)
+
+
 @pytest.mark.parametrize("ignore", [(3,), ("class_3",), ("3",)])
 def test_ignored_values_are_no_category_and_reach_no_position(tmp_path, ignore):
     root = folder(tmp_path, LABEL, classes='{"0": "class_0", "1": "class_1", "2": "class_2", "3": "class_3"}')

@@ -147,6 +147,28 @@ def test_categories_come_from_a_class_list_in_or_beside_the_truth(tmp_path, wher
     assert found.categories == ["sky", "tree"]
 
 
+@pytest.mark.parametrize("declared", [[2], ["void"]])
+def test_binary_ignores_what_the_class_list_ignores(tmp_path, declared):
+    """Foreground 1 of the truth: 2 pixels, 1 found; where the truth is 2, nothing counts. Dice 2 / (2 + 0 + 1)."""
+    t = write(tmp_path / "t", a=[[0, 1, 1, 2, 2]])
+    p = write(tmp_path / "p", a=[[0, 1, 0, 1, 0]])
+    listed = {"categories": [{"id": i, "name": n} for i, n in enumerate(("sky", "tree", "void"))], "ignore": declared}
+    (tmp_path / "classes.json").write_text(json.dumps(listed))
+    found = evaluate_folders(p, t, classes="binary", spec=QUICK)
+    assert found.scores["mean_dice"]["value"] == pytest.approx(2 / 3)
+
+
+def test_binary_asks_what_becomes_of_a_category_called_void(tmp_path):
+    """With void as foreground: TP 2 (one of the void pixels), FN 2; ignored: TP 1, FN 1."""
+    t = write(tmp_path / "t", a=[[0, 1, 1, 2, 2]])
+    p = write(tmp_path / "p", a=[[0, 1, 0, 1, 0]])
+    (tmp_path / "classes.json").write_text('{"0": "sky", "1": "tree", "2": "void"}')
+    with pytest.raises(DataError, match="--ignore 2 leaves such pixels out"):
+        evaluate_folders(p, t, classes="binary", spec=QUICK)
+    found = evaluate_folders(p, t, classes="binary", ignore=[2], spec=QUICK)
+    assert found.scores["mean_dice"]["value"] == pytest.approx(2 / 3)
+
+
 def test_a_background_that_is_named_is_left_out_as_in_a_run(tmp_path):
     p, t, prediction, truth = pair(tmp_path, values=(0, 1))
     (tmp_path / "classes.json").write_text('{"0": "background", "1": "tooth"}')

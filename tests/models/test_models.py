@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from own_networks import SMALL
 from torch import nn
 
 from maskwright.errors import RecipeError
@@ -25,6 +26,7 @@ def no_network(in_channels: int, classes: int) -> None:
 SPECS = {
     UNetSpec: UNetSpec(encoder="resnet10t", encoder_weights="none", decoder_channels=(16, 16, 8)),
     PythonModelSpec: PythonModelSpec(target="test_models:Pointwise", arguments={"width": 3}),
+    **SMALL,
 }
 
 

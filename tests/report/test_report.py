@@ -381,6 +381,32 @@ class TestSummary:
         (run / "folds.json").write_text(json.dumps(certificate))
         assert "2 groups lie in more than one fold, so the scores are too good." in write(run, thumbnails=0)[1].words
 
+    @pytest.mark.parametrize(
+        ("apart", "words"),
+        [(2, "2 leaks across a border: scores there are too good."), (0, "None of them lies across a border")],
+    )
+    def test_what_the_folds_do_about_leaks_of_given_parts(self, tmp_path, apart, words):
+        run = make_run(tmp_path)
+        leaks = {"leak_group": {"found": 3, "together": 3 - apart, "apart": apart, "outside": 0}}
+        (run / "folds.json").write_text(json.dumps(json.loads((run / "folds.json").read_text()) | {"leaks": leaks}))
+        page = write(run, thumbnails=0)[1]
+        assert words in page.words
+        assert page.row("leak_group") == ["leak_group", "3", str(3 - apart), str(apart), "0"]
+
+    def test_domains_have_scores_of_their_own(self, tmp_path):
+        run = make_run(tmp_path)
+        path = run / "predictions" / "evaluation.json"
+        divided = {
+            f"{part}mean_dice@domain={name}": score(value, n=n)
+            for part in ("", "oof/")
+            for name, value, n in (("dusk/2", 0.41, 4), ("day", None, 5))
+        }
+        path.write_text(json.dumps(json.loads(path.read_text()) | divided))
+        page = write(run, thumbnails=0)[1]
+        assert page.row("dusk/2") == ["dusk/2", "4 out of fold", "0.410 (0.360–0.460)"]
+        assert page.row("day") == ["day", "5 out of fold", "–"]
+        assert page.row("mean Dice per image")[1] == "0.700 (0.650–0.750)"  # of all, out of fold, as before
+
     def test_left_out_categories_count_nowhere(self, tmp_path):
         images = [("images/a.png", None)]
         write_base(tmp_path / "run", tmp_path, images, leave_out=["ground"])

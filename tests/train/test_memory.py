@@ -10,11 +10,11 @@ from PIL import Image
 from torch import nn
 
 from maskwright.data.index import build_index
-from maskwright.errors import UsageError
+from maskwright.errors import DataError, UsageError
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
-from maskwright.train import probe
+from maskwright.train import timing
 from maskwright.train.fit import train_fold
 from maskwright.train.memory import Parts
 
@@ -123,6 +123,15 @@ def test_a_resumed_training_keeps_its_parts(data, tmp_path):
     assert Parts.of(folder / "last.ckpt") == Parts(3, 1)
 
 
+def test_a_cut_off_checkpoint_is_named_with_what_to_do(data, tmp_path):
+    index, section = data
+    folder = tmp_path / "run" / "round-0" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").write_bytes(b"PK\x03\x04 half of an archive")
+    with pytest.raises(DataError, match=r"cut off\n(.|\n)*last\.ckpt(.|\n)*delete it"):
+        train_fold(folder, index, index, recipe(section, 6))
+
+
 def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_path):
     index, section = data
     with pytest.raises(UsageError, match=r"train\.scale"):
@@ -133,12 +142,12 @@ def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_pat
 def test_the_probe_measures_in_parts(data, monkeypatch, most, sizes):
     tried = []
 
-    def measure(recipe, batch, repeats):
+    def measure(recipe, batch, repeats, seconds):
         tried.append(batch)
         if batch > most:
             raise torch.OutOfMemoryError("simulated")
         return 0.25
 
-    monkeypatch.setattr(probe, "_measure_batch", measure)
-    assert probe.measure_step(recipe(data[1], 6)) == 6 / sizes[-1] * 0.25  # as many parts as it takes
+    monkeypatch.setattr(timing, "_measure_batch", measure)
+    assert timing.measure_step(recipe(data[1], 6)) == 6 / sizes[-1] * 0.25  # as many parts as it takes
     assert tried == sizes

@@ -5,9 +5,10 @@ import pytest
 
 from maskwright.data.index import SCHEMA, Index
 from maskwright.errors import RecipeError
+from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
-from maskwright.train import probe
+from maskwright.train import probe, timing
 from maskwright.types import Category
 
 
@@ -24,9 +25,19 @@ def an_index(recipe, height, width, count=10):
 
 
 def clock(monkeypatch, cost):
-    """Make a step cost what `cost(recipe)` says."""
-    monkeypatch.setattr(probe, "measure_step", lambda recipe, repeats=3: cost(recipe))
+    """Make a step cost what `cost(recipe)` says, on a clock that only steps move; return it."""
+
+    def steps(recipe, batch):
+        while True:
+            seconds = cost(probe._update(recipe, batch=batch))
+            now[0] += seconds
+            yield seconds
+
+    now = [0.0]
+    monkeypatch.setattr(timing, "_timed_steps", steps)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(probe, "_machine", lambda recipe: probe._update(recipe, threads=2))
+    return now
 
 
 def test_budget_is_shared_by_folds_and_held(recipe, monkeypatch):
@@ -80,7 +91,7 @@ def test_an_emulated_precision_is_tried_on_a_tiny_batch_only(recipe, monkeypatch
     clock(monkeypatch, cost)
     plan = probe.plan_training(apply_settings(recipe, ["train.steps=10"]), an_index(recipe, 256, 256))
     assert plan.recipe.train.precision == "float32"
-    assert [batch for precision, batch in tried if precision == "bfloat16"] == [2]
+    assert {batch for precision, batch in tried if precision == "bfloat16"} == {2}
     assert any("bfloat16 channels-last would take many times longer" in reason for reason in plan.reasons)
 
 
@@ -88,9 +99,9 @@ def test_a_step_is_measured_after_one_that_warms_up(recipe, monkeypatch):
     asked = apply_settings(recipe, ["train.batch=2", "train.crop=[64, 64]", "train.scale=1", "train.threads=1"])
     resolved = probe._update(probe._network(asked, probe._SMALL), precision="float32", channels_last=False)
     steps = []
-    monkeypatch.setattr(probe, "report", lambda label, done, total: steps.append(done))
-    assert probe.measure_step(resolved, repeats=2) > 0
-    assert steps == [1, 2, 3]
+    with listen(lambda label, done, total, note: steps.append((done, total, note))):
+        assert timing.measure_step(resolved, repeats=2) > 0
+    assert steps == [(n, 3, "a step of 2 crops of 64×64 in float32") for n in range(4)]
 
 
 def test_what_the_recipe_states_is_kept_and_a_resolved_recipe_stays(recipe, monkeypatch):
@@ -110,3 +121,55 @@ def test_the_last_step_is_validated(recipe, monkeypatch):
         assert train.steps % train.validate_every == 0
     with pytest.raises(RecipeError, match="multiple of validate_every"):
         apply_settings(recipe, ["train.steps=7", "train.validate_every=2"])
+
+
+def by_pixels(seconds):
+    """A step of 8 crops of 256² costs `seconds`; others by their pixels."""
+    return lambda r: seconds * r.train.batch * r.train.crop[0] * r.train.crop[1] / (8 * 256 * 256)
+
+
+@pytest.mark.parametrize(("minutes", "cap"), [(1, 20), (0.3, 6), (8, 48), (None, 60)])
+@pytest.mark.parametrize("seconds", [0.01, 1, 10, 30, 100])
+def test_the_probe_keeps_to_its_share_of_the_budget(recipe, monkeypatch, minutes, cap, seconds):
+    now = clock(monkeypatch, by_pixels(seconds))
+    settings = ["split.folds=5"] if minutes is None else ["split.folds=5", f"train.minutes={minutes}"]
+    plan = probe.plan_training(apply_settings(recipe, settings), an_index(recipe, 256, 256))
+    # Two steps of two crops of 96² are always made in each of two precisions: 4 × 18432 / 524288 = 0.14 of a step
+    assert now[0] <= max(cap, 0.15 * seconds)
+    assert plan.seconds_per_step == pytest.approx(seconds * plan.recipe.train.batch / 8)  # cost is by pixels here
+
+
+def test_what_there_is_no_time_to_measure_is_the_default_and_said(recipe, monkeypatch):
+    def cost(r):
+        return by_pixels(60)(r) * (0.9 if r.train.precision == "bfloat16" else 1)
+
+    clock(monkeypatch, cost)
+    asked = apply_settings(recipe, ["train.minutes=1", "split.folds=5"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256))
+    assert (plan.recipe.train.precision, plan.recipe.train.channels_last) == ("float32", False)
+    assert plan.recipe.model.encoder == "resnet10t"
+    said = "\n".join(plan.reasons)
+    assert "float32: the default; there was no time to compare it with bfloat16 channels-last" in said
+    assert "estimated from small crops: the probe may take 20 s" in said
+
+
+def test_crops_of_a_step_that_takes_too_long_are_measured_instead(recipe, monkeypatch):
+    clock(monkeypatch, by_pixels(8))
+    asked = apply_settings(recipe, ["train.minutes=1", "split.folds=2", "train.batch=8"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256))
+    # 20 s, less 1.1 s of tiny steps; a third of 18.9 s holds two steps of 2 crops (2 s each), not of 4
+    assert any("estimated from 2 of its 8 crops" in reason for reason in plan.reasons)
+    assert plan.seconds_per_step == pytest.approx(8)
+
+
+@pytest.mark.parametrize(("seconds", "fits"), [(0.05, True), (20, False)])
+def test_the_plan_says_one_time_and_whether_it_fits(recipe, monkeypatch, seconds, fits):
+    clock(monkeypatch, by_pixels(seconds))
+    asked = apply_settings(recipe, ["train.minutes=1", "split.folds=5"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256))
+    (said,) = [reason for reason in plan.reasons if "steps of" in reason and "for each of 5 fold(s)" in reason]
+    assert f"about {plan.projected_seconds / 60:.1f} min" in said
+    assert ("MORE than the 1 min asked for" in said) is not fits
+    assert (plan.projected_seconds <= 60) is fits
+    if not fits:  # 5 folds × (8 steps of half the batch, 10 s each, 6 % on top, and 3 s to start)
+        assert plan.projected_seconds == pytest.approx(5 * (8 * 10 * 1.06 + 3))

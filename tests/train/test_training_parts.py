@@ -10,14 +10,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from torch import nn
 
-from maskwright.train.schedules import decay_groups, warmup_cosine
+from maskwright.recipe.optimise import CosineSpec
+from maskwright.recipe.train import TrainSpec
+from maskwright.train.optimizer import parameter_groups
+from maskwright.train.schedules import rate
 from maskwright.train.teacher import MovingAverage
 
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
 @example(2, 0.75)
 def test_the_rate_rises_once_then_falls_to_nothing(steps, warmup):
-    rates = [warmup_cosine(step, steps=steps, warmup=warmup) for step in range(steps + 1)]
+    rates = [rate(CosineSpec(), step, steps=steps, warmup=warmup) for step in range(steps + 1)]
     peak = rates.index(max(rates))
     assert max(rates) == pytest.approx(1)
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
@@ -29,14 +32,14 @@ def test_the_rate_rises_once_then_falls_to_nothing(steps, warmup):
 
 def test_the_rate_worked_by_hand():
     # 10 steps, 2 of warm-up: 1/2, 1, then (1 + cos(π·s/8))/2 with s = step − 2
-    rates = [warmup_cosine(step, steps=10, warmup=0.2) for step in (0, 1, 2, 4, 6, 10)]
+    rates = [rate(CosineSpec(), step, steps=10, warmup=0.2) for step in (0, 1, 2, 4, 6, 10)]
     assert rates == pytest.approx([0.5, 1, 1, (1 + math.cos(math.pi / 4)) / 2, 0.5, 0])
 
 
 def test_only_weights_decay():
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(2, 2))
     network[2].weight.requires_grad_(False)
-    decaying, plain = decay_groups(network, 0.1)
+    decaying, plain = parameter_groups(network, TrainSpec(weight_decay=0.1))
     assert (decaying["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
     assert [p.ndim for p in decaying["params"]] == [4]
     assert all(p.ndim == 1 for p in plain["params"])
@@ -70,6 +73,20 @@ def test_momentum_zero_copies_buffers_and_counters_too():
     step(net)
     average.update(net)
     assert all(torch.equal(average.network.state_dict()[k], v) for k, v in net.state_dict().items())
+
+
+def test_the_mean_of_weights_starts_where_it_is_told():
+    net = network()
+    average = MovingAverage(net, 0.99, mean_from=2)
+    seen = []
+    for update in range(6):
+        step(net)
+        average.update(net)
+        seen.append({k: v.clone() for k, v in net.state_dict().items()})
+        of = seen[2:] or seen[-1:]  # until then the network itself, then the mean of all since
+        for key, value in average.network.state_dict().items():
+            if value.is_floating_point():
+                torch.testing.assert_close(value, torch.stack([state[key] for state in of]).mean(0)), update
 
 
 def test_the_average_is_that_of_the_formula():

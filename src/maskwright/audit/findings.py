@@ -19,6 +19,7 @@ from maskwright.audit.leaks import leak_findings
 from maskwright.audit.overview import overview, style_columns
 from maskwright.audit.policies import decide
 from maskwright.data.index import Index
+from maskwright.data.void import VOID_NAMES
 from maskwright.decisions import Decision
 from maskwright.progress import track
 from maskwright.recipe.data import AuditSpec
@@ -32,7 +33,6 @@ FINDINGS_SCHEMA = {
     "detail": pl.String,
     "decision": pl.String,
 }
-_VOID = ("void", "ignore", "unlabeled", "unlabelled", "class_255")
 
 Finding = tuple[str, str, str, str | None, float | None, str, str]
 
@@ -129,7 +129,7 @@ def _decision_on(severity: str, spec: AuditSpec) -> str:
 
 
 def _category_notes(index: Index) -> list[Finding]:
-    suspicious = [c for c in index.categories.items if c.name.lower() in _VOID]
+    suspicious = [c for c in index.categories.items if c.name.lower() in VOID_NAMES]
     return [
         (
             "",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, turned_like
+from maskwright.artifacts import DECIDED, IMPORTED, turned_like
 from maskwright.audit.copies import fitted
 from maskwright.audit.inspect import object_sizes
 from maskwright.audit.policies import majority
@@ -26,10 +26,11 @@ from maskwright.decisions import POLICY, Decision
 from maskwright.errors import DataError, problem
 from maskwright.labels import objects
 from maskwright.progress import track
-from maskwright.types import IGNORE, LabelMap
+from maskwright.types import IGNORE, Array, LabelMap
 
 Answers = Mapping[tuple[str, str], Decision]
 Content = tuple[list[int], int, float | None]
+Region = tuple[int, int, int, int]
 
 REMOVED_SCHEMA = {
     "image": pl.String,
@@ -100,7 +101,7 @@ def replay(index: Index, answers: Answers) -> Decided:
     with ThreadPoolExecutor(4) as pool:
         written = list(track(pool.map(lambda change: masks.write(*change), changes), "write masks", len(changes)))
     new = {image: files for (_, image), files in zip(changes, written, strict=True) if files}
-    taken = [image for image in new if _takes(_mask_answer(answers, image)) and not _own(index, image)]
+    taken = [image for image in new if _takes(_mask_answer(answers, image)) and image not in masks.labelled]
     twins = {image: str(_mask_answer(answers, image).other_image) for image in taken}
     columns = {
         column: [new.get(r["image"], r)[column] for r in table.select("image", column).to_dicts()]
@@ -114,7 +115,8 @@ def replay(index: Index, answers: Answers) -> Decided:
     ).filter(~pl.col("image").is_in(dropped))
     said = [(image, uses[image]) for image in dropped]
     removed = [(image, d.kind or "decision", d.other_image, d.by, d.reason, d.value) for image, d in said]
-    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), masks.contents)
+    contents = {image: masks.contents[image] for _, image in changes if image in masks.contents}  # in one order
+    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), contents)
 
 
 def outcome(row: Mapping[str, Any], answers: Answers) -> str:
@@ -156,28 +158,28 @@ def declared_copies(answers: Answers) -> list[list[str]]:
 
 
 class _Masks:
-    """Masks as the decisions say, written as files."""
+    """Masks and object numbers as the decisions say, written as files."""
 
     def __init__(self, index: Index, answers: Answers) -> None:
         self.index, self.answers = index, answers
         self.rows = {image: row for row, image in enumerate(index.images)}
+        self.labelled = set(index.labelled.images)
         self.contents: dict[str, Content] = {}
+        self.regions: dict[str, list[Region]] = {}
+        for answer in answers.values():
+            if answer.region is not None and answer.action == "ignore_region":
+                self.regions.setdefault(answer.image, []).append(answer.region)
 
     def write(self, row: int, image: str) -> dict[str, str | None]:
-        """Write the mask of an image and return the two label columns; empty where its own mask stays as it is."""
-        table = self.index.table
-        files: dict[str, str | None] = {c: table[c][row] for c in ("mask", "instances")}
-        answer = _mask_answer(self.answers, image)
-        regions = self._regions(image)
-        if not regions and answer.action == "own_mask":
+        """Write the labels of an image and return the two label columns; empty where its own stay as they are."""
+        files: dict[str, str | None] = {c: self.index.table[c][row] for c in ("mask", "instances")}
+        if image not in self.regions and _mask_answer(self.answers, image).action == "own_mask":
             return {}
         label = self._label(image, ())
         if self.index.target == "masks":
-            target = self.index.imported / DECIDED.removeprefix("@/") / "masks" / name_of(image)
-            made = write_array(target.with_name(target.name + ".png"), to_ids(label, self.index.categories))
-            files["mask"] = f"{DECIDED}masks/{name_of(image)}{made.suffix}"
-        if _takes(answer):
-            files["instances"] = self._instances(row, answer)
+            files["mask"] = self._write("masks", image, to_ids(label, self.index.categories))
+        numbers = self._numbers(image)
+        files["instances"] = None if numbers is None else self._write("instances", image, numbers)
         counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
         areas = [objects(label, c) for c in range(len(self.index.categories))]
         self.contents[image] = (counts.tolist(), *object_sizes(self.index.categories, areas))
@@ -194,44 +196,60 @@ class _Masks:
                     next_move="let one of these images keep its own_mask",
                 )
             )
-        row = self.rows[image]
-        size = (self.index.table["height"][row], self.index.table["width"][row])
         answer = _mask_answer(self.answers, image)
         if _takes(answer):
-            label = fitted(self._label(str(answer.other_image), (*asked, image)), answer.transform or "identity", size)
+            label = self._label(str(answer.other_image), (*asked, image))
+            label = fitted(label, answer.transform or "identity", self._size(image))
         elif answer.action == "consensus":
-            own = [fitted(self._own(other), turn or "identity", size) for other, turn in answer.others.items()]
-            label = majority(np.stack(own))
+            label = self._agreed(answer)
         else:
             label = self._own(image)
-        for left, top, right, bottom in self._regions(image):
-            label = label.copy()
-            label[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = IGNORE
-        return label
+        return _cut(label, self.regions.get(image, ()), IGNORE)
+
+    def _numbers(self, image: str) -> Array | None:
+        """Return the object numbers of an image, 0 wherever its mask says something else now; None without any."""
+        answer = _mask_answer(self.answers, image)
+        if _takes(answer):
+            numbers = self._numbers(str(answer.other_image))
+            if numbers is None:
+                return None
+            numbers = resize_label(apply(numbers, answer.transform or "identity"), self._size(image))
+        else:
+            file = self.index.table["instances"][self.rows[image]]
+            if file is None:
+                return None
+            numbers = read_values(self.index.path(file), like=turned_like(file, self.index.path(image)))
+            if answer.action == "consensus" and image in self.labelled:
+                numbers = np.where(self._agreed(answer) == self._own(image), numbers, 0)
+        return _cut(numbers, self.regions.get(image, ()), 0)
+
+    def _agreed(self, answer: Decision) -> LabelMap:
+        size = self._size(answer.image)
+        own = [fitted(self._own(other), turn or "identity", size) for other, turn in answer.others.items()]
+        return majority(np.stack(own))
 
     def _own(self, image: str) -> LabelMap:
         label = self.index.read_label(self.rows[image])
         assert label is not None, "checked before"
         return label
 
-    def _regions(self, image: str) -> list[tuple[int, int, int, int]]:
-        regions = [
-            a.region for (name, asked), a in self.answers.items() if name == image and asked.startswith("region")
-        ]
-        return [region for region in regions if region is not None]
+    def _size(self, image: str) -> tuple[int, int]:
+        row = self.rows[image]
+        return self.index.table["height"][row], self.index.table["width"][row]
 
-    def _instances(self, row: int, answer: Decision) -> str | None:
-        """Write the object numbers of the image whose mask is taken over, turned as that is."""
-        table, other = self.index.table, self.rows[str(answer.other_image)]
-        name, file = table["image"][row], table["instances"][other]
-        if file is None:
-            return None
-        numbers = read_values(self.index.path(file), like=turned_like(file, self.index.path(table["image"][other])))
-        turned = apply(numbers, answer.transform or "identity")
-        size = (table["height"][row], table["width"][row])
-        target = self.index.imported / DECIDED.removeprefix("@/") / "instances" / name_of(name)
-        made = write_array(target.with_name(target.name + ".png"), resize_label(turned, size))
-        return f"{DECIDED}instances/{name_of(name)}{made.suffix}"
+    def _write(self, kind: str, image: str, array: Array) -> str:
+        """Write a label file and return its path as the index has it."""
+        target = self.index.imported / DECIDED.removeprefix(IMPORTED) / kind / name_of(image)
+        made = write_array(target.with_name(target.name + ".png"), array)
+        return f"{DECIDED}{kind}/{name_of(image)}{made.suffix}"
+
+
+def _cut(values: Array, regions: Sequence[Region], blank: int) -> Array:
+    """Return a map with regions blanked."""
+    values = values.copy() if regions else values
+    for left, top, right, bottom in regions:
+        values[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = blank
+    return values
 
 
 def _takes(decision: Decision) -> bool:
@@ -240,10 +258,6 @@ def _takes(decision: Decision) -> bool:
 
 def _mask_answer(answers: Answers, image: str) -> Decision:
     return answers.get((image, "mask"), Decision(image=image, action="own_mask", by=POLICY))
-
-
-def _own(index: Index, image: str) -> bool:
-    return bool(index.table.filter(pl.col("image") == image)[index.label_column].is_not_null().any())
 
 
 def _refuse(decision: Decision, log: Path, expected: str, got: str, next_move: str) -> None:

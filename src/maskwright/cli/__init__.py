@@ -19,6 +19,7 @@ COMMANDS = {
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "evaluate": ("stages", "Score a run, or any folder of label files against another."),
     "report": ("stages", "Write the report of a run anew."),
+    "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),
     "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
     "preview": ("preview", "Draw what the network will see: training crops of a recipe."),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,11 +27,13 @@ from maskwright.artifacts import plain
 from maskwright.progress import listen
 
 _EVERY_SECONDS = 15.0
+_LOG_WIDTH = 120
 
 
 def console() -> Console:
-    """Return a console on the present stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    """Return a console on the present stderr; tables in a log file may be wider than a terminal's usual 80 columns."""
+    known = sys.stderr.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=None if known else _LOG_WIDTH)
 
 
 def complain(message: str) -> None:
@@ -49,11 +52,11 @@ def result(value: Any, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(plain(value), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[int] = (0,)) -> None:
+    """Print a table; the columns at the positions `words` are text, the others numbers."""
     drawn = Table(title=title, title_justify="left", title_style="bold")
     for place, column in enumerate(columns):
-        drawn.add_column(column, justify="left" if place == 0 else "right")
+        drawn.add_column(column, justify="left" if place in words else "right")
     for row in rows:
         drawn.add_row(*(_escape(cell) for cell in row))
     console().print(drawn)

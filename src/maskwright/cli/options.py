@@ -7,7 +7,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -15,6 +15,11 @@ from maskwright.errors import UsageError, problem
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 
+_DATA = (
+    "Data folder, its format recognised: images/ with masks/ and/or instances/ under the same names (unlabeled/, "
+    "meta.csv, classes.json), or COCO, VOC, YOLO, LabelMe, CVAT, Label Studio, Cityscapes, nnU-Net, DICOM, .npz and "
+    "more; --set data.format=NAME where it isn't (a wrong NAME is answered with the list)."
+)
 DATA, RUN = Group("Data", sort_key=1), Group("Run", sort_key=2)
 
 
@@ -23,8 +28,7 @@ DATA, RUN = Group("Data", sort_key=1), Group("Run", sort_key=2)
 class Options:
     """What is run, on what, into which folder."""
 
-    data: Annotated[Path | None, Parameter(group=DATA)] = None
-    """Data folder: images/ with masks/ and/or instances/ under the same names, unlabeled/, meta.csv, classes.json."""
+    data: Annotated[Path | None, Parameter(group=DATA, help=_DATA)] = None
     recipe: Annotated[Path | None, Parameter(group=DATA)] = None
     """Recipe file; --data and all other options override its fields."""
     out: Annotated[Path | None, Parameter(group=RUN)] = None
@@ -33,8 +37,6 @@ class Options:
     """Any field of the recipe as key.path=value, such as train.lr=1e-3; may be repeated."""
     seed: Annotated[int | None, Parameter(group=RUN)] = None
     """Seed of everything that is drawn (default 0)."""
-    workers: Annotated[int | None, Parameter(group=RUN)] = None
-    """Threads that prepare batches (default 1)."""
     executor: Annotated[Literal["local"] | None, Parameter(group=RUN)] = None
     """Where tasks run (default local)."""
     redo: Annotated[bool, Parameter(group=RUN, negative=())] = False
@@ -51,12 +53,15 @@ class Options:
     """Column of meta.csv (patient, site, day …) whose images stay in one fold."""
     group_regex: Annotated[str | None, Parameter(group=DATA)] = None
     """Expression on the file name whose first group is the fold group."""
+
     folds: Annotated[int | None, Parameter(group=RUN)] = None
     """Folds (default 5); 1 trains one network on all that isn't held out."""
     holdout: Annotated[float | None, Parameter(group=RUN)] = None
     """Share of labelled images held out (default .15 from 100 labelled images on, else 0)."""
     labelled: Annotated[str | None, Parameter(group=RUN)] = None
     """Learn from so many of the training images only: a share such as 1/8, or a number; the rest becomes the pool."""
+    workers: Annotated[int | None, Parameter(group=RUN)] = None
+    """Threads that prepare batches (default 1)."""
     minutes: Annotated[float | None, Parameter(group=RUN)] = None
     """Budget for the training of all folds together."""
 
@@ -77,13 +82,9 @@ class Options:
                 )
             )
         recipe = load_recipe(self.recipe) if self.recipe else Recipe(data=DataSpec(root=str(self.data)))
-        if self.classes is not None:  # asks for other categories than a resolved recipe holds
-            recipe = apply_settings(recipe, ["data.categories=null", "data.leave_out=null"])
-        if self.minutes is not None and not any(s.startswith("train.steps=") for s in self.settings):
-            recipe = apply_settings(recipe, ["train.steps=null", "train.validate_every=null"])
-        if self.holdout is not None:
-            recipe = apply_settings(recipe, ["split.use_parts=null"])
-        return apply_settings(recipe, [*self._shortcuts(), *self.settings])
+        recipe = apply_settings(recipe, [f"{field}=null" for field in self._asked_anew()])
+        pairs = [f"{key}={json.dumps(value)}" for key, value in self._shortcuts().items() if value is not None]
+        return apply_settings(recipe, [*pairs, *self.settings])
 
     def folder(self, recipe: Recipe) -> Path:
         """Return the run folder."""
@@ -91,8 +92,18 @@ class Options:
             return self.out
         return Path("runs") / Path(recipe.data.root).resolve().name
 
-    def _shortcuts(self) -> list[str]:
-        pairs = {
+    def _asked_anew(self) -> list[str]:
+        """Return the fields of a resolved recipe that the options ask to decide again."""
+        fields = [] if self.classes is None else ["data.categories", "data.leave_out"]
+        if self.holdout is not None:
+            fields += ["split.use_parts"]
+        if self.minutes is not None and not any(s.startswith("train.steps=") for s in self.settings):
+            fields += ["train.steps", "train.validate_every"]
+        return fields
+
+    def _shortcuts(self) -> dict[str, Any]:
+        """Return recipe field → value of each option that only sets a field; None: not given."""
+        return {
             "data.root": None if self.data is None else str(self.data),
             "data.group": self.group,
             "data.group_regex": self.group_regex,
@@ -107,7 +118,25 @@ class Options:
             "seed": self.seed,
             "executor.kind": self.executor,
         }
-        return [f"{key}={json.dumps(value)}" for key, value in pairs.items() if value is not None]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FoldOptions(Options):
+    """What can change the folds; --help leaves the others out, which may be given all the same."""
+
+    workers: Annotated[int | None, Parameter(group=RUN, show=False)] = None
+    minutes: Annotated[float | None, Parameter(group=RUN, show=False)] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(FoldOptions):
+    """What can change the findings."""
+
+    folds: Annotated[int | None, Parameter(group=RUN, show=False)] = None
+    holdout: Annotated[float | None, Parameter(group=RUN, show=False)] = None
+    labelled: Annotated[str | None, Parameter(group=RUN, show=False)] = None
 
 
 def typed_command() -> str:

@@ -10,10 +10,12 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.folds import print_folds
 from maskwright.cli.options import Options, typed_command
 from maskwright.recipe import Recipe
 
 _SHOWN = 15
+_DIVIDED = ("mean_dice", "pooled_miou")
 
 
 def demo(
@@ -119,55 +121,36 @@ def _say_plan(folder: RunFolder) -> None:
     say(f"the training will take about {plan['projected_seconds'] / 60:.1f} min; recipe: {folder.recipe}")
 
 
-def print_folds(certificate: dict[str, Any]) -> None:
-    """Print how large the folds are, where each departs most from all images, and how even chance would be."""
-    rows = [
-        (
-            "held out" if row["fold"] == -1 else str(row["fold"]),
-            str(row["images"]),
-            str(row["groups"]),
-            "–" if row["feature"] is None else f"{row['feature']} {row['share']:.1%} (all {row['share_of_all']:.1%})",
-        )
-        for row in certificate["per_fold"]
-    ]
-    table("Folds", ("fold", "images", "groups", "largest deviation"), rows)
-    kinds = [
-        (
-            family,
-            f"{100 * found['deviation']:.1f}",
-            f"{100 * found['random']:.1f} ({100 * found['random_low']:.1f})",
-            f"{found['more_even_than']:.0%}",
-            f"{found['feature']}, {'held out' if found['fold'] == -1 else 'fold ' + str(found['fold'])}",
-        )
-        for family, found in certificate["families"].items()
-    ]
-    columns = ("", "points", "at random: median (5 %)", "more even than", "where")
-    table("Largest deviations, in percentage points of the images", columns, kinds)
-    _say_moved(certificate)
-
-
-def _say_moved(certificate: dict[str, Any]) -> None:
-    moved = certificate["moved"]
-    if moved:
-        say(f"{len(moved)} image(s) changed their fold, because a new duplicate or group links images of several:")
-    for row in moved[:_SHOWN]:
-        say(f"  {row['image']}: {row['before']} → {row['now']}")
-
-
 def _print_summary(summary: dict[str, Any]) -> None:
     findings = [(kind, str(n)) for kind, n in summary["findings"].items()]
     if findings:
         table("Findings of the audit", ("kind", "number"), findings)
-    if rows := score_rows(summary["scores"]):
-        table("Scores", ("metric", "out of fold", "held out"), rows)
-    else:
+    if not print_scores(summary["scores"]):
         say("nothing was scored: one fold and nothing held out; --folds 5 or --holdout .15 gives scores")
     say(f"report: {summary['report']}\nrecipe: {summary['recipe']}   ({summary['seconds']:.0f} s)")
 
 
+def print_scores(scores: dict[str, Any]) -> bool:
+    """Print the scores, and those of each domain, part and source of labels; return whether there are any."""
+    if rows := score_rows(scores):
+        table("Scores", ("metric", "out of fold", "held out"), rows)
+    divided = list(dict.fromkeys(name.partition("@")[2] for name in scores if "/" in name and "@" in name))
+    columns = [(part, metric) for part in ("oof", "holdout") for metric in _DIVIDED]
+    columns = [(part, metric) for part, metric in columns if any(f"{part}/{metric}@{d}" in scores for d in divided)]
+    if divided:
+        names = [f"{metric}, {'out of fold' if part == 'oof' else 'held out'}" for part, metric in columns]
+        found = {d: [scores.get(f"{part}/{metric}@{d}") for part, metric in columns] for d in divided}
+        images = {
+            d: " + ".join(str(score["n"]) for score in row[:: len(_DIVIDED)] if score) for d, row in found.items()
+        }
+        drawn = [(d.replace("=", ": ", 1), images[d], *map(shown, row)) for d, row in found.items()]
+        table("Scores of the images of each domain, part or source of labels", ("", "images", *names), drawn)
+    return bool(rows)
+
+
 def score_rows(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (metric, out-of-fold, held-out) of each score, with intervals."""
-    names = [name for name in scores if not name.startswith(("oof/", "holdout/", "dice/"))]
+    names = [name for name in scores if "@" not in name and not name.startswith(("oof/", "holdout/", "dice/"))]
     return [(name, shown(scores.get(f"oof/{name}")), shown(scores.get(f"holdout/{name}"))) for name in names]
 
 

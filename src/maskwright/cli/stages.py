@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.options import Options, listed, typed_command
+from maskwright.cli.folds import print_folds
+from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import print_folds, say_left_out, score_rows, shown, summary_of
+from maskwright.cli.run import print_scores, say_left_out, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 from maskwright.tasks import lock
+
+if TYPE_CHECKING:
+    from maskwright.evaluate import Evaluation
 
 Flag = Parameter(negative=())
 _SHOWN = 15
 _STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
-def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
+def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
     """Look at a data folder: unreadable files, wrong sizes, unknown values, duplicates, conflicts, outliers, balance.
 
     Writes audit/findings.parquet, other tables, pictures and decisions.jsonl into the run folder. Needs no torch.
@@ -35,8 +39,7 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
         from maskwright.pipeline.decide import write_cleaned
 
         with progress():
-            count = write_cleaned(folder, cleaned, to)
-        say(f"{count} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
+            written = write_cleaned(folder, cleaned, to)
     findings, classes = read_table(folder.findings), read_table(folder.audit / "classes.parquet")
     rows = [
         (row["category"], f"{row['image_share']:.0%}", f"{row['pixel_share']:.2%}", str(row["objects"]))
@@ -56,12 +59,20 @@ def audit(options: Options = Options(), *, cleaned: Path | None = None, to: str 
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     say(f"all findings: {folder.findings}{more}")
     say_left_out(folder)
-    found = {"findings": findings.to_dicts(), "classes": classes.to_dicts(), **overview, "run": str(folder.root)}
+    found: dict[str, Any] = {
+        "findings": findings.to_dicts(),
+        "classes": classes.to_dicts(),
+        **overview,
+        "run": str(folder.root),
+    }
+    if cleaned is not None:  # last, so that it isn't looked for above the tables
+        say(f"{written} images written to {cleaned} as {to}; what was left out: {cleaned / 'removed.csv'}")
+        found["cleaned"] = {"folder": str(cleaned), "format": to, "images": written}
     result(found, as_json=options.json)
 
 
 def split(
-    options: Options = Options(),  # noqa: B008
+    options: FoldOptions = FoldOptions(),  # noqa: B008
     *,
     write: Path | None = None,
 ) -> None:
@@ -258,6 +269,12 @@ def evaluate(
             spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
             seed=seed or 0,
         )
+    _show_evaluation(found, out, partial=partial)
+    result(found.scores, as_json=json)
+
+
+def _show_evaluation(found: Evaluation, out: Path | None, *, partial: bool) -> None:
+    """Print the scores of two folders, and write them where one wants them."""
     if partial:
         say(f"{found.per_image['image'].n_unique()} truths with a prediction are scored")
     names = [name for name in found.scores if not name.startswith("dice/")]
@@ -268,7 +285,6 @@ def evaluate(
             write_json(out / "evaluation.json", found.scores)
             write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
             write_table(out / "per_image.parquet", found.per_image)
-    result(found.scores, as_json=json)
 
 
 def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool) -> None:
@@ -284,7 +300,7 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
         )
     _refuse(given, _STATED)
     scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
-    table("Scores", ("metric", "out of fold", "held out"), score_rows(scores))
+    print_scores(scores)
     result(scores, as_json=as_json)
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from maskwright.artifacts import IMPORTED
 from maskwright.data.formats import Source
 from maskwright.data.images import COLOR, color_value, palette_of, read_values
+from maskwright.data.mislaid import move_them, names_of
+from maskwright.data.void import check_void
 from maskwright.errors import DataError, problem
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
@@ -132,6 +134,8 @@ def recognise_categories(source: Source, root: Path, spec: DataSpec) -> Categori
         items, ignore = mapped(items, spec.map, ignore)
     named = {c.name: c for c in (*(source.categories or ()), *items)}
     items, ignored = without_ignored(items, ignore, named=named)
+    if spec.classes == "binary" and spec.ignore is None and spec.categories is None:
+        check_void(source.categories or (), ignored)
     if isinstance(spec.classes, tuple):
         items = _chosen(items, spec.classes)
     items = _with_colors(items)
@@ -275,7 +279,7 @@ def _ignored_values(by_name: Mapping[str, Category], ignore: tuple[int | str, ..
     for entry in ignore:
         if isinstance(entry, str) and entry in by_name:
             values += by_name[entry].values if by_name[entry].values != "rest" else ()
-        elif isinstance(entry, str) and entry.isdigit():
+        elif isinstance(entry, str) and entry.isdecimal():
             values.append(int(entry))
         elif isinstance(entry, str) and not entry.startswith("#"):
             raise DataError(
@@ -314,9 +318,8 @@ def _from_masks(source: Source, root: Path, ignore: tuple[int | str, ...]) -> tu
     found = distinct_values(files, ignore, skip_unreadable=True)  # the audit names them
     found |= distinct_values(list(rendered), ignore, read=lambda path: cast(Array, rendered[path]().mask))
     if not found:
-        raise DataError(
-            problem("masks with values", "none", where=f"{root}/masks", next_move="check that the masks belong there")
-        )
+        move = "check that the masks belong there" if labelled else move_them(root, names_of(source))
+        raise DataError(problem("masks with values", "none", where=f"{root}/masks", next_move=move))
     pngs = [path for path in files if path.suffix.lower() == ".png"][:8]
     return from_values(found, next(filter(None, map(palette_of, pngs)), None))
 

@@ -51,12 +51,12 @@ def convert(spec: DataSpec, target: Path, to: str) -> int:
     return len(source.rows)
 
 
-def write_index(index: Index, spec: DataSpec, target: Path, to: str, removed: pl.DataFrame) -> int:
+def write_index(index: Index, meta: pl.DataFrame, target: Path, to: str, removed: pl.DataFrame) -> int:
     """Write the images of an index in a format, and removed.csv beside them; return the number of images.
 
     Args:
         index: as the decisions of an audit leave it; of a `target` instances, the object numbers are written.
-        spec: the resolved data section that it was read by.
+        meta: what is known of each image besides, as `index.meta_table` returns it, further folders included.
         target: a folder that doesn't exist or is empty; it appears when all of it is written.
         to: name of a format that is written.
         removed: what the index lacks of the data folder, and why.
@@ -66,9 +66,10 @@ def write_index(index: Index, spec: DataSpec, target: Path, to: str, removed: pl
         DataError: a file can't be read.
     """
     _check_target(target, to)
-    meta = {name_of(row.image): row.meta for row in read_source(index.root, spec.format).rows}
+    known = {row["image"]: {key: value for key, value in row.items() if value is not None} for row in meta.to_dicts()}
+    columns = {image: {key: row[key] for key in row if key != "image"} for image, row in known.items()}
     with _growing(target) as growing:
-        _write(growing, Records(index.categories, len(index), lambda: _indexed(index, meta)), to)
+        _write(growing, Records(index.categories, len(index), lambda: _indexed(index, columns)), to)
         write_table(growing / "removed.csv", removed)
     return len(index)
 
@@ -113,7 +114,7 @@ def _indexed(index: Index, meta: Mapping[str, dict[str, str]]) -> Iterator[Recor
             ids = read_values(index.path(entry["instances"]), like=like).astype(np.int32)
         label = index.read_label(row) if index.target == "masks" else None
         size = (entry["height"], entry["width"])
-        yield Record(name, image, size, label, ids, entry["part"], meta.get(name, {}))
+        yield Record(name, image, size, label, ids, entry["part"], meta.get(entry["image"], {}))
 
 
 def _records(source: Source, root: Path, categories: Categories, growing: Path) -> Iterator[Record]:

@@ -20,6 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
+from maskwright.data.mislaid import like_masks, move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.types import Categories, Sample
@@ -194,7 +195,7 @@ def _resolve(index: Index, spec: DataSpec, source: Source, deep: list[str]) -> D
                 "labelled images that can be read",
                 "none",
                 where=str(index.root),
-                next_move=f"put label files into {index.root}/masks under the names of their images",
+                next_move=move_them(index.root, names_of(source)),
             )
         )
     found = measure(images, channels=spec.channels, value_range=spec.value_range)
@@ -222,13 +223,17 @@ def _target(source: Source, spec: DataSpec, root: Path) -> str:
         return "masks"
     if spec.classes == "binary" or spec.categories is not None:
         return "instances"
+    folders = like_masks(root, names_of(source))
+    others = f"or rename (or copy) what looks like masks to masks/: {', '.join(folders)}; " if folders else ""
+    ignored = ", ".join(map(str, source.ignore))
+    stays = f" (what classes.json ignores, {ignored}, stays ignored)" if ignored else ""
     raise DataError(
         problem(
             "semantic masks, or a recipe that reads instances as one class",
             "instances/ without masks/",
             where=str(root),
-            next_move="add --classes binary to segment the objects from their background (instance segmentation "
-            "itself is not in this version)",
+            next_move=f"add --classes binary to segment the objects from their background{stays}; {others}instance "
+            "segmentation itself is not in this version",
         )
     )
 

@@ -11,6 +11,9 @@ import numpy as np
 from maskwright.recipe.data import DataSpec
 from maskwright.types import Array
 
+Scale = float | tuple[int, int]
+"""Factor from an image's size to the size that the network works at; or (height, width) of all images."""
+
 _GRAY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -64,7 +67,7 @@ def to_channels(image: Array, channels: int) -> Array:
     return gray if image.dtype == np.float32 else gray.round().astype(image.dtype)
 
 
-def to_working(image: Array, intensity: Intensity, scale: float = 1.0) -> Array:
+def to_working(image: Array, intensity: Intensity, scale: Scale = 1.0) -> Array:
     """Return an image as the network's (h, w, channels) array in 0..255: uint8 for 8-bit images, else float32."""
     image = to_channels(image, intensity.channels)
     return resize(_stretched(image, intensity.value_range), working_size(image.shape[:2], scale))
@@ -79,8 +82,15 @@ def _stretched(image: Array, value_range: tuple[float, float]) -> Array:
     return stretched
 
 
-def working_size(size: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Return (height, width) after scaling, at least one pixel each."""
+def working_size(size: tuple[int, ...], scale: Scale) -> tuple[int, int]:
+    """Return (height, width) after scaling, at least one pixel each.
+
+    Example:
+        >>> working_size((320, 640), 0.5), working_size((320, 640), (1024, 1024))
+        ((160, 320), (1024, 1024))
+    """
+    if isinstance(scale, tuple):
+        return scale
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 

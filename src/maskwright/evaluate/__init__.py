@@ -1,6 +1,14 @@
 """Evaluation: predictions against truth, from one overlap table an image to scores with intervals."""
 
 from maskwright.evaluate.folders import Evaluation, evaluate_folders
-from maskwright.evaluate.scores import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise
+from maskwright.evaluate.scores import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise, summarise_by
 
-__all__ = ["PER_IMAGE_SCHEMA", "Evaluation", "Overlaps", "evaluate_folders", "per_image_table", "summarise"]
+__all__ = [
+    "PER_IMAGE_SCHEMA",
+    "Evaluation",
+    "Overlaps",
+    "evaluate_folders",
+    "per_image_table",
+    "summarise",
+    "summarise_by",
+]

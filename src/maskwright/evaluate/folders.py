@@ -19,6 +19,7 @@ from maskwright.data.categories import (
 )
 from maskwright.data.formats.files import find_images, match_name
 from maskwright.data.formats.sidecars import read_classes
+from maskwright.data.void import check_void
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.progress import track
@@ -85,12 +86,22 @@ def evaluate_folders(
     spec = spec or EvaluateSpec()
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
-    true_as, predicted_as = categories, _or_ids(categories)
-    turned_like = {} if images is None else _by_name(Path(images))
-    overlaps = Overlaps(categories)
+    overlaps = _compare(pairs, categories, {} if images is None else _by_name(Path(images)))
+    assert overlaps.table is not None
+    return Evaluation(
+        summarise(overlaps, spec, seed=seed),
+        per_image_table(overlaps, spec, "all"),
+        overlaps.table.tolist(),
+        categories.names,
+    )
+
+
+def _compare(pairs: list[tuple[str, Path, Path]], categories: Categories, turned_like: dict[str, Path]) -> Overlaps:
+    """Read the pairs, two at a time, and count them."""
+    predicted_as, overlaps = _or_ids(categories), Overlaps(categories)
 
     def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true = read_label(pair[2], true_as, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
+        true = read_label(pair[2], categories, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
         predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
         _check_sizes(true, predicted, pair)
         return pair[0], true, predicted
@@ -99,13 +110,7 @@ def evaluate_folders(
         for start in range(0, len(pairs), 16):  # bounded: no more than 16 pairs are in memory
             for name, true, predicted in pool.map(read, pairs[start : start + 16]):
                 overlaps.add(name, true, predicted)
-    assert overlaps.table is not None
-    return Evaluation(
-        summarise(overlaps, spec, seed=seed),
-        per_image_table(overlaps, spec, "all"),
-        overlaps.table.tolist(),
-        categories.names,
-    )
+    return overlaps
 
 
 def _check_sizes(true: LabelMap, predicted: LabelMap, pair: tuple[str, Path, Path]) -> None:
@@ -175,17 +180,21 @@ def _categories(
     truth: Path,
     pairs: list[tuple[str, Path, Path]],
     classes: str,
-    ignore: tuple[int, ...],
+    ignore: tuple[int | str, ...],
     leave_out: frozenset[str],
 ) -> Categories:
+    beside = (read_classes(folder / "classes.json") for folder in (truth, truth.parent, truth.parent.parent))
+    listed, declared = next((found for found in beside if found[0] is not None), (None, ()))
+    if listed is not None:
+        items, ignored = without_ignored(listed, ignore or declared)
+        if classes == "all":
+            return Categories(items, leave_out or default_left_out(items), ignored)
+        if not ignore:
+            check_void(listed, ignored, otherwise="without the name in classes.json they are foreground")
+        ignore = ignored  # what classes.json ignores is no foreground either
     if classes == "binary":
         two = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
         return Categories(two, leave_out or frozenset({"background"}), ignore)
-    for folder in (truth, truth.parent, truth.parent.parent):
-        listed, declared = read_classes(folder / "classes.json")
-        if listed is not None:
-            items, ignored = without_ignored(listed, ignore or declared)
-            return Categories(items, leave_out or default_left_out(items), ignored)
     items = from_values(distinct_values([true for _, _, true in pairs], ignore) or {0})
     if not default_left_out(items):  # a category that is only predicted counts, too
         items = from_values(distinct_values([path for _, *both in pairs for path in both], ignore) or {0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +57,12 @@ class Overlaps:
         self.counts.append(Counts.from_table(table))
         self.table = table if self.table is None else self.table + table
 
+    def only(self, images: Collection[str]) -> Overlaps:
+        """Return those of some images, without the summed table."""
+        kept = [k for k, image in enumerate(self.images) if image in images]
+        columns = (self.images, self.groups, self.folds, self.counts)
+        return Overlaps(self.categories, *([column[k] for k in kept] for column in columns))  # type: ignore[arg-type]
+
     def stacked(self) -> Counts:
         """Return counts of shape (images, C)."""
         return Counts.stack(self.counts)
@@ -99,7 +106,9 @@ def per_image_table(overlaps: Overlaps, spec: EvaluateSpec, part: str) -> pl.Dat
     )
 
 
-def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: str = "") -> dict[str, dict[str, Any]]:
+def summarise(
+    overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: str = "", each: bool = True
+) -> dict[str, dict[str, Any]]:
     """Return {metric: value, low, high, n, definition} of a part: summaries, then `iou/NAME` and `dice/NAME`.
 
     Args:
@@ -107,6 +116,7 @@ def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: st
         spec: empty cases, resamples, level.
         seed: of the bootstrap.
         note: added to each definition, such as how the predictions were made.
+        each: also score each category.
     """
     counts, cases = overlaps.stacked(), EmptyCases.of(spec)
     positions = overlaps.categories.evaluated
@@ -118,7 +128,7 @@ def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: st
         )
         for name, summary in SUMMARIES.items()
     }
-    for place, name in enumerate(overlaps.categories.names):
+    for place, name in enumerate(overlaps.categories.names) if each else ():
         left = "" if place in positions else " Left out of the means."
         scores[f"iou/{name}"] = (
             f"IoU of {name} from the pixels of all images together.{left}",
@@ -132,6 +142,28 @@ def summarise(overlaps: Overlaps, spec: EvaluateSpec, *, seed: int = 0, note: st
         name: _interval(statistic, overlaps, spec, seed) | {"definition": definition + suffix}
         for name, (definition, statistic) in scores.items()
     }
+
+
+def summarise_by(
+    overlaps: Overlaps, column: str, values: Mapping[str, str], spec: EvaluateSpec, *, seed: int = 0, note: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Return the summaries of each domain, part or source alone, as `METRIC@COLUMN=VALUE`.
+
+    Args:
+        overlaps: of all images.
+        column: what the images are divided by.
+        values: image → its value; images without one are in no division.
+        spec: as in `summarise`.
+        seed: as in `summarise`.
+        note: as in `summarise`.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    for value in sorted({values[image] for image in overlaps.images if image in values}):
+        inside = overlaps.only({image for image, own in values.items() if own == value})
+        alone = f"Images whose {column.replace('_', ' ')} is {value} alone. {note}".strip()
+        found = summarise(inside, spec, seed=seed, note=alone, each=False)
+        scores |= {f"{metric}@{column}={value}": score for metric, score in found.items()}
+    return scores
 
 
 def _weighted(counts: Counts, weights: Array) -> Counts:

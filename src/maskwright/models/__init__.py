@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from maskwright.models.own import OWN_MODELS
 from maskwright.models.unet import build_unet
 from maskwright.recipe.model import ModelSpec, PythonModelSpec, UNetSpec
 from maskwright.recipe.target import import_target
@@ -20,7 +21,7 @@ def _build_python(spec: PythonModelSpec, *, in_channels: int, classes: int, leve
     return network
 
 
-MODELS: dict[type, Callable[..., nn.Module]] = {UNetSpec: build_unet, PythonModelSpec: _build_python}
+MODELS: dict[type, Callable[..., nn.Module]] = {UNetSpec: build_unet, PythonModelSpec: _build_python, **OWN_MODELS}
 
 
 def build_model(spec: ModelSpec, *, in_channels: int, classes: int, levels: int = 1) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +14,47 @@ from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_tab
 from maskwright.audit.replay import Content, check_decisions, declared_copies, open_conflicts, outcome, replay
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
-from maskwright.decisions import people_said, read_decisions, settled
+from maskwright.decisions import read_decisions, settled, settled_state
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import AuditSpec, DataSpec
-from maskwright.tasks import Task
+from maskwright.tasks import Task, lock
 
 _LISTED = 20
 
 
 def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
-    """Return the task that carries out the decisions; what people wrote into the log is part of what it is made from.
+    """Return the task that carries out the decisions; the answers in the log are part of what it is made from.
 
     Raises:
         DataError: the log has a line that is no decision.
     """
-    outside = {"decisions.jsonl": people_said(folder.decisions)}
-    made = ("decided", "imported/decided", folder.findings.relative_to(folder.root).as_posix())
-    return Task("decide", decide, spec, ("index", "audit"), made, outside)
+    read_decisions(folder.decisions)  # a broken line is said before the audit begins
+    outputs = ("decided", "imported/decided", folder.findings.relative_to(folder.root).as_posix())
+    return Task("decide", decide, spec, ("index", "audit"), outputs, log_state, made=decided_state)
+
+
+def log_state(root: Path) -> dict[str, Any]:
+    """Return what the log of a run folder says, as it counts."""
+    path = RunFolder(root).decisions
+    return {path.name: settled_state(path)}
+
+
+def decided_state(root: Path) -> dict[str, Any]:
+    """Return what is learned from and scored: the decided index, its masks, and what folds are cut by.
+
+    Reasons, findings that stop nothing, pictures and statistics are not among it, so that they may change.
+    """
+    folder = RunFolder(root)
+    masks = locate(root, folder.imported, DECIDED)
+    errors = read_table(folder.findings).filter((pl.col("severity") == "error") & (pl.col("decision") == "stop"))
+    return {
+        "images": read_table(folder.decided / "images.parquet").rows(),
+        "contents": read_table(folder.decided / "contents.parquet").rows(),
+        "masks": {file.relative_to(masks).as_posix(): _digest(file) for file in sorted(masks.rglob("*.*"))},
+        "copies": [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")],
+        "unusable": read_json(folder.audit / "unusable.json"),
+        "stopping": errors.select("image", "kind", "detail").rows(),
+    }
 
 
 def decide(root: Path, spec: dict[str, Any]) -> None:
@@ -58,13 +83,21 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
 def write_cleaned(folder: RunFolder, target: Path, to: str) -> int:
     """Write the data of a run as the decisions leave it, and removed.csv, into a new folder; return the images.
 
+    The run is held meanwhile: nobody changes the decided masks while they are copied.
+
     Raises:
-        UsageError: the format isn't written, or the target holds something.
+        UsageError: the format isn't written, the target holds something, or another process works in the run folder.
         DataError: a file can't be read.
     """
     spec = DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
-    index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
-    return write_index(index, spec, target, to, read_table(folder.decided / "removed.csv"))
+    with lock(folder.root):
+        index = replace(load_index(folder.index, spec), table=read_table(folder.decided / "images.parquet"))
+        meta, removed = read_table(folder.root / "meta.parquet"), read_table(folder.decided / "removed.csv")
+        return write_index(index, meta, target, to, removed)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
 
 
 def _contents(known: pl.DataFrame, changed: dict[str, Content]) -> pl.DataFrame:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_bytes, write_json, write_table
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
@@ -19,40 +20,63 @@ from maskwright.types import Categories
 
 METRICS = ("mean_dice", "pooled_miou")
 
+COVERED = (
+    "The intervals cover the draw of the images, for one shuffle of the folds and one training on each: another "
+    "shuffle or seed gives another price."
+)
+"""What the intervals of the price say, and what not."""
+
+_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "imported", "audit")
+_DECIDED = ("contents.parquet", "copies.json", "removed.csv")
+
 
 def price(root: Path, spec: dict[str, Any]) -> None:
     """Train on naive folds in naive/, and compare the out-of-fold scores: predictions/price_of_leaks.json.
 
-    The naive folds hold the same images in the same numbers, drawn at random; what is held out stays held out.
+    The naive folds hold the same images in the same numbers, drawn at random, with the same masks: as the decisions of
+    this run leave them. What is held out stays held out.
     """
     from maskwright.pipeline.run import run
 
     folder, inner = RunFolder(root), RunFolder(root / "naive")
-    folds = read_folds(folder.folds)
-    inside = folds.filter(pl.col("fold") >= 0)
+    folds, twins = read_folds(folder.folds), _twins(folder)
+    inside = folds.filter((pl.col("fold") >= 0) & ~pl.col("image").is_in(list(twins)))
     if inside["group"].n_unique() == inside.height:
         note = "No two training images share a group or are duplicates: naive folds are as clean as these."
         write_json(folder.predictions / "price_of_leaks.json", {"note": note, "metrics": {}})
         return
     naive = root / "naive.csv"
-    write_table(naive, naive_folds(folds, spec["seed"]))
-    run(_naive_recipe(load_recipe(folder.recipe), naive), inner.root, until="evaluate")
+    write_table(naive, naive_folds(folds, spec["seed"], twins))
+    recipe = _naive_recipe(load_recipe(folder.recipe), naive)
+    _share_data(folder, inner, recipe)
+    run(recipe, inner.root, since="split", until="evaluate")
     clean, leaky = (
         read_table(f.predictions / "per_image.parquet").filter(pl.col("part") == "oof") for f in (folder, inner)
     )
     categories = load_recipe(folder.recipe).data.to_categories()
     found = compare(clean, leaky, categories, EvaluateSpec.model_validate(spec["evaluate"]), seed=spec["seed"])
-    shared = {"clusters_cut": read_json(inner.certificate)["crossing_duplicates"], "groups_cut": _cut(folds, inner)}
-    write_json(folder.predictions / "price_of_leaks.json", {"note": "", "metrics": found} | shared)
+    cut = {"clusters_cut": read_json(inner.certificate)["crossing_duplicates"], "groups_cut": _cut(folds, inner)}
+    said = {"note": "", "covered": COVERED, "metrics": found}
+    write_json(folder.predictions / "price_of_leaks.json", said | cut)
 
 
-def naive_folds(folds: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Return columns image, fold: the folds of the training images shuffled among them."""
-    fold = folds["fold"].to_numpy().copy()
-    training = np.flatnonzero((folds["fold"].fill_null(HELD_OUT) >= 0).to_numpy())
+def naive_folds(folds: pl.DataFrame, seed: int, twins: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """Return columns image, fold: the folds of the training images shuffled among them.
+
+    Args:
+        folds: columns image and fold; -1 is held out, null in the pool.
+        seed: of the shuffle.
+        twins: unlabelled copy → the image whose mask it has taken over. It goes where that goes: only who knows the
+            duplicates has its mask at all, so that parting the two would be no leak that anyone has.
+    """
+    fold, twins = folds["fold"].to_numpy().copy(), twins or {}
+    images = folds["image"].to_list()
+    own = np.array([image not in twins for image in images], bool)
+    training = np.flatnonzero((folds["fold"].fill_null(HELD_OUT) >= 0).to_numpy() & own)
     fold[training] = np.random.default_rng((seed, 6)).permutation(fold[training])
-    values = [None if value != value else int(value) for value in fold.tolist()]
-    return pl.DataFrame({"image": folds["image"], "fold": values}, schema={"image": pl.String, "fold": pl.Int64})
+    place = {image: None if value != value else int(value) for image, value in zip(images, fold.tolist(), strict=True)}
+    values = [place[twins.get(image, image)] for image in images]
+    return pl.DataFrame({"image": images, "fold": values}, schema={"image": pl.String, "fold": pl.Int64})
 
 
 def compare(
@@ -86,6 +110,31 @@ def compare(
     return found
 
 
+def _twins(folder: RunFolder) -> dict[str, str]:
+    taken = read_table(folder.decided / "images.parquet").filter(pl.col("twin_of").is_not_null())
+    return dict(taken.select("image", "twin_of").iter_rows())
+
+
+def _share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe) -> None:
+    """Give the naive run the images, masks and findings of this one; it forgets the groups alone.
+
+    Its records of what made them are this run's, so that it is stale when they are.
+    """
+    for path in (inner.records, inner.decided):
+        path.mkdir(parents=True, exist_ok=True)
+    for name in _SHARED:
+        if (folder.root / name).exists() and not (inner.root / name).is_symlink():
+            (inner.root / name).symlink_to(Path("..") / name)
+    for name in _DECIDED:
+        write_bytes(inner.decided / name, (folder.decided / name).read_bytes())
+    table = read_table(folder.decided / "images.parquet")
+    write_table(inner.decided / "images.parquet", table.with_columns(group=pl.lit(None, pl.String)))
+    for name in ("index", "audit", "decide"):
+        record = read_json(folder.records / f"{name}.json")
+        known = {"resolved": {"data": recipe.data.model_dump(mode="json")}} if name == "index" else {}
+        write_json(inner.records / f"{name}.json", record | known)
+
+
 def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, 3))
 
@@ -108,7 +157,6 @@ def _naive_recipe(recipe: Recipe, folds: Path) -> Recipe:
         folds=recipe.split.folds, file=str(folds.resolve()), group_duplicates=False, allow_crossing=True, previous=None
     )
     quiet = {
-        "audit": recipe.audit.model_copy(update={"pictures": False}),
         "predict": recipe.predict.model_copy(update={"overlays": 0}),
         "report": recipe.report.model_copy(update={"price_of_leaks": False}),
     }

@@ -16,7 +16,7 @@ from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
-from maskwright.pipeline.decide import decide_task
+from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -28,6 +28,9 @@ STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evalua
 
 _MANY = ("train", "predict", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
+
+_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "train"}
+"""Sections of the recipe that change what a network learns."""
 
 _VERSIONS = (
     "maskwright",
@@ -44,6 +47,7 @@ def run(
     recipe: Recipe,
     out: str | Path,
     *,
+    since: str = "index",
     until: str = "report",
     anew: str | None = None,
     redo: bool = False,
@@ -54,7 +58,8 @@ def run(
     Args:
         recipe: complete, or with open fields; the resolved one is written as `recipe.yaml` before the first step.
         out: the run folder; made if missing.
-        until: last stage, one of `STAGES`.
+        since: first stage, one of `STAGES`; what the ones before it make lies in the folder, with their records.
+        until: last stage.
         anew: a stage that is done again though nothing changed.
         redo: replace results that were made from another recipe or other data.
         command: what the user typed, for the report.
@@ -68,7 +73,7 @@ def run(
     with lock(folder.root):
         _check_edits(folder, recipe, redo=redo)
         seconds: dict[str, float] = {}
-        for stage in STAGES[: STAGES.index(until) + 1]:
+        for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
             if redo and stage in _MANY:  # folds or parts that this recipe has no more
@@ -191,20 +196,18 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     own = recipe.split.previous is None or is_own(folder, recipe.split.previous)
     files = [Path(f) for f in (recipe.split.file, None if own else recipe.split.previous) if f is not None]
     outside = {str(file): file_state(file) if file.is_file() else None for file in files}
-    after = ("index", "audit", "decide")
+    after = ("index", "decide")
     return [Task("split", stages.split, spec, after, ("folds.csv", "folds.json"), outside)]
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "executor"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING | {"executor"})
     spec["train"] = _deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    include = {"seed", "data", "split", "model", "loss", "augment", "train"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING)
     spec["train"] = _deciding(spec["train"])
     files = ("best.ckpt", "last.ckpt", "metrics.csv")
     return [
@@ -248,19 +251,19 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
     after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
-    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
     spec["parts"] = _parts(folder, recipe)
+    members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
+    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays", *members)
     return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
 
 
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    include = {"seed", "data", "split", "model", "loss", "augment", "train", "predict", "postprocess", "evaluate"}
-    spec = recipe.model_dump(mode="json", include=include)
+    spec = recipe.model_dump(mode="json", include=_LEARNING | {"predict", "postprocess", "evaluate"})
     spec["train"] = _deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
-    return [Task("price", price, spec, ("split", "evaluate"), outputs, keeps=("naive",))]
+    return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 
 
 def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -273,8 +276,8 @@ def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"report", "data"})
     before = [*_price_tasks(folder, recipe), *_suspects_tasks(folder, recipe)]
-    after = ("audit", "split", "evaluate", *(task.name for task in before))
-    return [Task("report", stages.report, spec, after, ("predictions/report.html",))]
+    after = ("audit", "decide", "split", "evaluate", *(task.name for task in before))
+    return [Task("report", stages.report, spec, after, ("predictions/report.html",), log_state)]  # it tells reasons
 
 
 _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
@@ -303,7 +306,9 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     index = read_table(folder.decided / "images.parquet")
     pool = pool_of(index, folds).filter(~pl.col("image").is_in(unusable))
     parts = ["oof"] if recipe.split.folds > 1 else []
-    parts += ["holdout"] if (folds["fold"] == -1).any() else []
+    if (folds["fold"] == -1).any():
+        members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
+        parts += ["holdout", *map(stages.member_part, members)]
     return parts + (["pool"] if pool.height else [])
 
 

@@ -12,7 +12,7 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
-from maskwright.evaluate import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise
+from maskwright.evaluate import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise, summarise_by
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.postprocess import apply_chain
@@ -27,6 +27,8 @@ _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
     "holdout": "Images that no training saw, predicted by the mean of all folds' networks: what `predict` ships.",
 }
+_DIVIDING = ("domain", "part", "label_source")
+"""Columns of the index by whose values images are scored, too, where there are several."""
 _SELECTED = " Each network's checkpoint was selected on the fold that is scored here: optimistic."
 
 
@@ -43,6 +45,7 @@ def score_run(
         shutil.rmtree(folder.predictions / name, ignore_errors=True)
         (folder.predictions / name).mkdir(parents=True)
     tables, confusion, scores = [], dict[str, Any](categories=whole.categories.names), dict[str, Any]()
+    divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:
             continue
@@ -50,10 +53,14 @@ def score_run(
         overlaps = _score_part(folder, whole, part, rows, tuned, predict)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint == "best" else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
+        for column, values in divisions.items():
+            found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)
         tables.append(per_image_table(overlaps, evaluate, part))
         confusion[part] = overlaps.table
         headline = dict(found)
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
+    if members := [part for part in parts if stages.is_member(part)]:
+        _score_members(folder, whole, members, evaluate, seed=seed)
     if "pool" in parts:
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict)
     write_json(folder.predictions / "confusion.json", confusion)
@@ -61,6 +68,17 @@ def score_run(
     write_table(
         folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame(schema=PER_IMAGE_SCHEMA)
     )
+
+
+def _divisions(index: pl.DataFrame, folds: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """Return the columns of the index that divide the out-of-fold images or the held-out ones, and image → value."""
+    inside = index.join(folds.drop_nulls("fold").select("image", held=pl.col("fold") == HELD_OUT), on="image")
+    found = {}
+    for column in _DIVIDING:
+        known = inside.drop_nulls(column)
+        if known.group_by("held").agg(pl.col(column).n_unique()).filter(pl.col(column) > 1).height:
+            found[column] = dict(known.select("image", column).iter_rows())
+    return found
 
 
 def _score_part(
@@ -79,6 +97,23 @@ def _score_part(
             overlaps.add(image, truth, label, group=group, fold=fold)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
     return overlaps
+
+
+def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, *, seed: int) -> None:
+    """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one."""
+    chain = stages.read_chain(read_json(folder.tuned)["chain"])
+    rows = read_folds(folder.folds).filter(pl.col("fold") == HELD_OUT)
+    images, counted = whole.only(rows["image"].to_list()), set(stages.scored(whole, rows)["image"])
+    found = {}
+    for part in parts:
+        store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
+        for row, (image, group, _) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
+            if image in counted and (truth := images.read_label(row)) is not None:
+                label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
+                overlaps.add(image, truth, label, group=group, fold=HELD_OUT)
+        note = "Images that no training saw, predicted by one fold's network alone."
+        found[part] = summarise(overlaps, evaluate, seed=seed, note=note)
+    write_json(folder.predictions / "members.json", found)
 
 
 def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, ...], predict: PredictSpec) -> None:

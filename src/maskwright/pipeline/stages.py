@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, Postprocess
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
+from maskwright.split.leaks import with_leaks
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
 
@@ -94,7 +94,9 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
-    write_json(folder.certificate, found.certificate)
+    leaks = read_table(folder.findings).filter(pl.col("kind").str.starts_with("leak_"))
+    pairs = leaks.select("kind", "image", "other_image").iter_rows()
+    write_json(folder.certificate, with_leaks(found.certificate, found.table, pairs))
     kept = wanted.previous if previous is None else str(previous)
     return spec | {"split": found.spec.model_dump(mode="json") | {"previous": kept}}
 
@@ -121,6 +123,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 def train(root: Path, spec: dict[str, Any]) -> None:
     """Train one fold: round-0/fold-K/."""
     from maskwright.train.fit import train_fold
+    from maskwright.train.memory import check_whole
 
     folder, fold = RunFolder(root), spec["fold"]
     recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
@@ -130,7 +133,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
-    _check_whole(folder.fold(fold) / "last.ckpt")
+    check_whole(folder.fold(fold) / "last.ckpt")
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
 
 
@@ -302,19 +305,6 @@ def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
         )
 
 
-def _check_whole(checkpoint: Path) -> None:
-    """Raise DataError if the checkpoint to go on from is cut off: it is a zip archive, its list at the end."""
-    if checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):
-        raise DataError(
-            problem(
-                "a checkpoint to go on from",
-                "a file that is cut off",
-                where=str(checkpoint),
-                next_move="delete it: the training of this fold then begins anew",
-            )
-        )
-
-
 def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
     """Raise DataError if the disk can't hold the maps of these images, before the first is written."""
     scale, table = load_recipe(folder.recipe).train.scale or 1.0, images.table
@@ -332,14 +322,25 @@ def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> No
         )
 
 
+def member_part(fold: int) -> str:
+    """Return what the held-out part is called where one fold's network predicts it alone."""
+    return f"holdout-fold-{fold}"
+
+
+def is_member(part: str) -> bool:
+    """Return whether a part is the held-out part as one fold's network alone predicts it."""
+    return part.startswith("holdout-")
+
+
 def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
     """Return which networks predict which images."""
     folds = read_folds(folder.folds)
     if part == "oof":
         return [([k], folds.filter(pl.col("fold") == k)["image"].to_list()) for k in range(count)]
     everyone = list(range(count))
-    if part == "holdout":
-        return [(everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
+    if part.startswith("holdout"):
+        alone = [member for member in everyone if part == member_part(member)]
+        return [(alone or everyone, folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list())]
     unusable = set(read_json(folder.audit / "unusable.json"))
     pool = [image for image in pool_of(whole.table, folds)["image"] if image not in unusable]
     return [(everyone, pool)]

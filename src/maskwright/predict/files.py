@@ -132,14 +132,7 @@ def predict_folder(
     files = named_images(images)
     categories = trained[0].categories
     targets = {name: out / f"{name}.png" for name, _ in files}
-    maker = fingerprint(
-        {
-            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-            "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "chain": [step.model_dump(mode="json") for step in chain],
-            "also": [overlays, probabilities],
-        }
-    )
+    maker = _maker(checkpoints, spec, chain, also=(overlays, probabilities))
     unreadable: list[str] = []
     with lock(out):
         log = PredictionLog(out)
@@ -241,6 +234,20 @@ def write_label(path: Path, label: LabelMap, categories: Categories) -> None:
 def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categories) -> None:
     """Write a JPEG of the image with its labels drawn over it."""
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
+
+
+def _maker(
+    checkpoints: Sequence[Path], spec: PredictSpec, chain: Sequence[PostprocessStep], also: tuple[bool, ...]
+) -> str:
+    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
+    return fingerprint(
+        {
+            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+            "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
+            "chain": [step.model_dump(mode="json") for step in chain],
+            "also": list(also),
+        }
+    )
 
 
 def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maskwright.recipe.networks import OwnModelSpec
 from maskwright.recipe.spec import PythonSpec, Spec
 
 
@@ -32,4 +33,4 @@ class PythonModelSpec(PythonSpec):
     kind: Literal["python"] = "python"
 
 
-ModelSpec = Annotated[UNetSpec | PythonModelSpec, Field(discriminator="kind")]
+ModelSpec = Annotated[UNetSpec | OwnModelSpec | PythonModelSpec, Field(discriminator="kind")]

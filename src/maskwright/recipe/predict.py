@@ -25,6 +25,8 @@ class PredictSpec(Spec):
     standardisation (the mean gray), or the image mirrored."""
     batch: int = Field(4, ge=1)
     """Images or tiles in one forward pass."""
+    members: bool = False
+    """Also score each fold's network alone on the held-out part: predictions/members.json."""
     overlays: int = Field(24, ge=0)
     """How many overlay pictures to write."""
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from maskwright.recipe.optimise import AdamWSpec, CosineSpec, OptimizerSpec, RateSpec
 from maskwright.recipe.spec import Spec
+
+Side = Annotated[int, Field(ge=1, le=16384)]
 
 
 class TrainSpec(Spec):
@@ -15,31 +18,51 @@ class TrainSpec(Spec):
     minutes: float | None = Field(None, gt=0)
     """Budget for the training of all folds together; null: `steps` says how long."""
     steps: int | None = Field(None, ge=1)
-    """Optimiser steps of one fold; null: from `minutes`."""
+    """Optimiser steps of one fold; null: from `epochs` or `minutes`."""
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training images of a fold; null: `steps` or `minutes` say how long."""
     batch: int | None = Field(None, ge=1)
     """Crops in a step."""
-    scale: float | None = Field(None, gt=0, le=4)
-    """Factor from the image's size to the size that the network works at."""
+    scale: Annotated[float, Field(gt=0, le=4)] | tuple[Side, Side] | None = None
+    """Factor from the image's size to the size that the network works at; or [height, width] that every image is
+    resized to, whatever its own proportions."""
     crop: tuple[int, int] | None = None
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which the crops of a step pass through the network, their gradients added up: less memory, and the same
+    step but for what is computed over a batch (batch norm, and Dice over the batch)."""
+    optimizer: OptimizerSpec = AdamWSpec()
     lr: float = Field(1e-3, gt=0)
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
+    head_lr: float = Field(1.0, gt=0)
+    """Factor on the rate of all that isn't the encoder."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Factor on the rate from each layer of the encoder to the one before it; 1: none, 0.65 to 0.9 for pretrained
+    transformers."""
     weight_decay: float = Field(0.02, ge=0)
-    """Decoupled weight decay; norms and biases have none."""
+    """Weight decay; norms and biases have none."""
     warmup: float = Field(0.05, ge=0, lt=1)
-    """Share of the steps in which the rate rises linearly; then it falls to zero as a cosine."""
-    clip: float = Field(1.0, gt=0)
-    """Largest gradient norm."""
+    """Share of the steps in which the rate rises linearly; then `schedule` begins."""
+    schedule: RateSpec = CosineSpec()
+    clip: float | None = Field(1.0, gt=0)
+    """Largest gradient norm; null: any."""
     ema: float = Field(0.99, ge=0, lt=1)
     """Momentum of the averaged network that is validated and shipped; ramped up from 0 (0: none)."""
+    swa: float | None = Field(None, ge=0, lt=1)
+    """Share of the steps after which the network that is validated and shipped is the plain mean of all the following
+    (stochastic weight averaging, in the place of `ema`); null: no."""
     validate_every: int | None = Field(None, ge=1)
     """Steps between validations and checkpoints."""
     monitor: Literal["auto", "mean_dice", "mean_iou", "pooled_miou"] = "auto"
     """The metric that picks best.ckpt; auto: mean_dice for binary tasks, pooled_miou otherwise."""
+    keep: int = Field(1, ge=1, le=50)
+    """How many of the best checkpoints are kept; from 2 on as top-STEP.ckpt, too."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """auto: bfloat16 where the probe finds it faster."""
     channels_last: bool | None = None
     """Memory format; null: where the probe finds it faster."""
+    compile: bool = False
+    """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device kind."""
     devices: int = Field(1, ge=1)
@@ -59,4 +82,7 @@ class TrainSpec(Spec):
             raise ValueError(f"steps ({self.steps}) must be a multiple of validate_every ({self.validate_every})")
         if self.batch and self.batch % self.devices:
             raise ValueError(f"batch ({self.batch}) must be a multiple of devices ({self.devices})")
+        if self.batch and self.batch % (self.devices * self.accumulate):
+            parts = f"devices × accumulate ({self.devices} × {self.accumulate})"
+            raise ValueError(f"batch ({self.batch}) must be a multiple of {parts}")
         return self

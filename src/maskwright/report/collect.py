@@ -25,6 +25,7 @@ PARTS = {
     "holdout": "Held-out part (ensemble of the fold models)",
 }
 """What the prefixes of evaluation.json mean, in the order of the report; "" is a key without prefix."""
+_WITHIN = re.compile(r"(?P<key>[^@]+)@(?P<within>(domain|part|label_source)=.*)", re.DOTALL)
 OVERVIEW = ("outliers", "objects", "sizes", "ratios", "parts", "styles")
 """The audit's tables of all images together."""
 
@@ -42,6 +43,7 @@ class Score:
         high: upper end.
         n: how many images it was taken over, or None.
         definition: the metric in words.
+        within: such as `domain=dusk`, where it is of these images alone; "" for all images.
     """
 
     part: str
@@ -52,6 +54,7 @@ class Score:
     high: float = NAN
     n: int | None = None
     definition: str = ""
+    within: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Artifacts:
         certificate: folds.json.
         curves: (round, fold) → metrics.csv, in order.
         tuned: tuned.json.
-        scores: evaluation.json.
+        scores: evaluation.json, of all images.
+        divided: evaluation.json, of the images of one domain, part or source.
         confusion: confusion.json.
         per_image: predictions/per_image.parquet.
         run: run.json.
@@ -100,6 +104,7 @@ class Artifacts:
     per_image: pl.DataFrame | None
     run: dict[str, Any] | None
     price: dict[str, Any] | None = None
+    divided: tuple[Score, ...] = ()
 
     @property
     def root(self) -> Path:
@@ -153,6 +158,7 @@ def collect(run: Path) -> Artifacts:
     recipe = _read(paths.recipe, lambda _: yaml.safe_load(text)) or {}
     categories = _categories(recipe.get("data") or {}, paths.recipe)
     evaluation = _read(paths.predictions / "evaluation.json", read_json) or {}
+    scores = tuple(_score(key, value, categories.names) for key, value in evaluation.items())
     index = _read(paths.index, read_table)
     assert index is not None, "the file is there"
     return Artifacts(
@@ -173,7 +179,8 @@ def collect(run: Path) -> Artifacts:
         certificate=_read(paths.certificate, read_json),
         curves=_curves(run),
         tuned=_read(paths.tuned, read_json),
-        scores=tuple(_score(key, value, categories.names) for key, value in evaluation.items()),
+        scores=tuple(score for score in scores if not score.within),
+        divided=tuple(score for score in scores if score.within),
         confusion=_read(paths.predictions / "confusion.json", read_json),
         per_image=_read(paths.predictions / "per_image.parquet", read_table),
         run=_read(run / "run.json", read_json),
@@ -232,7 +239,9 @@ def _curves(run: Path) -> dict[tuple[int, int], pl.DataFrame]:
 
 def _score(key: str, fields: dict[str, Any], names: list[str]) -> Score:
     """Split `part/metric/category`; part and category may be absent, and a category's name may hold slashes."""
-    first, _, rest = key.partition("/")
+    divided = _WITHIN.fullmatch(key)
+    within = divided["within"] if divided else ""
+    first, _, rest = (divided["key"] if divided else key).partition("/")
     if not rest:
         part, metric, category = "", first, ""
     elif rest in names and first not in PARTS:
@@ -250,6 +259,7 @@ def _score(key: str, fields: dict[str, Any], names: list[str]) -> Score:
         number(fields.get("high")),
         None if n is None else int(n),
         str(fields.get("definition") or ""),
+        within,
     )
 
 

@@ -52,6 +52,8 @@ def folds(artifacts: Artifacts) -> Section | None:
             frozenset({0, 4}),
         )
         groups.append(Group("How even they are", tables=[table, *_families(certificate)]))
+    if leaks := certificate.get("leaks"):
+        groups.append(_leaks(leaks))
     if text := certificate.get("text"):
         groups.append(Group("Certificate", code=str(text)))
     if artifacts.price is not None:
@@ -75,6 +77,21 @@ def _families(certificate: dict[str, Any]) -> list[Table]:
     return [Table("Against folds cut at random from the same groups", names, rows, frozenset({0, 4}))] if rows else []
 
 
+def _leaks(leaks: dict[str, dict[str, int]]) -> Group:
+    """Return what the folds do about the leaks across the parts that the folder gives."""
+    apart = sum(found["apart"] for found in leaks.values())
+    words = (
+        f"{plural(apart, 'leak')} across a border: scores there are too good. The findings of the audit name the "
+        "option that keeps such images together."
+        if apart
+        else "None of them lies across a border of these folds."
+    )
+    keys = ("found", "together", "apart", "outside")
+    rows = [(kind, *(count(found[key]) for key in keys)) for kind, found in leaks.items()]
+    names = ("kind", "found", "on one side", "across a border", "not both in folds")
+    return Group("Leaks across given parts", [words], [Table("Where the folds put them", names, rows, frozenset({0}))])
+
+
 def _fold(fold: Any) -> str:
     return "held out" if fold == -1 else str(fold)
 
@@ -86,8 +103,9 @@ def _price(price: dict[str, Any]) -> Group:
         return Group(title, [str(price["note"])])
     words = (
         f"The same training on naive folds, which cut {plural(price['groups_cut'], 'group')}, scored out of fold on "
-        "the same images. The difference is what leaks would have made the scores look better by; it is no real gain."
-    )
+        "the same images. The difference is what leaks would have made the scores look better by; it is no real gain. "
+        f"{price.get('covered', '')}"
+    ).strip()
     rows = [
         (metric_name(metric), *(_interval(found[key]) for key in ("clean", "naive", "price")))
         for metric, found in price["metrics"].items()

@@ -31,6 +31,8 @@ from maskwright.report.gallery import Gallery
 from maskwright.report.words import category_scores, confusions, metric_name
 
 MOST_BARS = 40
+_DIVIDED = ("mean_dice", "pooled_miou")
+"""Metrics that are shown for each domain, part and source; evaluation.json has all."""
 
 
 def scores(artifacts: Artifacts) -> Section | None:
@@ -51,6 +53,7 @@ def scores(artifacts: Artifacts) -> Section | None:
         [(metric_name(m), *(with_interval(artifacts.score(m, p)) for p in parts)) for m in metrics],
     )
     groups = [Group("All categories together", tables=[table])]
+    groups += _divided(artifacts)
     definitions = {s.metric: s.definition for s in reversed(overall) if s.definition}
     if definitions:
         rows = [(metric_name(m), definitions[m]) for m in metrics if m in definitions]
@@ -64,6 +67,24 @@ def scores(artifacts: Artifacts) -> Section | None:
     if left := sorted(artifacts.categories.left_out):
         words.append(f"Left out of the means: {listing(left)}.")
     return Section("scores", "Scores", words, groups)
+
+
+def _divided(artifacts: Artifacts) -> list[Group]:
+    """Return the scores of each domain, part and source of labels alone."""
+    found = {(s.part, s.metric, s.within): s for s in artifacts.divided if s.part}
+    columns = list(dict.fromkeys((part, metric) for part, metric, _ in found if metric in _DIVIDED))
+    tables = []
+    for column in dict.fromkeys(within.partition("=")[0] for *_, within in found):
+        rows = []
+        for within in dict.fromkeys(w for *_, w in found if w.partition("=")[0] == column):
+            numbers = dict.fromkeys((s.part, s.n) for s in found.values() if s.within == within)
+            images = ", ".join(f"{count(n or 0)} {_part_word(part)}" for part, n in numbers)
+            cells = (with_interval(found.get((part, metric, within))) for part, metric in columns)
+            rows.append((within.partition("=")[2], images, *cells))
+        head = (column.replace("_", " "), "images", *(f"{metric_name(m)}, {_part_word(p)}" for p, m in columns))
+        tables.append(Table(f"By {column.replace('_', ' ')}", head, rows, frozenset({0, 1})))
+    words = ["Intervals that don’t overlap speak for a difference; with few images or groups they are wide."]
+    return [Group("Domains, parts and sources of labels", words, tables=tables)] if tables else []
 
 
 def _parts(found: Sequence[Score]) -> list[str]:

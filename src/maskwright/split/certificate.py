@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from maskwright.split.features import FAMILIES, Features, Matrix
+from maskwright.split.features import FAMILIES, PIXELS_OF, Features, Matrix
 from maskwright.split.groups import HELD_OUT
 
 _DRAWS = 200
@@ -41,7 +41,8 @@ def certify(
 
     Returns:
         folds, images, groups, held_out, pool, crossing_groups, crossing_duplicates (clusters), per_fold (fold, images,
-        groups, and the feature of all families that departs most: feature, share, share_of_all, largest_deviation),
+        groups, pixel_shares: those of each category as the mean over images, and the feature of all families that
+        departs most: feature, share, share_of_all, largest_deviation), pixel_shares of all images together,
         families (by name: deviation, feature, fold, and of grouped folds cut at random the `random` median and
         `random_low` 5 % quantile of the largest deviation, and `more_even_than`, the share of them that are less
         even), and `text` for people.
@@ -66,6 +67,7 @@ def certify(
         "crossing_groups": sorted(crossing["group"].to_list()),
         "crossing_duplicates": sum(len(places) > 1 for places in clusters),
         "per_fold": per_fold,
+        "pixel_shares": _pixel_shares(overall, features),
         "families": _families(used.filter(cut), replace(features, values=values[cut]), target, seed),
     }
     return found | {"text": _text(found)}
@@ -80,6 +82,7 @@ def _as_there(folds: list[int], counts: npt.NDArray[np.int64]) -> dict[int, floa
 def _fold_row(fold: int, used: pl.DataFrame, mean: Matrix, overall: Matrix, features: Features) -> dict[str, Any]:
     rows = used.filter(pl.col("fold") == fold)
     found: dict[str, Any] = {"fold": fold, "images": rows.height, "groups": rows["group"].n_unique()}
+    found["pixel_shares"] = _pixel_shares(mean, features)
     if not len(mean):
         return found | {"feature": None, "share": None, "share_of_all": None, "largest_deviation": 0.0}
     worst = int(np.abs(mean - overall).argmax())
@@ -89,6 +92,12 @@ def _fold_row(fold: int, used: pl.DataFrame, mean: Matrix, overall: Matrix, feat
         "share_of_all": float(overall[worst]),
         "largest_deviation": float(abs(mean[worst] - overall[worst])),
     }
+
+
+def _pixel_shares(mean: Matrix, features: Features) -> dict[str, float]:
+    """Return category → mean share of the pixels; categories with the same share in every image are no feature."""
+    rows = zip(features.names, features.families, mean.tolist(), strict=True)
+    return {name.removeprefix(PIXELS_OF): share for name, family, share in rows if family == 0}
 
 
 def _families(

@@ -67,7 +67,7 @@ def split_images(
         seed: of the search, where `spec.seed` is null.
 
     Raises:
-        DataError: more folds than groups, or groups that cross stated folds or the folder's own parts.
+        DataError: more folds than groups, fewer images than `spec.labelled`, or groups that cross folds or parts.
     """
     images = contents["image"].to_list()
     given, spec = spec, spec if spec.seed is not None else spec.model_copy(update={"seed": seed})
@@ -138,11 +138,24 @@ def _only_subset(
     """Return the places with all training images but those of the labelled subset in the pool."""
     assert spec.labelled is not None
     training = [image for image, place in places.items() if place not in (HELD_OUT, POOL)]
+    _check_subset(spec.labelled, len(training), len(places))
     known = {image for image in training if fixed.get(data.joined[image], POOL) >= 0}
     seed = spec.labelled_seed if spec.labelled_seed is not None else spec.seed or 0
     chosen = {*draw_subset(data, training, spec.labelled, first=known, seed=seed)}
     pooled = dict.fromkeys((image for image in training if image not in chosen), POOL)
     return {**places, **pooled}
+
+
+def _check_subset(wanted: float, training: int, labelled: int) -> None:
+    if wanted > max(training, 1):
+        raise DataError(
+            problem(
+                f"{wanted:g} labelled images to learn from",
+                f"{training} ({labelled} with a usable label, {labelled - training} of them held out)",
+                where="split.labelled, --labelled",
+                next_move=f"give a number up to {training}, a share such as 1/2, or leave it out to learn from all",
+            )
+        )
 
 
 def _folds(data: Labelled, training: Sequence[str], spec: SplitSpec, fixed: Mapping[str, int]) -> dict[str, int]:

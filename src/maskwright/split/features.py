@@ -13,6 +13,9 @@ import polars as pl
 FAMILIES = ("pixel share", "presence", "area bins", "object sizes")
 """Kinds of features beside the number of images."""
 
+PIXELS_OF = "pixels of "
+"""What the names of the features of the pixel share begin with; the category follows."""
+
 _QUANTILES = (0.25, 0.5, 0.75)
 
 Matrix = npt.NDArray[np.float64]
@@ -45,7 +48,7 @@ def measure(contents: pl.DataFrame, names: Sequence[str], area_bins: Sequence[fl
     """
     pixels = np.array(contents["pixels"].to_list(), np.float64).reshape(contents.height, len(names))
     shares = pixels / np.maximum(pixels.sum(1, keepdims=True), 1)
-    columns = [(0, f"pixels of {name}", shares[:, c]) for c, name in enumerate(names)]
+    columns = [(0, PIXELS_OF + name, shares[:, c]) for c, name in enumerate(names)]
     columns += [(1, f"images with {name}", pixels[:, c] > 0) for c, name in enumerate(names)]
     for c, name in enumerate(names):
         columns += [(2, f"{name} on {words} of the image", inside) for words, inside in _bins(shares[:, c], area_bins)]

@@ -76,7 +76,7 @@ def _train(rank: int, folder: Path, training: Index, validation: Index | None, r
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
     last = folder / "last.ckpt"
-    parts = Parts.of(last)
+    parts = Parts.of(last, step=spec.accumulate)
     while True:
         module = build_module(recipe, fold, parts)
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
@@ -102,7 +102,11 @@ def build_module(recipe: Recipe, fold: int, parts: Parts = Parts()) -> Segmentat
     network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories), levels=levels)
     if spec.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    step = SupervisedStep(network, build_levels(recipe.levels, recipe.loss, categories), momentum=spec.ema)
+    if spec.compile:
+        network.compile()
+    loss = build_levels(recipe.levels, recipe.loss, categories)
+    start = None if spec.swa is None else round(spec.swa * (spec.steps or 1))
+    step = SupervisedStep(network, loss, momentum=spec.ema, mean_from=start)
     about = describe(
         recipe.model,
         recipe.data,
@@ -127,7 +131,11 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = _Keeper(folder, filename="best", monitor=recipe.metric(), mode="max", **kept)
+    by_metric: dict[str, Any] = {"monitor": recipe.metric(), "mode": "max", **kept}
+    keepers = [_Keeper(folder, filename="best", **by_metric)] if validates else []
+    if validates and spec.keep > 1:
+        options: dict[str, Any] = {"save_top_k": spec.keep, "auto_insert_metric_name": False}
+        keepers.append(_Keeper(folder, filename="top-{step}", **options, **by_metric))
     last = _Keeper(folder, filename="last", **kept)
     with _quietly():
         return L.Trainer(
@@ -138,10 +146,9 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
             precision=_PRECISION[spec.precision],  # type: ignore[arg-type]
             max_steps=spec.steps or -1,
             max_epochs=-1,
-            gradient_clip_val=spec.clip,
             accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
-            callbacks=[Curves(folder / "metrics.csv"), *([best] if validates else []), last],
+            callbacks=[Curves(folder / "metrics.csv"), *keepers, last],
             logger=(build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) if rank == 0 else []) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -171,6 +178,10 @@ def _fits(trainer: L.Trainer, module: SegmentationModule, loaders: tuple[Any, An
 
 class _Keeper(ModelCheckpoint):
     """Knows its best checkpoint again also where the run folder was moved since."""
+
+    @property
+    def state_key(self) -> str:
+        return f"{super().state_key} {self.filename}"
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         old, new = str(state_dict["dirpath"]), str(self.dirpath)
@@ -209,7 +220,7 @@ def _write_log(
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     held = 0 if validation is None else len(validation)
     lines = [f"images: {len(training)} to learn from, {held} to validate on", f"trained parameters: {parameters}"]
-    if parts.step > 1:
+    if parts.step > recipe.train.accumulate:
         lines.append(f"at the end each step in {parts.step} parts: a whole batch did not fit into the device's memory")
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:

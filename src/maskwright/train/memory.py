@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from maskwright.errors import UsageError, problem
+from maskwright.errors import DataError, UsageError, problem
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 
@@ -32,10 +33,15 @@ class Parts:
     validation: int = 1
 
     @classmethod
-    def of(cls, checkpoint: Path) -> Parts:
-        """Return those that a checkpoint was trained with; whole batches where there is none."""
+    def of(cls, checkpoint: Path, *, step: int = 1) -> Parts:
+        """Return those that a checkpoint was trained with; where there is none, `step` and whole validation batches.
+
+        Raises:
+            DataError: the checkpoint is cut off.
+        """
         if not checkpoint.is_file():
-            return cls()
+            return cls(step)
+        check_whole(checkpoint)
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         return cls(**state.get(KEY, {}))
 
@@ -71,6 +77,19 @@ class Parts:
             return Parts(self.step, larger[0])
         report("out of memory", larger[0], batch, f"steps of {batch} crops are now taken in {larger[0]} parts")
         return Parts(larger[0], self.validation)
+
+
+def check_whole(checkpoint: Path) -> None:
+    """Raise DataError if the checkpoint to go on from is cut off: it is a zip archive, its list at the end."""
+    if checkpoint.is_file() and not zipfile.is_zipfile(checkpoint):
+        raise DataError(
+            problem(
+                "a checkpoint to go on from",
+                "a file that is cut off",
+                where=str(checkpoint),
+                next_move="delete it: the training of this fold then begins anew",
+            )
+        )
 
 
 def free_memory() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import lightning as L
@@ -14,8 +13,10 @@ from maskwright.inference import infer, infer_tiled
 from maskwright.losses.reduction import processes
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table, pooled_iou
 from maskwright.recipe import Recipe
+from maskwright.recipe.optimise import PlateauSpec
 from maskwright.train.memory import Parts
-from maskwright.train.schedules import decay_groups, warmup_cosine
+from maskwright.train.optimizer import build_optimizer, parameter_groups
+from maskwright.train.schedules import Plateau, rate
 from maskwright.train.steps import Step
 from maskwright.types import Array, Categories
 
@@ -35,6 +36,7 @@ class SegmentationModule(L.LightningModule):
         super().__init__()
         self.step, self.recipe, self.spec = step, recipe, recipe.train
         self.categories, self.about, self.parts = categories, about, parts
+        self.plateau = Plateau(recipe.train.schedule) if isinstance(recipe.train.schedule, PlateauSpec) else None
         self.validating = False
         self._trained: list[torch.nn.Parameter] = []
         self._tables: list[np.ndarray[Any, Any]] = []
@@ -53,17 +55,21 @@ class SegmentationModule(L.LightningModule):
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip the norm here: Lightning refuses beside a fused optimizer, though bfloat16 scales no gradient."""
-        torch.nn.utils.clip_grad_norm_(self._trained, self.spec.clip)
+        if self.spec.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self._trained, self.spec.clip)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine, stepped per update."""
-        assert self.spec.steps is not None
-        self._trained = [p for p in self.step.parameters() if p.requires_grad]  # type: ignore[attr-defined]
-        groups = decay_groups(self.step, self.spec.weight_decay)  # type: ignore[arg-type]
-        optimizer = torch.optim.AdamW(groups, lr=self.spec.lr, fused=True)
-        factor = functools.partial(warmup_cosine, steps=self.spec.steps, warmup=self.spec.warmup)
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        """The recipe's optimizer and schedule, stepped per update."""
+        groups = parameter_groups(self.step, self.spec)  # type: ignore[arg-type]
+        self._trained = [parameter for group in groups for parameter in group["params"]]
+        optimizer = build_optimizer(groups, self.spec)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        assert self.spec.steps is not None
+        fallen = 1.0 if self.plateau is None else float(self.plateau.factor)
+        return fallen * rate(self.spec.schedule, step, steps=self.spec.steps, warmup=self.spec.warmup)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation."""
@@ -87,7 +93,10 @@ class SegmentationModule(L.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""
         self.validating = False
-        for name, value in self.validation_scores().items():
+        scores = self.validation_scores()
+        if self.plateau is not None:
+            self.plateau.see(scores[self.recipe.metric()])
+        for name, value in scores.items():
             self.log(name, value, logger=False)  # `Curves` sends whole rows
 
     def validation_scores(self) -> dict[str, float]:

@@ -4,28 +4,26 @@ The rule: work at the size at which an image has about 256² pixels, one crop an
 decoder stops at stride 2; measure what a step costs in each precision; take as many steps as the budget holds. From
 scratch and in minutes, many cheap steps beat few dear ones: where the budget holds few, the batch is halved; where it
 holds very many, a larger network takes the place of the small one.
+
+The probe itself may take a tenth of the budget (a third of a short one, to 20 s at most; 60 s without one). What there
+is no time to measure takes its default: float32, the small network, half the batch at half its cost.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import statistics
-import time
 from dataclasses import dataclass
 
 import torch
 
 from maskwright.data.index import Index
-from maskwright.inference import STRIDE, pick_device
-from maskwright.progress import report
+from maskwright.data.intensity import Scale, working_size
+from maskwright.inference import STRIDE
 from maskwright.recipe import Recipe
 from maskwright.recipe.model import UNetSpec
-from maskwright.train.batch import Batch
-from maskwright.train.fit import build_module
-from maskwright.train.memory import Parts, free_memory
-from maskwright.types import IGNORE
+from maskwright.train.timing import Allowance, Cost, cost_of_step, scaled, tiny_step
 
 AREA = 256 * 256
 """Pixels of an image at working size, before the budget is looked at."""
@@ -34,11 +32,15 @@ FEW, MANY = 1200, 6000
 """Steps of a fold below which the batch is halved, and above which the larger network is taken."""
 
 DEFAULT_STEPS = 1500
-"""Steps of a fold where neither they nor a budget is given."""
+"""Steps of a fold where nothing says how long."""
 
 _OVERHEAD = 0.06
 _STARTUP_SECONDS = 3.0
 _VALIDATIONS = 8
+_EMULATED = 3
+"""How many times longer a tiny step takes in a precision that isn't worth measuring: a processor emulates it."""
+_DEARER = 4
+"""How many times longer a step of the larger network takes, roughly."""
 _SMALL: dict[str, object] = {"encoder": "resnet10t", "decoder_channels": (128, 64, 48, 32, 16), "output_stride": 2}
 _LARGE: dict[str, object] = {"encoder": "resnet18", "decoder_channels": (256, 128, 64, 32, 16), "output_stride": 1}
 
@@ -49,7 +51,7 @@ class Plan:
 
     Attributes:
         recipe: complete.
-        seconds_per_step: median of the probe's steps; NaN if nothing was measured.
+        seconds_per_step: median of the probe's steps, or what fewer crops than a step has make of it.
         projected_seconds: of the training of all folds.
         reasons: one line a decision.
     """
@@ -67,25 +69,32 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
         recipe: its data section is resolved.
         training: labelled images of all folds.
     """
-    started = time.perf_counter()
+    allowance = Allowance.of(recipe)
     asked, reasons = recipe, list[str]()
     recipe = _network(plan_sizes(_machine(recipe), training, reasons), _SMALL)
-    recipe = _precision(recipe, reasons)
-    seconds = measure_step(recipe)
-    if recipe.train.steps is None and recipe.train.minutes is None:
+    recipe, cost = _precision(recipe, allowance, reasons)
+    if recipe.train.steps is None and recipe.train.epochs is not None:
+        recipe = _update(recipe, steps=_steps_of_epochs(recipe, len(training)))
+        reasons.append(f"{recipe.train.steps} steps: {recipe.train.epochs:g} passes over the training images of a fold")
+    elif recipe.train.steps is None and recipe.train.minutes is None:
         recipe = _update(recipe, steps=DEFAULT_STEPS)
-        reasons.append(f"{DEFAULT_STEPS} steps: neither --minutes nor train.steps was given")
+        reasons.append(f"{DEFAULT_STEPS} steps: none of --minutes, train.epochs and train.steps was given")
     elif recipe.train.steps is None:
-        recipe, seconds = _fit_budget(asked, recipe, seconds, started, reasons)
+        recipe, cost = _fit_budget(asked, recipe, cost, allowance, reasons)
     assert recipe.train.steps is not None
     steps = recipe.train.steps
     if recipe.train.validate_every is None:
         recipe = _update(recipe, validate_every=steps // validations(steps))
-    projected = recipe.split.folds * (steps * seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
-    return Plan(recipe, seconds, projected, reasons)
+    if cost.crops < (recipe.train.batch or 1):
+        measured = f"{cost.crops} of its {recipe.train.batch} crops" if cost.crops else "small crops"
+        reasons.append(
+            f"what a step costs is estimated from {measured}: the probe may take {allowance.seconds:.0f} s, "
+            "and this machine is slow or busy"
+        )
+    return Plan(recipe, cost.seconds, _projected(recipe, cost), reasons)
 
 
-def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None) -> Recipe:
+def plan_sizes(recipe: Recipe, training: Index, reasons: list[str]) -> Recipe:
     """Fill in scale, crop and batch.
 
     Args:
@@ -96,18 +105,18 @@ def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None
     height = statistics.median(training.table["height"].to_list())
     width = statistics.median(training.table["width"].to_list())
     scale = recipe.train.scale or min(1.0, round(math.sqrt(AREA / (height * width)), 4))
-    crop = recipe.train.crop or (_round_up(height * scale), _round_up(width * scale))
+    worked = working_size((height, width), scale)
+    crop = recipe.train.crop or (_round_up(worked[0]), _round_up(worked[1]))
     largest = 2 * AREA  # a scale that was set by hand: crops stay small
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
     assert crop is not None
     devices = recipe.train.devices
     batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
-    if reasons is not None:
-        reasons.append(
-            f"images of {width:.0f}×{height:.0f} are worked on at {scale:g} of their size, "
-            f"{batch} crops of {crop[1]}×{crop[0]} a step"
-        )
+    reasons.append(
+        f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
+        f"{batch} crops of {crop[1]}×{crop[0]} a step"
+    )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
@@ -121,57 +130,14 @@ def validations(steps: int) -> int:
     return next(count for count in (8, 7, 9, 6, 10, 5, 4, 3, 2, 1) if steps % count == 0)
 
 
-def measure_step(recipe: Recipe, *, repeats: int = 3) -> float:
-    """Return the median seconds of a training step on random data, the first one left out.
-
-    A batch that doesn't fit into the device's memory is measured in parts, as it will be trained.
-
-    Args:
-        recipe: resolved but for `steps`.
-        repeats: steps that count.
-    """
-    parts = Parts()
-    while True:
-        batch = (recipe.train.batch or 1) // recipe.train.devices // parts.step
-        with contextlib.suppress(torch.OutOfMemoryError):
-            return parts.step * _measure_batch(recipe, batch, repeats)
-        parts = parts.smaller(recipe, validating=False)
-        free_memory()
-
-
-def _measure_batch(recipe: Recipe, batch: int, repeats: int) -> float:
-    spec = recipe.train
-    assert spec.crop is not None
-    device = pick_device(spec.accelerator)
-    module = build_module(_update(recipe, steps=spec.steps or 1), fold=0).to(device)
-    categories, channels = len(recipe.data.to_categories()), recipe.data.channels or 1
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(batch, channels, *spec.crop, generator=generator).to(device)
-    labels = torch.randint(0, categories, (batch, *spec.crop), generator=generator).to(device)
-    labels[:, :2] = IGNORE
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
-    module.train()
-    times = []
-    for turn in range(repeats + 1):
-        start = time.perf_counter()
-        with torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bfloat16"):
-            terms = module.step.losses(Batch(images, labels, {}), 0.0)
-        optimizer.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), spec.clip)
-        optimizer.step()
-        module.step.after_update()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-        report("probe", turn + 1, repeats + 1)
-    return statistics.median(times[1:])
-
-
 def _machine(recipe: Recipe) -> Recipe:
     threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // (recipe.executor.jobs * recipe.train.devices))
     torch.set_num_threads(threads)
     return _update(recipe, threads=threads)
+
+
+def _said(scale: Scale) -> str:
+    return f"{scale[1]}×{scale[0]}" if isinstance(scale, tuple) else f"{scale:g} of their size"
 
 
 def _batch(crop: tuple[int, int]) -> int:
@@ -187,68 +153,94 @@ def _network(recipe: Recipe, choice: dict[str, object]) -> Recipe:
     return recipe.model_copy(update={"model": recipe.model.model_copy(update=open_fields)})
 
 
-def _precision(recipe: Recipe, reasons: list[str]) -> Recipe:
-    """Measure what is left open on a batch of the real size."""
+def _precision(recipe: Recipe, allowance: Allowance, reasons: list[str]) -> tuple[Recipe, Cost]:
+    """Choose precision and memory format where they are open, and return what a step of the real size costs."""
     precisions = ["float32", "bfloat16"] if recipe.train.precision == "auto" else [recipe.train.precision]
     formats = [False, True] if recipe.train.channels_last is None else [recipe.train.channels_last]
     pairs = [(p, f) for p in precisions for f in formats]
     if len(pairs) == 4:  # the two others have not been seen to win anywhere
         pairs = [("float32", False), ("bfloat16", True)]
+    trials = [_update(recipe, precision=p, channels_last=f) for p, f in pairs]
+    allowed = allowance.left / 4  # of all the tiny steps together
+    tiny = [tiny_step(trial, allowed / len(pairs)) for trial in trials]
+    tried = [k for k, seconds in enumerate(tiny) if seconds < _EMULATED * min(tiny)]
+    costs = {}
+    for nth, k in enumerate(tried):
+        share = allowance.left / (len(tried) - nth + 1)  # the last share is for the batch or the network
+        costs[k] = cost_of_step(trials[k], scaled(trials[k], tiny[k]), share)
+    known = [k for k in tried if costs[k].crops] if len(tried) > 1 else tried
+    best = min(known, key=lambda k: costs[k].seconds) if len(known) == len(tried) else tried[0]
     if len(pairs) > 1:
-        tried = _not_emulated(recipe, pairs)
-        trials = [_update(recipe, precision=p, channels_last=f) for p, f in tried]
-        times = [measure_step(trial, repeats=2) for trial in trials] if len(tried) > 1 else [0.0]
-        best = tried[min(range(len(tried)), key=times.__getitem__)]
-        listed = ", ".join(f"{_name(pair)} {seconds:.2f} s" for pair, seconds in zip(tried, times, strict=True))
-        without = ", ".join(_name(pair) for pair in pairs if pair not in tried)
-        reasons.append(
-            f"{_name(best)}: "
-            + (f"of {listed} a step" if len(tried) > 1 else f"{without} would take many times longer on this machine")
-        )
-        pairs = [best]
-    return _update(recipe, precision=pairs[0][0], channels_last=pairs[0][1])
+        listed = ", ".join(f"{_name(pairs[k])} {costs[k].seconds:.2f} s" for k in tried)
+        without = ", ".join(_name(pair) for k, pair in enumerate(pairs) if k not in tried)
+        why = f"of {listed} a step" if len(tried) > 1 else f"{without} would take many times longer on this machine"
+        if len(known) < len(tried):
+            why = f"the default; there was no time to compare it with {_name(pairs[tried[-1]])}"
+        reasons.append(f"{_name(pairs[best])}: {why}")
+    return trials[best], costs[best]
 
 
 def _name(pair: tuple[str, bool]) -> str:
     return pair[0] + (" channels-last" if pair[1] else "")
 
 
-def _not_emulated(recipe: Recipe, pairs: list[tuple[str, bool]]) -> list[tuple[str, bool]]:
-    """Leave out what is hopeless on a tiny batch: a processor without bfloat16 emulates it, ten times slower."""
-    tiny = _update(recipe, batch=2 * recipe.train.devices, crop=(3 * STRIDE, 3 * STRIDE))
-    times = [measure_step(_update(tiny, precision=p, channels_last=f)) for p, f in pairs]
-    return [pair for pair, seconds in zip(pairs, times, strict=True) if seconds < 3 * min(times)]
-
-
 def _fit_budget(
-    asked: Recipe, recipe: Recipe, seconds: float, started: float, reasons: list[str]
-) -> tuple[Recipe, float]:
+    asked: Recipe, recipe: Recipe, cost: Cost, allowance: Allowance, reasons: list[str]
+) -> tuple[Recipe, Cost]:
     """Take the steps that the budget holds; change the batch or the network where that is few or very many."""
-    steps = _steps(recipe, seconds, started)
-    other = None
+    steps = _steps(recipe, cost, allowance)
     half = (recipe.train.batch or 0) // 2
     if steps < FEW and asked.train.batch is None and half >= 4 and half % recipe.train.devices == 0:
-        other = _update(recipe, batch=half)
+        recipe, default = _update(recipe, batch=half), Cost(cost.seconds / 2, cost.crops // 2)
+        halved = cost_of_step(recipe, default.seconds, allowance.left)
+        cost = halved if halved.crops else default
         reasons.append(f"half the batch: the budget holds only {steps} steps of the whole one")
     elif steps > MANY and isinstance(asked.model, UNetSpec) and asked.model.encoder is None:
-        other = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)
-        reasons.append(f"the larger network: the budget holds {steps} steps of the small one")
-    if other is not None:
-        recipe, seconds = other, measure_step(other)
-        steps = _steps(recipe, seconds, started)
-    assert recipe.train.minutes is not None
-    reasons.append(
-        f"{steps} steps of {seconds:.2f} s fit into {recipe.train.minutes:g} min for {recipe.split.folds} fold(s)"
-    )
-    return _update(recipe, steps=steps), seconds
+        larger = _network(recipe.model_copy(update={"model": asked.model}), _LARGE)
+        dearer = cost_of_step(larger, _DEARER * cost.seconds, allowance.left)
+        if dearer.crops:
+            recipe, cost = larger, dearer
+            reasons.append(f"the larger network: the budget holds {steps} steps of the small one")
+    recipe = _update(recipe, steps=_steps(recipe, cost, allowance))
+    reasons.append(_told(recipe, cost, allowance))
+    return recipe, cost
 
 
-def _steps(recipe: Recipe, seconds: float, started: float) -> int:
+def _steps(recipe: Recipe, cost: Cost, allowance: Allowance) -> int:
     assert recipe.train.minutes is not None
-    left = recipe.train.minutes * 60 - (time.perf_counter() - started) - recipe.split.folds * _STARTUP_SECONDS
-    steps = max(_VALIDATIONS, int(left / (recipe.split.folds * seconds * (1 + _OVERHEAD))))
+    left = recipe.train.minutes * 60 - allowance.spent - recipe.split.folds * _STARTUP_SECONDS
+    steps = max(_VALIDATIONS, int(left / (recipe.split.folds * cost.seconds * (1 + _OVERHEAD))))
     every = recipe.train.validate_every or _VALIDATIONS
     return max(every, steps // every * every)  # the last step is validated
+
+
+def _steps_of_epochs(recipe: Recipe, images: int) -> int:
+    """Return the steps of a fold that learns from all images but those of one fold."""
+    folds = recipe.split.folds
+    learned = images * (folds - 1) / folds if folds > 1 else images
+    assert recipe.train.epochs is not None and recipe.train.batch is not None
+    steps = max(1, math.ceil(recipe.train.epochs * learned / recipe.train.batch))
+    every = recipe.train.validate_every or 1
+    return math.ceil(steps / every) * every
+
+
+def _projected(recipe: Recipe, cost: Cost) -> float:
+    """Return the seconds that the training of all folds will take."""
+    assert recipe.train.steps is not None
+    return recipe.split.folds * (recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+
+
+def _told(recipe: Recipe, cost: Cost, allowance: Allowance) -> str:
+    """Return whether the steps fit into the budget."""
+    assert recipe.train.minutes is not None and recipe.train.steps is not None
+    steps, folds, projected = recipe.train.steps, recipe.split.folds, _projected(recipe, cost)
+    each = f"{steps} steps of {cost.seconds:.2f} s for each of {folds} fold(s): about {projected / 60:.1f} min"
+    if projected + allowance.spent <= 60 * recipe.train.minutes * (1 + _OVERHEAD):
+        return f"{each} of the {recipe.train.minutes:g} min, after {allowance.spent:.0f} s of probing"
+    return (
+        f"{each}, MORE than the {recipe.train.minutes:g} min asked for: {steps} steps are the fewest that are trained; "
+        "fewer --folds, a smaller train.scale or more --minutes make it fit"
+    )
 
 
 def _update(recipe: Recipe, **fields: object) -> Recipe:

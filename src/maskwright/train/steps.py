@@ -36,12 +36,14 @@ class SupervisedStep(nn.Module):
         network: images → logits; in training as many outputs as the loss has levels, a list if there are several.
         loss: of these outputs and the labels.
         momentum: of the moving average that is shipped; 0: the network itself is.
+        mean_from: ship the plain mean of the weights after so many updates instead.
     """
 
-    def __init__(self, network: nn.Module, loss: LevelsLoss, *, momentum: float) -> None:
+    def __init__(self, network: nn.Module, loss: LevelsLoss, *, momentum: float, mean_from: int | None = None) -> None:
         super().__init__()
         self.network, self.loss = network, loss
-        self.average = MovingAverage(network, momentum) if momentum > 0 else None
+        averaged = momentum > 0 or mean_from is not None
+        self.average = MovingAverage(network, momentum, mean_from=mean_from) if averaged else None
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the loss."""

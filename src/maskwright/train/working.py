@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from maskwright.augment import StainFit, fit_stains
 from maskwright.data.index import Index
-from maskwright.data.intensity import Intensity, resize_label, to_working, working_size
+from maskwright.data.intensity import Intensity, Scale, resize_label, to_working, working_size
 from maskwright.progress import track
 from maskwright.types import Array, LabelMap
 
@@ -18,11 +18,11 @@ class WorkingImages:
     Args:
         index: its labelled rows.
         intensity: how pixel values are prepared.
-        scale: factor on the images' size.
+        scale: factor on the images' size, or the size of all.
         cache: share of free memory that they may take; above it each is read at every use.
     """
 
-    def __init__(self, index: Index, intensity: Intensity, *, scale: float, cache: float) -> None:
+    def __init__(self, index: Index, intensity: Intensity, *, scale: Scale, cache: float) -> None:
         self.index, self.intensity, self.scale = index, intensity, scale
         self._pairs: list[tuple[Array, LabelMap]] | None = None
         self._stains: dict[int, StainFit | None] = {}

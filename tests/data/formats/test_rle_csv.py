@@ -67,9 +67,9 @@ def test_classes_are_categories_in_the_order_of_their_numbers(text, tmp_path):
         ("1", "pairs of start and length"),
         ("6 2", "runs inside 3×2 pixels|runs inside 2×3 pixels"),
         ("0 1", "runs inside"),
-        ("a b", "runs in the order"),
+        ("a b", "numbers, got a b"),
         ("4 1 1 1", "runs in the order"),
-        ("1.5 1", "runs in the order"),
+        ("1.5 1", "numbers, got 1.5 1"),
     ],
 )
 def test_wrong_run_lengths_name_file_and_image(pixels, words, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from maskwright.data.formats.files import by_name, first_file, read_json_file
+from maskwright.data.formats.files import MALFORMED, by_name, first_file, read_json_file
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.errors import DataError, problem
 from maskwright.types import Array, Category
@@ -66,7 +66,7 @@ def _names(path: Path, names: dict[int, str]) -> str:
         for item in found["object"]:
             names.setdefault(int(item["name_ndx"]), str(item["name"]).split(",")[0].strip())
         return "/".join(map(str, found.get("scene", ())))
-    except (TypeError, LookupError, ValueError) as error:
+    except MALFORMED as error:
         got, next_move = f"{type(error).__name__}: {error}", "replace the file"
         raise DataError(problem("annotation with objects", got, where=str(path), next_move=next_move)) from None
 

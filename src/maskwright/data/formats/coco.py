@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from maskwright.artifacts import write_json
 from maskwright.data.formats.files import read_json_file
 from maskwright.data.formats.lookup import PARTS, Images, absent, bare_row, canvas_size, labelled_row, part_of
 from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, Piece, known_of, numbered, pieces
+from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, BOTH, Piece, known_of, numbered, pieces, rgb_of
 from maskwright.data.formats.rows import Content, Record, Records, Source
 from maskwright.data.formats.runlength import counts_to_text, text_to_counts
 from maskwright.data.formats.shapes import (
@@ -36,7 +37,6 @@ from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Categories, Category
 
 _LISTED = 10
-_BOTH = ("masks", "instances")
 
 
 @dataclass
@@ -114,7 +114,7 @@ def write(root: Path, records: Records) -> None:
         number = sum(len(other["images"]) for other in trees.values()) + 1
         height, width = record.size
         entry = {"id": number, "file_name": image, "height": height, "width": width}
-        tree["images"].append(entry | ({} if known_of(record) == [*_BOTH] else {"known": known_of(record)}))
+        tree["images"].append(entry | ({} if known_of(record) == [*BOTH] else {"known": known_of(record)}))
         tree["annotations"] += _annotations(record, records.categories, number, background)
     numbers = count(1)
     for part, tree in trees.items():
@@ -134,7 +134,10 @@ def read_coco(path: Path) -> dict[str, Any]:
     if wrong or not lists:
         raise faulty(path, [f"{key} is no list of objects" for key in wrong or ["the file"]])
     info = tree.get("info")
-    return {**tree, **lists, "info": info if isinstance(info, dict) else {}}
+    stated = info if isinstance(info, dict) else {}
+    if wrong := [key for key in ("part", "background") if not isinstance(stated.get(key), (str, NoneType))]:
+        raise faulty(path, [f"info.{key} is neither a name nor null" for key in wrong])
+    return {**tree, **lists, "info": stated}
 
 
 def faulty(path: Path, faults: list[str]) -> DataError:
@@ -157,6 +160,9 @@ def faults_of_ids(what: str, entries: list[dict[str, Any]], keys: tuple[str, str
         number, name = entry.get(keys[0]), entry.get(keys[1])
         if type(number) not in ((int, str) if what == "image" else (int,)) or not isinstance(name, str) or not name:
             yield f"{what} {place} lacks {keys[0]} or {keys[1]}"
+            continue
+        if what == "image" and not _is_known(entry.get("known", [*BOTH])):
+            yield f"{what} {number} has known other than {' or '.join(BOTH)}"
         for value in (("id", number), ("name", name)):
             if value in seen:
                 yield f"{what} {value[0]} {value[1]!r} stands there twice"
@@ -165,9 +171,8 @@ def faults_of_ids(what: str, entries: list[dict[str, Any]], keys: tuple[str, str
 
 def category_of(entry: dict[str, Any], *, isthing: bool) -> Category:
     """Return a category of a COCO file; `isthing` is what it is unless it says so itself."""
-    color = entry.get("color")
-    rgb = (int(color[0]), int(color[1]), int(color[2])) if isinstance(color, list) and len(color) == 3 else (0, 0, 0)
-    return Category(int(entry["id"]), str(entry["name"]), rgb, bool(entry.get("isthing", isthing)))
+    color = rgb_of(entry.get("color")) or (0, 0, 0)
+    return Category(entry["id"], entry["name"], color, bool(entry.get("isthing", isthing)))
 
 
 def part_of_file(path: Path, tree: dict[str, Any], root: Path) -> str | None:
@@ -200,8 +205,10 @@ def _check(path: Path, tree: dict[str, Any]) -> None:
         *faults_of_ids("image", tree["images"], ("id", "file_name")),
         *faults_of_ids("category", tree["categories"], ("id", "name")),
     ]
-    images, categories = ({item.get("id") for item in tree[key]} for key in ("images", "categories"))
-    for item in () if faults else tree["annotations"]:
+    if faults:
+        raise faulty(path, faults)
+    images, categories = ({item["id"] for item in tree[key]} for key in ("images", "categories"))
+    for item in tree["annotations"]:
         name = f"annotation {item.get('id')}"
         if not _is_listed(item.get("image_id"), images):
             faults.append(f"{name} is of image {item.get('image_id')}, which is not listed")
@@ -211,6 +218,10 @@ def _check(path: Path, tree: dict[str, Any]) -> None:
             faults.append(f"{name} of image {item['image_id']} {fault}")
     if faults:
         raise faulty(path, faults)
+
+
+def _is_known(stated: Any) -> bool:
+    return isinstance(stated, list) and bool(stated) and all(what in BOTH for what in stated)
 
 
 def _is_listed(number: Any, listed: set[Any]) -> bool:
@@ -278,7 +289,7 @@ def _collect(path: Path, tree: dict[str, Any], images: Images, found: dict[str, 
         here[name] = entry["id"]
         height, width = entry.get("height"), entry.get("width")
         size = (height, width) if type(height) is int and type(width) is int else None
-        known = tuple(what for what in _BOTH if what in entry.get("known", _BOTH))
+        known = tuple(what for what in BOTH if what in entry.get("known", BOTH))
         image = found.setdefault(name, _Image(part, size, path, known))
         if image.part != part:
             raise faulty(path, [f"{name} is in part {part} here and in {image.part} in {image.file}"])

@@ -16,14 +16,13 @@ from maskwright.data.formats.coco import category_of, faults_of_ids, faulty, par
 from maskwright.data.formats.files import inside
 from maskwright.data.formats.lookup import Images, absent, bare_row, labelled_row, part_of
 from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import known_of, numbered, pieces
+from maskwright.data.formats.pieces import BOTH, known_of, numbered, pieces
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import COLOR, read_values
 from maskwright.data.written import place_image, write_array
 from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Array, Categories, Category
 
-_BOTH = ("masks", "instances")
 _CROWD = 255
 
 
@@ -114,7 +113,7 @@ def write(root: Path, records: Records) -> None:
         folder = root / "annotations" / _stem(record.part)
         colors, segments = _segments(record, records.categories)
         label = write_array(folder / f"{record.name}.png", colors).relative_to(folder).as_posix()
-        known = {} if known_of(record) == [*_BOTH] else {"known": known_of(record)}
+        known = {} if known_of(record) == [*BOTH] else {"known": known_of(record)}
         height, width = record.size
         tree["images"].append({"id": number, "file_name": image, "height": height, "width": width, **known})
         tree["annotations"].append({"image_id": number, "file_name": label, "segments_info": segments})
@@ -137,8 +136,10 @@ def _check(path: Path, tree: dict[str, Any]) -> None:
         *faults_of_ids("image", tree["images"], ("id", "file_name")),
         *faults_of_ids("category", tree["categories"], ("id", "name")),
     ]
-    images, categories = ({item.get("id") for item in tree[key]} for key in ("images", "categories"))
-    for item in () if faults else tree["annotations"]:
+    if faults:
+        raise faulty(path, faults)
+    images, categories = ({item["id"] for item in tree[key]} for key in ("images", "categories"))
+    for item in tree["annotations"]:
         number, segments = item.get("image_id"), item.get("segments_info")
         if type(number) not in (int, str) or number not in images:
             faults.append(f"an annotation is of image {number}, which is not listed")
@@ -204,7 +205,7 @@ def _rows(
         )
         objects = frozenset(number for number, thing in things.items() if thing) if pairs else objects
         labels = _Labels(images.root / label, path, numbers, objects, ignore, pairs)
-        known = tuple(what for what in _BOTH if what in listed[item["image_id"]].get("known", _BOTH))
+        known = tuple(what for what in BOTH if what in listed[item["image_id"]].get("known", BOTH))
         yield labelled_row(image, partial(_render, labels), part or part_of(image), known=known), label
 
 

@@ -21,8 +21,8 @@ from maskwright.data.formats.annotated import (
     refused,
     some_files,
 )
-from maskwright.data.formats.files import read_xml_file
-from maskwright.data.formats.lookup import Images, absent, bare_row
+from maskwright.data.formats.files import read_xml_file, whole_number
+from maskwright.data.formats.lookup import Images, absent, bare_row, no_files
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.runlength import counts_to_mask
 from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, coco_polygon, line, to_points
@@ -48,6 +48,8 @@ def read(root: Path) -> Source:
         DataError: a file can't be read, names images that aren't there, or holds boxes, tags or tracks alone.
     """
     trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_cvat(path)}
+    if not trees:
+        raise no_files("CVAT's XML files", root)
     entries = [(path, entry) for path, tree in trees.items() for entry in tree.iter("image")]
     _check_kinds(trees, entries)
     names, colors = _labels(trees, entries)
@@ -119,8 +121,8 @@ def _row(root: Path, image: str, entry: ET.Element, ids: dict[str, int], path: P
 
 
 def _size(entry: ET.Element) -> Size | None:
-    height, width = entry.get("height", ""), entry.get("width", "")
-    return (int(height), int(width)) if height.isdigit() and width.isdigit() else None
+    height, width = whole_number(entry.get("height", "")), whole_number(entry.get("width", ""))
+    return None if height is None or width is None else (height, width)
 
 
 def _with_area(entry: ET.Element) -> Iterator[ET.Element]:

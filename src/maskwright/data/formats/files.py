@@ -16,6 +16,11 @@ from maskwright.errors import DataError, problem
 LARGEST_TEXT = 1 << 31
 """Bytes of an annotation file up to which it is read: 2 GiB."""
 
+MALFORMED = (AttributeError, LookupError, OverflowError, TypeError, ValueError)
+"""What Python raises over a file whose fields have other types, or other numbers, than they should."""
+
+_DIGITS = 18
+
 
 def name_of(path: str) -> str:
     """Return an image's name: its path without `images/` and without suffix; unique in its data folder.
@@ -59,6 +64,22 @@ def by_name(root: Path, folder: str) -> dict[str, str]:
             )
         table[name] = path
     return table
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a word of digits is, None for any other word, and for a number beyond all counting.
+
+    Example:
+        >>> whole_number("07"), whole_number("-1"), whole_number("\u00b2")
+        (7, None, None)
+    """
+    return int(text) if text.isdecimal() and len(text) <= _DIGITS else None
+
+
+def in_number_order(text: str) -> tuple[int, int, str]:
+    """Return the key by which names are sorted of which some are numbers: these first, 9 before 10."""
+    number = whole_number(text)
+    return (1, 0, text) if number is None else (0, number, text)
 
 
 def first_file(folder: Path, suffixes: tuple[str, ...] = SUFFIXES, *, ending: str = "") -> Path | None:
@@ -121,9 +142,9 @@ def inside(root: Path, text: str, *, where: Path) -> str:
         DataError: it is absolute or leads out of the data folder by `..` or a link; such paths are never followed.
     """
     path = PurePosixPath(text.replace("\\", "/"))
-    resolved = Path(os.path.realpath(root / path))
-    within = resolved.is_relative_to(os.path.realpath(root))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or not within:
+    named = bool(path.parts) and "\0" not in text
+    within = named and Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    if path.is_absolute() or ".." in path.parts or not within or ":" in path.parts[0]:
         raise DataError(
             problem(
                 "paths inside the data folder",

@@ -17,7 +17,8 @@ from maskwright.data.formats.annotated import (
     some_files,
 )
 from maskwright.data.formats.files import read_json_file
-from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
+from maskwright.data.formats.pieces import rgb_of
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import Drawn, Region, Size, coco_polygon, to_points, without
 from maskwright.data.images import SUFFIXES
@@ -44,6 +45,8 @@ def read(root: Path) -> Source:
         DataError: a file can't be read or has no image.
     """
     images, files = Images(root), all_files(root, ".geojson")
+    if not files:
+        raise no_files("QuPath's .geojson files", root)
     features = {path: list(_features(read_json_file(path), path)) for path in files}
     stems = Stems(images)
     found = {path: _image_of(root, stems, path) for path in files}
@@ -90,11 +93,23 @@ def _regions(features: Sequence[dict[str, Any]], size: Size, path: Path) -> Iter
     order = sorted(enumerate(features, 1), key=lambda pair: _properties(pair[1]).get("objectType") != "annotation")
     for number, feature in order:
         where, geometry = f"{path}, feature {number}", feature.get("geometry") or {}
-        pieces = {"Polygon": [geometry.get("coordinates")], "MultiPolygon": geometry.get("coordinates")}
-        name = _name(feature)
-        for rings in pieces.get(_kind(feature)) or ():
+        coordinates, name = geometry.get("coordinates"), _name(feature)
+        if _kind(feature) not in _AREAS:
+            continue
+        for rings in [coordinates] if _kind(feature) == "Polygon" else _listed(coordinates, where):
             drawn = _draw(rings, size, where)
             yield Region(name, drawn, number, ignored=name == IGNORED)
+
+
+def _listed(coordinates: Any, where: str) -> list[Any]:
+    if not isinstance(coordinates, list):
+        raise _no_rings(coordinates, where)
+    return coordinates
+
+
+def _no_rings(got: Any, where: str) -> DataError:
+    next_move = "export the objects from QuPath again"
+    return DataError(problem("rings of coordinates", repr(got)[:60], where=where, next_move=next_move))
 
 
 def _draw(rings: Any, size: Size, where: str) -> Drawn:
@@ -104,8 +119,7 @@ def _draw(rings: Any, size: Size, where: str) -> Drawn:
     except (TypeError, IndexError):
         outlines = []
     if not outlines:
-        next_move = "export the objects from QuPath again"
-        raise DataError(problem("rings of coordinates", repr(rings)[:60], where=where, next_move=next_move))
+        raise _no_rings(rings, where)
     for outline in outlines:
         check_corners(outline[:-1] if len(outline) > 1 and (outline[0] == outline[-1]).all() else outline, where=where)
     drawn = coco_polygon(check_inside(outlines[0], size, where=where), size)
@@ -131,13 +145,15 @@ def _classification(feature: dict[str, Any]) -> dict[str, Any]:
 def _name(feature: dict[str, Any]) -> str:
     """Return the class, derived ones as QuPath writes them: `Tumor: Positive`."""
     found = _classification(feature)
-    return str(found.get("name") or ": ".join(map(str, found.get("names") or ())) or UNCLASSIFIED)
+    names = found.get("names")
+    derived = ": ".join(map(str, names)) if isinstance(names, list) else ""
+    return str(found.get("name") or derived or UNCLASSIFIED)
 
 
 def _color(feature: dict[str, Any]) -> tuple[int, int, int] | None:
     """Return the colour of the class: a list of three, or a signed number in older exports."""
     found = _classification(feature)
-    listed, packed = found.get("color"), found.get("colorRGB")
-    if isinstance(listed, list) and len(listed) == 3 and all(isinstance(v, int) and 0 <= v < 256 for v in listed):
-        return listed[0], listed[1], listed[2]
+    if (listed := rgb_of(found.get("color"))) is not None:
+        return listed
+    packed = found.get("colorRGB")
     return (packed >> 16 & 255, packed >> 8 & 255, packed & 255) if isinstance(packed, int) else None

@@ -18,8 +18,8 @@ from maskwright.data.formats.annotated import (
     head,
     some_files,
 )
-from maskwright.data.formats.files import read_xml_file
-from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.files import read_xml_file, whole_number
+from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, coco_polygon, paint, to_points, without
 from maskwright.types import IGNORE
@@ -41,6 +41,8 @@ def read(root: Path) -> Source:
         DataError: a file can't be read or has no image.
     """
     trees = {path: read_xml_file(path) for path in all_files(root, ".xml") if _is_imagescope(path)}
+    if not trees:
+        raise no_files("ImageScope's XML files", root)
     images = Images(root)
     stems = Stems(images)
     found = {path: stems.find(path.stem, where=path, beside=path.parent.relative_to(root).as_posix()) for path in trees}
@@ -98,8 +100,9 @@ def _name(layer: Element) -> str:
 def _colors(trees: Sequence[Element]) -> dict[str, tuple[int, int, int]]:
     """Return the layers' colours: Windows' order, blue in the highest byte."""
     layers = [layer for tree in trees for layer in tree.iter("Annotation")]
-    packed = {_name(layer): int(layer.get("LineColor", "")) for layer in layers if layer.get("LineColor", "").isdigit()}
-    return {name: (value & 255, value >> 8 & 255, value >> 16 & 255) for name, value in packed.items()}
+    packed = {_name(layer): whole_number(layer.get("LineColor", "")) for layer in layers}
+    known = {name: value for name, value in packed.items() if value is not None}
+    return {name: (value & 255, value >> 8 & 255, value >> 16 & 255) for name, value in known.items()}
 
 
 def _has_area(region: Element) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import numpy as np
 from PIL import ImageColor
@@ -16,12 +16,15 @@ from PIL import ImageColor
 from maskwright.data.formats.annotated import all_files, check_inside, declared, drawn_row, head, refused, some_files
 from maskwright.data.formats.brush import brush_to_mask
 from maskwright.data.formats.files import read_json_file, read_xml_file
-from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
+from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import NOTHING, Drawn, Points, Region, Size, bitmap, coco_polygon, to_points
 from maskwright.errors import DataError, problem
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
+_ADDRESS = re.compile(r"[?#].*", re.DOTALL)
+"""What follows the path in an address."""
+
 _CONTROLS = ("PolygonLabels", "BrushLabels", "EllipseLabels", "RectangleLabels", "Labels")
 _AREAS = ("polygon", "brush", "ellipse", "rectangle")
 _STEPS = 360
@@ -55,6 +58,8 @@ def read(root: Path) -> Source:
         DataError: a file can't be read, names images that aren't there, or holds rectangles or choices alone.
     """
     files = [path for path in all_files(root, ".json") if _is_export(path)]
+    if not files:
+        raise no_files("JSON exports of Label Studio", root)
     tasks = [task for path in files for task in _tasks(read_json_file(path), path)]
     kinds = {_kind(result) for task in tasks for result in task.results or ()}
     if kinds & {"rectangle", ""} and not kinds & {"polygon", "brush", "ellipse"}:
@@ -124,7 +129,7 @@ def _path_of(text: str) -> str:
     if "?d=" in text:  # files that a local server gave
         return unquote(text.split("?d=", 1)[1]).lstrip("/\\")
     if "://" in text:
-        return PurePosixPath(unquote(urlsplit(text).path)).name
+        return PurePosixPath(unquote(_ADDRESS.sub("", text))).name
     return PurePosixPath(unquote(text)).name if text.startswith("/") else text
 
 

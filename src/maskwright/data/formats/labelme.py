@@ -8,6 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,27 @@ from PIL import Image, ImageOps
 
 from maskwright.artifacts import IMPORTED, write_json, write_text
 from maskwright.data.formats.files import name_of, read_json_file
-from maskwright.data.formats.lookup import LARGEST, Images, absent, bare_row, canvas_size, labelled_row, part_of
+from maskwright.data.formats.lookup import (
+    LARGEST,
+    Images,
+    absent,
+    bare_row,
+    canvas_size,
+    labelled_row,
+    no_files,
+    part_of,
+)
 from maskwright.data.formats.peek import files_of, kinds
-from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, Values, known_of, named, pieces, with_values
+from maskwright.data.formats.pieces import (
+    BACKGROUND,
+    BACKGROUND_NAMES,
+    BOTH,
+    Values,
+    known_of,
+    named,
+    pieces,
+    with_values,
+)
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.formats.shapes import (
     Drawn,
@@ -42,7 +61,6 @@ IGNORED = "__ignore__"
 """The label of pixels that count as nothing."""
 
 _POINT = 5
-_BOTH = ("masks", "instances")
 _CORNERS = {
     "polygon": (3, None),
     "rectangle": (2, 2),
@@ -74,8 +92,7 @@ def read(root: Path) -> Source:
     """
     trees = {path: _read_tree(path) for path in files_of(root, "labelme")}
     if not trees:
-        next_move = "choose another format with --set data.format=NAME"
-        raise DataError(problem("LabelMe's JSON files", "none", where=str(root), next_move=next_move))
+        raise no_files("LabelMe's JSON files", root)
     categories, values = _categories(root, trees)
     images = Images(root)
     rows: dict[str, Row] = {}
@@ -144,9 +161,11 @@ def _read_tree(path: Path) -> dict[str, Any]:
 
 
 def _check_shape(shape: dict[str, Any], where: str) -> None:
-    kind = shape.get("shape_type") or "polygon"
-    if kind not in _CORNERS:
+    kind, group = shape.get("shape_type") or "polygon", shape.get("group_id")
+    if not isinstance(kind, str) or kind not in _CORNERS:
         raise _wrong(f"one of the shapes {', '.join(_CORNERS)}", str(kind), where)
+    if not isinstance(group, (int, float, str, NoneType)):
+        raise _wrong("a number or a word as group_id", str(group), where)
     fewest, most = _CORNERS[kind]
     points = shape.get("points")
     count = len(points) if isinstance(points, list) else 0
@@ -212,8 +231,8 @@ def _row(path: Path, tree: dict[str, Any], images: Images, values: Values) -> Ro
     if image is None and not embedded:
         return None
     flags = tree.get("flags")
-    chosen = tuple(what for what in _BOTH if isinstance(flags, dict) and flags.get(what) is True)
-    known = chosen if len(chosen) == 1 else _BOTH
+    chosen = tuple(what for what in BOTH if isinstance(flags, dict) and flags.get(what) is True)
+    known = chosen if len(chosen) == 1 else BOTH
     if image is not None:
         render = partial(_render, path, images.root / image, values)
         return labelled_row(image, render, part_of(image), known=known)

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from maskwright.data.formats.files import read_xml_file
-from maskwright.data.formats.lookup import Images, absent, bare_row, canvas_size, labelled_row, part_of
+from maskwright.data.formats.files import read_xml_file, whole_number
+from maskwright.data.formats.lookup import Images, absent, bare_row, canvas_size, labelled_row, no_files, part_of
 from maskwright.data.formats.peek import LOOKED_AT, text_files
 from maskwright.data.formats.pieces import Values, named
 from maskwright.data.formats.rows import Content, Row, Source
@@ -32,8 +32,7 @@ def read(root: Path) -> Source:
     """
     trees = {path: _objects(path) for path in text_files(root, ".xml", _fits)}
     if not trees:
-        next_move = "choose another format with --set data.format=NAME"
-        raise DataError(problem("LabelMe's XML files", "none", where=str(root), next_move=next_move))
+        raise no_files("LabelMe's XML files", root)
     images = Images(root)
     categories, values = named(_name(item) for _, objects in trees.values() for item in objects)
     rows: dict[str, Row] = {}
@@ -105,9 +104,8 @@ def _render(
     root: Path,
     values: Values,
 ) -> Content:
-    rows, columns = _text(tree, "imagesize/nrows"), _text(tree, "imagesize/ncols")
-    stated = (int(rows), int(columns)) if rows.isdigit() and columns.isdigit() else None
-    size = canvas_size(stated if stated and min(stated) else None, image, where=str(path))
+    height, width = (whole_number(_text(tree, f"imagesize/{key}")) for key in ("nrows", "ncols"))
+    size = canvas_size((height, width) if height and width else None, image, where=str(path))
     regions = [
         Region(_name(item), _draw(item, masks.get(id(item)), size, root, f"{path}, object {place} ({_name(item)})"))
         for place, item in enumerate(objects, 1)

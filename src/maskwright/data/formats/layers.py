@@ -11,7 +11,8 @@ import numpy as np
 
 from maskwright.data.formats import open_images
 from maskwright.data.formats.conventions import mask_core
-from maskwright.data.formats.files import find_images, first_file, match_name
+from maskwright.data.formats.files import find_images, first_file, in_number_order, match_name
+from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_meta
 from maskwright.data.images import SUFFIXES, read_values
@@ -51,7 +52,8 @@ def read(root: Path) -> Source:
         DataError: layers of several sizes, or names that fit no image; a file that can't be read.
     """
     folder = _folder(root)
-    assert folder is not None, "recognised before it is read"
+    if folder is None:
+        raise no_files("masks/ or labels/ with image files", root)
     images = _images(root)
     layers: dict[str, list[tuple[str, Path, int | None]]] = {}
     leftovers = []
@@ -66,7 +68,7 @@ def read(root: Path) -> Source:
             layers.setdefault(split[0], []).extend((name, path, page) for page, name in enumerate(pages))
         else:
             layers.setdefault(split[0], []).append((split[1], path, None))
-    names = sorted({name for found in layers.values() for name, *_ in found}, key=_natural)
+    names = sorted({name for found in layers.values() for name, *_ in found}, key=in_number_order)
     ids = {name: number for number, name in enumerate(names, 1)}
     things = tuple(Category(ids[name], name, isthing=True, values=(ids[name],)) for name in names)
     meta = read_meta(root / "meta.csv")
@@ -109,10 +111,6 @@ def _split(name: str, images: set[str]) -> tuple[str, str] | None:
             label = name[place + 1 :]
             return (name[:place], label) if mask_core(name) != name[:place] else None
     return None
-
-
-def _natural(text: str) -> tuple[int, int, str]:
-    return (0, int(text), "") if text.isdigit() else (1, 0, text)
 
 
 def _render(layers: Sequence[tuple[int, Path, int | None]]) -> Content:

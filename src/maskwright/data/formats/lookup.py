@@ -134,6 +134,12 @@ def bare_row(image: str) -> Row:
     return Row(image, part="unlabeled" if image.startswith("unlabeled/") else part_of(image))
 
 
+def no_files(expected: str, root: Path) -> DataError:
+    """Return the error about a folder that lacks the annotation files of the format that it is said to be in."""
+    next_move = "choose another format with --set data.format=NAME (convert: --from NAME)"
+    return DataError(problem(expected, "none", where=str(root), next_move=next_move))
+
+
 def absent(missing: Sequence[str], *, where: str) -> DataError:
     """Return the error about images that are named and not there."""
     listed = ", ".join(missing[:_LISTED]) + (" …" if len(missing) > _LISTED else "")

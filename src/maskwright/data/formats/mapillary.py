@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.data.formats.files import by_name, read_json_file
+from maskwright.data.formats.files import MALFORMED, by_name, read_json_file
+from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
@@ -36,7 +37,8 @@ def read(root: Path) -> Source:
         DataError: the config can't be read.
     """
     found = _version(root)
-    assert found is not None, "recognised before it is read"
+    if found is None:
+        raise no_files("config.json beside training/ with labels/", root)
     version, config = found
     labels = _labels(root / config)
     counted = [place for place, label in enumerate(labels) if label.get("instances")]
@@ -67,18 +69,20 @@ def _version(root: Path) -> tuple[str, str] | None:
 def _labels(path: Path) -> list[dict[str, Any]]:
     tree = read_json_file(path)
     try:
-        return [
-            {**label, "name": str(label["name"]), "color": tuple(map(int, label["color"]))} for label in tree["labels"]
-        ]
-    except (TypeError, LookupError, ValueError) as error:
+        return [{**label, "name": str(label["name"]), "color": _color(label["color"])} for label in tree["labels"]]
+    except MALFORMED as error:
         next_move = "replace the file"
         got = f"{type(error).__name__}: {error}"
         raise DataError(problem("labels with name and color", got, where=str(path), next_move=next_move)) from None
 
 
+def _color(values: Any) -> tuple[int, int, int]:
+    red, green, blue = values
+    return int(red), int(green), int(blue)
+
+
 def _category(place: int, label: dict[str, Any]) -> Category:
-    red, green, blue = label["color"]
-    return Category(place, label["name"], (red, green, blue), bool(label.get("instances")), (place,))
+    return Category(place, label["name"], label["color"], bool(label.get("instances")), (place,))
 
 
 def _render(path: Path, counted: list[int]) -> Content:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from maskwright.data.formats.files import by_name
+from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
@@ -30,7 +31,9 @@ def read(root: Path) -> Source:
         DataError: the parts' lists of categories differ, or can't be read.
     """
     rows, leftovers, listed = list[Row](), list[str](), dict[str, list[str]]()
-    for part in _parts(root):
+    if not (parts := _parts(root)):
+        raise no_files("instances/labels.txt beside images/ in a folder", root)
+    for part in parts:
         stated = root / part / "instances/labels.txt"
         try:
             listed[part] = stated.read_text(encoding="utf-8").split()

@@ -115,7 +115,7 @@ def _cases(root: Path, folder: str) -> dict[str, dict[int, str]]:
     cases: dict[str, dict[int, str]] = {}
     for name, path in by_name(root, folder).items():
         case, _, channel = name.rpartition("_")
-        if not case or not (len(channel) == 4 and channel.isdigit()):
+        if not case or not (len(channel) == 4 and channel.isdecimal()):
             raise DataError(
                 problem(
                     "names that end in a channel, as a_0000",

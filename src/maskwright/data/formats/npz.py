@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from maskwright.data.formats.files import MALFORMED
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.formats.sidecars import meta_of, read_classes, read_meta, write_classes, write_meta
 from maskwright.data.images import read_image
@@ -27,6 +28,18 @@ LARGEST = 1 << 33
 _STACKS = ("training_set", "train_set")
 _IMAGES = ("images", "image", "x_train", "x", "imgs")
 _MASKS = ("masks", "mask", "labels", "y_train", "y", "segmentations")
+_BROKEN = (
+    *MALFORMED,
+    OSError,
+    EOFError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile raise over files that are damaged, locked or packed in other ways."""
+
 _UNLABELLED = ("test_set", "unlabeled", "unlabelled", "x_test")
 
 
@@ -55,7 +68,7 @@ class _Arrays:
                 try:
                     with np.load(self._path, allow_pickle=False) as file:
                         array = file[name]
-                except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                except _BROKEN as error:
                     raise _unreadable(self._path, error) from None
                 planes = {None: array} if plane is None else {p: array[:, p] for p in range(array.shape[1])}
                 self._found |= {(name, p): _narrow(part) for p, part in planes.items()}
@@ -155,7 +168,7 @@ def _shapes(path: Path) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
                     )
                     shape, _, dtype = read_header(member)
                     found[name.removesuffix(".npy")] = shape, dtype
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _BROKEN as error:
         raise _unreadable(path, error) from None
     objects = [name for name, (_, dtype) in found.items() if dtype.hasobject]
     size = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in found.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -16,6 +16,11 @@ from maskwright.types import IGNORE, Categories, Category
 BACKGROUND = "background"
 BACKGROUND_NAMES = (BACKGROUND, "_background_", "__background__")
 """What tools call the category of pixels that nobody outlined."""
+
+BOTH = ("masks", "instances")
+"""What can be known of an image."""
+
+_SHARE = range(256)
 
 
 class Values(NamedTuple):
@@ -71,7 +76,14 @@ def pieces(record: Record, categories: Categories) -> Iterator[Piece]:
 
 def known_of(record: Record) -> list[str]:
     """Return which of `masks` and `instances` a record has."""
-    return [what for what, array in (("masks", record.label), ("instances", record.instances)) if array is not None]
+    return [what for what, array in zip(BOTH, (record.label, record.instances), strict=True) if array is not None]
+
+
+def rgb_of(stated: Any) -> tuple[int, int, int] | None:
+    """Return a colour that a file states as a list of three numbers from 0 to 255, None for anything else."""
+    if not isinstance(stated, list) or len(stated) != 3 or any(v not in _SHARE for v in stated):
+        return None
+    return int(stated[0]), int(stated[1]), int(stated[2])
 
 
 def named(labels: Iterable[str]) -> tuple[tuple[Category, ...], Values]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import polars as pl
 
 from maskwright.artifacts import write_table
-from maskwright.data.formats.files import find_images, name_of
+from maskwright.data.formats.files import find_images, in_number_order, name_of, whole_number
+from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.one_class import FOREGROUND, object_masks, one_class
 from maskwright.data.formats.rows import Content, Records, Row, Source
 from maskwright.data.formats.runlength import mask_to_pairs, pairs_to_mask
@@ -47,7 +48,7 @@ def read(root: Path) -> Source:
     """
     table = _read_tables(root)
     found = _by_stem(root)
-    names = sorted(table["category"].drop_nulls().unique().to_list(), key=_natural)
+    names = sorted(table["category"].drop_nulls().unique().to_list(), key=in_number_order)
     named = tuple(Category(p, name, isthing=True, values=(p,)) for p, name in enumerate(names, 1))
     several = (FOREGROUND[0], *named) if names else FOREGROUND
     ids = {c.name: c.id for c in several}
@@ -140,12 +141,19 @@ def _read_tables(root: Path) -> pl.DataFrame:
         tables.append(
             table.select(
                 name.str.strip_chars().str.replace(suffixes, "").alias("image"),
-                label.str.strip_chars().alias("category"),
+                label.str.strip_chars().replace("", None).alias("category"),
                 pl.col(pixels).fill_null("").str.strip_chars().alias("pixels"),
                 pl.lit(path.name).alias("source"),
             )
         )
+    if not tables:
+        raise no_files(f"a CSV with {_PIXELS} and images", root)
     whole = pl.concat(tables)
+    bare = whole.filter(pl.col("category").is_null() & ~pl.col("pixels").is_in(_NONE))
+    if bare.height and whole["category"].null_count() < whole.height:
+        image, source = bare.select("image", "source").row(0)
+        next_move = "fill in the class, or remove the row"
+        raise DataError(problem("a class for every object", "none", where=f"{source}: {image}", next_move=next_move))
     twice = whole.group_by("image").agg(pl.col("source").unique()).filter(pl.col("source").list.len() > 1).sort("image")
     if twice.height:
         image, sources = twice.row(0)
@@ -165,10 +173,6 @@ def _by_stem(root: Path) -> dict[str, str]:
             next_move = "rename or remove one of the two"
             raise DataError(problem("one image a name", f"{other} and {place}", where=str(root), next_move=next_move))
     return found
-
-
-def _natural(text: str) -> tuple[int, int, str]:
-    return (0, int(text), "") if text.isdigit() else (1, 0, text)
 
 
 def _part(name: str) -> str | None:
@@ -193,7 +197,8 @@ def _render(
 def _check_rise(text: str, where: str) -> None:
     """Some competitions count starts from the end of the run before: the same columns, other pixels."""
     starts = text.split()[::2]
-    if any(not word.isdigit() for word in starts) or (np.diff(np.array(starts, np.int64)) <= 0).any():
+    numbers = [whole_number(word) for word in starts]
+    if any(b is not None and (a is None or a >= b) for a, b in pairwise(numbers)):
         raise DataError(
             problem(
                 "runs in the order of their pixels, each counted from the first pixel",

@@ -121,12 +121,12 @@ def pairs_to_mask(text: str, size: tuple[int, int], *, where: str) -> Mask:
     height, width = size
     try:
         numbers = np.array(text.split(), np.int64)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise _wrong("numbers", text[:40], where) from None
     if len(numbers) % 2:
         raise _wrong("pairs of start and length", f"{len(numbers)} numbers", where)
     starts, lengths = numbers[::2] - 1, numbers[1::2]
-    if len(numbers) and ((starts < 0).any() or (lengths < 0).any() or (starts + lengths).max() > height * width):
+    if len(numbers) and ((starts < 0).any() or (lengths < 0).any() or (starts > height * width - lengths).any()):
         raise _wrong(f"runs inside {height}×{width} pixels", text[:40], where)
     change = np.zeros(height * width + 1, np.int32)
     np.add.at(change, starts, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import write_json, write_table
-from maskwright.data.formats.files import name_of, read_json_file
+from maskwright.data.formats.files import MALFORMED, name_of, read_json_file, whole_number
 from maskwright.data.formats.streets import hex_color
 from maskwright.errors import DataError, problem
 from maskwright.types import Categories, Category
+
+_TABLE = 65536
 
 
 def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
@@ -31,9 +34,9 @@ def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | s
         if "categories" in tree:
             ignore = tree.get("ignore", ())
             listed = ignore if isinstance(ignore, list) else [ignore] if ignore != () else []
-            return tuple(_category(item) for item in tree["categories"]), tuple(listed)
+            return tuple(_category(item) for item in tree["categories"]), tuple(_value(entry) for entry in listed)
         return tuple(_short(key, name) for key, name in tree.items()), ()
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (*MALFORMED, RecursionError) as error:
         raise DataError(
             problem(
                 '{"0": "sky", …} or {"categories": [{"id": 0, "name": "sky"}], "ignore": 255}',
@@ -90,7 +93,7 @@ def read_dataset_meta(path: Path) -> tuple[Category, ...] | None:
             else Category(key, name, (0, 0, 0), values=(key,))
             for place, (key, name) in enumerate(named)
         )
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise DataError(
             problem(
                 '{"label_map": {"0": "sky"}, "segmentation_colors": [[r, g, b]]}',
@@ -153,18 +156,34 @@ def _short(key: str, name: Any) -> Category:
     first, dots, last = key.partition("..")
     if not dots:
         return Category(int(key), str(name), values=(int(key),))
-    claimed = tuple(range(int(first), int(last) + 1)) if last.isdigit() else "rest"
+    highest = whole_number(last)
+    if highest is not None and highest >= _TABLE:
+        raise ValueError(f"{last} is no mask value")
+    claimed = "rest" if highest is None else tuple(range(int(first), highest + 1))
     return Category(int(first), str(name), values=claimed)  # type: ignore[arg-type]
 
 
 def _category(item: dict[str, Any]) -> Category:
     number = int(item["id"])
-    color = tuple(int(v) for v in item.get("color", (0, 0, 0)))
+    red, green, blue = (int(v) for v in item.get("color", (0, 0, 0)))
     values = item.get("values", (number,))
     return Category(
         number,
         str(item["name"]),
-        (color[0], color[1], color[2]),
+        (red, green, blue),
         bool(item.get("isthing", False)),
-        "rest" if values == "rest" else tuple(values),
+        "rest" if values == "rest" else tuple(_color_or_number(value) for value in values),
     )
+
+
+def _color_or_number(value: Any) -> int | str:
+    if type(value) is int or (isinstance(value, str) and re.fullmatch("#[0-9a-fA-F]{6}", value)):
+        return value
+    raise ValueError(f"{value!r} is no mask value")
+
+
+def _value(entry: Any) -> int | str:
+    """Return an ignored value as it is: a number, a colour, or the name of a category."""
+    if type(entry) is not int and not isinstance(entry, str):
+        raise TypeError(f"{entry!r} is no mask value and no name")
+    return entry

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskwright.data.formats.files import by_name, first_file
+from maskwright.data.formats.lookup import no_files
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.sidecars import read_dataset_meta
 from maskwright.data.formats.streets import CITYSCAPES, STREET_16, STREET_19, hex_color, street_categories
@@ -73,7 +74,8 @@ def read(root: Path) -> Source:
         DataError: two files claim the same name, or a list of colours can't be read.
     """
     layout = _layout(root)
-    assert layout is not None, "recognised before it is read"
+    if layout is None:
+        raise no_files("one of SYNTHIA's pairs of folders, such as RGB/ and GT/LABELS/", root)
     images, masks = by_name(root, layout[0]), by_name(root, layout[1])
     numbered = layout[1] == "GT/LABELS"
     rows = [_row(root, name, path, masks.get(name), numbered) for name, path in sorted(images.items())]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.data.formats.files import inside, read_json_file
+from maskwright.data.formats.files import MALFORMED, inside, read_json_file
 from maskwright.data.formats.rows import Content, Row, Source
 from maskwright.data.formats.streets import hex_color
 from maskwright.data.images import color_value, read_values
@@ -39,7 +39,7 @@ def read(root: Path) -> Source:
         tree = read_json_file(path)
         try:
             rows += [_row(root, path, tree, capture, colors) for capture in tree["captures"]]
-        except (TypeError, LookupError, ValueError, AttributeError) as error:
+        except MALFORMED as error:
             got, next_move = f"{type(error).__name__}: {error}", "export the frame again"
             raise DataError(problem("captures with annotations", got, where=str(path), next_move=next_move)) from None
     background = Category(0, "background", (0, 0, 0), values=("#000000",))
@@ -64,14 +64,27 @@ def _row(root: Path, path: Path, tree: dict[str, Any], capture: dict[str, Any], 
         if kind == "SemanticSegmentationAnnotation":
             mask = place(annotation["filename"])
             for item in annotation.get("instances", ()):
-                color = hex_color(tuple(item["pixelValue"][:3]))
+                color = _hex(item["pixelValue"])
                 if colors.setdefault(str(item["labelName"]), color) != color:
                     raise ValueError(f"two colours of {item['labelName']}")
         if kind == "InstanceSegmentationAnnotation":
             ids = f"@/instances/{image.rpartition('.')[0]}.png"
-            numbers = {hex_color(tuple(i["color"][:3])): int(i["instanceId"]) for i in annotation.get("instances", ())}
+            numbers = {_hex(item["color"]): _number(item["instanceId"]) for item in annotation.get("instances", ())}
             render = partial(_render, root / place(annotation["filename"]), numbers)
     return Row(image, mask, ids, None, meta, render)
+
+
+def _hex(color: Any) -> str:
+    red, green, blue = (int(value) for value in color[:3])
+    if not 0 <= min(red, green, blue) <= max(red, green, blue) < 256:
+        raise ValueError(f"{color} is no colour")
+    return hex_color((red, green, blue))
+
+
+def _number(value: Any) -> int:
+    if not 0 <= int(value) < 1 << 31:
+        raise ValueError(f"{value} is no number of an object")
+    return int(value)
 
 
 def _render(path: Path, numbers: dict[str, int]) -> Content:

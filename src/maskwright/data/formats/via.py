@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.data.formats.files import read_json_file
+from maskwright.data.formats.files import MALFORMED, read_json_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, canvas_size, labelled_row, part_of
 from maskwright.data.formats.peek import LOOKED_AT, files_of, kinds, text_files
 from maskwright.data.formats.pieces import Values, named
@@ -104,7 +104,12 @@ def _from_json(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]
             shape = region.get("shape_attributes") if isinstance(region, dict) else None
             if not isinstance(shape, dict) or not shape:
                 raise _wrong("shape_attributes", "none", f"{path}, region {place} of {name}")
-            yield name, shape, region.get("region_attributes") or {}
+            attributes = region.get("region_attributes") or {}
+            if not isinstance(attributes, dict):
+                raise _wrong(
+                    "region_attributes by their names", str(attributes)[:60], f"{path}, region {place} of {name}"
+                )
+            yield name, shape, attributes
 
 
 def _from_csv(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -115,7 +120,7 @@ def _from_csv(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]
             if not row["filename"] or not isinstance(shape, dict) or not isinstance(attributes, dict):
                 raise ValueError(f"a row without {', '.join(_COLUMNS)}")
             yield row["filename"], shape, attributes
-    except (OSError, ValueError, TypeError, KeyError, csv.Error) as error:
+    except (OSError, csv.Error, *MALFORMED) as error:
         got = f"{type(error).__name__}: {error}"
         raise _wrong("VIA's CSV", got, str(path), "export the annotations again") from None
 
@@ -195,6 +200,7 @@ def _draw(shape: dict[str, Any], size: Size, where: str) -> Drawn:
     if kind == "point":
         return ellipse((x, y), (_POINT, _POINT), size)
     along, across = _numbers(shape, ("r", "r") if kind == "circle" else ("rx", "ry"), where)
+    _check_extent((along, across), where)
     turn = float(_numbers(shape, ("theta", "theta"), where)[0]) if shape.get("theta") else 0.0
     if not turn:
         return ellipse((x, y), (along, across), size)
@@ -212,4 +218,12 @@ def _points(shape: dict[str, Any], where: str) -> Any:
 
 
 def _numbers(shape: dict[str, Any], keys: tuple[str, ...], where: str) -> list[float]:
-    return [float(v) for v in to_points([shape.get(key) for key in keys], where=where).ravel()]
+    points = to_points([shape.get(key) for key in keys], where=where)
+    if points.size != len(keys):
+        raise _wrong(f"numbers as {', '.join(keys)}", "others", where)
+    return [float(v) for v in points.ravel()]
+
+
+def _check_extent(extent: tuple[float, float], where: str) -> None:
+    if min(extent) < 0:
+        raise _wrong("widths, heights and radii from 0 on", f"{min(extent):g}", where)

@@ -19,10 +19,10 @@ from maskwright.data.formats.annotated import (
     head,
     refused,
 )
-from maskwright.data.formats.files import find_files, match_name
+from maskwright.data.formats.files import find_files, match_name, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, part_of
 from maskwright.data.formats.rows import Row, Source
-from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap
+from maskwright.data.formats.shapes import Drawn, Points, Region, Size, bitmap, to_points
 from maskwright.errors import DataError, problem
 from maskwright.types import MAX_CATEGORIES
 
@@ -115,7 +115,9 @@ def _has_numbers(folder: Path) -> bool:
     except OSError:
         return False
     said = [line.split() for path in files for line in head(path, 512).splitlines()[:1]]
-    return bool(files) and all(len(words) > 4 and words[0].isdigit() and _is_share(words[1]) for words in said)
+    return bool(files) and all(
+        len(words) > 4 and whole_number(words[0]) is not None and _is_share(words[1]) for words in said
+    )
 
 
 def _is_label(path: Path) -> bool:
@@ -169,8 +171,9 @@ def _yaml_names(path: Path) -> list[str]:
         raise DataError(problem("YAML", f"{type(error).__name__}", where=str(path), next_move=next_move)) from None
     names = tree.get("names") if isinstance(tree, Mapping) else None
     if isinstance(names, Mapping):
-        listed = {int(key): str(name) for key, name in names.items() if str(key).isdigit()}
-        return [listed.get(i, f"class_{i}") for i in range(max(listed, default=-1) + 1)]
+        listed = {whole_number(str(key)): str(name) for key, name in names.items()}
+        highest = max((key for key in listed if key is not None), default=-1)
+        return [listed.get(i, f"class_{i}") for i in range(min(highest, MAX_CATEGORIES) + 1)]
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
@@ -199,5 +202,5 @@ def _region(numbers: Numbers, size: Size, names: Sequence[str], where: str) -> R
     if numbers[0] >= len(names):
         next_move = "add its name to data.yaml or classes.txt, or remove the line"
         raise DataError(problem(f"classes 0 to {len(names) - 1}", f"{numbers[0]:g}", where=where, next_move=next_move))
-    points = np.array(numbers[1:]).reshape(-1, 2) * (size[1], size[0])
+    points = to_points(np.array(numbers[1:]).reshape(-1, 2) * (size[1], size[0]), where=where)
     return Region(names[int(numbers[0])], polygon(check_inside(points, size, where=where), size))

@@ -1,0 +1,99 @@
+"""Runs side by side: `compare`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from maskwright.artifacts import write_text
+from maskwright.cli.console import result, say, table
+from maskwright.cli.options import listed
+from maskwright.errors import UsageError, problem
+
+if TYPE_CHECKING:
+    from maskwright.report.compare import Compared
+
+
+def compare(
+    *runs: Path,
+    metric: str | None = None,
+    part: Literal["oof", "holdout"] | None = None,
+    by: str | None = None,
+    folds: Annotated[bool, Parameter(negative=())] = False,
+    out: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Put runs side by side: where their recipes differ, their scores, and the paired difference to the first one.
+
+    The difference is taken on the same images, and its interval is widened for the number of comparisons.
+
+    Examples: maskwright compare runs/plain runs/deep
+              maskwright compare runs/b0 runs/b3 --by model.encoder,model.activation --folds --out table.csv
+
+    Args:
+        runs: run folders, the one to compare with first.
+        metric: such as mean_dice, pooled_miou; default: the one that the first run was chosen by.
+        part: oof (out of fold) or holdout; default: the held-out part where all runs have one.
+        by: recipe fields to show, comma-separated; default: those that differ.
+        folds: a row for each fold: its score out of fold, and of its network alone on the held-out part (runs with
+            predict.members=true).
+        out: also write the table as CSV.
+        json: write the table as JSON to stdout.
+    """
+    from maskwright.report.compare import compare_runs
+
+    if out is not None and out.suffix.lower() != ".csv":
+        raise UsageError(problem("a file NAME.csv", str(out), where="--out", next_move="end its name in .csv"))
+    found, name, scored = compare_runs(runs, metric=metric, part=part, by=[str(word) for word in listed(by) or ()])
+    rows = [row for run in found for row in _rows(run, folds=folds)]
+    columns = list(rows[0])
+    drawn = rows if folds else [_joined(row) for row in rows]
+    cells = [[_shown(value) for value in row.values()] for row in drawn]
+    table(f"{name}, {'by fold' if folds else _PARTS[scored]}", list(drawn[0]), cells)
+    if len(found) > 1 and not folds:
+        say("difference: to the first run, on the same images; all intervals hold together")
+    if out is not None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(out, text.getvalue())
+        say(f"table: {out}")
+    result({"metric": name, "part": scored, "rows": rows}, as_json=json)
+
+
+_PARTS = {"oof": "out of fold", "holdout": "held-out part"}
+
+
+def _rows(run: Compared, *, folds: bool) -> list[dict[str, Any]]:
+    about = {"run": run.run.name, **run.fields}
+    if folds:
+        return [about | {"fold": fold, "validation": own, "held out": alone} for fold, own, alone in run.folds]
+    score, difference = run.score, run.difference
+    found = about | {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
+    of = ("value", "low", "high")
+    return [found | {f"difference {key}": getattr(difference, key) if difference else None for key in of}]
+
+
+def _joined(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with value and interval in one cell."""
+
+    def cell(value: Any, low: Any, high: Any) -> str:
+        interval = "" if low is None or low != low else f" [{_shown(low)}, {_shown(high)}]"
+        return _shown(value) + interval
+
+    numbers = {"value", "low", "high"}
+    kept = {key: value for key, value in row.items() if key not in numbers and not key.startswith("difference ")}
+    kept["score"] = cell(row["value"], row["low"], row["high"])
+    kept["difference"] = cell(row["difference value"], row["difference low"], row["difference high"])
+    return kept
+
+
+def _shown(value: Any) -> str:
+    if value is None or value != value:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
