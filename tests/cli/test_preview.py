@@ -80,7 +80,7 @@ def test_a_recipe_of_a_run_is_shown_as_it_trains(capsys, data, tmp_path):
     [
         (("--count", 0), ("--count",)),
         (("--progress", 2), ("--progress", "between 0 and 1")),
-        (("--set", "augment=[{kind: blurr}]"), ("did you mean blur?",)),
+        (("--set", "augment=[{kind: noisy}]"), ("did you mean noise?",)),
         (("--set", "augment=[{kind: for_classes, classes: [moon], augment: [{kind: blur}]}]"), ("moon", "names among")),
     ],
 )

@@ -52,7 +52,7 @@ def test_every_probability_of_the_recipe_may_have_one():
         ("augment=[{kind: stain, norm: 0.8, hematoxylin: 0.4}]", "together are 1.2: at most 1"),
         ("augment=[{kind: noise, sigma: [0.2, 0.1]}]", "the smaller one comes first"),
         ("augment=[{kind: crop, area: [0.5, 2]}]", "two shares above 0, up to 1"),
-        ("augment=[{kind: blurr}]", "did you mean blur?"),
+        ("augment=[{kind: noisy}]", "did you mean noise?"),
         ("augment=[{kind: auto_augment, policies: []}]", "at least 1 item"),
         ("augment=[{kind: auto_augment, policies: [[{op: sheer_x}]]}]", "did you mean shear_x?"),
         ("augment=[{kind: for_classes, classes: [a], augment: [{kind: for_classes}]}]", "augment.0"),
