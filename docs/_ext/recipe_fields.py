@@ -59,6 +59,10 @@ class RecipeFields(SphinxDirective):
         section = _section(name, f"recipe-{name}", text, [])
         for model in models:
             section += _kind(model, f"{name}.N" if many else name, f"recipe-{name}")
+        for model in _inside(models):
+            section += _section(
+                model.__name__, f"recipe-{name}-{model.__name__}", model.__doc__, _fields(model.model_fields, "")
+            )
         return section
 
 
@@ -69,6 +73,15 @@ class RecipeDefault(SphinxDirective):
         """Return it as YAML."""
         text = dump_recipe(Recipe.model_validate({"data": {"root": "mydata"}}))
         return [nodes.literal_block(text, text, language="yaml")]
+
+
+def _inside(models: list[type[BaseModel]]) -> list[type[BaseModel]]:
+    """Return the models that fields of these hold, each once, but for kinds that have a section of their own."""
+    found: dict[type[BaseModel], None] = {}
+    for model in models:
+        for field in model.model_fields.values():
+            found |= dict.fromkeys(m for m in _models(field.annotation) if "kind" not in m.model_fields)
+    return list(found)
 
 
 def _kind(model: type[BaseModel], prefix: str, anchor: str) -> nodes.section:

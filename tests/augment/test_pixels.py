@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -38,6 +40,14 @@ def test_the_seed_alone_makes_the_noise():
     cv2.setRNGSeed(99)
     assert np.array_equal(Noise(9.0, 3, True).apply(image), first)
     assert not np.array_equal(Noise(9.0, 4, True).apply(image), first)
+
+
+def test_noise_of_several_threads_is_that_of_one():
+    image = np.full((64, 64, 3), 100, np.uint8)
+    noises = [Noise(9.0, seed, True) for seed in range(1, 60)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda noise: noise.apply(image), noises))
+    assert all(np.array_equal(noise.apply(image), found) for noise, found in zip(noises, together, strict=True))
 
 
 def test_noise_is_clipped_or_not():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from slides import STAINS, make_slide
 
 from maskwright.augment.stain import REFERENCE, REFERENCE_MOST, StainFit, fit_stains, jitter, restain
+from maskwright.data.images import read_image
 
+DATA = Path(os.environ.get("MASKWRIGHT_DATA", "/nonexistent"))
 SLIDE, CONCENTRATIONS = make_slide()
 KINDS = ("norm", "hematoxylin", "eosin")
 PLACES = ((3, 3), (7, 24), (30, 40), (50, 70))
@@ -135,3 +140,18 @@ def test_no_value_wraps_around():
     bright = SLIDE.copy()
     bright[:10, :10] = 255
     assert restain(bright, fit_stains(SLIDE), "norm")[:10, :10].min() >= 240
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder")
+def test_real_slides_are_fitted_and_brought_closer_together():
+    """Every third slide of `glas`: stains are found in all; their mean colours lie closer together afterwards."""
+    before, after = [], []
+    for path in sorted((DATA / "glas" / "images").iterdir())[::3]:
+        slide = read_image(path)
+        fit = fit_stains(slide)
+        assert fit is not None, path
+        assert fit.stains[0, 0] > fit.stains[0, 1]
+        before.append(slide.mean((0, 1)))
+        after.append(restain(slide, fit, "norm").mean((0, 1)))
+    assert np.std(after, axis=0).mean() < 0.8 * np.std(before, axis=0).mean()

@@ -8,6 +8,7 @@ from maskwright.errors import RecipeError
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.chance import ScheduleSpec, chance_at
 from maskwright.recipe.data import DataSpec
+from maskwright.types import Category
 
 
 def test_source_1_worked_by_hand():
@@ -51,7 +52,7 @@ def test_every_probability_of_the_recipe_may_have_one():
         ("augment=[{kind: stain, norm: 0.8, hematoxylin: 0.4}]", "together are 1.2: at most 1"),
         ("augment=[{kind: noise, sigma: [0.2, 0.1]}]", "the smaller one comes first"),
         ("augment=[{kind: crop, area: [0.5, 2]}]", "two shares above 0, up to 1"),
-        ("augment=[{kind: blurr}]", "did you mean blur?"),
+        ("augment=[{kind: noisy}]", "did you mean noise?"),
         ("augment=[{kind: auto_augment, policies: []}]", "at least 1 item"),
         ("augment=[{kind: auto_augment, policies: [[{op: sheer_x}]]}]", "did you mean shear_x?"),
         ("augment=[{kind: for_classes, classes: [a], augment: [{kind: for_classes}]}]", "augment.0"),
@@ -61,3 +62,23 @@ def test_faults_are_said(setting, words):
     with pytest.raises(RecipeError) as caught:
         apply_settings(Recipe(data=DataSpec(root=".")), [setting])
     assert words in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("augment", "words"),
+    [
+        (
+            "[{kind: for_classes, classes: [moon], augment: [{kind: blur}]}]",
+            "there aren't: moon; the categories are 0 sky",
+        ),
+        ("[{kind: auto_augment, label_fill: 2}]", "label_fill 2 is no category's position"),
+        ("[{kind: for_classes, classes: [sky], augment: [{kind: auto_augment, label_fill: 9}]}]", "label_fill 9"),
+    ],
+)
+def test_categories_that_there_are_not(augment, words):
+    recipe = Recipe(data=DataSpec(root=".", categories=(Category(0, "sky"), Category(1, "soil"))))
+    with pytest.raises(RecipeError) as caught:
+        apply_settings(recipe, [f"augment={augment}"])
+    assert words in str(caught.value), str(caught.value)
+    unresolved = Recipe(data=DataSpec(root="."))
+    assert apply_settings(unresolved, [f"augment={augment}"])

@@ -6,11 +6,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec
+from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec, ForClassesSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec
 from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
+from maskwright.recipe.policies import AutoAugmentSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.sampling import SamplingSpec, UniformSpec, sampled_names
 from maskwright.recipe.spec import Spec
@@ -77,8 +78,24 @@ class Recipe(Spec):
                         raise ValueError(f"{place}: no category is called {name!r}; there are {', '.join(known)}")
         return self
 
+    @model_validator(mode="after")
+    def _knows_the_categories(self) -> Recipe:
+        names = [category.name for category in self.data.categories or ()]
+        for spec in self.augment if names else ():
+            inner = spec.augment if isinstance(spec, ForClassesSpec) else (spec,)
+            if isinstance(spec, ForClassesSpec) and (unknown := sorted(set(spec.classes) - set(names))):
+                raise ValueError(f"augment is for classes that there aren't: {', '.join(unknown)}; {_among(names)}")
+            for fill in (item.label_fill for item in inner if isinstance(item, AutoAugmentSpec)):
+                if isinstance(fill, int) and fill >= len(names):
+                    raise ValueError(f"augment: label_fill {fill} is no category's position; {_among(names)}")
+        return self
+
     def metric(self) -> str:
         """Return the metric that choices are made by, of a resolved recipe."""
         if self.train.monitor != "auto":
             return self.train.monitor
         return "mean_dice" if self.data.to_categories().binary else "pooled_miou"
+
+
+def _among(names: list[str]) -> str:
+    return "the categories are " + ", ".join(f"{position} {name}" for position, name in enumerate(names))
