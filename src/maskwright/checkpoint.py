@@ -64,7 +64,20 @@ def describe(
 
 
 def load_trained(path: Path) -> Trained:
-    """Read a checkpoint.
+    """Return the network of a checkpoint, ready to be used.
+
+    Raises:
+        DataError: no such file, or not one of ours.
+    """
+    state = read_checkpoint(path)
+    try:
+        return _build(state, path)
+    except (ValidationError, LookupError, RuntimeError, TypeError) as error:
+        raise _foreign(path, f"one of another version ({_told(error)})") from None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint holds: `state_dict`, and under `KEY` what `describe` made.
 
     Raises:
         DataError: no such file, or not one of ours.
@@ -74,17 +87,14 @@ def load_trained(path: Path) -> Trained:
             problem("a checkpoint", "nothing", where=str(path), next_move="train first: maskwright train --data FOLDER")
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         raise _foreign(path, f"a file that is cut off or none of ours ({_told(error)})") from None
     if not isinstance(state, dict) or KEY not in state:
         raise _foreign(path, "another file")
     if (version := state[KEY].get("version", 1)) != VERSION:
         raise _foreign(path, f"one of form {version}, this version of maskwright reads form {VERSION}")
-    try:
-        return _build(state, path)
-    except (ValidationError, LookupError, RuntimeError, TypeError) as error:
-        raise _foreign(path, f"one of another version ({_told(error)})") from None
+    return state
 
 
 def _foreign(path: Path, got: str) -> DataError:

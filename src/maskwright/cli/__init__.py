@@ -21,6 +21,8 @@ COMMANDS = {
     "report": ("stages", "Write the report of a run anew."),
     "convert": ("convert", "Write a data folder in another format."),
     "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
+    "models": ("models", "List all networks and what they cost."),
+    "weights": ("weights", "Bring pretrained weights here, and list them."),
     "schema": ("recipes", "Write the JSON Schema of recipes."),
 }
 """Name → (module of this folder, what --help says): a command is imported when it is called."""

@@ -102,7 +102,9 @@ def _absolute(recipe: Recipe) -> Recipe:
     files = {key: getattr(recipe.split, key) for key in ("file", "previous")}
     found = {k: str(Path(f).expanduser().resolve()) for k, f in files.items() if f not in (None, "auto")}
     data = recipe.data.model_copy(update={"root": root, "further": further})
-    return recipe.model_copy(update={"data": data, "split": recipe.split.model_copy(update=found)})
+    start = recipe.train.start and str(Path(recipe.train.start).expanduser().resolve())
+    train = recipe.train.model_copy(update={"start": start})
+    return recipe.model_copy(update={"data": data, "split": recipe.split.model_copy(update=found), "train": train})
 
 
 def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:

@@ -29,6 +29,7 @@ from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import pool_of, previous_folds
 from maskwright.pipeline.pictures import write_audit_pictures
+from maskwright.pipeline.starting import choose_start
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
@@ -131,7 +132,8 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
     _check_whole(folder.fold(fold) / "last.ckpt")
-    train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold)
+    start = choose_start(folder, recipe, fold)
+    train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold, start=start)
 
 
 def predict(root: Path, spec: dict[str, Any]) -> None:

@@ -52,6 +52,8 @@ class Recipe(Spec):
     def _has_folds_to_compare(self) -> Recipe:
         if self.report.price_of_leaks and self.split.folds < 2:
             raise ValueError("report.price_of_leaks compares out-of-fold scores: it needs split.folds of at least 2")
+        if self.report.price_of_leaks and self.train.start:
+            raise ValueError("report.price_of_leaks compares trainings from scratch: it needs train.start to be null")
         return self
 
     def metric(self) -> str:

@@ -12,6 +12,12 @@ from maskwright.recipe.spec import Spec
 class TrainSpec(Spec):
     """The training section. Null fields are decided by a short probe and written into the resolved recipe."""
 
+    start: str | None = None
+    """Run folder whose networks training starts from, each fold from one that hasn't seen its validation images; or a
+    checkpoint; null: from scratch, or from the encoder's weights."""
+    start_unchecked: bool = False
+    """Start also where the older training has seen, or may have seen, images that are validated or held out now; their
+    scores are then too good, and the report says so."""
     minutes: float | None = Field(None, gt=0)
     """Budget for the training of all folds together; null: `steps` says how long."""
     steps: int | None = Field(None, ge=1)

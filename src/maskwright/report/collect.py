@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -78,6 +78,8 @@ class Artifacts:
         confusion: confusion.json.
         per_image: predictions/per_image.parquet.
         run: run.json.
+        price: predictions/price_of_leaks.json.
+        starts: fold → start.json, where trainings started from an older run.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class Artifacts:
     per_image: pl.DataFrame | None
     run: dict[str, Any] | None
     price: dict[str, Any] | None = None
+    starts: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -178,6 +181,7 @@ def collect(run: Path) -> Artifacts:
         per_image=_read(paths.predictions / "per_image.parquet", read_table),
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
+        starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
     )
 
 
@@ -218,6 +222,12 @@ def _categories(data: dict[str, Any], where: Path) -> Categories:
         for row in rows
     )
     return Categories(items, frozenset(data.get("leave_out") or ()))
+
+
+def _folds(run: Path) -> list[tuple[int, Path]]:
+    """Return (number, folder) of the folds of the first round."""
+    paths = [p for p in run.glob("round-0/fold-*") if p.name.removeprefix("fold-").isdigit()]
+    return sorted((int(p.name.removeprefix("fold-")), p) for p in paths)
 
 
 def _curves(run: Path) -> dict[tuple[int, int], pl.DataFrame]:

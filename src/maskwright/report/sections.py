@@ -17,7 +17,7 @@ from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.score_sections import categories, examples, scores
 from maskwright.report.suspect_sections import suspects
-from maskwright.report.words import metric_name, summary
+from maskwright.report.words import metric_name, seen_before, summary
 
 
 def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Section]:
@@ -72,7 +72,9 @@ def training(artifacts: Artifacts) -> Section | None:
         tables = {f"fold {k}": table for (q, k), table in artifacts.curves.items() if q == r}
         title = "Curves" if len(rounds) == 1 else f"Round {r}"
         groups.append(Group(title, tables=[_training_table(tables)], charts=_training_charts(tables)))
-    return Section("training", "Training", [f"{plural(len(artifacts.curves), 'training')}."], groups)
+    words = [f"{plural(len(artifacts.curves), 'training')}."]
+    words += [f"Fold {k} starts from the network {note['checkpoint']}." for k, note in artifacts.starts.items()]
+    return Section("training", "Training", [*words, *seen_before(artifacts)], groups)
 
 
 def _training_charts(tables: dict[str, pl.DataFrame]) -> list[Chart]:

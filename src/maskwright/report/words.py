@@ -72,6 +72,18 @@ def summary(artifacts: Artifacts) -> list[Group]:
     return [Group(title, words=words) for title, say in titles.items() if (words := list(say(artifacts)))]
 
 
+def seen_before(artifacts: Artifacts) -> Iterator[str]:
+    """Yield what the older networks that trainings started from had seen of the images that score them."""
+    leaked = {image for note in artifacts.starts.values() for image in note["leaked"]}
+    if leaked:
+        yield (
+            f"The older networks that training started from had seen {plural(len(leaked), 'image')} that score these "
+            "ones: the scores are too good."
+        )
+    if any(not note["checked"] for note in artifacts.starts.values()):
+        yield "Nothing says what the older networks that training started from had seen: the scores may be too good."
+
+
 def _can(artifacts: Artifacts) -> Iterator[str]:
     score = headline(artifacts)
     if score is None:
@@ -133,6 +145,7 @@ def confusions(artifacts: Artifacts, least: float = 0.1, part: str = "") -> list
 
 
 def _sure(artifacts: Artifacts) -> Iterator[str]:
+    yield from seen_before(artifacts)
     score = headline(artifacts)
     if score is None:
         return

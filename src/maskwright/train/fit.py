@@ -31,13 +31,22 @@ from maskwright.train.loader import training_batches, validation_batches
 from maskwright.train.loggers import build_loggers, close_loggers
 from maskwright.train.memory import Parts, free_memory
 from maskwright.train.module import SegmentationModule
+from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.working import WorkingImages
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
-def train_fold(folder: Path, training: Index, validation: Index | None, recipe: Recipe, *, fold: int = 0) -> Path:
+def train_fold(
+    folder: Path,
+    training: Index,
+    validation: Index | None,
+    recipe: Recipe,
+    *,
+    fold: int = 0,
+    start: Path | None = None,
+) -> Path:
     """Train one network and leave best.ckpt, last.ckpt and metrics.csv in `folder`.
 
     A `last.ckpt` that is there already is continued; the result is the same as without the interruption.
@@ -48,12 +57,13 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
         validation: labelled images to validate on, None for none; best.ckpt is then the last one.
         recipe: resolved.
         fold: its number; changes the order of images and the network's start.
+        start: checkpoint of an older training whose network this one starts from.
 
     Returns:
         the path of last.ckpt.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = (folder, training, validation, recipe, fold)
+    arguments = (folder, training, validation, recipe, fold, start)
     if recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
@@ -65,7 +75,15 @@ def train_fold(folder: Path, training: Index, validation: Index | None, recipe: 
     return last
 
 
-def _train(rank: int, folder: Path, training: Index, validation: Index | None, recipe: Recipe, fold: int) -> None:
+def _train(
+    rank: int,
+    folder: Path,
+    training: Index,
+    validation: Index | None,
+    recipe: Recipe,
+    fold: int,
+    start: Path | None,
+) -> None:
     """Do one process's share of a training: all of it, if there is one device."""
     spec = recipe.train
     assert spec.steps is not None and spec.scale is not None and spec.validate_every is not None
@@ -78,7 +96,7 @@ def _train(rank: int, folder: Path, training: Index, validation: Index | None, r
     last = folder / "last.ckpt"
     parts = Parts.of(last)
     while True:
-        module = build_module(recipe, fold, parts)
+        module = build_module(recipe, fold, parts, start)
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
         loaders = (
             training_batches(images, recipe, fold, parts=parts.step, rank=rank),
@@ -93,13 +111,22 @@ def _train(rank: int, folder: Path, training: Index, validation: Index | None, r
         _write_log(folder / "log.txt", recipe, module, training, validation, parts)
 
 
-def build_module(recipe: Recipe, fold: int, parts: Parts = Parts()) -> SegmentationModule:  # noqa: B008
-    """Return the Lightning module of a resolved recipe, its network drawn from the seed and the fold."""
+def build_module(
+    recipe: Recipe,
+    fold: int,
+    parts: Parts = Parts(),  # noqa: B008
+    start: Path | None = None,
+) -> SegmentationModule:
+    """Return the Lightning module of a resolved recipe.
+
+    Its network is drawn from the seed and the fold, or starts from the one in the checkpoint `start`.
+    """
     spec, categories = recipe.train, recipe.data.to_categories()
     assert recipe.data.channels is not None and spec.scale is not None
     torch.manual_seed(recipe.seed * 1000 + fold)
     levels = len(recipe.levels) or 1
     network = build_model(recipe.model, in_channels=recipe.data.channels, classes=len(categories), levels=levels)
+    started = None if start is None else start_from(network, start, recipe, levels=levels)
     if spec.channels_last:
         network = network.to(memory_format=torch.channels_last)
     step = SupervisedStep(network, build_levels(recipe.levels, recipe.loss, categories), momentum=spec.ema)
@@ -111,6 +138,8 @@ def build_module(recipe: Recipe, fold: int, parts: Parts = Parts()) -> Segmentat
         channels_last=bool(spec.channels_last),
         levels=levels,
     )
+    if started is not None:
+        about["start"] = started.describe()
     return SegmentationModule(step, recipe, categories, about, parts)
 
 
@@ -211,6 +240,10 @@ def _write_log(
     lines = [f"images: {len(training)} to learn from, {held} to validate on", f"trained parameters: {parameters}"]
     if parts.step > 1:
         lines.append(f"at the end each step in {parts.step} parts: a whole batch did not fit into the device's memory")
+    if started := module.about.get("start"):
+        lines.append(f"tensors taken over from {recipe.train.start}: {started['loaded']}")
+        lines += [f"starts fresh: {name}" for name in started["fresh"]]
+        lines += [f"starts fresh: the channel of {name}" for name in started["new"]]
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
