@@ -18,6 +18,7 @@ from maskwright.recipe.model import (
     DPTSpec,
     FPNSpec,
     PANSpec,
+    PSPNetSpec,
     PythonModelSpec,
     UNetPlusPlusSpec,
     UNetSpec,
@@ -44,12 +45,11 @@ def layers(module, *kinds):
     ("spec", "classes", "expected"),
     [
         # torchvision's deeplabv3_resnet101 has 60 996 202 parameters (its documentation) for 21 classes. Of these
-        # its auxiliary head, which is not part of DeepLabV3, has
-        # 1024 · 256 · 9 + 2 · 256 (norm) + 256 · 21 + 21 = 2 365 205
+        # 1024 · 256 · 9 + 2 · 256 + 256 · 21 + 21 = 2 365 205 are its auxiliary head, which is not part of DeepLabV3
         (DeepLabV3Spec(encoder="resnet101", encoder_weights="none"), 21, 60_996_202 - 2_365_205),
-        # torchvision's resnet34 has 21 797 672, its classifier 512 · 1000 + 1000 of them. The decoder from its
-        # channels: 9 · ((512+256) · 256 + 256² + (256+128) · 128 + 128² + (128+64) · 64 + 64² + (64+64) · 32 + 32²
-        # + 32 · 16 + 16²) = 3 149 568, norms 4 · (256+128+64+32+16) = 1984, head 16 · 9 + 1 = 145
+        # torchvision's resnet34 has 21 797 672, its classifier 512 · 1000 + 1000 of them. The decoder:
+        # 9 · ((512+256) · 256 + 256² + (256+128) · 128 + 128² + (128+64) · 64 + 64² + (64+64) · 32 + 32² + 32 · 16
+        # + 16²) = 3 149 568, norms 4 · (256+128+64+32+16) = 1984, head 16 · 9 + 1 = 145
         (
             UNetSpec(encoder="resnet34", encoder_weights="none", decoder_channels=(256, 128, 64, 32, 16)),
             1,
@@ -102,7 +102,7 @@ def test_any_normalization_is_over_what_its_name_says(base, kind, axes):
     network = build(base.model_copy(update={"normalization": kind, "replace_in": "network"})).train()
     seen = []
     norms = layers(network.decoder, nn.BatchNorm2d, nn.GroupNorm)
-    norms[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
+    norms[0].register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
     network(torch.randn(2, 3, 64, 64))
     if axes is not None:  # scale 1 and shift 0: mean 0 and variance 1 over these axes
         mean, variance = seen[0].mean(axes), seen[0].var(axes, unbiased=False)
@@ -135,9 +135,10 @@ def test_every_block_may_have_a_residual_path_the_image_dropout_and_learned_upsa
         {"residual": True},
         {"image_skip": True},
         {"interpolation": "transposed"},
-        {"attention": "scse", "residual": True, "image_skip": True, "interpolation": "bilinear", "dropout": 0.2},
+        {"residual": True, "image_skip": True, "interpolation": "bilinear", "dropout": 0.2},
+        {"attention": "scse", "decoder_channels": (16, 16, 16, 16, 16)},
     ):
-        network = build(UNetSpec(**BLOCKS, **change), levels=3).train()
+        network = build(UNetSpec(**(BLOCKS | change)), levels=3).train()
         outputs = network(torch.randn(2, 3, 64, 32))
         assert [tuple(o.shape[2:]) for o in outputs] == [(64, 32), (32, 16), (16, 8)]
         sum(o.square().mean() for o in outputs).backward()
@@ -145,6 +146,22 @@ def test_every_block_may_have_a_residual_path_the_image_dropout_and_learned_upsa
         assert count_parameters(network.decoder) > count_parameters(plain.decoder)
     # image skip: 3 more channels into the last block's first 3 × 3 convolution to 8
     assert count_parameters(build(UNetSpec(**BLOCKS, image_skip=True))) - count_parameters(plain) == 3 * 9 * 8
+
+
+@pytest.mark.parametrize("kind", [UNetSpec, UNetPlusPlusSpec])
+def test_excitation_needs_channels_to_squeeze(kind):
+    with pytest.raises(ValueError, match="at least 16, got 8"):
+        kind(**BLOCKS, attention="scse")
+
+
+@pytest.mark.parametrize("encoder", ["test_efficientnet", "test_vit", "test_resnet"])
+@pytest.mark.parametrize("kind", [UNetSpec, PSPNetSpec])
+def test_stages_that_nothing_depends_on_are_not_trained(encoder, kind):
+    # two processes that share a step would wait for their gradients for ever
+    more = {"decoder_channels": (8, 8, 8)} if kind is UNetSpec else {"depth": 3}
+    network = build(kind(encoder=encoder, encoder_weights="none", pyramid_channels=8, **more)).train()
+    network(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    assert all((p.grad is not None) == p.requires_grad for p in network.parameters())
 
 
 def test_dropout_drops_in_training_alone():

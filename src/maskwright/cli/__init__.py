@@ -24,7 +24,7 @@ COMMANDS = {
     "doctor": ("doctor", "Explain image and mask files, and say how a recipe reads them."),
     "preview": ("preview", "Draw what the network will see: training crops of a recipe."),
     "models": ("models", "List all networks and what they cost."),
-    "weights": ("weights", "Bring pretrained encoder weights here, and list them."),
+    "weights": ("weights", "Bring pretrained weights here, and list them."),
     "schema": ("recipes", "Write the JSON Schema of recipes."),
 }
 """Name → (module of this folder, what --help says): a command is imported when it is called."""

@@ -15,7 +15,7 @@ Flag = Parameter(negative=())
 
 weights = cyclopts.App(
     name="weights",
-    help="""Bring pretrained encoder weights onto this machine, and list them.
+    help="""Bring pretrained weights of encoders onto this machine, and list them.
 
     `fetch` is the only thing in maskwright that goes to a network. For a machine without one: `bundle` on a machine
     that has one, carry the file, `add` it there. Everything lies in Hugging Face's own cache (HF_HOME).""",

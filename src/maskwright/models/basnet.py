@@ -43,8 +43,8 @@ def keep_size(encoder: Any, name: str) -> None:
     Raises:
         RecipeError: the encoder is no ResNet.
     """
-    model = encoder.model if hasattr(encoder, "model") else {}
-    if not {"conv1", "maxpool", "layer4"} <= set(model):
+    model = getattr(encoder, "model", None)
+    if not (isinstance(model, nn.ModuleDict) and {"conv1", "maxpool", "layer4"} <= set(model)):
         next_move = "use resnet18, resnet34, resnet50 or the like"
         raise RecipeError(problem("a ResNet of timm", name, where="model.encoder", next_move=next_move))
     stem = [layer for layer in model["conv1"].modules() if isinstance(layer, nn.Conv2d)]

@@ -109,6 +109,8 @@ class UNetDecoder(UnetDecoder):  # type: ignore[misc]
             sizes = zip(inputs, skips, spec.decoder_channels, strict=True)
             self.blocks = nn.ModuleList(UNetBlock(*size, spec) for size in sizes)
         self.image_skip = spec.image_skip
+        if not spec.image_skip:
+            self.blocks[-1].attention1 = nn.Identity()  # of a skip connection that it hasn't got
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         """Return the finest map."""
@@ -128,6 +130,7 @@ def _unetplusplus(spec: UNetPlusPlusSpec, channels: Sequence[int], classes: int)
     decoder = UnetPlusPlusDecoder(
         channels, own, len(own), attention_type=spec.attention, interpolation_mode=spec.interpolation
     )
+    decoder.blocks[f"x_0_{len(own) - 1}"].attention1 = nn.Identity()  # of a skip connection that it hasn't got
     taps = [tap._replace(module=tap.module.replace(".", ".x_0_")) for tap in _block_taps(own)]
     return Decoding(decoder, SegmentationHead(own[-1], classes, kernel_size=3), taps, dropout=spec.dropout)
 

@@ -17,6 +17,10 @@ from maskwright.models.vit import PlainViT
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.model import BlocksSpec, DPTSpec, PSPNetSpec, UNetSpec
 
+_STAGES = 5
+"""Of an encoder."""
+_SIDE = 32
+
 
 def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: int) -> nn.Module:
     """Return the network of a resolved spec, its encoder pretrained if the spec says so and the weights are here.
@@ -47,7 +51,20 @@ def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: 
     network = _assembled(spec, encoder, decoding, classes, levels)
     for part in (network,) if spec.replace_in == "network" else (network.decoder, network.segmentation_head):
         replace_layers(part, spec)
+    if not isinstance(spec, DPTSpec) and _depth(spec) < _STAGES:
+        _freeze_unused(network, in_channels)
     return network
+
+
+def _freeze_unused(network: EncoderDecoder, in_channels: int) -> None:
+    """Don't train what no output depends on: stages of the encoder that timm keeps beyond those that are used."""
+    parameters = list(network.encoder.parameters())
+    logits = network.eval()(torch.zeros(1, in_channels, _SIDE, _SIDE))
+    network.train()
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(logits.sum(), parameters, allow_unused=True), strict=True
+    ):
+        parameter.requires_grad_(gradient is not None)
 
 
 class _Layers(nn.Module):
@@ -68,7 +85,7 @@ def _depth(spec: EncoderSpec) -> int:
     if isinstance(spec, UNetSpec | BlocksSpec):
         assert spec.decoder_channels, "the recipe is not resolved"
         return len(spec.decoder_channels)
-    return spec.depth if isinstance(spec, PSPNetSpec) else 5
+    return spec.depth if isinstance(spec, PSPNetSpec) else _STAGES
 
 
 def _stride(spec: EncoderSpec) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.networks import OwnModelSpec
@@ -20,6 +20,15 @@ class BlocksSpec(EncoderSpec):
     """How the decoder doubles the size."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of channels that training drops before each output."""
+
+
+_REDUCTION = 16
+"""By which squeeze and excitation divides the channels."""
+
+
+def _check_excitation(attention: str | None, channels: tuple[int, ...] | None) -> None:
+    if attention is not None and channels is not None and min(channels) < _REDUCTION:
+        raise ValueError(f"attention: {attention} needs decoder_channels of at least {_REDUCTION}, got {min(channels)}")
 
 
 class UNetSpec(EncoderSpec):
@@ -41,6 +50,11 @@ class UNetSpec(EncoderSpec):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of channels that training drops at the end of each block."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _check_excitation(self.attention, self.decoder_channels)
+        return self
+
 
 class UNetPlusPlusSpec(BlocksSpec):
     """U-Net++ (Zhou et al. 2018): dense skip connections."""
@@ -48,6 +62,11 @@ class UNetPlusPlusSpec(BlocksSpec):
     kind: Literal["unetplusplus"] = "unetplusplus"
     attention: Literal["scse"] | None = None
     """scse: concurrent spatial and channel squeeze and excitation in each block."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        _check_excitation(self.attention, self.decoder_channels)
+        return self
 
 
 class MAnetSpec(BlocksSpec):
