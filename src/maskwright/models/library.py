@@ -59,11 +59,11 @@ def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: 
 def _freeze_unused(network: EncoderDecoder, in_channels: int) -> None:
     """Don't train what no output depends on: stages of the encoder that timm keeps beyond those that are used."""
     parameters = list(network.encoder.parameters())
-    logits = network.eval()(torch.zeros(1, in_channels, _SIDE, _SIDE))
+    with torch.enable_grad():
+        logits = network.eval()(torch.zeros(1, in_channels, _SIDE, _SIDE))
+        gradients = torch.autograd.grad(logits.sum(), parameters, allow_unused=True)
     network.train()
-    for parameter, gradient in zip(
-        parameters, torch.autograd.grad(logits.sum(), parameters, allow_unused=True), strict=True
-    ):
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.requires_grad_(gradient is not None)
 
 
