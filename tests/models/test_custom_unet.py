@@ -14,8 +14,8 @@ SETTINGS = {
     "baseline of source 3": {"depth": 2},
     "four levels of source 2": {
         "depth": 4,
-        "encoder": ("simple", "simple", "residual", "inception"),
-        "decoder": ("inception", "residual", "simple", "simple"),
+        "encoder_blocks": ("simple", "simple", "residual", "inception"),
+        "decoder_blocks": ("inception", "residual", "simple", "simple"),
         "upsampling": ("transposed", "transposed", "nearest", "nearest"),
         "dropout": 0.3,
         "block_dropout": 0.1,
@@ -27,9 +27,9 @@ SETTINGS = {
         f"{kind} bottleneck": {"depth": 2, "bottleneck": kind}
         for kind in ("pointwise", "residual", "inception", "parallel", "dual", "dilated", "pyramid")
     },
-    "residual": {"depth": 2, "encoder": "residual", "decoder": "residual", "normalization": "group"},
-    "inception": {"depth": 2, "encoder": "inception", "decoder": "inception", "normalization": "layer"},
-    "dilated": {"depth": 2, "encoder": "dilated", "decoder": "dilated", "normalization": "instance"},
+    "residual": {"depth": 2, "encoder_blocks": "residual", "decoder_blocks": "residual", "normalization": "group"},
+    "inception": {"depth": 2, "encoder_blocks": "inception", "decoder_blocks": "inception", "normalization": "layer"},
+    "dilated": {"depth": 2, "encoder_blocks": "dilated", "decoder_blocks": "dilated", "normalization": "instance"},
     "five levels, no normalisation": {"depth": 5, "normalization": "none", "activation": "leaky_relu"},
 }
 
@@ -103,8 +103,8 @@ def test_more_levels_than_there_are_is_an_error():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depth": 3, "encoder": ("simple", "simple")}, "encoder has 2 entries for a depth of 3"),
-        ({"depth": 2, "upsampling": ("nearest",) * 3}, "upsampling has 3 entries"),
+        ({"depth": 3, "encoder_blocks": ("simple", "simple")}, "encoder_blocks: 2 entries for a depth of 3"),
+        ({"depth": 2, "upsampling": ("nearest",) * 3}, "upsampling: 3 entries"),
         ({"gating": True}, "set attention to true"),
         ({"depth": 6}, "depth"),
         ({"bottleneck": "bilinear"}, "bottleneck"),

@@ -22,9 +22,9 @@ def build_custom_unet(spec: CustomUNetSpec, *, in_channels: int, classes: int, l
     """Return the U-Net of a spec."""
     depth = spec.depth
     layout = Layout(
-        encoder=spread(spec.encoder, depth),
+        encoder=spread(spec.encoder_blocks, depth),
         bottleneck=spec.bottleneck,
-        decoder=spread(spec.decoder, depth),
+        decoder=spread(spec.decoder_blocks, depth),
         upsampling=spread(spec.upsampling, depth),
         width=spec.width,
         attention=spec.attention,

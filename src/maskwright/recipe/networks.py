@@ -42,11 +42,11 @@ class CustomUNetSpec(StyledSpec):
     """How often the size is halved."""
     width: int = Field(32, ge=4)
     """Channels of the finest level; each coarser one has twice as many, the bottleneck twice the coarsest."""
-    encoder: BlockKind | tuple[BlockKind, ...] = "simple"
+    encoder_blocks: BlockKind | tuple[BlockKind, ...] = "simple"
     """Block of every encoder level, or one for each, the finest first."""
     bottleneck: BottleneckKind = "simple"
     """Between encoder and decoder."""
-    decoder: BlockKind | tuple[BlockKind, ...] = "simple"
+    decoder_blocks: BlockKind | tuple[BlockKind, ...] = "simple"
     """Block of every decoder level, or one for each, the coarsest first."""
     upsampling: Upsampling | tuple[Upsampling, ...] = "transposed"
     """nearest or transposed, for every decoder level, or one for each, the coarsest first."""
@@ -63,10 +63,10 @@ class CustomUNetSpec(StyledSpec):
 
     @model_validator(mode="after")
     def _one_for_each_level(self) -> CustomUNetSpec:
-        for key in ("encoder", "decoder", "upsampling"):
+        for key in ("encoder_blocks", "decoder_blocks", "upsampling"):
             value = getattr(self, key)
             if isinstance(value, tuple) and len(value) != self.depth:
-                raise ValueError(f"{key} has {len(value)} entries for a depth of {self.depth}: give one for each level")
+                raise ValueError(f"{key}: {len(value)} entries for a depth of {self.depth}: give one for each level")
         if self.gating and not self.attention:
             raise ValueError("gating is a part of the attention gates: set attention to true")
         return self
