@@ -189,7 +189,7 @@ def test_coverage_names_what_is_there(row):
         where = tree.setdefault(section, {}) if dot else tree
         where[field or section] = yaml.safe_load(value)
     if "model" in tree:
-        tree["model"]["kind"] = "unet"
+        tree["model"].setdefault("kind", "unet")
     recipe = parse_recipe(tree, where=f"coverage.md, row {row[0]}")
     commands = set(re.findall(r"`maskwright (\w+)", how))
     assert commands <= set(build_app())

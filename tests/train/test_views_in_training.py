@@ -42,23 +42,23 @@ def test_stains_are_fitted_once_an_image_and_only_if_drawn(make, monkeypatch):
     fit = working.fit_stains
     monkeypatch.setattr(working, "fit_stains", lambda image: fitted.append(image.shape) or fit(image))
     crops = make("augment=[{kind: stain, norm: 0.5, hematoxylin: 0}]")
-    views = [crops.drawn(draw, draw % 3) for draw in range(30)]
+    views = [crops.drawn((draw, draw % 3)) for draw in range(30)]
     assert fitted == [(60, 80, 3)] * 3
     assert {str(view).split("; ")[1] for view in views if view.steps} == {"norm", "norm: no stain found"}
-    make("augment=[{kind: stain, norm: 0, hematoxylin: 0}]").drawn(0, 1)
+    make("augment=[{kind: stain, norm: 0, hematoxylin: 0}]").drawn((0, 1))
     assert len(fitted) == 3
 
 
 def test_a_schedule_follows_the_draws(make):
     """50 steps of 2: sure to be blurred before draw 90 of 100, never from then on."""
     crops = make("augment=[{kind: blur, probability: {start: 1, end: 1, over: [0, 0.9], then: 0}}]")
-    assert [bool(crops.drawn(draw, 0).steps) for draw in range(0, 100, 10)] == [True] * 9 + [False]
+    assert [bool(crops.drawn((draw, 0)).steps) for draw in range(0, 100, 10)] == [True] * 9 + [False]
 
 
 def test_the_crop_is_the_drawn_views(make):
     crops = make("augment=[{kind: flip}, {kind: auto_augment, probability: 1}, {kind: noise, probability: 1}]")
     for draw in range(6):
-        batch, view = crops[draw, draw % 3], crops.drawn(draw, draw % 3)
+        batch, view = crops[draw, draw % 3], crops.drawn((draw, draw % 3))
         image, label = crops.images[draw % 3]
         assert np.array_equal(batch.labels.numpy(), view.apply_to_label(label))
         again = crops[draw, draw % 3]

@@ -148,7 +148,7 @@ _Dumper.add_representer(list, _represent_list)
 
 
 def _explain(item: Any) -> str:
-    location = ".".join(str(part) for part in item["loc"])
+    location = _place(item["loc"])
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(item["loc"][-1]), field_names(item["loc"][:-1]), 1, 0.5)
         hint = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(field_names(item["loc"][:-1]))
@@ -158,6 +158,17 @@ def _explain(item: Any) -> str:
     if item["type"] == "value_error" and isinstance(item["input"], dict):  # fields that don't go together
         return f"{location or 'recipe'}: {item['msg']}"
     return f"{location}: {item['msg']}, got {reprlib.repr(item['input'])}{_nearest_value(item)}"
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    """Return the path of a field as one writes it: without the kinds that pick components."""
+    kept = []
+    for number, part in enumerate(location):
+        names = field_names(location[:number])
+        is_kind = isinstance(part, str) and "kind" in names and part not in names and number + 1 < len(location)
+        if not is_kind:
+            kept.append(str(part))
+    return ".".join(kept)
 
 
 def _nearest_value(item: Any) -> str:
@@ -179,8 +190,11 @@ def field_names(location: tuple[str | int, ...]) -> list[str]:
 
 
 def _children(candidate: Any, part: str | int) -> list[Any]:
-    if not _is_model(candidate) or part not in candidate.model_fields:
-        return [candidate]  # an index of a list, or the tag of a union
+    if not _is_model(candidate) or str(part).isdigit():  # an item of a list
+        return [candidate]
+    if part not in candidate.model_fields:  # the kind of a component, which picks one
+        kind = candidate.model_fields.get("kind")
+        return [candidate] if kind is None or part in typing.get_args(kind.annotation) else []
     return _models(candidate.model_fields[part].annotation)
 
 

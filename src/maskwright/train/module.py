@@ -86,9 +86,9 @@ class SegmentationModule(L.LightningModule):
         """Return (N, C, H, W) probabilities, large images by tiles."""
         networks, spec, precision = [self.step.predictor], self.recipe.predict, str(self.spec.precision)
         if max(images.shape[2:]) <= spec.tile:
-            return infer(networks, images, precision=precision).cpu().numpy()
+            return infer(networks, images, pad=spec.pad, precision=precision).cpu().numpy()
         size: dict[str, Any] = {"tile": spec.tile, "overlap": spec.overlap, "batch": spec.batch}
-        return np.stack([infer_tiled(networks, image, **size, precision=precision) for image in images])
+        return np.stack([infer_tiled(networks, image, **size, pad=spec.pad, precision=precision) for image in images])
 
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""
