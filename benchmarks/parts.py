@@ -28,6 +28,9 @@ from maskwright.artifacts import RunFolder, read_folds
 from maskwright.metrics import overlap_table
 from maskwright.statistics import bootstrap, paired_difference
 
+_QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0")
+"""What changes no score."""
+
 Tables = np.ndarray[Any, np.dtype[np.int64]]
 """(images, C, C + 1): truth, prediction; of several seeds with one more axis in front."""
 
@@ -61,14 +64,24 @@ def measure(
     found, groups = [], list[str]()
     for seed in arguments.seeds:
         out = arguments.keep / f"{name}-{label}-{seed}-{steps}".replace(" ", "_").replace("/", "_")
-        words = ["run", "--data", str(arguments.data / table.folder), *table.options, "--folds", "1"]
+        data = labelled_part(arguments.data / table.folder, arguments.keep / "data" / table.folder)
+        words = ["run", "--data", str(data), *table.options, "--folds", "1"]
         words += ["--seed", str(seed), "--set", "split.seed=0", "--set", f"train.steps={steps}"]
-        words += [word for setting in (*table.settings, *part.settings) for word in ("--set", setting)]
+        words += [word for setting in (*_QUICK, *table.settings, *part.settings) for word in ("--set", setting)]
         if not (out / "predictions" / "report.html").is_file():
             subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
         tables, groups = read_tables(out, arguments.data / table.folder, table)
         found.append(tables)
     return np.stack(found), groups
+
+
+def labelled_part(root: Path, out: Path) -> Path:
+    """Return a folder of links to the labelled images of a set: nobody asks for the others' predictions."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in ("images", "masks", "classes.json", "meta.csv"):
+        if (root / name).exists() and not (out / name).exists():
+            (out / name).symlink_to(root / name)
+    return out
 
 
 def read_tables(run: Path, data: Path, table: Table) -> tuple[Tables, list[str]]:
