@@ -63,7 +63,7 @@ _OVERSAMPLED = _set(
 )
 _LEFT_OUT = {"leave_out": ["background"]}
 _MARS = ["--group", "sol", "--leave-out", "background", "--holdout", "0.3"]
-_MARS_SETTINGS = ("train.scale=1", "train.batch=16", "train.precision=auto", "report.price_of_leaks=false")
+_MARS_SETTINGS = ("train.scale=1", "train.batch=8", "train.threads=1")
 
 TABLES: dict[str, Table] = {
     "losses": Table(
@@ -72,7 +72,7 @@ TABLES: dict[str, Table] = {
         ("terrain", "keras"),
         5,
         False,
-        800,
+        600,
         (*_MARS_SETTINGS, _WNET),
         {
             "CE": Part((_CE,)),
@@ -89,7 +89,7 @@ TABLES: dict[str, Table] = {
         ("terrain", "keras"),
         5,
         False,
-        800,
+        600,
         _MARS_SETTINGS,
         {
             "U-Net": Part((_set("model", {"kind": "custom_unet", "depth": 3, "width": 16}),)),
@@ -103,8 +103,12 @@ TABLES: dict[str, Table] = {
         ("mean_dice",),
         2,
         True,
-        500,
-        (_set("model", {"kind": "unet", "encoder": "resnet10t", "output_stride": 1}), "train.batch=4"),
+        400,
+        (
+            _set("model", {"kind": "unet", "encoder": "resnet10t", "output_stride": 1}),
+            "train.batch=4",
+            "train.threads=1",
+        ),
         {
             "plain": Part(
                 (_set("augment", [{"kind": "flip", "vertical": 0.5}, {"kind": "affine"}, {"kind": "colour"}]),)
@@ -120,7 +124,7 @@ TABLES: dict[str, Table] = {
         ("terrain", "keras"),
         5,
         False,
-        800,
+        600,
         (*_MARS_SETTINGS, "split.labelled=1/8"),
         {
             "without": Part(),
