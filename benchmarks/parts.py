@@ -78,7 +78,7 @@ def measure(
 def labelled_part(root: Path, out: Path) -> Path:
     """Return a folder of links to the labelled images of a set: nobody asks for the others' predictions."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("images", "masks", "classes.json", "meta.csv"):
+    for name in ("images", "masks", "instances", "classes.json", "meta.csv"):
         if (root / name).exists() and not (out / name).exists():
             (out / name).symlink_to(root / name)
     return out
@@ -91,9 +91,8 @@ def read_tables(run: Path, data: Path, table: Table) -> tuple[Tables, list[str]]
     tables = []
     for image in held["image"]:
         inner = Path(*Path(image).parts[1:]).with_suffix(".png")
-        truth, predicted = (
-            np.array(Image.open(p)) for p in (data / "masks" / inner, folder.predictions / "labels" / inner)
-        )
+        label = next(data / name / inner for name in ("masks", "instances") if (data / name / inner).is_file())
+        truth, predicted = (np.array(Image.open(p)) for p in (label, folder.predictions / "labels" / inner))
         if table.binary:
             truth, predicted = (truth > 0).astype(np.uint8), (predicted > 0).astype(np.uint8)
         tables.append(overlap_table(truth, predicted, table.classes))
