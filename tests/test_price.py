@@ -12,7 +12,7 @@ from maskwright.artifacts import RunFolder, read_folds
 from maskwright.data.formats.files import name_of
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError, RecipeError
-from maskwright.pipeline.price import compare, naive_folds
+from maskwright.pipeline.price import _naive_recipe, compare, naive_folds
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -36,6 +36,18 @@ def test_a_copy_with_a_taken_mask_stays_with_its_image():
         place = dict(naive_folds(folds, seed, {"copy": "i3"}).iter_rows())
         assert place["copy"] == place["i3"]
         assert sorted(place[f"i{k}"] for k in range(20)) == sorted(k % 4 for k in range(20))
+
+
+def test_naively_nobody_asks_what_an_older_network_has_seen(tmp_path):
+    """On shuffled folds every older network has seen validation images; the price is of that, too."""
+    recipe = apply_settings(Recipe(data=DataSpec(root=".")), [f"train.start={tmp_path}", "report.price_of_leaks=true"])
+    naive = _naive_recipe(recipe, tmp_path / "naive.csv")
+    assert naive.train.start_unchecked
+    assert naive.train.model_copy(update={"start_unchecked": False}) == recipe.train
+    assert (
+        _naive_recipe(Recipe(data=DataSpec(root=".")), tmp_path / "naive.csv").train
+        == Recipe(data=DataSpec(root=".")).train
+    )
 
 
 def table_of(images, groups, tp, miss):
@@ -121,6 +133,27 @@ def truths(run):
     table = pl.read_parquet(run / "predictions" / "per_image.parquet").filter(pl.col("part") == "oof")
     rows = table.select("image", "category", pl.col("tp") + pl.col("fn")).iter_rows()
     return {(image, category): pixels for image, category, pixels in rows}
+
+
+@pytest.mark.slow
+def test_a_price_that_was_killed_is_resumed_by_the_same_command(tmp_path, monkeypatch):
+    """The naive trainings that are done stay; nothing that was written again looks like other folds."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_playground(data, labelled=24, unlabelled=2, size=(32, 48))
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), [*SMALL, "report.price_of_leaks=true"])
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("maskwright.pipeline.price.compare", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(recipe, out)
+    made = {p: p.stat().st_mtime_ns for p in out.glob("naive/round-0/fold-*/last.ckpt")}
+    assert len(made) == 2
+    folder = pipeline.run(recipe, out)
+    assert json.loads((folder.predictions / "price_of_leaks.json").read_text())["metrics"]
+    assert {p: p.stat().st_mtime_ns for p in made} == made
 
 
 @pytest.mark.slow
