@@ -12,7 +12,7 @@ from maskwright.artifacts import RunFolder, read_folds
 from maskwright.data.formats.files import name_of
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError, RecipeError
-from maskwright.pipeline.price import _naive_recipe, compare, naive_folds
+from maskwright.pipeline.price import compare, naive_folds
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -36,18 +36,6 @@ def test_a_copy_with_a_taken_mask_stays_with_its_image():
         place = dict(naive_folds(folds, seed, {"copy": "i3"}).iter_rows())
         assert place["copy"] == place["i3"]
         assert sorted(place[f"i{k}"] for k in range(20)) == sorted(k % 4 for k in range(20))
-
-
-def test_naively_nobody_asks_what_an_older_network_has_seen(tmp_path):
-    """On shuffled folds every older network has seen validation images; the price is of that, too."""
-    recipe = apply_settings(Recipe(data=DataSpec(root=".")), [f"train.start={tmp_path}", "report.price_of_leaks=true"])
-    naive = _naive_recipe(recipe, tmp_path / "naive.csv")
-    assert naive.train.start_unchecked
-    assert naive.train.model_copy(update={"start_unchecked": False}) == recipe.train
-    assert (
-        _naive_recipe(Recipe(data=DataSpec(root=".")), tmp_path / "naive.csv").train
-        == Recipe(data=DataSpec(root=".")).train
-    )
 
 
 def table_of(images, groups, tp, miss):

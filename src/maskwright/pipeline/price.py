@@ -166,8 +166,4 @@ def _naive_recipe(recipe: Recipe, folds: Path) -> Recipe:
         "predict": recipe.predict.model_copy(update={"overlays": 0}),
         "report": recipe.report.model_copy(update={"price_of_leaks": False}),
     }
-    unchecked = (
-        {"start_unchecked": True} if recipe.train.start is not None else {}
-    )  # naively, nobody asks what was seen
-    train = recipe.train.model_copy(update=unchecked)
-    return recipe.model_copy(update={"data": data, "split": split, "train": train} | quiet)
+    return recipe.model_copy(update={"data": data, "split": split} | quiet)
