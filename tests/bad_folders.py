@@ -1,4 +1,4 @@
-"""Data folders, recipes and run folders that people really have, each with one thing wrong; for test_bad_input.py.
+"""Data folders, recipes and run folders that people really have, each with one thing wrong.
 
 Each function takes an empty folder and a monkeypatch, makes what its name says, and returns the command to run there.
 """
@@ -20,6 +20,7 @@ import tifffile
 from PIL import Image
 
 import make_images as make
+from maskwright.cli import main
 from maskwright.recipe import Recipe, dump_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.model import UNetSpec
@@ -28,6 +29,11 @@ from maskwright.types import Category
 Patch = pytest.MonkeyPatch
 Command = list[object]
 SIZE = (24, 32)
+TINY = (
+    "model.encoder=resnet10t", "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]", "train.steps=2",
+    "train.validate_every=1", "train.batch=2", "train.crop=[32, 32]", "train.scale=1", "train.precision=float32",
+    "train.channels_last=false", "train.threads=1", "evaluate.samples=100", "report.thumbnails=1",
+)  # fmt: skip
 TWO = '{"0": "background", "1": "rock"}'
 
 
@@ -281,8 +287,6 @@ def laughs(levels: int = 9, *, merged: bool = False) -> str:
 
 
 def other_recipe(root: Path, patch: Patch) -> Command:
-    from maskwright.cli import main
-
     assert main([str(word) for word in until("split", pairs(root))]) == 0
     return until("split", root / "data", "--seed", 1)
 
@@ -344,3 +348,14 @@ def trained(data: Path, settings: Sequence[str], *more: object) -> Command:
     """Return the whole command, made small."""
     words = [word for setting in settings for word in ("--set", setting)]
     return ["run", "--data", data, "--out", data.parent / "run", *words, *more]
+
+
+def call(capsys: pytest.CaptureFixture[str], words: Command) -> tuple[int, str]:
+    """Return the exit code of a command and what it says."""
+    code = main([str(word) for word in words])
+    return code, " ".join(capsys.readouterr().err.split())
+
+
+def half_written(root: Path) -> list[Path]:
+    """Return the temporary files below a folder."""
+    return [path for path in root.rglob("*") if ".tmp" in path.name]

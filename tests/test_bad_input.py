@@ -5,9 +5,7 @@ The table says what each command must return and say. What docs/trouble.md quote
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
 import time
 import tracemalloc
@@ -20,16 +18,11 @@ import polars as pl
 import pytest
 
 import bad_folders as bad
-from maskwright.cli import main
+from bad_folders import TINY, call, half_written
 
 PAGE = Path(__file__).parents[1] / "docs" / "trouble.md"
 THREE = "data: {root: FOLDER, clases: binary}\nsplti: {folds: 2}\nloss: [{kind: dise}]\n"
 THREE_SET = ("--set", "train.lrr=1", "--set", "sede=1", "--set", "train.precision=float23")
-TINY = (
-    "model.encoder=resnet10t", "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]", "train.steps=2",
-    "train.validate_every=1", "train.batch=2", "train.crop=[32, 32]", "train.scale=1", "train.precision=float32",
-    "train.channels_last=false", "train.threads=1", "evaluate.samples=100", "report.thumbnails=1",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -221,15 +214,6 @@ CASES = [
 ]  # fmt: skip
 
 
-def call(capsys: pytest.CaptureFixture[str], words: list[object]) -> tuple[int, str]:
-    code = main([str(word) for word in words])
-    return code, " ".join(capsys.readouterr().err.split())
-
-
-def half_written(root: Path) -> list[Path]:
-    return [path for path in root.rglob("*") if ".tmp" in path.name]
-
-
 def quoted() -> dict[str, list[str]]:
     """Return {case: what docs/trouble.md quotes of its message}; a row names its cases in a comment at its end."""
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ") and "<!--" in line]
@@ -268,42 +252,6 @@ def test_every_row_of_the_page_is_tested():
     heads = [line for line in rows if line.startswith("| what you see")]
     assert heads
     assert all("<!--" in line for line in rows if line not in heads)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "index.parquet",
-        "leftovers.json",
-        "meta.parquet",
-        "findings.parquet",
-        "pixel_shares.svg",
-        "folds.csv",
-        "folds.json",
-        "split.json",
-    ],
-)
-def test_after_a_full_disk_the_same_command_goes_on(name, tmp_path, monkeypatch, capsys):
-    """The disk is full when a file is to be put in its place; its temporary copy is written already."""
-    replace = os.replace
-
-    def full(source, target):
-        if Path(target).name == name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source), None, str(target))
-        replace(source, target)
-
-    command = bad.until("split", bad.pairs(tmp_path))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
-        code, said = call(capsys, command)
-    assert code == 1, said
-    assert "No space left on device" in said
-    assert name in said
-    assert "the same command goes on" in said
-    assert not half_written(tmp_path)
-    assert not list(tmp_path.rglob(name))
-    assert call(capsys, command)[0] == 0
-    assert len(list(tmp_path.rglob(name))) == 1
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -362,50 +310,3 @@ def test_the_rest_is_learned_from_what_is_left_out_is_said(tmp_path, capsys):
     assert CUT_OFF in said
     labels = tmp_path / "run" / "predictions" / "labels"
     assert len(list(labels.rglob("*.png"))) == 7  # four good pairs, and each of the last three
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_a_training_does_not_go_on_from_a_cut_off_checkpoint(tmp_path, capsys):
-    command = bad.trained(bad.pairs(tmp_path), TINY, "--folds", 2)
-    assert call(capsys, command)[0] == 0
-    last = tmp_path / "run" / "round-0" / "fold-0" / "last.ckpt"
-    (tmp_path / "run" / ".tasks" / "train-fold-0.json").unlink()
-    last.write_bytes(last.read_bytes()[:-3000])
-    code, said = call(capsys, command)
-    assert code == 2, said
-    assert "expected a checkpoint to go on from, got a file that is cut off" in said
-    assert str(last) in said
-    last.unlink()
-    assert call(capsys, command)[0] == 0
-    assert len(pl.read_csv(last.with_name("metrics.csv"))) == 2  # steps; none is there twice
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["last.ckpt", "g0.npz", "tuned.json", "evaluation.json", "report.html"])
-def test_after_a_full_disk_the_training_goes_on(name, tmp_path, monkeypatch, capsys):
-    import torch
-
-    command = bad.trained(bad.pairs(tmp_path), TINY, "--folds", 2)
-    replace, save = os.replace, torch.save
-
-    def full(source, target):
-        if Path(target).name == name:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        replace(source, target)
-
-    def full_in_other_words(state, path):
-        save(state, path)
-        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 576 vs 534")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", full)
-        if name == "last.ckpt":
-            patch.setattr("maskwright.train.fit.torch.save", full_in_other_words)
-            patch.setattr("maskwright.artifacts._NO_ROOM", 1 << 60)  # whatever is free is too little
-        code, said = call(capsys, command)
-    assert code == 1, said
-    assert "No space left on device" in said
-    assert not half_written(tmp_path)
-    assert call(capsys, command)[0] == 0

@@ -148,3 +148,40 @@ def test_what_matters_changes_the_state_of_the_log(tmp_path, change, matters):
     said, before = lines(log), settled_state(log)
     log.write_text("".join(json.dumps(line) + "\n\n" for line in change(said)))
     assert (settled_state(log) != before) is matters
+
+
+def test_a_log_that_can_not_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    """As under kill -9 or a full disk: no line is cut off, so that the same command goes on."""
+    log = tmp_path / "decisions.jsonl"
+    append(log, image="a.png", action="keep", by="Anna")
+    before = log.read_bytes()
+
+    def full(source, target):
+        raise OSError(28, "No space left on device", str(source), None, str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        with pytest.raises(OSError, match="No space"):
+            record_policies(log, [policy(f"{k}.png") for k in range(2000)])
+    assert log.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [log.name]
+    assert record_policies(log, [policy(f"{k}.png") for k in range(2000)]) == 2000
+    assert len(read_decisions(log)) == 2001
+
+
+def test_a_line_that_a_person_adds_meanwhile_stays_and_a_link_stays_one(tmp_path, monkeypatch):
+    log, link = tmp_path / "log.jsonl", tmp_path / "decisions.jsonl"
+    append(log, image="a.png", action="keep", by="Anna")
+    link.symlink_to(log)
+    write, calls = type(log).write_bytes, []
+
+    def slow(path, data):
+        if not calls:
+            append(link, image="b.png", action="keep", by="Ben")  # not seen when the text was put together
+        calls.append(path)
+        return write(path, data)
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", slow)
+    assert record_policies(link, [policy("c.png")]) == 1
+    assert [line["by"] for line in lines(link)] == ["Anna", "Ben", "policy:keep_finer"]
+    assert link.is_symlink()

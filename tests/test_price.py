@@ -124,6 +124,27 @@ def truths(run):
 
 
 @pytest.mark.slow
+def test_a_price_that_was_killed_is_resumed_by_the_same_command(tmp_path, monkeypatch):
+    """The naive trainings that are done stay; nothing that was written again looks like other folds."""
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_playground(data, labelled=24, unlabelled=2, size=(32, 48))
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), [*SMALL, "report.price_of_leaks=true"])
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("maskwright.pipeline.price.compare", killed)
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.run(recipe, out)
+    made = {p: p.stat().st_mtime_ns for p in out.glob("naive/round-0/fold-*/last.ckpt")}
+    assert len(made) == 2
+    folder = pipeline.run(recipe, out)
+    assert json.loads((folder.predictions / "price_of_leaks.json").read_text())["metrics"]
+    assert {p: p.stat().st_mtime_ns for p in made} == made
+
+
+@pytest.mark.slow
 def test_the_naive_folds_hold_the_images_and_masks_that_people_decided_on(tmp_path):
     """Under `ask`, with a drop, a kept copy, a region and a mask taken over: all of it counts for both."""
     data, out = tmp_path / "data", tmp_path / "run"

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 
+from maskwright.artifacts import atomic
 from maskwright.errors import DataError, problem
 from maskwright.recipe.spec import Spec
 
@@ -145,10 +146,29 @@ def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
     if new:
         time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         text = "".join(_written(d.model_copy(update={"time": time})) + "\n" for d in new)
-        ended = not path.is_file() or path.read_bytes()[-1:] in (b"", b"\n")
-        with path.open("a", encoding="utf-8") as file:  # in one write: a person may append to it meanwhile
-            file.write(text if ended else "\n" + text)
+        _append(path, text)
     return len(new)
+
+
+class _ChangedError(Exception):
+    """Somebody else wrote to the log meanwhile."""
+
+
+def _append(path: Path, text: str) -> None:
+    """Append lines, all or none: a killed process leaves no line cut off, and what a person adds meanwhile stays."""
+    path = path.resolve()  # a link stays one
+    before = _bytes(path)
+    try:
+        with atomic(path) as temporary:
+            temporary.write_bytes(before + (b"" if before[-1:] in (b"", b"\n") else b"\n") + text.encode())
+            if _bytes(path) != before:
+                raise _ChangedError
+    except _ChangedError:
+        _append(path, text)
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def settled_state(path: Path) -> dict[str, str]:

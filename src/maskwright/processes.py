@@ -1,4 +1,4 @@
-"""Processes that work for another end with it, also when it is killed and can't tell them."""
+"""Processes that work for another end with it, also when it is killed and can't tell them; whether one still runs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def follow(parent: int) -> None:
         parent: process id of the parent, as the parent itself says it: asked here, it could be that of who took over.
     """
     threading.Thread(target=_watch, args=(parent,), name="follow", daemon=True).start()
+
+
+def is_running(process: int) -> bool:
+    """Tell whether there is a process of this id, also one of another user."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def _watch(parent: int) -> None:

@@ -353,3 +353,16 @@ def test_a_mask_of_one_object_has_the_image_of_its_folder(tmp_path):
     found = examine(mask)
     assert [(partner.path.name, partner.fits) for partner in found.partners] == [("n1.png", True)]
     assert not any("no image of its name" in line for line in found.advice)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    assert "a device or a pipe" in examine(tmp_path / "pipe.png").fault
+
+
+def test_of_a_huge_file_that_is_no_picture_the_beginning_is_read(tmp_path):
+    """16 GiB with a hole, more than is there: to read it whole would fail."""
+    with open(tmp_path / "volume.nii.gz", "wb") as file:
+        file.write(b"\x1f\x8b")
+        file.truncate(1 << 34)
+    assert "a gzip archive" in examine(tmp_path / "volume.nii.gz").fault

@@ -148,3 +148,29 @@ def test_the_findings_can_be_read_as_the_console_says(data, capsys):
     assert words[0] == "python"
     printed = subprocess.run([sys.executable, *words[1:]], capture_output=True, text=True, check=True).stdout
     assert printed.startswith("image,kind,severity") and "conflict" in printed
+
+
+def test_folders_of_images_may_have_a_dot_in_their_name(tmp_path):
+    """Their decided masks lie in folders called as they are."""
+    data = copies_folder(tmp_path / "data")
+    (data / "unlabeled" / "v1.0").mkdir()
+    (data / "unlabeled" / "turned.png").rename(data / "unlabeled" / "v1.0" / "turned.png")
+    folder = run(data)
+    assert_array_equal(label(folder, "unlabeled/v1.0/turned.png"), apply(label(folder, FINE), "flip_lr"))
+
+
+def test_the_certificate_counts_the_leaks_that_the_audit_finds_now(data):
+    """Which parts are compared cuts no other folds, but what is said of leaks follows."""
+    images = [path.name for path in sorted((data / "images").iterdir())]
+    rows = [f"{name},{'right' if name == 'fine.png' else 'left'}" for name in images]
+    (data / "meta.csv").write_text("\n".join(["name,side", *rows]) + "\n")
+    folder = run(data)
+    before = made_at(folder)["folds.csv"]
+    assert json.loads(folder.certificate.read_text())["leaks"] == {}
+    run(data, "audit.parts=side", more=["--redo"])
+    assert made_at(folder)["folds.csv"] == before
+    certificate = json.loads(folder.certificate.read_text())
+    assert certificate["leaks"]["leak_duplicate"]["found"] == 1  # fine and coarse
+    assert "1 leak(s)" in certificate["text"]
+    run(data, more=["--redo"])
+    assert "leak(s)" not in json.loads(folder.certificate.read_text())["text"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.audit import audit_index
+from maskwright.audit import audit_index, overlaps
 from maskwright.audit.crops import find_shared
 from maskwright.data.index import build_index
 from maskwright.recipe.data import AuditSpec, DataSpec
@@ -137,3 +137,16 @@ def test_real_tiles_are_found_and_neighbouring_frames_are_none():
     assert find_shared(frames)[1] == []
     tiles = sorted((DATA / "quip_synth_he" / "images" / "real_labeled").iterdir())
     assert len(find_shared(tiles)[1]) > 150
+
+
+def test_of_large_strips_the_middle_is_compared_and_few_images_are_kept(tmp_path, monkeypatch):
+    """As with images of 100 million pixels, whose strips would fill the memory eight images at a time."""
+    monkeypatch.setattr("maskwright.audit.overlaps._MIDDLE", 96)
+    monkeypatch.setattr("maskwright.audit.crops._PIXELS", 1000)
+    whole, seen = scene(0), []
+    paths = [save(tmp_path, "t0", window(whole, 10, 20)), save(tmp_path, "t1", window(whole, 130, 40))]
+    blocks = overlaps._blocks
+    monkeypatch.setattr(overlaps, "_blocks", lambda *both: [seen.append(both[0].shape), blocks(*both)][1])
+    _, (found,) = find_shared(paths)
+    assert found.shift == (120, 20)
+    assert seen == [(96, 96)]

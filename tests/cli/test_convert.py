@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import numpy as np
 import pytest
@@ -108,3 +110,32 @@ def test_sizes_that_are_none(tmp_path, size, words, capsys):
 def test_a_size_is_of_one_file(coco, tmp_path, capsys):
     assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "folder", "--size", "9x9"]) == 2
     assert "one XML file" in capsys.readouterr().err
+
+
+def test_what_a_killed_conversion_left_goes_with_the_next_one(coco, tmp_path, capsys):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for pid in (ended.pid, os.getppid()):
+        bad.put(tmp_path / f".out.{pid}.tmp" / "images" / "a.png", bad.picture(0))
+    bad.put(tmp_path / ".outer.tmp" / "a.png", bad.picture(0))
+    assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "folder"]) == 0
+    left = sorted(path.name for path in tmp_path.glob(".out*"))
+    assert left == sorted(
+        [f".out.{os.getppid()}.tmp", ".outer.tmp"]
+    )  # the one of a process that runs, and no such folder
+
+
+def test_masks_in_which_all_is_ignored_are_not_called_background(tmp_path, capsys):
+    root = tmp_path / "data"
+    for name, value in (("a", 0), ("b", 255), ("c", 1)):
+        bad.put(root / "images" / f"{name}.png", bad.picture(value))
+        bad.put(root / "masks" / f"{name}.png", np.full((24, 32), value, np.uint8))
+    (root / "classes.json").write_text('{"0": "background", "1": "rock"}')
+    command = ["convert", str(root), str(tmp_path / "out"), "--to", "folder", "--ignore", "255", "--json"]
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out)["empty"] == 1  # a alone
+
+
+def test_a_format_that_is_not_written_gets_the_nearest(coco, tmp_path, capsys):
+    assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "cocco"]) == 2
+    assert "did you mean coco?" in capsys.readouterr().err

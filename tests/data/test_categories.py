@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,16 @@ def test_binary_does_not_silently_make_void_foreground(tmp_path):
     with pytest.raises(DataError, match=r"'Void' \(3\), which would become foreground(.|\n)*--ignore 3 "):
         recognise(root, classes="binary")
     assert recognise(root).names == ["ground", "rock", "tree", "Void"]  # as one category of several it is seen
+
+
+def test_binary_takes_a_void_of_value_0_for_the_background_that_it_is(tmp_path):
+    """All but 0 is foreground, whatever 0 is called; black is 0."""
+    root = folder(tmp_path / "index", LABEL, classes='{"0": "unlabeled", "1": "rock", "2": "tree", "3": "bush"}')
+    assert np.array_equal(read(root, recognise(root, classes="binary")), LABEL > 0)
+    colors = np.uint8([[0, 0, 0], [9, 0, 0], [0, 9, 0], [0, 0, 9]])
+    items = [{"id": k, "name": name, "color": colors[k].tolist()} for k, name in enumerate(("Void", "a", "b", "c"))]
+    root = folder(tmp_path / "color", colors[LABEL], classes=json.dumps({"categories": items}))
+    assert np.array_equal(read(root, recognise(root, classes="binary")), LABEL > 0)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,13 @@ def test_the_certificate_counts_by_kind_and_says_how_many_lie_across():
     )
 
 
+def test_leaks_that_are_counted_again_replace_those_before():
+    first = with_leaks({"text": "cut"}, FOLDS, [("leak_group", "a", "c"), ("leak_group", "a", "b")])
+    second = with_leaks(first, FOLDS, [("leak_neighbour", "a", "b")])
+    assert second == with_leaks({"text": "cut"}, FOLDS, [("leak_neighbour", "a", "b")])
+    assert with_leaks(second, FOLDS, []) == {"text": "cut", "leaks": {}}
+
+
 def test_without_leaks_the_certificate_says_nothing_of_them():
     assert with_leaks({"text": "cut"}, FOLDS, []) == {"text": "cut", "leaks": {}}
 

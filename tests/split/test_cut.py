@@ -126,6 +126,21 @@ def test_an_impossible_demand_is_told_the_numbers(spec, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
+@pytest.mark.parametrize(("folds", "holdout", "few"), [(5, 0.0, "--folds 1"), (1, 0.15, "--folds 1 --holdout 0")])
+def test_images_that_copies_join_to_one_group_are_told_what_joined_them(folds, holdout, few):
+    """49 tiles of one scene overlap: one cluster. Another column would group them no otherwise."""
+    images = images_of(49)
+    spec = SplitSpec(folds=folds, holdout=holdout)
+    with pytest.raises(DataError) as caught:
+        split(images, spec, duplicates=[images])
+    said = str(caught.value)
+    assert "1 group(s) of 49 images" in said
+    assert f"use {few}; copies, crops or overlaps join 49 groups to 1" in said
+    assert "another column" not in said
+    cut = split(images, spec.model_copy(update={"group_duplicates": False}), duplicates=[images])
+    assert cut.certificate["crossing_duplicates"] == 1  # as the message says
+
+
 def parts_of(images):
     return {image: "train" if n < 6 else "val" for n, image in enumerate(images)}
 

@@ -46,8 +46,8 @@ _LEAST, _WHOLE, _OVER = 0.4, 0.97, 0.03
 """Share of the whole that a crop covers: below it isn't looked for, above it is the whole; how far it may stick out, as
 a share of a side."""
 
-_IN_MEMORY = 8
-"""Images in memory at full size while strips are compared."""
+_IN_MEMORY, _PIXELS = 8, 1 << 26
+"""Images in memory at full size while strips are compared, and their pixels together where two have fewer."""
 
 Box = tuple[float, float, float, float]
 Places = npt.NDArray[np.float64]
@@ -103,7 +103,7 @@ def find_shared(paths: Sequence[Path], *, correlation: float = 0.98) -> tuple[li
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         pictures = list(track(pool.map(_picture, paths), "look for crops", len(paths)))
     features = [_features(picture) for picture in pictures]
-    read = lru_cache(_IN_MEMORY)(lambda position: gray_of(read_image(paths[position])).astype(np.float32))
+    read = lru_cache(_kept(paths, pictures))(lambda position: gray_of(read_image(paths[position])).astype(np.float32))
     crops, overlaps = [], []
     for first, second in _proposed(features):
         pictured = pictures[first], pictures[second]
@@ -118,6 +118,13 @@ def find_shared(paths: Sequence[Path], *, correlation: float = 0.98) -> tuple[li
         elif (strip := _strip(paths, (first, second), (pictured[0], pictured[1]), matches, read)) is not None:
             overlaps.append(Overlap(first, second, *strip))
     return sorted(crops, key=lambda c: (c.whole, c.part)), sorted(overlaps, key=lambda o: (o.first, o.second))
+
+
+def _kept(paths: Sequence[Path], pictures: Sequence[Array | None]) -> int:
+    """Return how many images are kept in memory at full size: two of a pair at least."""
+    sizes = [size_of(path)[:2] for path, picture in zip(paths, pictures, strict=True) if picture is not None]
+    largest = max((height * width for height, width in sizes), default=1)
+    return max(2, min(_IN_MEMORY, _PIXELS // max(largest, 1)))
 
 
 def _strip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,9 +137,12 @@ SHOWN = 12
 
 def examine(path: Path) -> Diagnosis:
     """Explain an image or mask file. Raises nothing: what can't be read is a `fault`."""
-    if path.is_dir():
+    if os.path.isdir(path):
         next_move = f"maskwright audit --data {path}"
         return Diagnosis(path, problem("a file", "a folder", where=str(path), next_move=next_move))
+    if os.path.exists(path) and not os.path.isfile(path):  # it may never end
+        next_move = "save what it gives as a file"
+        return Diagnosis(path, problem("a file", "a device or a pipe", where=str(path), next_move=next_move))
     try:
         header = _header(path)
     except _DECODERS:
@@ -214,7 +218,8 @@ def _tiff_header(path: Path) -> Header:
 def _no_picture(path: Path) -> str:
     """Return the fault of a file that no decoder knows."""
     try:
-        data = path.read_bytes()[:4096] if path.stat().st_size else b""
+        with open(path, "rb") as file:
+            data = file.read(4096)
     except OSError as error:
         return problem("a file that can be read", str(error), where=str(path), next_move="check the path")
     got = next((what for magic, what in _MAGIC if data.startswith(magic)), None)

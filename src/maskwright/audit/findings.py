@@ -63,7 +63,12 @@ class Audit:
 
 
 def audit_index(
-    index: Index, spec: AuditSpec, leftovers: Sequence[str] = (), meta: pl.DataFrame | None = None
+    index: Index,
+    spec: AuditSpec,
+    leftovers: Sequence[str] = (),
+    meta: pl.DataFrame | None = None,
+    *,
+    notes: Sequence[str] = (),
 ) -> Audit:
     """Inspect every image of an index.
 
@@ -72,6 +77,7 @@ def audit_index(
         spec: the recipe's audit section.
         leftovers: label files without an image.
         meta: the columns of meta.csv, one row an image in the order of the index.
+        notes: what was taken for granted when the folder was read.
     """
     style = bool(style_columns(index, spec))
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -80,6 +86,7 @@ def audit_index(
     images = index.images
     rows = [*_own_findings(index, inspections, spec, leftovers), *_category_notes(index)]
     rows += _rare_categories(index, inspections)
+    rows += [Finding("", "taken_for_granted", "note", None, None, note, "kept") for note in notes]
     pairs = _pairs(inspections, spec)
     copies = compare_copies(index, inspections, pairs)
     decisions, told = decide(index, inspections, copies, spec)

@@ -18,6 +18,9 @@ _LEAST, _WHOLE = 0.03, 0.97
 _NARROW, _TEMPLATE = 12, 256
 """Pixels of the least strip that is compared, beside the doubt about its place; of the largest part that finds it."""
 
+_MIDDLE = 2048
+"""Pixels a side of the middle of a strip that is compared; all of it where it is smaller."""
+
 _BLOCK, _FINE, _COARSE = 8, 1.0, 6.0
 """Pixels of the blocks that are compared one by one, and of the smoothing between which their detail lies."""
 
@@ -105,11 +108,16 @@ def _placed(first: Array, second: Array, shift: Shift, doubt: int) -> Shift | No
 
 
 def _common(first: Array, second: Array, shift: Shift) -> tuple[Array, Array]:
-    """Return what both images show, of the one and of the other."""
+    """Return the middle of what both images show, of the one and of the other."""
     x, y = shift
-    left, right = max(0, -x), min(second.shape[1], first.shape[1] - x)
-    top, bottom = max(0, -y), min(second.shape[0], first.shape[0] - y)
+    left, right = _middle(max(0, -x), min(second.shape[1], first.shape[1] - x))
+    top, bottom = _middle(max(0, -y), min(second.shape[0], first.shape[0] - y))
     return first[top + y : bottom + y, left + x : right + x], second[top:bottom, left:right]
+
+
+def _middle(start: int, end: int) -> tuple[int, int]:
+    cut = max(0, end - start - _MIDDLE) // 2
+    return start + cut, end - cut
 
 
 def _blocks(first: Array, second: Array) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,9 @@ from maskwright.recipe import Recipe
 
 _SHOWN = 15
 _DIVIDED = ("mean_dice", "pooled_miou")
+_ROWS = 30
+_WITHIN = re.compile(r"(?:oof/|holdout/)?[^/@]+@((?:domain|part|label_source)=.*)", re.DOTALL)
+"""Scores of a domain, part or source alone; a category's name may hold an @, too."""
 
 
 def demo(
@@ -151,7 +155,7 @@ def print_scores(scores: dict[str, Any]) -> bool:
     """Print the scores, and those of each domain, part and source of labels; return whether there are any."""
     if rows := score_rows(scores):
         table("Scores", ("metric", "out of fold", "held out"), rows)
-    divided = list(dict.fromkeys(name.partition("@")[2] for name in scores if "/" in name and "@" in name))
+    divided = list(dict.fromkeys(match[1] for match in map(_WITHIN.fullmatch, scores) if match))
     columns = [(part, metric) for part in ("oof", "holdout") for metric in _DIVIDED]
     columns = [(part, metric) for part, metric in columns if any(f"{part}/{metric}@{d}" in scores for d in divided)]
     if divided:
@@ -161,13 +165,17 @@ def print_scores(scores: dict[str, Any]) -> bool:
             d: " + ".join(str(score["n"]) for score in row[:: len(_DIVIDED)] if score) for d, row in found.items()
         }
         drawn = [(d.replace("=", ": ", 1), images[d], *map(shown, row)) for d, row in found.items()]
-        table("Scores of the images of each domain, part or source of labels", ("", "images", *names), drawn)
+        title = "Scores of the images of each domain, part or source of labels"
+        table(title, ("", "images", *names), drawn[:_ROWS])
+        if len(drawn) > _ROWS:
+            say(f"  … and {len(drawn) - _ROWS} more in evaluation.json")
     return bool(rows)
 
 
 def score_rows(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (metric, out-of-fold, held-out) of each score, with intervals."""
-    names = [name for name in scores if "@" not in name and not name.startswith(("oof/", "holdout/", "dice/"))]
+    names = [name for name in scores if not name.startswith(("oof/", "holdout/", "dice/"))]
+    names = [name for name in names if not _WITHIN.fullmatch(name)]
     return [(name, shown(scores.get(f"oof/{name}")), shown(scores.get(f"holdout/{name}"))) for name in names]
 
 

@@ -50,6 +50,8 @@ def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, 
     overview = print_overview(folder)
     kinds = findings.group_by("severity", "kind").len().sort("severity", "kind")
     table("Findings", ("severity", "kind", "number"), [tuple(map(str, row)) for row in kinds.iter_rows()])
+    for note in findings.filter(findings["kind"] == "taken_for_granted")["detail"]:
+        say(f"note: {note}")
     serious = findings.filter(findings["severity"] != "note")  # errors first, then leaks
     serious = serious.sort(
         serious["severity"] != "error", ~serious["kind"].str.starts_with("leak"), maintain_order=True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import glob
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,7 @@ from maskwright.data.imported import write_rows
 from maskwright.data.index import Index
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, UsageError, problem
+from maskwright.processes import is_running
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Categories
@@ -143,9 +146,9 @@ def write_index(index: Index, meta: pl.DataFrame, target: Path, to: str, removed
 
 def _check_target(target: Path, to: str) -> None:
     if to not in writable():
-        raise UsageError(
-            problem(f"one of {', '.join(writable())}", to, where="--to", next_move="choose a format that is written")
-        )
+        near = difflib.get_close_matches(to, writable(), 1, 0.5)
+        next_move = f"did you mean {near[0]}?" if near else "choose a format that is written"
+        raise UsageError(problem(f"one of {', '.join(writable())}", to, where="--to", next_move=next_move))
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         next_move = "give a folder that doesn't exist yet"
         raise UsageError(
@@ -163,6 +166,7 @@ def _write(folder: Path, records: Records, to: str) -> None:
 def _growing(target: Path) -> Iterator[Path]:
     """Yield a folder beside the target that takes its place when all of it is written, and goes if it isn't."""
     growing = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    _sweep(target)
     try:
         growing.mkdir(parents=True)
         yield growing
@@ -171,6 +175,14 @@ def _growing(target: Path) -> Iterator[Path]:
         growing.rename(target)
     finally:
         shutil.rmtree(growing, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed processes left beside the target; those that still run are writing there."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        pid = left.name.removesuffix(".tmp").rpartition(".")[2]
+        if pid.isdecimal() and (int(pid) == os.getpid() or not is_running(int(pid))):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _indexed(index: Index, meta: Mapping[str, dict[str, str]]) -> Iterator[Record]:
@@ -212,7 +224,7 @@ def _added(whole: Converted, record: Record, categories: Categories) -> Converte
         images=whole.images + 1,
         labelled=whole.labelled + labelled,
         unlabelled=whole.unlabelled + (not labelled),
-        empty=whole.empty + (labelled and not shown),
+        empty=whole.empty + (labelled and not shown and not 0 < counts[IGNORE] == sum(counts)),
         objects=whole.objects + objects,
         pixels={name: whole.pixels.get(name, 0) + pixels[name] for name in pixels},
         ignored=whole.ignored + counts[IGNORE],

@@ -18,8 +18,8 @@ from maskwright.recipe.data import DataSpec, FurtherSpec
 from maskwright.types import IGNORE, Array, Categories, Category
 
 
-def further_rows(spec: DataSpec, categories: Categories) -> list[Row]:
-    """Return the rows of all further folders; their files are `@/further-1/NAME` and so on.
+def further_rows(spec: DataSpec, categories: Categories) -> tuple[list[Row], list[str]]:
+    """Return the rows of all further folders, whose files are `@/further-1/NAME` and so on; and `Source.notes` of them.
 
     Args:
         spec: the data section.
@@ -28,7 +28,7 @@ def further_rows(spec: DataSpec, categories: Categories) -> list[Row]:
     Raises:
         DataError: a category of a further folder that the main one doesn't have.
     """
-    rows: list[Row] = []
+    rows, notes = list[Row](), list[str]()
     for number, further in enumerate(spec.further, 1):
         root = Path(further.root).expanduser().resolve()
         source = read_source(root, further.format)
@@ -36,7 +36,8 @@ def further_rows(spec: DataSpec, categories: Categories) -> list[Row]:
         table = _values_by_position(own, categories, root)
         name = f"further-{number}"
         rows += [_row(row, root, name, further, _reader(row, root, own, table)) for row in source.rows]
-    return rows
+        notes += [f"{root}: {note}" for note in source.notes]
+    return rows, notes
 
 
 def categories_of(spec: DataSpec, further: FurtherSpec) -> DataSpec:

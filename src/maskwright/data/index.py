@@ -137,15 +137,17 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     target = _target(source, spec, root)
     spec = spec.model_copy(update={"target": target})
     categories = recognise_categories(source, root, spec)
-    source = _with_files(replace(source, rows=[*source.rows, *further_rows(spec, categories)]), imported)
+    rows, notes = further_rows(spec, categories)
+    whole = replace(source, rows=[*source.rows, *rows], notes=(*source.notes, *notes))
+    source = _with_files(whole, imported)
     with ThreadPoolExecutor(4) as pool:
         sizes = list(pool.map(lambda row: _size(locate(root, imported or root, row.image)), source.rows))
     groups = [_group(row, spec) for row in source.rows]
-    rows = [
+    table = [
         (r.image, r.mask, r.instances, group, *_named(r, spec), width, height, channels)
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
-    index = Index(root, pl.DataFrame(rows, schema=SCHEMA, orient="row"), categories, target, imported or root)
+    index = Index(root, pl.DataFrame(table, schema=SCHEMA, orient="row"), categories, target, imported or root)
     _check_columns(source, spec, groups, root)
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
     return index, _resolve(index, spec, source, deep), source

@@ -10,6 +10,8 @@ from maskwright.types import Category
 VOID_NAMES = ("void", "ignore", "ignored", "unlabeled", "unlabelled", "class_255")
 """Names, in lower case, of pixels that are usually not meant to count."""
 
+_BLACK = "#000000"
+
 
 def check_void(
     items: Sequence[Category],
@@ -24,7 +26,8 @@ def check_void(
         ignored: mask values that are ignored.
         otherwise: what the message says of having them as foreground.
     """
-    open_ones = [c for c in items if c.name.lower() in VOID_NAMES and not _is_ignored(c, ignored)]
+    void = [c for c in items if c.name.lower() in VOID_NAMES and not _is_background(c)]
+    open_ones = [c for c in void if not _is_ignored(c, ignored)]
     if open_ones:
         listed = ", ".join(f"'{c.name}' ({_values(c)})" for c in open_ones)
         values = ",".join(c.name if c.values == "rest" else ",".join(map(str, c.values)) for c in open_ones)
@@ -36,6 +39,11 @@ def check_void(
                 next_move=f"--ignore {values} leaves such pixels out of loss and metric; {otherwise}",
             )
         )
+
+
+def _is_background(category: Category) -> bool:
+    """Tell whether all its values are what binary calls background: 0, or black, which is read as 0."""
+    return category.values != "rest" and {*category.values} <= {0, _BLACK}
 
 
 def _is_ignored(category: Category, ignored: Sequence[int | str]) -> bool:

@@ -47,11 +47,12 @@ def decided_state(root: Path) -> dict[str, Any]:
     """
     folder = RunFolder(root)
     masks = locate(root, folder.imported, DECIDED)
+    files = sorted(path for path in masks.rglob("*") if path.is_file())  # folders may have a dot in their name, too
     errors = read_table(folder.findings).filter((pl.col("severity") == "error") & (pl.col("decision") == "stop"))
     return {
         "images": read_table(folder.decided / "images.parquet").rows(),
         "contents": read_table(folder.decided / "contents.parquet").rows(),
-        "masks": {file.relative_to(masks).as_posix(): _digest(file) for file in sorted(masks.rglob("*.*"))},
+        "masks": {file.relative_to(masks).as_posix(): _digest(file) for file in files},
         "copies": [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")],
         "unusable": read_json(folder.audit / "unusable.json"),
         "stopping": errors.select("image", "kind", "detail").rows(),

@@ -26,7 +26,7 @@ COVERED = (
 )
 """What the intervals of the price say, and what not."""
 
-_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "imported", "audit")
+_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
 _DECIDED = ("contents.parquet", "copies.json", "removed.csv")
 
 
@@ -46,7 +46,7 @@ def price(root: Path, spec: dict[str, Any]) -> None:
         write_json(folder.predictions / "price_of_leaks.json", {"note": note, "metrics": {}})
         return
     naive = root / "naive.csv"
-    write_table(naive, naive_folds(folds, spec["seed"], twins))
+    _write_once(naive, naive_folds(folds, spec["seed"], twins))
     recipe = _naive_recipe(load_recipe(folder.recipe), naive)
     _share_data(folder, inner, recipe)
     run(recipe, inner.root, since="split", until="evaluate")
@@ -108,6 +108,12 @@ def compare(
         }
         found[name] = {key: vars(interval) for key, interval in intervals.items()}
     return found
+
+
+def _write_once(path: Path, folds: pl.DataFrame) -> None:
+    """Write folds, unless they stand there: a new file of the same content would be other folds to the naive run."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != folds.write_csv():
+        write_table(path, folds)
 
 
 def _twins(folder: RunFolder) -> dict[str, str]:

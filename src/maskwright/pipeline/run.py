@@ -71,6 +71,7 @@ def run(
     recipe = _absolute(recipe)
     _check_folder(folder)
     with lock(folder.root):
+        folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)
         seconds: dict[str, float] = {}
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
@@ -84,6 +85,8 @@ def run(
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
             seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
+            if stage == "split":
+                stages.certify_leaks(folder)
             if stage == "plan":
                 _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
             if stage in ("train", "evaluate"):
@@ -152,7 +155,7 @@ def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
                 next_move="give another folder with --out; nothing is overwritten",
             )
         )
-    if fingerprint(folder.recipe.read_text(encoding="utf-8")) == read_json(note)["written"]:
+    if fingerprint(folder.recipe.read_text(encoding="utf-8")) in read_json(note).values():
         return
     if _absolute(load_recipe(folder.recipe)) != recipe:
         raise StaleArtifactError(
@@ -171,10 +174,12 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
     if not redo:
         check_specs(folder.root, [task for name in STAGES[4:] for task in _TASKS[name](folder, recipe)])
     text, note = dump_recipe(recipe), folder.records / "recipe.json"
-    if not note.is_file() or read_json(note)["written"] != fingerprint(text):
-        write_json(note, {"written": fingerprint(text)})
-    if not folder.recipe.is_file() or folder.recipe.read_text(encoding="utf-8") != text:
+    stands = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else None
+    if stands != text:  # of the two, whichever stands if this is cut short is ours
+        write_json(note, {"written": fingerprint(text), "before": fingerprint(stands)})
         write_text(folder.recipe, text)
+    if not note.is_file() or read_json(note) != {"written": fingerprint(text)}:
+        write_json(note, {"written": fingerprint(text)})
 
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -184,7 +189,7 @@ def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
         state = _data_state(Path(further.root), further.format)
         outside |= {f"further-{number}/{name}": value for name, value in state.items()}
     rendered = ("imported",) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else ()
-    made = ("index.parquet", "leftovers.json", "meta.parquet", *rendered)
+    made = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", *rendered)
     return [Task("index", stages.index, spec, (), made, outside)]
 
 

@@ -42,12 +42,13 @@ _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[Postprocess
 
 
 def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
-    """Read the data folder: index.parquet, leftovers.json, meta.parquet."""
+    """Read the data folder: index.parquet, leftovers.json, notes.json, meta.parquet."""
     if spec["data"]["further"] or renders(Path(spec["data"]["root"]), spec["data"]["format"]):
         RunFolder(root).imported.mkdir(exist_ok=True)
     found, data, source = build_index(DataSpec.model_validate(spec["data"]), RunFolder(root).imported)
     write_table(RunFolder(root).index, found.table)
     write_json(root / "leftovers.json", source.leftovers)
+    write_json(root / "notes.json", source.notes)
     write_table(root / "meta.parquet", meta_table(source))
     return {"data": data.model_dump(mode="json")}
 
@@ -56,7 +57,9 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
     """Inspect every image: audit/ (as_found.parquet, classes.parquet, …), the policies' lines in decisions.jsonl."""
     folder, wanted = RunFolder(root), AuditSpec.model_validate(spec["audit"])
     images = _whole_index(folder, spec)
-    found = audit_index(images, wanted, read_json(root / "leftovers.json"), read_table(root / "meta.parquet"))
+    notes = read_json(root / "notes.json") if (root / "notes.json").is_file() else ()  # none in earlier versions' runs
+    leftovers, meta = read_json(root / "leftovers.json"), read_table(root / "meta.parquet")
+    found = audit_index(images, wanted, leftovers, meta, notes=notes)
     write_table(folder.audit / "as_found.parquet", found.findings)  # findings.parquet has the decisions' outcome, too
     for name, table in {"classes": found.classes, **found.tables}.items():
         write_table(folder.audit / f"{name}.parquet", table)
@@ -95,11 +98,18 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         seed=spec["seed"],
     )
     write_table(folder.folds, found.table)
-    leaks = read_table(folder.findings).filter(pl.col("kind").str.starts_with("leak_"))
-    pairs = leaks.select("kind", "image", "other_image").iter_rows()
-    write_json(folder.certificate, with_leaks(found.certificate, found.table, pairs))
+    write_json(folder.certificate, found.certificate)
     kept = wanted.previous if previous is None else str(previous)
     return spec | {"split": found.spec.model_dump(mode="json") | {"previous": kept}}
+
+
+def certify_leaks(folder: RunFolder) -> None:
+    """Let the certificate say what became of the leaks that the audit finds now; other findings cut no other folds."""
+    known = read_json(folder.certificate)
+    leaks = read_table(folder.findings).filter(pl.col("kind").str.starts_with("leak_"))
+    said = with_leaks(known, read_folds(folder.folds), leaks.select("kind", "image", "other_image").iter_rows())
+    if said != known:
+        write_json(folder.certificate, said)
 
 
 def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:

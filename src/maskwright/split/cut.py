@@ -78,6 +78,7 @@ def split_images(
         {image: row for row, image in enumerate(images)},
         join_groups(images, groups, clusters),
         measure(contents, names, spec.area_bins),
+        join_groups(images, groups, ()),
     )
     before = {} if previous is None else {i: place for i, place in previous.places.items() if i in data.rows}
     fixed, moved = settled(data.joined, before)

@@ -44,14 +44,21 @@ def with_leaks(
     """Return a certificate with `leaks`, see `follow_leaks`, and a `text` that sums them up.
 
     Args:
-        certificate: of the same table.
+        certificate: of the same table; what it says of leaks already is replaced.
         table: as in `follow_leaks`.
         leaks: as in `follow_leaks`.
     """
     found = follow_leaks(table, leaks)
+    text = certificate["text"].removesuffix(_said(certificate.get("leaks") or {})) + _said(found)
+    return certificate | {"leaks": found, "text": text}
+
+
+def _said(found: dict[str, dict[str, int]]) -> str:
+    """Return what the text of a certificate says of leaks, nothing if there are none."""
+    if not found:
+        return ""
     total = {key: sum(row[key] for row in found.values()) for key in ("found", "together", "apart", "outside")}
-    said = (
+    return (
         f"; of {total['found']} leak(s) that the audit found across given parts, {total['apart']} lie(s) across a "
         f"border, {total['together']} on one side, {total['outside']} outside the folds"
     )
-    return certificate | {"leaks": found, "text": certificate["text"] + (said if found else "")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,11 +21,13 @@ class Labelled:
         rows: image → its row in the features.
         joined: image → group.
         features: of all of them.
+        given: image → group, without what duplicates, crops and overlaps join; for the message where groups are few.
     """
 
     rows: dict[str, int]
     joined: dict[str, str]
     features: Features
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, images: Sequence[str]) -> Features:
         """Return the features of some of the images."""
@@ -57,7 +59,7 @@ def place_images(
     for image in images:
         members.setdefault(data.joined[image], []).append(image)
     parts = list(target)
-    _check_enough(len(members), len(images), parts)
+    _check_enough(len(members), images, parts, data.given)
     if len(parts) == 1:
         return dict.fromkeys(images, parts[0])
     number = {group: k for k, group in enumerate(members)}
@@ -70,15 +72,22 @@ def place_images(
     return {image: parts[placed[k]] for image, k in zip(images, group, strict=True)}
 
 
-def _check_enough(groups: int, images: int, parts: Sequence[int]) -> None:
+def _check_enough(groups: int, images: Sequence[str], parts: Sequence[int], given: Mapping[str, str]) -> None:
+    if groups >= len(parts):
+        return
     held = HELD_OUT in parts
-    if groups < len(parts):
-        raise DataError(
-            problem(
-                f"at least {len(parts)} groups for {len(parts) - held} fold(s)"
-                + (" and a held-out part" if held else ""),
-                f"{groups} group(s) of {images} images",
-                where="--folds, --holdout, --labelled, --group",
-                next_move=f"use --folds {max(1, groups - held)} or fewer, or group by another column",
-            )
+    most = groups - held
+    fewer = f"use --folds {most}{' or fewer' if most > 1 else ''}" if most > 0 else "use --folds 1 --holdout 0"
+    before = len({given[image] for image in images}) if given else groups
+    joined = (
+        f"; copies, crops or overlaps join {before} groups to {groups} (audit/findings.parquet lists them): label "
+        "other pictures, or cut through them with --set split.group_duplicates=false, and scores are too good"
+    )
+    raise DataError(
+        problem(
+            f"at least {len(parts)} groups for {len(parts) - held} fold(s)" + (" and a held-out part" if held else ""),
+            f"{groups} group(s) of {len(images)} images",
+            where="--folds, --holdout, --labelled, --group",
+            next_move=fewer + (joined if before > groups else ", or group by another column"),
         )
+    )

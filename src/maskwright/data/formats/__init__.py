@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,12 +39,16 @@ from maskwright.data.formats import (
     voc,
     yolo,
 )
-from maskwright.data.formats.files import name_of
+from maskwright.data.formats.files import homes, name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import turn_like
 from maskwright.errors import DataError, problem
 
 __all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
+
+_PARTS_OF_ONE = {"images", "image", "imgs", "img", "masks", "mask", "instances", "labels", "annotations", "unlabeled"}
+"""Names of folders that are a part of a data set rather than one."""
+_LOOKED_INTO, _NAMED = 64, 8
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
                 next_move="check the path given as --data",
             )
         )
+    _check_known(format_name)
     fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
         layout = FORMATS[fitting[0]]
@@ -147,11 +153,28 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
             "a folder with images/ beside masks/ and/or instances/ (same names; masks as index PNG)",
             listing if not fitting else f"more than one reading: {', '.join(fitting)}",
             where=str(root),
-            next_move="move the images into images/ and their masks into masks/ under the same names"
-            if not fitting
-            else "choose one with --set data.format=NAME (convert: --from NAME)",
+            next_move="choose one with --set data.format=NAME (convert: --from NAME)" if fitting else _elsewhere(root),
         )
     )
+
+
+def _check_known(name: str) -> None:
+    if name != "auto" and name not in FORMATS:
+        near = difflib.get_close_matches(name, FORMATS, 1, 0.5)
+        next_move = f"did you mean {near[0]}?" if near else "use one of these, or leave it out"
+        raise DataError(problem(f"one of {', '.join(FORMATS)}", name, where="data.format, --from", next_move=next_move))
+
+
+def _elsewhere(root: Path) -> str:
+    """Return the next move where no layout fits a folder: the folder above or those in it, if these are read."""
+    if root.name.lower() in _PARTS_OF_ONE and any(root.iterdir()) and len(recognised(root.parent)) == 1:
+        return f"give the folder above, which holds all of it: {root.parent}"
+    inner = [f"{path.name}/" for path in homes(root)[1 : _LOOKED_INTO + 1] if len(recognised(path)) == 1]
+    if inner:
+        named = ", ".join(inner[:_NAMED]) + (f" and {len(inner) - _NAMED} more" if len(inner) > _NAMED else "")
+        rest = "; data.further in a recipe adds others to it" if len(inner) > 1 else ""
+        return f"give one of the data folders in it: {named}{rest}"
+    return "move the images into images/ and their masks into masks/ under the same names"
 
 
 def recognised(root: Path) -> list[str]:
