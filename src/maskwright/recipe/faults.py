@@ -107,7 +107,7 @@ def _rule(item: Any, place: Sequence[str]) -> str:
     if item["type"] in ("model_type", "model_attributes_type", "dict_type"):
         kinds, names = kinds_at(place), field_names(place)
         return "should be fields with a kind" if kinds else f"should be fields ({', '.join(names)})"
-    said = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    said = str(item["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     return said.replace("Tuple should", "should").replace("List should", "should").replace(" after validation", "")
 
 
