@@ -67,7 +67,7 @@ def test_the_price_is_the_difference_on_the_same_images():
 
 def test_one_fold_has_nothing_to_compare():
     recipe = Recipe(data=DataSpec(root="."))
-    with pytest.raises(RecipeError, match=r"recipe: Value error, report\.price_of_leaks compares"):
+    with pytest.raises(RecipeError, match=r" report\.price_of_leaks compares"):
         apply_settings(recipe, ["report.price_of_leaks=true", "split.folds=1"])
 
 

@@ -75,10 +75,10 @@ def test_names_wait_until_the_categories_are_known():
 
 def test_losses_that_need_one_category_a_pixel_do_not_go_with_blended_labels():
     hard = ["loss=[{kind: cross_entropy}, {kind: kervadec_boundary}, {kind: lovasz}]", "mix=[{kind: mixup}]"]
-    with pytest.raises(RecipeError, match="kervadec_boundary and lovasz need one category a pixel"):
+    with pytest.raises(RecipeError, match="one category a pixel is what kervadec_boundary and lovasz can learn from"):
         apply_settings(KNOWN, hard)
     levels = ["levels=[{}, {loss: [{kind: lovasz}]}]", "mix=[{kind: cutmix}, {kind: mixup}]"]
-    with pytest.raises(RecipeError, match="but lovasz need"):
+    with pytest.raises(RecipeError, match="what lovasz can learn from"):
         apply_settings(KNOWN, levels)
     apply_settings(KNOWN, [hard[0], "mix=[{kind: cutmix}]"])
     apply_settings(KNOWN, ["mix=[{kind: mixup}]"])

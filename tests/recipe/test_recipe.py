@@ -14,9 +14,10 @@ from maskwright.models import MODELS
 from maskwright.recipe import Recipe, apply_settings, dump_recipe, flatten, load_recipe, recipe_schema
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.loss import DiceSpec, LossSpec
-from maskwright.recipe.model import ModelSpec, PythonModelSpec
+from maskwright.recipe.loss import DiceSpec, LossSpec, LovaszSpec
+from maskwright.recipe.model import DPTSpec, ModelSpec, PythonModelSpec
 from maskwright.recipe.predict import MinimumAreaSpec, PostprocessSpec, ThresholdSpec
+from maskwright.recipe.target import import_target
 from maskwright.types import Category
 
 
@@ -76,7 +77,7 @@ def test_all_faults_come_at_once_each_with_the_nearest_name(tmp_path):
     assert "modle: no such field; did you mean model?" in text
     assert "train.lr" in text
     assert "'fast'" in text
-    assert "loss.0.kind: Input should be one of these, got 'dise'; did you mean dice?" in text
+    assert "loss.0.kind: no such kind, got 'dise'; did you mean dice?; known: cross_entropy, focal" in text
 
 
 def test_an_unknown_field_inside_a_union_is_told_the_names_of_its_own_kind():
@@ -148,7 +149,8 @@ def test_a_union_changes_its_kind_as_a_whole():
     [
         ("train.lrr=1", ("train.lrr", "did you mean train.lr?")),
         ("trian.lr=1", ("did you mean train?",)),
-        ("loss.7.weight=1", ("loss.7.weight",)),
+        ("loss.7.weight=1", ("loss.7.weight", "loss has 2 item(s), numbered from 0; --set 'loss=[…]'")),
+        ("levels.0.weight=1", ("levels has no items; --set 'levels=[…]'",)),
         ("loss.first.weight=1", ("loss.first.weight",)),
         ("loss.-3.weight=1", ("loss.-3.weight",)),
         ("train.lr.x=1", ("train.lr.x",)),
@@ -162,6 +164,85 @@ def test_settings_that_lead_nowhere(setting, words):
     with pytest.raises(RecipeError) as caught:
         apply_settings(plain(), [setting])
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "fault"),
+    [  # one line a fault, as one writes the field, and what belongs there
+        ("loss.0.weight=lerned", "loss.0.weight: should be a number or 'learned', got 'lerned'; did you mean learned?"),
+        ("loss.0.weight=-1", "loss.0.weight: should be greater than or equal to 0, got -1"),
+        ("train.scale=0", "train.scale: should be greater than 0, got 0"),
+        ("train.scale=half", "train.scale: should be a number or a list, got 'half'"),
+        ("train.scale=[64, 0]", "train.scale.1: should be greater than or equal to 1, got 0"),
+        ("train.lr=fast", "train.lr: should be a number, got 'fast'"),
+        ("train.monitor=dice", "train.monitor: should be 'auto', 'mean_dice', 'mean_iou' or 'pooled_miou', got 'dice'"),
+        ("model.decoder_channels=[16, 8]", "model.decoder_channels: should have at least 3 items, not 2, got [16, 8]"),
+        ("model=unet", "model: should be fields with a kind, got 'unet'; write {kind: unet}"),
+        ("model=unett", "write {kind: unet}"),
+        ("train.optimizer=sgd", "train.optimizer: should be fields with a kind, got 'sgd'; write {kind: sgd}"),
+        ("mix=cutmix", "mix: should be a list, got 'cutmix'; write [{kind: cutmix}]"),
+        ("mix=7", "mix: should be a list, got 7"),
+        ("mix=zzz", "got 'zzz'; write [{kind: …}]; known: cutmix, classmix, copy_paste, mixup"),
+        ("mix={kind: cutmix}", "mix: should be a list, got {'kind': 'cutmix'}; put it into [ ]"),
+        ("mix=[{probability: 0.5}]", "mix.0.kind: missing; one of: cutmix, classmix, copy_paste, mixup"),
+        ("levels=[1]", "levels.0: should be fields (loss, weight), got 1"),
+        (
+            "augment=[{kind: noise, probability: {begin: 0.4}}]",
+            "augment.0.probability.begin: no such field; did you mean end?",
+        ),
+        ("augment=[{kind: noise, probability: {start: 2}}]", "probability.start: should be less than or equal to 1"),
+        ("augment=[{kind: noise, probability: {end: 0}}]", "augment.0.probability.start: a value is missing"),
+        (
+            "augment=[{kind: for_classes, classes: [a], augment: [{kind: flp}]}]",
+            "augment.0.augment.0.kind: no such kind",
+        ),
+        ("loss=[{kind: ssim, window: 4}]", "loss.0: window (4) must be odd"),
+        (
+            "loss=[{kind: kervadec_boundary, weight: learned}]",
+            "loss.0.weight: must be a number: the boundary loss gets",
+        ),
+        (
+            "loss.0.class_weights=median",
+            "loss.0.class_weights: should be 'none', 'inverse_frequency', 'median_frequency' or 'effective_number' or "
+            "a list, got 'median'; did you mean median_frequency?",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_the_words_of_recipes(setting, fault):
+    with pytest.raises(RecipeError) as caught:
+        apply_settings(plain(), [setting])
+    text = str(caught.value)
+    assert fault in text
+    for foreign in ("Value error", "Input", "constrained", "function-after", "tuple[", "Tuple", "dictionary"):
+        assert foreign not in text
+
+
+def test_another_kind_keeps_what_was_stated_and_takes_its_own_defaults():
+    unet = apply_settings(plain(), ["model.encoder=resnet18", "model.activation=mish"])
+    fpn = apply_settings(unet, ["model.kind=upernet"])
+    assert (fpn.model.kind, fpn.model.encoder, fpn.model.activation) == ("upernet", "resnet18", "mish")
+    assert apply_settings(plain(), ["model.kind=dpt"]).model.encoder == DPTSpec().encoder
+    assert apply_settings(plain(), ["loss.1.weight=2", "loss.1.kind=lovasz"]).loss[1] == LovaszSpec(weight=2)
+    with pytest.raises(RecipeError, match=r"model\.residual: no such field"):  # stated, so it isn't dropped in silence
+        apply_settings(plain(), ["model.residual=true", "model.kind=upernet"])
+    with pytest.raises(RecipeError, match=r"model\.kind: no such kind, got 'unett'; did you mean unet\?"):
+        apply_settings(plain(), ["model.kind=unett"])
+
+
+def test_a_category_that_a_loss_leaves_out_is_there():
+    tree = {"root": "/d", "categories": [{"id": 0, "name": "soil"}, {"id": 1, "name": "rock"}]}
+    known = parse_recipe({"data": tree}, where="test")
+    apply_settings(known, ["loss.1.leave_out=[rock]"])
+    for setting in ("loss.1.leave_out=[rok]", "levels=[{}, {loss: [{kind: dice, leave_out: [rok]}]}]"):
+        with pytest.raises(RecipeError, match="leave_out of a loss: no category is called 'rok'; there are soil, rock"):
+            apply_settings(known, [setting])
+
+
+@pytest.mark.parametrize("target", ["math:pi", "math:nothing", "no_such_package:f", "math"])
+def test_a_target_is_something_that_can_be_called(target):
+    assert import_target("math:sqrt")(4) == 2
+    with pytest.raises(RecipeError, match=r"package\.module:name(.|\n)*" + target):
+        import_target(target)
 
 
 def test_settings_leave_the_given_recipe_alone():

@@ -132,3 +132,20 @@ def test_the_command_writes_the_table(pair, tmp_path, capsys):
     assert main(["compare", str(one), str(two), "--folds"]) == 0
     assert "validation" in capsys.readouterr().err
     assert main(["compare", str(one), "--out", str(tmp_path / "t.xlsx")]) == 2
+
+
+def test_recipes_that_differ_in_much_get_a_table_of_their_own(tmp_path, capsys):
+    loss = "loss=[{kind: focal, weight: 0.5}, {kind: dice}]"
+    one = make_run(tmp_path / "one", [50] * 8, "model={kind: upernet, dropout: 0.3}", "train.lr=1e-5", loss)
+    two = make_run(tmp_path / "two", [60] * 8, "model={kind: wnet}")
+    fields = compare_runs([one, two])[0][0].fields
+    # of a component of another kind: what both have, and not what only one can have (channels, form, gamma)
+    assert set(fields) == {"data.root", "model.kind", "model.dropout", "model.normalization", "model.activation",
+                           "loss.0.kind", "loss.0.weight", "train.lr"}  # fmt: skip
+    assert main(["compare", str(one), str(two)]) == 0
+    told = capsys.readouterr().err
+    differ, scores = told.split("mean_dice, out of fold")
+    assert "Where the recipes differ" in differ
+    assert next(line for line in differ.splitlines() if "train.lr" in line).split()[3::2] == ["1e-05", "0.001"]
+    assert "model.kind" not in scores
+    assert "0.7500" in scores  # Dice of 60 of 100 pixels: 120 / 160

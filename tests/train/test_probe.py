@@ -61,6 +61,15 @@ def test_images_work_at_256_squared_and_small_ones_as_they_are(recipe, monkeypat
     assert odd.crop == (32, 32)
 
 
+def test_a_crop_that_was_meant_for_larger_images_is_said(recipe, monkeypatch):
+    clock(monkeypatch, lambda r: 0.1)
+    stated = apply_settings(recipe, ["train.steps=10", "train.crop=[960, 1728]", "train.scale=0.25"])
+    told = "\n".join(probe.plan_training(stated, an_index(recipe, 400, 400)).reasons)
+    assert "most of each crop lies outside the image, which has 100×100 there" in told
+    for asked, sides in ((stated, (3840, 6912)), (apply_settings(recipe, ["train.steps=10"]), (3, 5))):
+        assert "outside" not in "\n".join(probe.plan_training(asked, an_index(recipe, *sides)).reasons)
+
+
 def test_few_steps_halve_the_batch_and_many_take_the_larger_network(recipe, monkeypatch):
     clock(monkeypatch, lambda r: r.train.batch / 8)
     asked = apply_settings(recipe, ["train.minutes=5", "split.folds=1"])

@@ -51,8 +51,14 @@ def compare(
     found, name, scored = compare_runs(runs, metric=metric, part=part, by=[str(word) for word in listed(by) or ()])
     rows = [row for run in found for row in _rows(run, folds=folds)]
     columns = list(rows[0])
+    fields = list(found[0].fields)
     drawn = rows if folds else [_joined(row) for row in rows]
-    cells = [[_shown(value) for value in row.values()] for row in drawn]
+    if len(fields) > _BESIDE:  # more than fit beside the scores: a table of their own, a row for each
+        values = [[key, *(_stated(run.fields[key]) for run in found)] for key in fields]
+        places = range(len(found) + 1)
+        table("Where the recipes differ", ["field", *(run.run.name for run in found)], values, words=places)
+        drawn = [{key: value for key, value in row.items() if key not in fields} for row in drawn]
+    cells = [[(_stated if key in fields else _shown)(value) for key, value in row.items()] for row in drawn]
     table(f"{name}, {'by fold' if folds else _PARTS[scored]}", list(drawn[0]), cells)
     if len(found) > 1 and not folds:
         say("difference: to the first run, on the same images; all intervals hold together")
@@ -65,6 +71,9 @@ def compare(
         say(f"table: {out}")
     result({"metric": name, "part": scored, "rows": rows}, as_json=json)
 
+
+_BESIDE = 4
+"""Most recipe fields that are printed as columns."""
 
 _PARTS = {"oof": "out of fold", "holdout": "held-out part"}
 
@@ -97,3 +106,8 @@ def _shown(value: Any) -> str:
     if value is None or value != value:
         return "–"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _stated(value: Any) -> str:
+    """Write the value of a recipe field, a small rate in full."""
+    return f"{value:g}" if isinstance(value, float) else "–" if value is None else str(value)

@@ -139,7 +139,20 @@ def _say_plan(folder: RunFolder) -> None:
     plan = read_json(folder.root / "plan.json")
     for reason in plan["reasons"]:
         say(f"plan: {reason}")
-    say(f"the training will take about {plan['projected_seconds'] / 60:.1f} min; recipe: {folder.recipe}")
+    say(f"the training will take about {_long(plan['projected_seconds'])}; recipe: {folder.recipe}")
+
+
+def _long(seconds: float) -> str:
+    """Write how long something will take.
+
+    Example:
+        >>> _long(75), _long(8 * 3600), _long(5 * 86400)
+        ('1.2 min', '8.0 h', '120.0 h, which is 5.0 days')
+    """
+    hours = seconds / 3600
+    if hours < 2:
+        return f"{seconds / 60:.1f} min"
+    return f"{hours:.1f} h" + (f", which is {hours / 24:.1f} days" if hours > 48 else "")
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
+from pydantic_core import to_jsonable_python
 
 from maskwright.errors import RecipeError, problem
-from maskwright.recipe.file import _Loader, faults_found, faults_of, field_names
+from maskwright.recipe.faults import faults_of, field_names, kinds_at
+from maskwright.recipe.file import _Loader, faults_found
 from maskwright.recipe.recipe import Recipe
 
 
@@ -67,6 +69,11 @@ def _set(tree: Any, parts: list[str], value: Any) -> None:
         present = (isinstance(node, dict) and key in node) or (
             isinstance(node, list) and isinstance(key, int) and 0 <= key < len(node)
         )
+        if not present and isinstance(node, list):
+            items = f"{len(node)} item(s), numbered from 0" if node else "no items"
+            raise LookupError(
+                f"{'.'.join(parts[:depth])} has {items}; --set '{'.'.join(parts[:depth])}=[…]' replaces it"
+            )
         if not present:
             names = field_names(tuple(parts[:depth])) or (list(node) if isinstance(node, dict) else [])
             near = difflib.get_close_matches(part, names, 1, 0.5)
@@ -76,6 +83,21 @@ def _set(tree: Any, parts: list[str], value: Any) -> None:
                 hint = f"did you mean {'.'.join([*parts[:depth], near[0]])}?" if near else f"known: {', '.join(names)}"
                 raise LookupError(hint)
         if depth == len(parts) - 1:
+            was = node[key] if isinstance(node, list) else node.get(key)
             node[key] = value
+            if key == "kind":
+                _drop_defaults(node, parts[:depth], was=was)
         else:
             node = node[key]
+
+
+def _drop_defaults(node: dict[str, Any], place: list[str], *, was: Any) -> None:
+    """Leave of a component whose kind has changed what was stated: the defaults are those of the new kind."""
+    kinds = kinds_at(place)
+    if was in kinds and node["kind"] in kinds:
+        fields = {name: field for name, field in kinds[was].model_fields.items() if name in node and name != "kind"}
+        for name, field in fields.items():
+            if not field.is_required() and node[name] == to_jsonable_python(
+                field.get_default(call_default_factory=True)
+            ):
+                del node[name]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import reprlib
-import types
-import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
 from maskwright.errors import RecipeError, problem
+from maskwright.recipe.faults import faults_of
 from maskwright.recipe.recipe import Recipe
 
 _MOST_BYTES, _MOST_NODES = 1 << 24, 1_000_000
@@ -56,15 +52,6 @@ def parse_recipe(tree: dict[str, Any], *, where: str) -> Recipe:
     if faults := faults_of(tree):
         raise faults_found(faults, where=where)
     return Recipe.model_validate(tree)
-
-
-def faults_of(tree: dict[str, Any]) -> list[str]:
-    """Return a line for each thing that is wrong in the plain tree of a recipe, none if it is valid."""
-    try:
-        Recipe.model_validate(tree)
-    except ValidationError as error:
-        return [_explain(item) for item in error.errors()]
-    return []
 
 
 def faults_found(faults: Sequence[str], *, where: str) -> RecipeError:
@@ -145,65 +132,3 @@ def _represent_list(dumper: yaml.SafeDumper, values: list[Any]) -> yaml.Node:
 
 
 _Dumper.add_representer(list, _represent_list)
-
-
-def _explain(item: Any) -> str:
-    location = _place(item["loc"])
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(item["loc"][-1]), field_names(item["loc"][:-1]), 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(field_names(item["loc"][:-1]))
-        return f"{location}: no such field; {hint}"
-    if item["type"] == "union_tag_invalid":
-        location, item = f"{location}.kind", item | {"input": item["ctx"]["tag"], "msg": "Input should be one of these"}
-    if item["type"] == "value_error" and isinstance(item["input"], dict):  # fields that don't go together
-        return f"{location or 'recipe'}: {item['msg']}"
-    return f"{location}: {item['msg']}, got {reprlib.repr(item['input'])}{_nearest_value(item)}"
-
-
-def _place(location: tuple[str | int, ...]) -> str:
-    """Return the path of a field as one writes it: without the kinds that pick components."""
-    kept = []
-    for number, part in enumerate(location):
-        names = field_names(location[:number])
-        is_kind = isinstance(part, str) and "kind" in names and part not in names and number + 1 < len(location)
-        if not is_kind:
-            kept.append(str(part))
-    return ".".join(kept)
-
-
-def _nearest_value(item: Any) -> str:
-    """Return a hint where the input is close to one of the values that a field may have."""
-    about = item.get("ctx", {})
-    known = re.findall("'([^']*)'", str(about.get("expected", about.get("expected_tags", ""))))
-    near = difflib.get_close_matches(str(item["input"]), known, 1, 0.5)
-    if item["type"] == "union_tag_invalid":
-        return f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def field_names(location: tuple[str | int, ...]) -> list[str]:
-    """Return the names of the fields that may stand at a place of the recipe."""
-    candidates: list[Any] = [Recipe]
-    for part in location:
-        candidates = [c for candidate in candidates for c in _children(candidate, part)]
-    return sorted({name for c in candidates if _is_model(c) for name in c.model_fields})
-
-
-def _children(candidate: Any, part: str | int) -> list[Any]:
-    if not _is_model(candidate) or str(part).isdigit():  # an item of a list
-        return [candidate]
-    if part not in candidate.model_fields:  # the kind of a component, which picks one
-        kind = candidate.model_fields.get("kind")
-        return [candidate] if kind is None or part in typing.get_args(kind.annotation) else []
-    return _models(candidate.model_fields[part].annotation)
-
-
-def _models(annotation: Any) -> list[Any]:
-    if _is_model(annotation):
-        return [annotation]
-    arguments = typing.get_args(annotation)
-    return [m for a in arguments if not isinstance(a, types.EllipsisType) for m in _models(a)]
-
-
-def _is_model(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)

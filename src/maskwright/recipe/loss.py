@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.spec import PythonSpec, Spec
 
@@ -114,6 +115,13 @@ class KervadecBoundarySpec(TermSpec):
     resolution: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (1.0, 1.0)
     """Height and width of a pixel, in the unit of the distances."""
 
+    @field_validator("weight", mode="before")
+    @classmethod
+    def _is_stated(cls, value: object) -> object:
+        if value == "learned":
+            raise ValueError("must be a number: the boundary loss gets negative, so a learned one grows without end")
+        return value
+
 
 class SSIMSpec(TermSpec):
     """1 − structural similarity of probabilities and truth per category, averaged over the categories that count."""
@@ -164,3 +172,8 @@ class LevelSpec(Spec):
     """Weight of the level in the sum."""
     loss: tuple[LossSpec, ...] | None = None
     """What this level minimises; null: the loss of the recipe."""
+
+
+def left_out_names(losses: Iterable[LossSpec]) -> list[str]:
+    """Return the names of categories that terms leave out."""
+    return [name for term in losses if isinstance(term, TermSpec) for name in term.leave_out]

@@ -102,7 +102,7 @@ def check_mix(mix: Sequence[MixSpec], losses: Iterable[LossSpec]) -> None:
     hard = sorted({term.kind for term in losses if term.hard_only})
     if mix and isinstance(mix[-1], MixUpSpec) and hard:
         raise ValueError(
-            f"mix: mixup blends labels, but {' and '.join(hard)} need one category a pixel: "
+            f"mix: mixup blends labels, and one category a pixel is what {' and '.join(hard)} can learn from: "
             f"use cutmix, classmix or copy_paste, or leave out {' and '.join(hard)}"
         )
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec, ForClassesSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
-from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec
+from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec, left_out_names
 from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.recipe.policies import AutoAugmentSpec
@@ -54,6 +54,11 @@ class Recipe(Spec):
     report: ReportSpec = ReportSpec()
     executor: ExecutorSpec = ExecutorSpec()
 
+    @property
+    def _losses(self) -> list[LossSpec]:
+        """All terms, of every level."""
+        return [*self.loss, *(term for level in self.levels for term in level.loss or ())]
+
     @model_validator(mode="after")
     def _has_folds_to_compare(self) -> Recipe:
         if self.report.price_of_leaks and self.split.folds < 2:
@@ -64,15 +69,19 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _learns_from_what_it_mixes(self) -> Recipe:
-        losses = [*self.loss, *(term for level in self.levels for term in level.loss or ())]
-        check_mix(self.mix, losses)
+        check_mix(self.mix, self._losses)
         return self
 
     @model_validator(mode="after")
     def _names_categories_that_are_there(self) -> Recipe:
         if self.data.categories is not None:
             known = [category.name for category in self.data.categories]
-            for place, names in (("mix", mixed_names(self.mix)), ("sampling", sampled_names(self.sampling))):
+            places = {
+                "mix": mixed_names(self.mix),
+                "sampling": sampled_names(self.sampling),
+                "leave_out of a loss": left_out_names(self._losses),
+            }
+            for place, names in places.items():
                 for name in names:
                     if name not in known:
                         raise ValueError(f"{place}: no category is called {name!r}; there are {', '.join(known)}")

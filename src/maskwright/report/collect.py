@@ -84,6 +84,7 @@ class Artifacts:
         run: run.json.
         price: predictions/price_of_leaks.json.
         starts: fold → start.json, where trainings started from an older run.
+        class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
     """
 
     folder: Path
@@ -108,6 +109,7 @@ class Artifacts:
     price: dict[str, Any] | None = None
     divided: tuple[Score, ...] = ()
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -189,6 +191,7 @@ def collect(run: Path) -> Artifacts:
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
         starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
+        class_weights={k: lines for k, p in _folds(run) if (lines := _read(p / "log.txt", _class_weights))},
     )
 
 
@@ -235,6 +238,12 @@ def _folds(run: Path) -> list[tuple[int, Path]]:
     """Return (number, folder) of the folds of the first round."""
     paths = [p for p in run.glob("round-0/fold-*") if p.name.removeprefix("fold-").isdigit()]
     return sorted((int(p.name.removeprefix("fold-")), p) for p in paths)
+
+
+def _class_weights(log: Path) -> tuple[str, ...]:
+    opening = "class weights of "
+    lines = log.read_text(encoding="utf-8").splitlines()
+    return tuple(line.removeprefix(opening) for line in lines if line.startswith(opening))
 
 
 def _curves(run: Path) -> dict[tuple[int, int], pl.DataFrame]:

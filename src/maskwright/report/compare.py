@@ -162,7 +162,15 @@ def _fields(runs: Sequence[_Run], by: Sequence[str]) -> list[dict[str, Any]]:
             for key in known
             if not key.startswith(_UNSAID) and any(other.get(key) != flat[0].get(key) for other in flat[1:])
         ]
+        shown = [key for key in shown if not _of_another_kind(key, shown, flat)]
     return [{key: fields.get(key) for key in shown} for fields in flat]
+
+
+def _of_another_kind(key: str, shown: Sequence[str], flat: Sequence[dict[str, Any]]) -> bool:
+    """Return whether a field is one that a run lacks because its component is of another kind, which is shown."""
+    parts = key.split(".")
+    kinds = {".".join([*parts[:depth], "kind"]) for depth in range(1, len(parts))} - {key}
+    return any(key not in fields for fields in flat) and not kinds.isdisjoint(shown)
 
 
 def _statistic(run: _Run, counts: Counts, metric: str) -> Any:

@@ -15,6 +15,7 @@ from maskwright.report.collect import number as to_float
 from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
+from maskwright.report.recipe_words import trained
 from maskwright.report.score_sections import categories, examples, scores
 from maskwright.report.suspect_sections import suspects
 from maskwright.report.words import metric_name, seen_before, summary
@@ -63,11 +64,11 @@ def missing(artifacts: Artifacts) -> Section | None:
 
 
 def training(artifacts: Artifacts) -> Section | None:
-    """Return the training curves, one group a round."""
+    """Return what was trained, and the curves, one group a round."""
     if not artifacts.curves:
         return None
     rounds = sorted({r for r, _ in artifacts.curves})
-    groups = []
+    groups = [group] if (group := trained(artifacts)) else []
     for r in rounds:
         tables = {f"fold {k}": table for (q, k), table in artifacts.curves.items() if q == r}
         title = "Curves" if len(rounds) == 1 else f"Round {r}"

@@ -43,6 +43,8 @@ _EMULATED = 3
 """How many times longer a tiny step takes in a precision that isn't worth measuring: a processor emulates it."""
 _DEARER = 4
 """How many times longer a step of the larger network takes, roughly."""
+_MOSTLY_PADDING = 2
+"""Crops of more than this many times the area of the image at working size are said to be padding for the most part."""
 _SMALL: dict[str, object] = {"encoder": "resnet10t", "decoder_channels": (128, 64, 48, 32, 16), "output_stride": 2}
 _LARGE: dict[str, object] = {"encoder": "resnet18", "decoder_channels": (256, 128, 64, 32, 16), "output_stride": 1}
 
@@ -120,6 +122,11 @@ def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None
             f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
             f"{batch} crops of {crop[1]}×{crop[0]} a step"
         )
+        if recipe.train.crop and crop[0] * crop[1] > _MOSTLY_PADDING * worked[0] * worked[1]:
+            reasons.append(
+                f"most of each crop lies outside the image, which has {worked[1]}×{worked[0]} there: train.crop of this "
+                "recipe is meant for larger images; train.crop=null takes one that fits"
+            )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
 
 
