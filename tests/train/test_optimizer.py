@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import polars as pl
@@ -172,10 +173,22 @@ def train(folder, data, *settings):
 
 
 @pytest.mark.slow
-def test_accumulated_steps_are_those_of_the_large_batch(data, tmp_path):
-    whole, _ = train(tmp_path / "whole", data)
+@pytest.mark.parametrize(
+    ("loss", "mix"),
+    [
+        ({"kind": "cross_entropy"}, []),
+        ({"kind": "cross_entropy", "class_weights": (1.0, 5.0)}, [{"kind": "mixup"}]),
+        ({"kind": "dice", "per_image": True}, []),
+    ],
+)
+def test_accumulated_steps_are_those_of_the_large_batch(data, tmp_path, loss, mix):
+    # what comes from outside is ignored: every crop has another number of pixels that count
+    augment = [{"kind": "affine", "probability": 1, "rotate": 90, "shift": 0.4}, {"kind": "outside"}]
+    uneven = [f"loss={json.dumps([loss])}", f"mix={json.dumps(mix)}", f"augment={json.dumps(augment)}"]
+    whole, curves = train(tmp_path / "whole", data, *uneven)
     for parts in (2, 3):
-        cut, _ = train(tmp_path / f"cut-{parts}", data, f"train.accumulate={parts}")
+        cut, of_parts = train(tmp_path / f"cut-{parts}", data, *uneven, f"train.accumulate={parts}")
+        assert curves["loss"].to_list() == pytest.approx(of_parts["loss"].to_list(), rel=1e-4)
         assert cut["global_step"] == whole["global_step"] == 8
         for name, value in whole["state_dict"].items():
             torch.testing.assert_close(value, cut["state_dict"][name], rtol=1e-4, atol=1e-6)

@@ -36,7 +36,7 @@ class TrainSpec(Spec):
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
     accumulate: int = Field(1, ge=1)
     """Parts in which the crops of a step pass through the network, their gradients added up: less memory, and the same
-    step but for what is computed over a batch (batch norm, and Dice over the batch)."""
+    step, whatever is ignored, but for what is computed over a batch (batch norm, Dice and Lovász over the batch)."""
     optimizer: OptimizerSpec = AdamWSpec()
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
