@@ -68,7 +68,8 @@ class TrainSpec(Spec):
     channels_last: bool | None = None
     """Memory format; null: where the probe finds it faster."""
     compile: bool = False
-    """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler."""
+    """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler. The
+    probe's figures are those of steps that aren't compiled."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device kind."""
     devices: int = Field(1, ge=1)
