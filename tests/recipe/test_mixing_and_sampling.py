@@ -61,12 +61,18 @@ def test_settings_reach_both_sections():
         ("sampling={kind: oversample, classes: []}", "at least 1 item"),
         ("sampling={kind: balanced, centred: 2}", "less than or equal to 1"),
         ("sampling={kind: uniform, temperature: 2}", "temperature"),
+        ("train.crop=[-32, 32]", "train.crop"),
     ],
 )
 def test_what_can_not_be_done_is_said(setting, words):
     with pytest.raises(RecipeError) as caught:
         apply_settings(KNOWN, [setting])
     assert words in str(caught.value)
+
+
+def test_a_plateau_of_a_score_that_there_is_none_of_is_said():
+    with pytest.raises(RecipeError, match=r"set split\.folds to at least 2"):
+        apply_settings(PLAIN, ["train.schedule={kind: plateau}", "split.folds=1"])
 
 
 def test_names_wait_until_the_categories_are_known():

@@ -32,7 +32,7 @@ class TrainSpec(Spec):
     scale: Annotated[float, Field(gt=0, le=4)] | tuple[Side, Side] | None = None
     """Factor from the image's size to the size that the network works at; or [height, width] that every image is
     resized to, whatever its own proportions."""
-    crop: tuple[int, int] | None = None
+    crop: tuple[Side, Side] | None = None
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
     accumulate: int = Field(1, ge=1)
     """Parts in which the crops of a step pass through the network, their gradients added up: less memory, and the same
