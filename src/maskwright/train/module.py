@@ -129,7 +129,9 @@ class SegmentationModule(L.LightningModule):
         """Put the generators back, and say that the epoch has ended: Lightning saves just before it counts it.
 
         Otherwise a loop that is bounded by steps ends the epoch a second time and enters the stream one epoch late.
+        What the network once started from is known from the checkpoint alone.
         """
+        self.about |= {key: value for key, value in checkpoint.get(KEY, {}).items() if key == "start"}
         torch.set_rng_state(checkpoint["torch_generator"])
         if self.device.type == "cuda" and "cuda_generator" in checkpoint:
             torch.cuda.set_rng_state(checkpoint["cuda_generator"].cpu(), self.device)
