@@ -64,6 +64,14 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _learns_from_something(self) -> Recipe:
+        if not self.loss or any(level.loss == () for level in self.levels):
+            raise ValueError("loss: an empty list, from which nothing is learned: name a term")
+        if self.levels and not any(level.weight for level in self.levels):
+            raise ValueError("levels: all weights are 0, and nothing would be learned: give one a weight")
+        return self
+
+    @model_validator(mode="after")
     def _validates_what_it_waits_for(self) -> Recipe:
         if isinstance(self.train.schedule, PlateauSpec) and self.split.folds < 2:
             raise ValueError(
