@@ -10,6 +10,7 @@ Resumable: with --keep, runs that are finished aren't run again, and one that wa
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -68,8 +69,10 @@ def measure(
         words = ["run", "--data", str(data), *table.options, "--folds", "1"]
         words += ["--seed", str(seed), "--set", "split.seed=0", "--set", f"train.steps={steps}"]
         words += [word for setting in (*_QUICK, *table.settings, *part.settings) for word in ("--set", setting)]
-        if not (out / "predictions" / "report.html").is_file():
+        note = out.with_name(f"{out.name}.json")  # a run of other settings under the same name must not pass for this
+        if not note.is_file() or json.loads(note.read_text()) != words:
             subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
+            note.write_text(json.dumps(words))
         tables, groups = read_tables(out, arguments.data / table.folder, table)
         found.append(tables)
     return np.stack(found), groups

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from maskwright.pipeline.run import _LEARNING
-from maskwright.recipe import Recipe
+import pytest
+
+from maskwright.artifacts import RunFolder
+from maskwright.pipeline.run import _LEARNING, _train_tasks
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.data import DataSpec
 
 BESIDES = {"version", "audit", "predict", "postprocess", "evaluate", "suspects", "report", "executor"}
 """Sections that change nothing in a training."""
@@ -12,3 +16,46 @@ BESIDES = {"version", "audit", "predict", "postprocess", "evaluate", "suspects",
 def test_every_section_either_decides_a_training_or_does_not():
     assert set(Recipe.model_fields) == _LEARNING | BESIDES
     assert not _LEARNING & BESIDES
+
+
+CHANGES = {
+    "seed": "seed=1",
+    "data": "data.channels=1",
+    "split": "split.folds=3",
+    "model": "model.encoder=resnet34",
+    "loss": 'loss=[{"kind": "focal"}]',
+    "levels": 'levels=[{}, {"weight": 0.5}]',
+    "augment": "augment=[]",
+    "mix": 'mix=[{"kind": "cutmix"}]',
+    "sampling": "sampling.centred=0.5",
+    "train": "train.head_lr=10",
+    "audit": "audit.pictures=false",
+    "predict": "predict.tile=512",
+    "postprocess": "postprocess.chain=[]",
+    "evaluate": "evaluate.absent=skip",
+    "suspects": "suspects.regions=3",
+    "report": "report.thumbnails=3",
+    "executor": "executor.jobs=2",
+}
+
+
+def fingerprints(recipe):
+    return [(task.spec, task.outside) for task in _train_tasks(RunFolder("."), recipe)]
+
+
+@pytest.mark.parametrize("section", sorted(set(Recipe.model_fields) - {"version"}))
+def test_a_change_of_a_section_makes_a_training_stale_if_it_decides_it(section):
+    recipe = Recipe(data=DataSpec(root="."))
+    changed = apply_settings(recipe, [CHANGES[section]])
+    assert changed != recipe
+    assert (fingerprints(changed) != fingerprints(recipe)) == (section in _LEARNING)
+
+
+@pytest.mark.parametrize("change", ["predict.tile=512", "predict.pad=zero", "evaluate.empty=one"])
+def test_what_the_rate_follows_makes_a_training_stale(change):
+    plain = Recipe(data=DataSpec(root="."))
+    following = apply_settings(plain, ['train.schedule={"kind": "plateau"}'])
+    assert fingerprints(apply_settings(following, [change])) != fingerprints(following)
+    assert fingerprints(apply_settings(plain, [change])) == fingerprints(plain)
+    for other in ("predict.batch=2", "predict.overlays=3", "evaluate.samples=200", "train.workers=2"):
+        assert fingerprints(apply_settings(following, [other])) == fingerprints(following)

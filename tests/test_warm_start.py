@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
+import torch
 
 import maskwright
 from maskwright.artifacts import read_json
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError
+from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
@@ -54,3 +58,28 @@ def test_a_run_starts_from_another_one(tmp_path):
     told = apply_settings(others, ["train.start_unchecked=true"])
     told = maskwright.run(told, tmp_path / "told")
     assert "the scores are too good" in (told.predictions / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_what_goes_on_needs_the_older_run_no_more(tmp_path):
+    make_playground(tmp_path / "data", labelled=24, unlabelled=0, planted=False)
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(tmp_path / "data"))), SETTINGS)
+    maskwright.run(recipe, tmp_path / "old", until="train")
+    again = apply_settings(recipe, [f"train.start={tmp_path / 'old'}", "train.steps=4"])
+
+    class CutError(Exception):
+        pass
+
+    def cut(label, done, total, note):
+        if label == "train fold-1" and done == 3:
+            raise CutError
+
+    with pytest.raises(CutError), listen(cut):
+        maskwright.run(again, tmp_path / "new", until="train")
+    shutil.rmtree(tmp_path / "old")
+    new = maskwright.run(again, tmp_path / "new", until="train")
+    checkpoint = torch.load(new.fold(1) / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 4
+    assert checkpoint["maskwright"]["start"]["loaded"] > 0
+    assert read_json(new.fold(1) / "start.json")["checkpoint"] == str(tmp_path / "old/round-0/fold-1/last.ckpt")
+    assert "tensors taken over" in (new.fold(1) / "log.txt").read_text()

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from maskwright.data.distances import signed_distances
 from maskwright.errors import RecipeError
-from maskwright.losses import LOSSES, build_levels, build_loss, check_soft, cross_entropy, needed_targets
+from maskwright.losses import LOSSES, build_levels, build_loss, cross_entropy, needed_targets
 from maskwright.recipe.loss import (
     CrossEntropySpec,
     DiceSpec,
@@ -331,12 +331,6 @@ def test_the_targets_that_a_recipe_needs_are_named_once():
     assert [t.name for t in needed_targets(levels, (boundary, DiceSpec()))] == ["distance_map", "distance_map_2x0.5"]
     assert needed_targets((), (DiceSpec(),)) == ()
     assert needed_targets([LevelSpec(loss=(DiceSpec(),))], (boundary,)) == ()
-
-
-def test_losses_that_cannot_take_soft_labels_are_named():
-    check_soft([CrossEntropySpec(), DiceSpec(), SSIMSpec()])
-    with pytest.raises(RecipeError, match="kervadec_boundary and lovasz"):
-        check_soft([CrossEntropySpec(), LovaszSpec(), KervadecBoundarySpec()])
 
 
 @pytest.mark.parametrize(

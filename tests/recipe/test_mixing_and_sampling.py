@@ -61,12 +61,27 @@ def test_settings_reach_both_sections():
         ("sampling={kind: oversample, classes: []}", "at least 1 item"),
         ("sampling={kind: balanced, centred: 2}", "less than or equal to 1"),
         ("sampling={kind: uniform, temperature: 2}", "temperature"),
+        ("train.crop=[-32, 32]", "train.crop"),
+        ("augment=[{kind: affine, scale: [0, 1]}]", "greater than 0"),
+        ("augment=[{kind: affine, scale: [2, 1]}]", "the smaller one comes first"),
+        ("loss=[]", "loss: an empty list"),
+        ("levels=[{loss: []}]", "loss: an empty list"),
+        ("levels=[{weight: 0}]", "all weights are 0"),
+        ("loss=[{kind: focal, class_weights: [0, 0]}]", "all are 0"),
+        ("loss=[{kind: dice, class_weights: [1, 2], class_weight_cap: 3}]", "bounds what a rule gives"),
+        ("loss=[{kind: dice, class_weight_cap: 3}]", "bounds what a rule gives"),
+        ("model.encoder_arguments={pretrained: true}", "only `maskwright weights fetch` goes to a network"),
     ],
 )
 def test_what_can_not_be_done_is_said(setting, words):
     with pytest.raises(RecipeError) as caught:
         apply_settings(KNOWN, [setting])
     assert words in str(caught.value)
+
+
+def test_a_plateau_of_a_score_that_there_is_none_of_is_said():
+    with pytest.raises(RecipeError, match=r"set split\.folds to at least 2"):
+        apply_settings(PLAIN, ["train.schedule={kind: plateau}", "split.folds=1"])
 
 
 def test_names_wait_until_the_categories_are_known():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import numpy as np
 import polars as pl
@@ -10,13 +11,16 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from pydantic import TypeAdapter
 from torch import nn
 
 from maskwright.data.index import build_index
 from maskwright.errors import RecipeError
+from maskwright.models import build_model
 from maskwright.predict.files import load_ensemble, predict_files
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
+from maskwright.recipe.model import ModelSpec
 from maskwright.recipe.optimise import ConstantSpec, CosineSpec, PlateauSpec, PolynomialSpec, SGDSpec, StepSpec
 from maskwright.recipe.predict import PredictSpec
 from maskwright.recipe.train import TrainSpec
@@ -111,6 +115,37 @@ def test_layers_of_a_convolutional_encoder():
     assert rates["encoder.layer1.0.conv1.weight"] < rates["encoder.layer4.0.conv1.weight"] == pytest.approx(0.8)
 
 
+def rates_of_a_model(fields, **given):
+    spec = TypeAdapter(ModelSpec).validate_python({"encoder_weights": "none", **fields})
+    return rates_by_name(nn.ModuleDict({"network": build_model(spec, in_channels=3, classes=2)}), **given)
+
+
+def test_the_pyramid_on_a_transformer_learns_like_the_head():
+    fields = {"kind": "unet", "encoder": "vit_tiny_patch16_224", "decoder_channels": [8] * 5, "pyramid_channels": 8}
+    rates = rates_of_a_model({**fields, "encoder_arguments": {"depth": 2}}, layer_decay=0.5, head_lr=10)
+    inside = "network.encoder."  # stem, two blocks, the last norm
+    assert rates[f"{inside}vit.model.patch_embed.proj.weight"] == 1 / 16
+    assert rates[f"{inside}vit.model.blocks.1.attn.qkv.weight"] == 1 / 4
+    assert rates[f"{inside}vit.model.norm.weight"] == 1 / 2
+    others = {rate for name, rate in rates.items() if not name.startswith(f"{inside}vit.")}
+    assert others == {10}
+    assert any(name.startswith(f"{inside}levels.") for name in rates)
+
+
+def test_only_the_outermost_encoder_is_the_encoder():
+    rates = rates_of_a_model({"kind": "basnet", "encoder": "resnet10t", "width": 4, "refine_width": 4}, head_lr=10)
+    assert {rate for name, rate in rates.items() if name.startswith("network.encoder.")} == {1}
+    assert {rate for name, rate in rates.items() if not name.startswith("network.encoder.")} == {10}
+
+
+def test_what_halves_the_map_before_a_stage_is_one_layer():
+    rates = rates_by_name(WithEncoder(timm.create_model("convnext_atto", features_only=True)), layer_decay=0.5)
+    norm, convolution, block = (
+        rates[f"encoder.stages_3.{name}.weight"] for name in ("downsample.0", "downsample.1", "blocks.0.conv_dw")
+    )
+    assert norm == convolution == block / 2
+
+
 def test_a_network_without_an_encoder_has_no_layers_to_tell_apart():
     with pytest.raises(RecipeError, match=r"train\.head_lr"):
         parameter_groups(nn.Conv2d(1, 1, 1), TrainSpec(head_lr=10))
@@ -172,10 +207,22 @@ def train(folder, data, *settings):
 
 
 @pytest.mark.slow
-def test_accumulated_steps_are_those_of_the_large_batch(data, tmp_path):
-    whole, _ = train(tmp_path / "whole", data)
+@pytest.mark.parametrize(
+    ("loss", "mix"),
+    [
+        ({"kind": "cross_entropy"}, []),
+        ({"kind": "cross_entropy", "class_weights": (1.0, 5.0)}, [{"kind": "mixup"}]),
+        ({"kind": "dice", "per_image": True}, []),
+    ],
+)
+def test_accumulated_steps_are_those_of_the_large_batch(data, tmp_path, loss, mix):
+    # what comes from outside is ignored: every crop has another number of pixels that count
+    augment = [{"kind": "affine", "probability": 1, "rotate": 90, "shift": 0.4}, {"kind": "outside"}]
+    uneven = [f"loss={json.dumps([loss])}", f"mix={json.dumps(mix)}", f"augment={json.dumps(augment)}"]
+    whole, curves = train(tmp_path / "whole", data, *uneven)
     for parts in (2, 3):
-        cut, _ = train(tmp_path / f"cut-{parts}", data, f"train.accumulate={parts}")
+        cut, of_parts = train(tmp_path / f"cut-{parts}", data, *uneven, f"train.accumulate={parts}")
+        assert curves["loss"].to_list() == pytest.approx(of_parts["loss"].to_list(), rel=1e-4)
         assert cut["global_step"] == whole["global_step"] == 8
         for name, value in whole["state_dict"].items():
             torch.testing.assert_close(value, cut["state_dict"][name], rtol=1e-4, atol=1e-6)

@@ -9,6 +9,7 @@ from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train import probe, timing
+from maskwright.train.steps import SupervisedStep
 from maskwright.types import Category
 
 
@@ -189,3 +190,46 @@ def test_the_plan_says_one_time_and_whether_it_fits(recipe, monkeypatch, seconds
     assert (plan.projected_seconds <= 60) is fits
     if not fits:  # 5 folds × (8 steps of half the batch, 10 s each, 6 % on top, and 3 s to start)
         assert plan.projected_seconds == pytest.approx(5 * (8 * 10 * 1.06 + 3))
+
+
+def test_a_step_in_parts_is_measured_in_parts(recipe, monkeypatch):
+    tried = []
+    clock(monkeypatch, lambda r: tried.append(r.train.batch) or 0.01 * r.train.batch)
+    stated = ["train.steps=10", "train.batch=48", "train.accumulate=12", "train.crop=[64, 64]"]
+    plan = probe.plan_training(apply_settings(recipe, stated), an_index(recipe, 64, 64))
+    assert max(tried) == 4  # 48 crops at once may not fit into the machine's memory
+    assert plan.seconds_per_step == pytest.approx(12 * 0.04)
+    assert not any("estimated" in reason for reason in plan.reasons)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 10.0])
+def test_a_batch_that_is_chosen_can_be_cut_into_parts(recipe, monkeypatch, seconds):
+    clock(monkeypatch, lambda r: seconds)
+    stated = ["train.minutes=5", "train.accumulate=3", "model.encoder=resnet10t"]
+    plan = probe.plan_training(apply_settings(recipe, stated), an_index(recipe, 256, 256))
+    assert plan.recipe.train.batch == 9  # 8 of 256², the next multiple; 4 would be none
+    Recipe.model_validate(plan.recipe.model_dump(mode="json"))
+
+
+def test_the_probe_takes_rates_that_suit_the_real_crop_alone(recipe):
+    # small crops of 96 pixels make a map of 24 at stride 4: rate 24 sees padding there, but not in one of 32
+    fields = {"kind": "aspp_unet", "depth": 2, "width": 4, "rates": [6, 12, 24]}
+    asked = Recipe.model_validate(recipe.model_dump() | {"model": fields})
+    settings = ["train.batch=2", "train.crop=[128, 128]", "train.scale=1", "train.threads=1", "train.compile=true"]
+    resolved = probe._update(apply_settings(asked, settings), precision="float32", channels_last=False)
+    assert timing.tiny_step(resolved, 0.0) > 0
+    with pytest.raises(RecipeError, match=r"model\.rates"):
+        timing.measure_step(probe._update(resolved, crop=(96, 96)), seconds=0.0)
+
+
+def test_the_probe_learns_from_blended_labels_where_the_training_does(recipe, monkeypatch):
+    seen = []
+    monkeypatch.setattr(SupervisedStep, "losses", lambda self, batch, progress: seen.append(batch.labels) or {}[0])
+    for mix in ((), ({"kind": "mixup"},)):
+        asked = Recipe.model_validate(recipe.model_dump() | {"mix": mix})
+        settings = ["train.batch=2", "train.crop=[32, 32]", "train.scale=1", "model.encoder_weights=none"]
+        resolved = probe._network(apply_settings(asked, settings), probe._SMALL)
+        with pytest.raises(KeyError):
+            timing.measure_step(probe._update(resolved, precision="float32", channels_last=False))
+    assert [tuple(labels.shape) for labels in seen] == [(2, 32, 32), (2, 2, 32, 32)]
+    assert set(seen[1].sum(1).unique().tolist()) == {0, 1}  # ignored, or one category

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -14,6 +17,8 @@ from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
+from maskwright.train.memory import Parts
+from maskwright.train.module import SegmentationModule
 
 SETTINGS = (
     "model.encoder=resnet10t",
@@ -76,6 +81,7 @@ def weights(folder, name):
         ("train.precision=bfloat16",),
         ("mix=[{kind: cutmix}, {kind: copy_paste}]", "sampling={kind: rare_class}"),
         ("mix=[{kind: mixup}]",),
+        ("train.schedule={kind: plateau, patience: 0}", "train.swa=0.3", "train.keep=2", "train.accumulate=2"),
     ],
 )
 @pytest.mark.parametrize("stop_at", [3, 5, 6])
@@ -90,9 +96,24 @@ def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
         one, two = weights(whole, name), weights(cut, name)
         assert one.keys() == two.keys()
         assert all(torch.equal(one[key], two[key]) for key in one)
+    assert [p.name for p in sorted(whole.glob("top-*.ckpt"))] == [p.name for p in sorted(cut.glob("top-*.ckpt"))]
     tables = [pl.read_csv(folder / "metrics.csv").drop("seconds", "waited") for folder in (whole, cut)]
     assert tables[0].equals(tables[1])
     assert tables[0]["step"].to_list() == [2, 4, 6]
+
+
+def test_a_gpu_draws_on_where_it_stopped(monkeypatch):
+    state, given = torch.arange(16, dtype=torch.uint8), []
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: state)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: given.append((state, device)))
+    module = SimpleNamespace(device=torch.device("cuda", 1), about={}, parts=Parts())
+    progress = {part: {"started": 1, "processed": 1} for part in ("total", "current")}
+    loops = {"fit_loop": {"epoch_progress": progress, "epoch_loop.batch_progress": copy.deepcopy(progress)}}
+    for device in ("cuda:1", "cpu"):
+        module.device, checkpoint = torch.device(device), {"loops": copy.deepcopy(loops)}
+        SegmentationModule.on_save_checkpoint(module, checkpoint)
+        SegmentationModule.on_load_checkpoint(module, checkpoint)
+    assert given == [(state, torch.device("cuda", 1))]
 
 
 @pytest.mark.slow

@@ -68,6 +68,33 @@ def alike(one, two):
     return torch.equal(one.images, two.images) and torch.equal(one.labels, two.labels)
 
 
+@pytest.mark.parametrize("cache", [0.0, 0.25])
+@pytest.mark.parametrize("scale", [0.5, (30, 50)])
+def test_class_weights_are_counted_at_working_size(tmp_path, cache, scale):
+    images, _ = images_of(tmp_path, labels())
+    images = WorkingImages(images.index, images.intensity, scale=scale, cache=cache)
+    for row in range(len(images)):
+        assert images.label(row).shape == images.size(row) == ((24, 32) if scale == 0.5 else scale)
+        np.testing.assert_array_equal(images.label(row), images[row][1])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_the_parts_of_a_step_know_what_the_step_holds(tmp_path, workers):
+    images, recipe = images_of(tmp_path, labels(), f"train.workers={workers}")
+    whole = list(training_batches(images, recipe, 0))
+    parts = list(training_batches(images, recipe, 0, parts=3))
+    assert len(parts) == 3 * len(whole)
+    assert all(batch.counts is None for batch in whole)
+    for number, step in enumerate(whole):
+        three = parts[3 * number : 3 * number + 3]
+        assert torch.equal(torch.cat([part.labels for part in three]), step.labels)
+        of_step = torch.stack([(step.labels == c).sum((1, 2)) for c in range(4)], 1)
+        assert torch.equal(torch.cat([part.counts.part[:, 0] for part in three]), of_step.float())
+        assert all(torch.equal(part.counts.step[:, 0], of_step.float()) for part in three)
+        # stride 4: pixels 2, 6, 10 … of each side
+        assert torch.equal(three[0].counts.step[0, 2, 1], (step.labels[0, 2::4, 2::4] == 1).sum().float())
+
+
 def test_without_mixing_an_item_is_one_view_of_its_image(tmp_path):
     images, recipe = images_of(tmp_path, labels())
     crops = TrainingCrops(images, recipe)

@@ -16,6 +16,14 @@ from maskwright.losses.iou import iou_loss
 from maskwright.losses.lovasz import lovasz_softmax
 from maskwright.losses.mix import LevelsLoss, Loss, Schedule, Term, WeightedLoss, thin_out
 from maskwright.losses.ssim import ssim_loss
+from maskwright.losses.step import (
+    Number,
+    PixelCounts,
+    count_labels,
+    number_of_images,
+    number_of_pixels,
+    number_of_regions,
+)
 from maskwright.losses.tversky import tversky_loss
 from maskwright.recipe.loss import (
     CrossEntropySpec,
@@ -27,6 +35,7 @@ from maskwright.recipe.loss import (
     LossSpec,
     LovaszSpec,
     PythonLossSpec,
+    RegionSpec,
     SSIMSpec,
     TermSpec,
     TverskySpec,
@@ -38,11 +47,12 @@ __all__ = [
     "LOSSES",
     "DistanceMap",
     "LevelsLoss",
+    "PixelCounts",
     "Term",
     "WeightedLoss",
     "build_levels",
     "build_loss",
-    "check_soft",
+    "count_labels",
     "cross_entropy",
     "dice_loss",
     "focal_loss",
@@ -117,7 +127,8 @@ def build_loss(specs: Sequence[LossSpec], categories: Categories) -> WeightedLos
     for spec in specs:
         name = spec.kind if spec.kind not in seen else f"{spec.kind}_{seen.count(spec.kind) + 1}"
         seen.append(spec.kind)
-        terms.append(Term(name, LOSSES[type(spec)](spec, categories), _schedule(spec), _needs(spec)))
+        number = _number(spec, categories)
+        terms.append(Term(name, LOSSES[type(spec)](spec, categories), _schedule(spec), _needs(spec), number))
     return WeightedLoss(terms)
 
 
@@ -125,23 +136,6 @@ def needed_targets(levels: Sequence[LevelSpec], loss: Sequence[LossSpec]) -> tup
     """Return what the losses of a recipe need besides images and labels, each once."""
     specs = [spec for level in levels or (LevelSpec(),) for spec in level.loss or loss]
     return tuple(dict.fromkeys(target for spec in specs for target in _needs(spec)))
-
-
-def check_soft(specs: Sequence[LossSpec]) -> None:
-    """Refuse losses that can't learn from labels that share a pixel among categories.
-
-    Raises:
-        RecipeError: names them.
-    """
-    if hard := sorted({spec.kind for spec in specs if spec.hard_only}):
-        raise RecipeError(
-            problem(
-                "losses that take soft labels",
-                " and ".join(hard),
-                where="loss, beside something that mixes labels",
-                next_move="take them out of the loss, or mix without soft labels",
-            )
-        )
 
 
 def class_weights_of(spec: Any, categories: Categories, positions: Sequence[int]) -> torch.Tensor | None:
@@ -208,6 +202,20 @@ def _options(spec: Any) -> dict[str, Any]:
 
 def _needs(spec: LossSpec) -> tuple[DistanceMap, ...]:
     return (DistanceMap(spec.resolution),) if isinstance(spec, KervadecBoundarySpec) else ()
+
+
+def _number(spec: LossSpec, categories: Categories) -> Number | None:
+    """Return what a term's mean is divided by, where that is counted in labels image by image."""
+    if isinstance(spec, CrossEntropySpec | FocalSpec):
+        return number_of_pixels(class_weights_of(spec, categories, range(len(categories))))
+    if isinstance(spec, KervadecBoundarySpec) or (isinstance(spec, SSIMSpec) and spec.padding == "zero"):
+        return number_of_pixels(None)  # the weights of the categories are the same for all pixels
+    if isinstance(spec, LovaszSpec) and spec.per_image and spec.classes == "all":
+        return number_of_images
+    if isinstance(spec, LovaszSpec) or (isinstance(spec, RegionSpec) and spec.absent == "skip"):
+        weights = class_weights_of(spec, categories, categories.evaluated)
+        return number_of_regions(weights, whole_images=getattr(spec, "one_ratio", False)) if spec.per_image else None
+    return None
 
 
 def _schedule(spec: LossSpec) -> float | Schedule | None:

@@ -29,7 +29,7 @@ def lovasz_softmax(
         class_weights: (C,) of the mean; 0: takes no part.
         per_image: sort the pixels of each image, mean over images and categories.
     """
-    assert labels.ndim == 3, "hard labels: losses.check_soft tells of this when a recipe is built"
+    assert labels.ndim == 3, "hard labels: recipe.mixing.check_mix tells of this when a recipe is built"
     probabilities = full_precision(logits).softmax(1)
     if not per_image:
         probabilities, labels = gathered(probabilities), gathered(labels)

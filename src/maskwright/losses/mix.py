@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from maskwright.losses.boundary import DistanceMap
+from maskwright.losses.step import Number, PixelCounts, thin_out_by
 
 Targets = Mapping[str, torch.Tensor]
 Loss = Callable[[torch.Tensor, torch.Tensor, Targets], torch.Tensor]
@@ -26,12 +27,15 @@ class Term:
         function: its value, unweighted.
         weight: a number, a schedule, or None: learned.
         needs: the targets that it looks for in a batch.
+        number: what its mean is divided by, of the labels; None: nothing that differs between parts of a step, or
+            nothing that is known of them one by one.
     """
 
     name: str
     function: Loss
     weight: float | Schedule | None = 1.0
     needs: tuple[DistanceMap, ...] = ()
+    number: Number | None = None
 
     def weight_at(self, progress: float) -> tuple[float, float]:
         """Return the weight, that of a learned one without what is learned, and the factor on the other terms."""
@@ -54,7 +58,13 @@ class WeightedLoss(nn.Module):
         self.log_variances = nn.ParameterDict(learned)
 
     def forward(
-        self, logits: torch.Tensor, labels: torch.Tensor, targets: Targets | None = None, progress: float = 0.0
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        targets: Targets | None = None,
+        progress: float = 0.0,
+        counts: PixelCounts | None = None,
+        stride: int = 1,
     ) -> dict[str, torch.Tensor]:
         """Return the weighted value of each term.
 
@@ -63,6 +73,8 @@ class WeightedLoss(nn.Module):
             labels: hard, (N, H, W) int64 with `IGNORE`, or soft, (N, C, H, W) shares.
             targets: what the terms need besides, by name.
             progress: of the training, from 0 to 1.
+            counts: where the batch is a part of a step: the mean over the parts is then that over the step.
+            stride: by which the labels were thinned out.
         """
         weights = [term.weight_at(progress) for term in self.terms]
         found: dict[str, torch.Tensor] = {}
@@ -70,6 +82,8 @@ class WeightedLoss(nn.Module):
             for other, (_, factor) in enumerate(weights):
                 weight *= factor if other != place else 1.0
             value = weight * term.function(logits, labels, targets or {})
+            if counts is not None and term.number is not None:
+                value = value * counts.share(term.number, stride)
             if term.weight is None:
                 variance = self.log_variances[term.name]
                 found[term.name] = value * torch.exp(-variance)
@@ -92,7 +106,12 @@ class LevelsLoss(nn.Module):
         self.losses = nn.ModuleList(loss for _, loss in levels)
 
     def forward(
-        self, outputs: Sequence[torch.Tensor], labels: torch.Tensor, targets: Targets, progress: float
+        self,
+        outputs: Sequence[torch.Tensor],
+        labels: torch.Tensor,
+        targets: Targets,
+        progress: float,
+        counts: PixelCounts | None = None,
     ) -> dict[str, torch.Tensor]:
         """Return the terms of all levels.
 
@@ -101,17 +120,21 @@ class LevelsLoss(nn.Module):
             labels: hard, (N, H, W) int64 with `IGNORE`, or soft, (N, C, H, W) shares.
             targets: what the losses need besides, by name: (N, …, H, W).
             progress: of the training, from 0 to 1.
+            counts: where the batch is a part of a step.
         """
         terms: dict[str, torch.Tensor] = {}
         for level, (weight, loss, logits) in enumerate(zip(self.weights, self.losses, outputs, strict=True)):
             suffix = f"_level_{level + 1}" if len(outputs) > 1 else ""
             thinned = {name: thin_out(target, logits) for name, target in targets.items()}
-            found = loss(logits, thin_out(labels, logits), thinned, progress)
+            found = loss(logits, thin_out(labels, logits), thinned, progress, counts, _stride(labels, logits))
             terms |= {name + suffix: weight * value for name, value in found.items()}
         return terms
 
 
 def thin_out(labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Return (N, …, H, W) labels at the size of (N, C, h, w) logits: pixels s · i + s // 2 where these are coarser."""
-    factor = labels.shape[-1] // logits.shape[-1]
-    return labels[..., factor // 2 :: factor, factor // 2 :: factor]
+    return thin_out_by(labels, _stride(labels, logits))
+
+
+def _stride(labels: torch.Tensor, logits: torch.Tensor) -> int:
+    return labels.shape[-1] // logits.shape[-1]

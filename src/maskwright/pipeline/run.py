@@ -21,6 +21,7 @@ from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
+from maskwright.recipe.optimise import PlateauSpec
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
 STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "suspects", "report")
@@ -216,6 +217,9 @@ def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include=_LEARNING)
     spec["train"] = _deciding(spec["train"])
+    if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
+        spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
+        spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad"})
     files = ("best.ckpt", "last.ckpt", "metrics.csv")
     return [
         Task(

@@ -144,8 +144,9 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
-    check_whole(folder.fold(fold) / "last.ckpt")
-    start = choose_start(folder, recipe, fold)
+    last = folder.fold(fold) / "last.ckpt"
+    check_whole(last)
+    start = None if last.is_file() else choose_start(folder, recipe, fold)  # what goes on has started
     train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold, start=start)
 
 

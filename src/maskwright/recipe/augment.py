@@ -13,6 +13,19 @@ from maskwright.recipe.spec import Spec
 Turn = Literal["identity", "flip_lr", "flip_ud", "rotate_90", "rotate_180", "rotate_270", "transpose", "transpose_anti"]
 
 
+def _ordered(span: tuple[float, float]) -> tuple[float, float]:
+    if span[0] > span[1]:
+        raise ValueError(f"the smaller one comes first, not {list(span)}")
+    return span
+
+
+Span = Annotated[tuple[float, float], AfterValidator(_ordered)]
+NotNegativeSpan = Annotated[
+    tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], AfterValidator(_ordered)
+]
+PositiveSpan = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
+
+
 class FlipSpec(Spec):
     """Mirror the image."""
 
@@ -41,7 +54,7 @@ class AffineSpec(Spec):
     """Share of samples that are changed."""
     rotate: float = Field(10.0, ge=0, le=180)
     """Largest rotation in degrees, either way."""
-    scale: tuple[float, float] = (0.8, 1.25)
+    scale: PositiveSpan = (0.8, 1.25)
     """Zoom, drawn log-uniformly."""
     stretch: float = Field(0.05, ge=0, lt=1)
     """Largest relative change of the aspect ratio."""
@@ -73,19 +86,6 @@ class OutsideSpec(Spec):
     """mirror: the image and its label, mirrored from inside. ignore: `fill`, and in the label what no loss sees."""
     fill: float = Field(0.0, ge=0, le=255)
     """Gray value."""
-
-
-def _ordered(span: tuple[float, float]) -> tuple[float, float]:
-    if span[0] > span[1]:
-        raise ValueError(f"the smaller one comes first, not {list(span)}")
-    return span
-
-
-Span = Annotated[tuple[float, float], AfterValidator(_ordered)]
-NotNegativeSpan = Annotated[
-    tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]], AfterValidator(_ordered)
-]
-PositiveSpan = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]], AfterValidator(_ordered)]
 
 
 class ColourSpec(Spec):

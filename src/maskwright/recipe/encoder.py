@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from maskwright.recipe.layers import Activation, Normalization
 from maskwright.recipe.spec import Spec
@@ -30,3 +30,13 @@ class EncoderSpec(Spec):
     """What takes the place of the network's own normalisations; null: they stay."""
     replace_in: Literal["decoder", "network"] = "decoder"
     """Where these two are replaced; the encoder's own ones belong to its pretrained weights."""
+
+    @field_validator("encoder_arguments")
+    @classmethod
+    def _brings_no_weights(cls, value: dict[str, object]) -> dict[str, object]:
+        if named := sorted(key for key in value if key.startswith(("pretrained", "checkpoint", "cache_dir"))):
+            raise ValueError(
+                f"{', '.join(named)}: weights come by encoder_weights (auto, cached, none or a file), and only "
+                "`maskwright weights fetch` goes to a network"
+            )
+        return value

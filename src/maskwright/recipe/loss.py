@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -28,6 +28,16 @@ class TermSpec(Spec):
     """Largest weight that a rule may give; null: any."""
     leave_out: tuple[str, ...] = ()
     """Names of categories whose weight is 0 in this term, whatever the rule or the list says."""
+
+    @model_validator(mode="after")
+    def _weighs_something(self) -> Self:
+        if not isinstance(self.class_weights, str) and not any(self.class_weights):
+            raise ValueError("class_weights: all are 0, and nothing would be learned: give a category a weight")
+        if self.class_weight_cap is not None and (
+            self.class_weights == "none" or not isinstance(self.class_weights, str)
+        ):
+            raise ValueError("class_weight_cap bounds what a rule gives: name a rule as class_weights, or leave it out")
+        return self
 
 
 class CrossEntropySpec(TermSpec):

@@ -100,11 +100,16 @@ def check_mix(mix: Sequence[MixSpec], losses: Iterable[LossSpec]) -> None:
     if any(isinstance(spec, MixUpSpec) for spec in mix[:-1]):
         raise ValueError("mix: mixup must stand last, and once: nothing can be pasted into labels that are blended")
     hard = sorted({term.kind for term in losses if term.hard_only})
-    if mix and isinstance(mix[-1], MixUpSpec) and hard:
+    if blends_labels(mix) and hard:
         raise ValueError(
             f"mix: mixup blends labels, and one category a pixel is what {' and '.join(hard)} can learn from: "
             f"use cutmix, classmix or copy_paste, or leave out {' and '.join(hard)}"
         )
+
+
+def blends_labels(mix: Sequence[MixSpec]) -> bool:
+    """Return whether losses learn from shares of categories instead of one category a pixel."""
+    return any(isinstance(spec, MixUpSpec) for spec in mix)
 
 
 def mixed_names(mix: Sequence[MixSpec]) -> list[str]:

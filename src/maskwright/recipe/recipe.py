@@ -11,6 +11,7 @@ from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec, left_out_names
 from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
+from maskwright.recipe.optimise import PlateauSpec
 from maskwright.recipe.policies import AutoAugmentSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.sampling import SamplingSpec, UniformSpec, sampled_names
@@ -65,6 +66,23 @@ class Recipe(Spec):
             raise ValueError("report.price_of_leaks compares out-of-fold scores: it needs split.folds of at least 2")
         if self.report.price_of_leaks and self.train.start:
             raise ValueError("report.price_of_leaks compares trainings from scratch: it needs train.start to be null")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_something(self) -> Recipe:
+        if not self.loss or any(level.loss == () for level in self.levels):
+            raise ValueError("loss: an empty list, from which nothing is learned: name a term")
+        if self.levels and not any(level.weight for level in self.levels):
+            raise ValueError("levels: all weights are 0, and nothing would be learned: give one a weight")
+        return self
+
+    @model_validator(mode="after")
+    def _validates_what_it_waits_for(self) -> Recipe:
+        if isinstance(self.train.schedule, PlateauSpec) and self.split.folds < 2:
+            raise ValueError(
+                "train.schedule: a plateau is one of the validation score, and one fold has none: "
+                "set split.folds to at least 2, or take another schedule"
+            )
         return self
 
     @model_validator(mode="after")

@@ -32,11 +32,11 @@ class TrainSpec(Spec):
     scale: Annotated[float, Field(gt=0, le=4)] | tuple[Side, Side] | None = None
     """Factor from the image's size to the size that the network works at; or [height, width] that every image is
     resized to, whatever its own proportions."""
-    crop: tuple[int, int] | None = None
+    crop: tuple[Side, Side] | None = None
     """Height and width of a crop after scaling, in pixels; multiples of 32."""
     accumulate: int = Field(1, ge=1)
     """Parts in which the crops of a step pass through the network, their gradients added up: less memory, and the same
-    step but for what is computed over a batch (batch norm, and Dice over the batch)."""
+    step, whatever is ignored, but for what is computed over a batch (batch norm, Dice and Lovász over the batch)."""
     optimizer: OptimizerSpec = AdamWSpec()
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
@@ -68,7 +68,8 @@ class TrainSpec(Spec):
     channels_last: bool | None = None
     """Memory format; null: where the probe finds it faster."""
     compile: bool = False
-    """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler."""
+    """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler. The
+    probe's figures are those of steps that aren't compiled."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     """Device kind."""
     devices: int = Field(1, ge=1)

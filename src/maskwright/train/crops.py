@@ -13,7 +13,7 @@ from maskwright.data.sampling import Centring, count_pixels, isolation, plan_tur
 from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
 from maskwright.recipe.chance import chance_at
-from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, MixUpSpec
+from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, blends_labels
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
 from maskwright.train.targets import LabelTargets
@@ -47,7 +47,7 @@ class TrainingCrops(Dataset[Batch]):
         self.centring = Centring.of(recipe.sampling, pixels, self.categories)
         self.isolation = isolation(recipe.sampling, self.categories)
         self.partners = [Partners.of(spec, pixels, self.categories) for spec in recipe.mix]
-        self.soft = any(isinstance(spec, MixUpSpec) for spec in recipe.mix)
+        self.soft = blends_labels(recipe.mix)
         self.targets = LabelTargets(recipe)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:

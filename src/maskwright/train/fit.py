@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.working import WorkingImages
-from maskwright.types import LabelMap
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -93,9 +91,9 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    recipe = with_class_weights(recipe, _labels(training))
     intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
+    recipe = with_class_weights(recipe, map(images.label, range(len(images))))
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
     last = folder / "last.ckpt"
     parts = Parts.of(last, step=spec.accumulate)
@@ -113,14 +111,6 @@ def _train(
         free_memory()
     if trainer.is_global_zero:
         _write_log(folder / "log.txt", recipe, module, training, validation, parts)
-
-
-def _labels(index: Index) -> Iterator[LabelMap]:
-    """Yield the labels that the fold learns from, one at a time."""
-    for row in range(len(index)):
-        label = index.read_label(row)
-        assert label is not None
-        yield label
 
 
 def build_module(

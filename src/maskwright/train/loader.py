@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from maskwright.data.intensity import standardise
 from maskwright.data.sampling import StreamSampler
 from maskwright.data.tensors import image_tensor, label_tensor
 from maskwright.recipe import Recipe
-from maskwright.train.batch import Batch
+from maskwright.train.batch import Batch, parts_of_step
 from maskwright.train.crops import TrainingCrops
 from maskwright.train.working import WorkingImages
 
@@ -62,6 +63,8 @@ class Ahead:
         crops: gives the items.
         sampler: gives their keys; its `set_epoch` is called by the loop.
         batch: items in a batch, on all devices together.
+        parts: batches that make one step; all of them are there before the first is handed out, for what their labels
+            hold together.
         share: (this device's number, number of devices); a device takes every n-th item of a batch.
         workers: threads; 0 prepares each batch when it is asked for.
     """
@@ -72,27 +75,36 @@ class Ahead:
         sampler: StreamSampler,
         *,
         batch: int,
+        parts: int = 1,
         share: tuple[int, int] = (0, 1),
         workers: int,
     ) -> None:
         self.crops, self.sampler = crops, sampler
-        self.batch, self.share, self.workers = batch, share, workers
+        self.batch, self.parts, self.share, self.workers = batch, parts, share, workers
 
     def __len__(self) -> int:
         return len(self.sampler) // self.batch
 
     def __iter__(self) -> Iterator[Batch]:
+        made = self._made()
+        if self.parts == 1:
+            yield from made
+        while self.parts > 1 and (step := list(itertools.islice(made, self.parts))):
+            yield from parts_of_step(step, len(self.crops.categories))
+
+    def _made(self) -> Iterator[Batch]:
         keys = list(self.sampler)
         rank, devices = self.share
         groups = [keys[i + rank : i + self.batch : devices] for i in range(0, len(keys), self.batch)]
         if self.workers == 0:
             yield from map(self._make, groups)
             return
+        ahead = max(2 * self.workers + 1, self.parts if self.parts > 1 else 0)
         with ThreadPoolExecutor(self.workers, "batches") as pool:
             pending: deque[Future[Batch]] = deque()
             for group in groups:
                 pending.append(pool.submit(self._make, group))
-                if len(pending) > 2 * self.workers + 1:
+                if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
@@ -120,6 +132,7 @@ def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts:
         crops,
         sampler,
         batch=train.batch // parts,
+        parts=parts,
         share=(rank, train.devices),
         workers=train.workers,
     )

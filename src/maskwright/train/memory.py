@@ -21,8 +21,9 @@ KEY = "maskwright_parts"
 class Parts:
     """Into how many parts batches are cut.
 
-    The gradients of the parts of a step are added up before the update, so that it sees as many crops. What is
-    computed over a batch sees one part at a time: batch norm, Dice, and the mean over pixels where some are ignored.
+    The gradients of the parts of a step are added up before the update, so that it sees as many crops; means over
+    pixels are those of the step (`losses.step`). What is computed over a batch otherwise sees one part at a time: batch
+    norm, Dice and Lovász over the batch, SSIM of valid windows where some pixels are ignored.
 
     Attributes:
         step: of a training step.

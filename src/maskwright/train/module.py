@@ -118,17 +118,23 @@ class SegmentationModule(L.LightningModule):
         return [table for tables in gathered for table in tables]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the specs, and torch's generator so that drawn dropout resumes, too."""
+        """Add the specs, and torch's generators so that drawn dropout resumes, too."""
         checkpoint[KEY] = self.about
         self.parts.note(checkpoint)
         checkpoint["torch_generator"] = torch.get_rng_state()
+        if self.device.type == "cuda":  # which draws from one of its own
+            checkpoint["cuda_generator"] = torch.cuda.get_rng_state(self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the generator back, and say that the epoch has ended: Lightning saves just before it counts it.
+        """Put the generators back, and say that the epoch has ended: Lightning saves just before it counts it.
 
         Otherwise a loop that is bounded by steps ends the epoch a second time and enters the stream one epoch late.
+        What the network once started from is known from the checkpoint alone.
         """
+        self.about |= {key: value for key, value in checkpoint.get(KEY, {}).items() if key == "start"}
         torch.set_rng_state(checkpoint["torch_generator"])
+        if self.device.type == "cuda" and "cuda_generator" in checkpoint:
+            torch.cuda.set_rng_state(checkpoint["cuda_generator"].cpu(), self.device)
         loop = checkpoint["loops"]["fit_loop"]
         for part in ("total", "current"):
             epochs, batches = loop["epoch_progress"][part], loop["epoch_loop.batch_progress"][part]

@@ -13,8 +13,9 @@ from maskwright.errors import RecipeError, problem
 from maskwright.recipe.optimise import SGDSpec
 from maskwright.recipe.train import TrainSpec
 
-_ENCODER = re.compile(r"(?:^|\.)encoder\.(.+)")
-_NUMBERED = re.compile(r"(.*?\.\d+)(?:\.|$)")
+_ENCODER = re.compile(r"((?:.*?\.)??encoder\.)(.+)")
+_BACKBONE = "vit."  # what has weights of others in an encoder that is a feature pyramid on top of it
+_NUMBERED = re.compile(r"(.*?\.(?:\d+|downsample))(?:\.|$)")
 _END = re.compile(r"(?:^|\.)(?:norm|fc_norm|norm_head|final_conv|conv_head|bn2|neck)\.")  # what follows the blocks
 
 
@@ -49,7 +50,7 @@ def _factors(names: list[str], spec: TrainSpec) -> list[float]:
     """Return the factor on the rate of each parameter."""
     if spec.head_lr == 1 and spec.layer_decay == 1:
         return [1.0] * len(names)
-    inside = [match.group(1) if (match := _ENCODER.search(name)) else None for name in names]
+    inside = _inside(names)
     if not any(inside):
         raise RecipeError(
             problem(
@@ -65,8 +66,20 @@ def _factors(names: list[str], spec: TrainSpec) -> list[float]:
     ]
 
 
+def _inside(names: list[str]) -> list[str | None]:
+    """Return the names within the encoder, None for the rest, encoders further inside and a ViT's pyramid included."""
+    found = [_ENCODER.match(name) for name in names]
+    outermost = min((match.group(1).count(".") for match in found if match), default=0)
+    inside = [m.group(2) if m and m.group(1).count(".") == outermost else None for m in found]
+    if any(name and name.startswith(_BACKBONE) for name in inside):
+        return [name if name and name.startswith(_BACKBONE) else None for name in inside]
+    return inside
+
+
 def _layer(name: str) -> str:
     """Return the layer that an encoder's parameter belongs to: the name up to its first number, else a word for all.
+
+    What halves the map before a stage (`downsample`) is a layer, too.
 
     Example:
         >>> [_layer(n) for n in ("model.blocks.3.attn.qkv.weight", "model.layer2.1.conv1.weight", "model.pos_embed")]

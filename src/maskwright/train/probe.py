@@ -89,7 +89,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
     steps = recipe.train.steps
     if recipe.train.validate_every is None:
         recipe = _update(recipe, validate_every=steps // validations(steps))
-    if cost.crops < (recipe.train.batch or 1):
+    if cost.crops < (recipe.train.batch or 1) // recipe.train.accumulate:
         measured = f"{cost.crops} of its {recipe.train.batch} crops" if cost.crops else "small crops"
         reasons.append(
             f"what a step costs is estimated from {measured}: the probe may take {allowance.seconds:.0f} s, "
@@ -115,8 +115,8 @@ def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None
     while recipe.train.crop is None and crop[0] * crop[1] > largest:
         crop = (_round_up(crop[0] / math.sqrt(2)), _round_up(crop[1] / math.sqrt(2)))
     assert crop is not None
-    devices = recipe.train.devices
-    batch = recipe.train.batch or devices * math.ceil(_batch(crop) / devices)
+    unit = _unit(recipe)
+    batch = recipe.train.batch or unit * math.ceil(_batch(crop) / unit)
     if reasons is not None:
         reasons.append(
             f"images of {width:.0f}×{height:.0f} are worked on at {_said(scale)}, "
@@ -144,6 +144,11 @@ def _machine(recipe: Recipe) -> Recipe:
     threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // (recipe.executor.jobs * recipe.train.devices))
     torch.set_num_threads(threads)
     return _update(recipe, threads=threads)
+
+
+def _unit(recipe: Recipe) -> int:
+    """Return what the batch is a multiple of: a crop for each device in each part of a step."""
+    return recipe.train.devices * recipe.train.accumulate
 
 
 def _said(scale: Scale) -> str:
@@ -210,7 +215,7 @@ def _fit_budget(
     """Take the steps that the budget holds; change the batch or the network where that is few or very many."""
     steps = _steps(recipe, cost, allowance)
     half = (recipe.train.batch or 0) // 2
-    if steps < FEW and asked.train.batch is None and half >= 4 and half % recipe.train.devices == 0:
+    if steps < FEW and asked.train.batch is None and half >= 4 and half % _unit(recipe) == 0:
         recipe, default = _update(recipe, batch=half), Cost(cost.seconds / 2, cost.crops // 2)
         halved = cost_of_step(recipe, default.seconds, allowance.left)
         cost = halved if halved.crops else default

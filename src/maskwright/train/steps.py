@@ -49,7 +49,7 @@ class SupervisedStep(nn.Module):
         """Return the terms of the loss."""
         outputs = self.network(batch.images)
         outputs = outputs if isinstance(outputs, list) else [outputs]
-        terms: dict[str, torch.Tensor] = self.loss(outputs, batch.labels, batch.targets, progress)
+        terms: dict[str, torch.Tensor] = self.loss(outputs, batch.labels, batch.targets, progress, batch.counts)
         return terms
 
     def after_update(self) -> None:

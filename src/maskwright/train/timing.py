@@ -17,8 +17,10 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.inference import STRIDE, pick_device
+from maskwright.losses.truth import shares
 from maskwright.progress import report
 from maskwright.recipe import Recipe
+from maskwright.recipe.mixing import blends_labels
 from maskwright.train.batch import Batch
 from maskwright.train.class_weights import with_class_weights
 from maskwright.train.fit import build_module
@@ -86,7 +88,8 @@ def cost_of_step(recipe: Recipe, expected: float, seconds: float) -> Cost:
         seconds: for this measurement.
     """
     batch = (recipe.train.batch or 1) // recipe.train.devices
-    crops = next((n for n in range(batch, 0, -1) if batch % n == 0 and 2 * expected * n / batch <= seconds), 0)
+    most = batch // recipe.train.accumulate  # more never pass through the network at once
+    crops = next((n for n in range(most, 0, -1) if batch % n == 0 and 2 * expected * n / batch <= seconds), 0)
     if not crops:
         return Cost(expected, 0)
     return Cost(measure_step(recipe, seconds=seconds, parts=batch // crops), crops * recipe.train.devices)
@@ -104,9 +107,9 @@ def scaled(recipe: Recipe, tiny: float) -> float:
 
 
 def measure_step(recipe: Recipe, *, repeats: int = 3, seconds: float = math.inf, parts: int = 1) -> float:
-    """Return the median seconds of a training step on random data, the first one left out.
+    """Return the median seconds of a training step on random data, the first one left out; never a compiled one.
 
-    A batch that doesn't fit into the device's memory is measured in parts, as it will be trained.
+    A batch that is trained in parts, or doesn't fit into the device's memory, is measured in parts, too.
 
     Args:
         recipe: resolved but for `steps`.
@@ -114,7 +117,7 @@ def measure_step(recipe: Recipe, *, repeats: int = 3, seconds: float = math.inf,
         seconds: no further step is begun that would end after these; two are always made.
         parts: measure one of so many parts of the batch, and multiply.
     """
-    cut = Parts(parts)
+    cut = Parts(max(parts, recipe.train.accumulate))
     while True:
         batch = (recipe.train.batch or 1) // recipe.train.devices // cut.step
         with contextlib.suppress(torch.OutOfMemoryError):
@@ -142,9 +145,12 @@ def _timed_steps(recipe: Recipe, batch: int) -> Iterator[float]:
     device = pick_device(spec.accelerator)
     random = _random_batch(recipe, batch)
     recipe = with_class_weights(recipe, random.labels.to(torch.uint8).numpy())
-    module = build_module(_with(recipe, steps=spec.steps or 1), fold=0).to(device)
+    module = build_module(_with(recipe, steps=spec.steps or 1, compile=False), fold=0).to(device)
     targets = {name: target.to(device) for name, target in random.targets.items()}
-    random = Batch(random.images.to(device), random.labels.to(device), targets)
+    labels = random.labels.to(device)
+    if blends_labels(recipe.mix):
+        labels = shares(labels, len(recipe.data.to_categories()), torch.float32)
+    random = Batch(random.images.to(device), labels, targets)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-6, fused=True)
     module.train()
     while True:
@@ -173,7 +179,9 @@ def _random_batch(recipe: Recipe, batch: int) -> Batch:
 
 
 def _tiny(recipe: Recipe) -> Recipe:
-    return _with(recipe, batch=_TINY * recipe.train.devices, crop=(_TINY_SIDE, _TINY_SIDE))
+    if hasattr(recipe.model, "allow_empty_rates"):  # they are those of the real crop, which is measured next
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"allow_empty_rates": True})})
+    return _with(recipe, batch=_TINY * recipe.train.devices, crop=(_TINY_SIDE, _TINY_SIDE), accumulate=1)
 
 
 def _with(recipe: Recipe, **fields: object) -> Recipe:

@@ -37,6 +37,14 @@ class WorkingImages:
         """Return image and label of a row."""
         return self._read(row) if self._pairs is None else self._pairs[row]
 
+    def label(self, row: int) -> LabelMap:
+        """Return the label of a row alone."""
+        if self._pairs is not None:
+            return self._pairs[row][1]
+        label = self.index.read_label(row)
+        assert label is not None
+        return resize_label(label, working_size((label.shape[0], label.shape[1]), self.scale))
+
     def stain(self, row: int) -> StainFit | None:
         """Return the stains of a row's whole image, None where it shows too little; fitted once, when first asked."""
         if row not in self._stains:  # two threads may both fit: they find the same
