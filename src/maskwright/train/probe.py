@@ -124,8 +124,8 @@ def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None
         )
         if recipe.train.crop and crop[0] * crop[1] > _MOSTLY_PADDING * worked[0] * worked[1]:
             reasons.append(
-                f"most of each crop lies outside the image, which has {worked[1]}×{worked[0]} there: train.crop of this "
-                "recipe is meant for larger images; train.crop=null takes one that fits"
+                f"most of each crop lies outside the image, which has {worked[1]}×{worked[0]} there: train.crop of "
+                "this recipe is meant for larger images; train.crop=null takes one that fits"
             )
     return _update(recipe, scale=scale, crop=crop, batch=batch)
 
