@@ -169,7 +169,7 @@ def test_settings_that_lead_nowhere(setting, words):
 @pytest.mark.parametrize(
     ("setting", "fault"),
     [  # one line a fault, as one writes the field, and what belongs there
-        ("loss.0.weight=lerned", "loss.0.weight: should be a number or 'learned', got 'lerned'; did you mean learned?"),
+        ("loss.0.weight=learn", "loss.0.weight: should be a number or 'learned', got 'learn'; did you mean learned?"),
         ("loss.0.weight=-1", "loss.0.weight: should be greater than or equal to 0, got -1"),
         ("train.scale=0", "train.scale: should be greater than 0, got 0"),
         ("train.scale=half", "train.scale: should be a number or a list, got 'half'"),

@@ -29,8 +29,8 @@ def faults_of(tree: dict[str, Any]) -> list[str]:
     """Return a line for each thing that is wrong in the plain tree of a recipe, none if it is valid.
 
     Example:
-        >>> faults_of({"data": {"root": "."}, "loss": [{"kind": "dice", "weight": "lerned"}]})
-        ["loss.0.weight: should be a number or 'learned', got 'lerned'; did you mean learned?"]
+        >>> faults_of({"data": {"root": "."}, "loss": [{"kind": "dice", "weight": "learn"}]})
+        ["loss.0.weight: should be a number or 'learned', got 'learn'; did you mean learned?"]
     """
     try:
         Recipe.model_validate(tree)
