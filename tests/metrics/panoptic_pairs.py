@@ -1,0 +1,73 @@
+"""Drawn panoptic pairs with void, crowds, misses and ties, as arrays and as the files that the official tool reads."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import numpy as np
+from PIL import Image
+
+from maskwright.metrics import Segments
+
+N = 5
+THINGS = (2, 3, 4)
+
+
+def rectangles(rng, size, count, low=3, high=20):
+    """Return an id map of overlaid rectangles; what is covered altogether isn't there."""
+    ids = np.zeros(size, np.int64)
+    numbers = rng.choice(np.arange(1, 2**24), count, replace=False)  # RGB ids of any size
+    for number in numbers:
+        y, x = rng.integers(size[0]), rng.integers(size[1])
+        height, width = rng.integers(low, high, 2)
+        ids[y : y + height, x : x + width] = number
+    return ids
+
+
+def drawn_pair(seed, size=(40, 52)):
+    """Return truth, its segments, prediction, its segments."""
+    rng = np.random.default_rng(seed)
+    truth = rectangles(rng, size, int(rng.integers(0, 14)))
+    present = np.unique(truth[truth > 0])
+    categories = rng.integers(N, size=len(present))
+    crowd = rng.random(len(present)) < 0.3
+    shuffled = rng.permutation(len(present))
+    true_segments = Segments.of(present[shuffled], categories[shuffled], crowd=crowd[shuffled])
+
+    moved = np.roll(truth, rng.integers(-2, 3, 2), (0, 1))
+    extra = rectangles(rng, size, int(rng.integers(0, 5)))
+    prediction = np.where(rng.random(size) < 0.1, 0, np.where(extra > 0, extra, moved))
+    numbers = np.unique(prediction[prediction > 0])
+    known = dict(zip(present.tolist(), categories.tolist(), strict=True))
+    guessed = [known.get(i, 0) if rng.random() < 0.8 else int(rng.integers(N)) for i in numbers.tolist()]
+    return truth, true_segments, prediction, Segments.of(numbers, guessed)
+
+
+def rgb(ids):
+    return np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+
+
+def annotation(name, segments, ids):
+    rows = zip(segments.ids.tolist(), segments.categories.tolist(), segments.crowd.tolist(), strict=True)
+    listed = [{"id": i, "category_id": c, "iscrowd": int(crowd), "area": int((ids == i).sum())} for i, c, crowd in rows]
+    return {"file_name": name, "image_id": name, "segments_info": listed}
+
+
+def official(folder, pairs, n=N):
+    """Return cityscapesScripts' counts (iou, tp, fp, fn) (4, n) of the pairs, and its averages."""
+    from cityscapesscripts.evaluation import evalPanopticSemanticLabeling as tool
+
+    for part in ("t", "p"):
+        (folder / part).mkdir(exist_ok=True)
+    annotations = []
+    for number, (truth, true_segments, prediction, segments) in enumerate(pairs):
+        name = f"{number}.png"
+        Image.fromarray(rgb(truth)).save(folder / "t" / name)
+        Image.fromarray(rgb(prediction)).save(folder / "p" / name)
+        annotations.append((annotation(name, true_segments, truth), annotation(name, segments, prediction)))
+    categories = {c: {"isthing": int(c in THINGS), "name": str(c)} for c in range(n)}
+    with contextlib.redirect_stdout(io.StringIO()):
+        stat = tool.pq_compute_single_core(0, annotations, folder / "t", folder / "p", categories)
+    counts = np.array([[getattr(stat[c], name) for c in range(n)] for name in ("iou", "tp", "fp", "fn")])
+    return counts, tool, stat, categories
