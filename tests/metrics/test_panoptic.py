@@ -83,7 +83,8 @@ def test_gold():
 @pytest.mark.parametrize("seed", range(4))
 def test_pq_and_pq_dagger_are_those_of_torchmetrics_without_void(seed):
     import torch
-    from torchmetrics.functional.detection import modified_panoptic_quality, panoptic_quality as torch_pq
+    from torchmetrics.functional.detection import modified_panoptic_quality
+    from torchmetrics.functional.detection import panoptic_quality as torch_pq
 
     rng = np.random.default_rng(seed)
     semantic = rng.integers(3, size=(2, 4, 5)).repeat(4, 1).repeat(4, 2)  # 0 thing, 1 and 2 stuff

@@ -109,8 +109,8 @@ PANOPTIC_SUMMARIES: dict[str, PanopticSummary] = {
     ),
     "rq": PanopticSummary(
         "rq",
-        "F1 of the segments of every evaluated category in all images together, a match being an IoU above .5, averaged "
-        "over the categories that have segments.",
+        "F1 of the segments of every evaluated category in all images together, matched where the IoU is above .5, "
+        "averaged over the categories that have segments.",
         mean_rq,
     ),
     "pq_dagger": PanopticSummary(

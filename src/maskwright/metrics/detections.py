@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.errors import DataError, problem
 from maskwright.metrics.segments import Integers, SegmentOverlaps, Segments, listed
 from maskwright.types import Array
 
@@ -19,6 +20,8 @@ COCO_IOUS: Floats = np.linspace(0.5, 0.95, 10)
 CITYSCAPES_IOUS: Floats = np.arange(0.5, 1.0, 0.05)
 """Thresholds as cityscapesScripts computes them."""
 ANY_AREA = (0.0, 1e10)
+
+_REACHED: Floats = np.minimum(COCO_IOUS, 1 - 1e-10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +87,9 @@ def coco_detections(
         The detections of one image, rising by category and falling by score.
 
     Raises:
-        DataError: ids that are not listed.
+        DataError: ids that are not listed, categories outside 0..n - 1, or a score that is NaN.
     """
-    of_truth, of_prediction, pairs = _pairs(overlaps, truth, prediction, where)
-    t, p, pixels = pairs
+    of_truth, of_prediction, (t, p, pixels) = _pairs(overlaps, truth, prediction, n, where)
     crowd = truth.crowd[of_truth]
     outside = crowd | (overlaps.truth_area < area[0]) | (overlaps.truth_area > area[1])
     own = overlaps.prediction_area
@@ -97,13 +99,8 @@ def coco_detections(
 
     category, score = prediction.categories[of_prediction], prediction.scores[of_prediction]
     kept = _best(category, score, of_prediction, max_detections)
-    matched, ignored = np.zeros((2, len(own), len(COCO_IOUS)), bool)
-    taken = np.zeros((len(COCO_IOUS), len(crowd)), bool)
     order = np.lexsort((of_truth[t], p))
-    t, p, iou = t[order], p[order], iou[order]
-    for one, start, end in zip(kept, np.searchsorted(p, kept), np.searchsorted(p, kept, side="right"), strict=True):
-        if start < end:
-            matched[one], ignored[one] = _take(t[start:end], iou[start:end], taken, crowd, outside)
+    matched, ignored = _given((t[order], p[order], iou[order]), kept, len(own), crowd, outside)
     off = (own < area[0]) | (own > area[1])
     ignored |= off[:, None] & ~matched & ~ignored
     areas = np.zeros(len(truth))  # of what is listed, with pixels or without
@@ -140,9 +137,9 @@ def cityscapes_detections(
         The detections of one image, rising by category and falling by score.
 
     Raises:
-        DataError: ids that are not listed.
+        DataError: ids that are not listed, categories outside 0..n - 1, or a score that is NaN.
     """
-    of_truth, of_prediction, (t, p, pixels) = _pairs(overlaps, truth, prediction, where)
+    of_truth, of_prediction, (t, p, pixels) = _pairs(overlaps, truth, prediction, n, where)
     crowd, small = truth.crowd[of_truth], overlaps.truth_area < smallest
     own = overlaps.prediction_area
     category, score = prediction.categories[of_prediction], prediction.scores[of_prediction]
@@ -170,11 +167,20 @@ def cityscapes_detections(
 
 
 def _pairs(
-    overlaps: SegmentOverlaps, truth: Segments, prediction: Segments, where: str
+    overlaps: SegmentOverlaps, truth: Segments, prediction: Segments, n: int, where: str
 ) -> tuple[Integers, Integers, tuple[Integers, Integers, Integers]]:
     """Return the listed row of each true and predicted id, and the pairs of one category."""
-    of_truth = listed(overlaps.truth_ids, truth, side="truth", where=where)
-    of_prediction = listed(overlaps.prediction_ids, prediction, side="prediction", where=where)
+    if np.isnan(prediction.scores).any():
+        raise DataError(
+            problem(
+                "a score for every predicted instance, by which AP ranks them",
+                f"none for {int(np.isnan(prediction.scores).sum())} of {len(prediction)}",
+                where=where,
+                next_move="pass scores, or use PQ or precision_at_iou_50, which rank nothing",
+            )
+        )
+    of_truth = listed(overlaps.truth_ids, truth, n, side="truth", where=where)
+    of_prediction = listed(overlaps.prediction_ids, prediction, n, side="prediction", where=where)
     same = truth.categories[of_truth][overlaps.truth] == prediction.categories[of_prediction][overlaps.prediction]
     return of_truth, of_prediction, (overlaps.truth[same], overlaps.prediction[same], overlaps.pixels[same])
 
@@ -184,6 +190,24 @@ def _best(category: Integers, score: Floats, row: Integers, most: int | None) ->
     order = np.lexsort((row, -score, category))
     starts = np.searchsorted(category[order], category[order])
     return order if most is None else order[np.arange(len(order)) - starts < most]
+
+
+def _given(
+    pairs: tuple[Integers, Integers, Floats], kept: Integers, count: int, crowd: Flags, outside: Flags
+) -> tuple[Flags, Flags]:
+    """Give the `kept` of `count` predictions, in their order, true instances; (count, t) bool each: right, ignored."""
+    t, p, iou = pairs
+    matched, ignored = np.zeros((2, count, len(COCO_IOUS)), bool)
+    alone = (np.bincount(t)[t] == 1) & (np.bincount(p)[p] == 1)  # pairs that nothing else competes with
+    reach = iou[alone, None] >= _REACHED
+    matched[p[alone]] = reach & ~outside[t[alone], None]
+    ignored[p[alone]] = reach & outside[t[alone], None]
+    t, p, iou = t[~alone], p[~alone], iou[~alone]
+    taken = np.zeros((len(COCO_IOUS), len(crowd)), bool)
+    for one, start, end in zip(kept, np.searchsorted(p, kept), np.searchsorted(p, kept, side="right"), strict=True):
+        if start < end:
+            matched[one], ignored[one] = _take(t[start:end], iou[start:end], taken, crowd, outside)
+    return matched, ignored
 
 
 def _take(t: Integers, iou: Floats, taken: Flags, crowd: Flags, outside: Flags) -> tuple[Flags, Flags]:
@@ -199,7 +223,7 @@ def _take(t: Integers, iou: Floats, taken: Flags, crowd: Flags, outside: Flags) 
     Returns:
         (thresholds,) bool each: right, ignored.
     """
-    free = (iou >= np.minimum(COCO_IOUS, 1 - 1e-10)[:, None]) & (~taken[:, t] | crowd[t])  # (thresholds, c)
+    free = (iou >= _REACHED[:, None]) & (~taken[:, t] | crowd[t])  # (thresholds, c)
     regular = free & ~outside[t]
     allowed = np.where(regular.any(axis=1, keepdims=True), regular, free)
     last = len(t) - 1 - np.where(allowed, iou, -1.0)[:, ::-1].argmax(axis=1)  # of equal ones the last

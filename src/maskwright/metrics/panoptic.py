@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from maskwright.errors import DataError, problem
 from maskwright.metrics.scores import Scores, mean_over, ratio
-from maskwright.metrics.segments import Integers, SegmentOverlaps, Segments, Side, listed
+from maskwright.metrics.segments import Integers, SegmentOverlaps, Segments, listed
 from maskwright.types import Array
 
 Crowd = Literal["panopticapi", "all"]
@@ -94,10 +94,8 @@ def panoptic_counts(
     Raises:
         DataError: ids that aren't listed, predicted segments without pixels, or categories outside 0..n - 1.
     """
-    for side, segments in (("truth", truth), ("prediction", prediction)):
-        _check_categories(segments, n, side, where)
-    of_truth = listed(overlaps.truth_ids, truth, side="truth", where=where)
-    of_prediction = listed(overlaps.prediction_ids, prediction, side="prediction", where=where)
+    of_truth = listed(overlaps.truth_ids, truth, n, side="truth", where=where)
+    of_prediction = listed(overlaps.prediction_ids, prediction, n, side="prediction", where=where)
     _check_pixels(overlaps, prediction, where)
     true_category, category = truth.categories[of_truth], prediction.categories[of_prediction]
     void = overlaps.on_void + (overlaps.on_zero if zero == "void" else 0)
@@ -267,20 +265,6 @@ def _counted_crowds(truth: Segments, crowd: Crowd) -> Flags:
     counted = np.zeros(len(truth), bool)
     counted[list(last.values())] = True
     return counted
-
-
-def _check_categories(segments: Segments, n: int, side: Side | str, where: str) -> None:
-    wrong = segments.categories[(segments.categories < 0) | (segments.categories >= n)]
-    if not len(wrong):
-        return
-    raise DataError(
-        problem(
-            f"category positions 0..{n - 1}",
-            f"{np.unique(wrong)[:10].tolist()} in the {side}",
-            where=where,
-            next_move="map the categories of the segments to positions",
-        )
-    )
 
 
 def _check_pixels(overlaps: SegmentOverlaps, prediction: Segments, where: str) -> None:

@@ -199,18 +199,29 @@ def mask_overlaps(
     )
 
 
-def listed(present: Integers, segments: Segments, *, side: Side, where: str) -> Integers:
+def listed(present: Integers, segments: Segments, n: int, *, side: Side, where: str) -> Integers:
     """Return of each id in a map the row that lists it.
 
     Args:
         present: (K,) ids in the map.
         segments: what is listed.
+        n: number of categories.
         side: of the map, for the error.
         where: the image's name, for the error.
 
     Raises:
-        DataError: ids in the map that no row lists.
+        DataError: ids in the map that no row lists, or categories outside 0..n - 1.
     """
+    outside = segments.categories[(segments.categories < 0) | (segments.categories >= n)]
+    if len(outside):
+        raise DataError(
+            problem(
+                f"category positions 0..{n - 1}",
+                f"{np.unique(outside)[:10].tolist()} in the {side}",
+                where=where,
+                next_move="map the categories of the segments to positions",
+            )
+        )
     order = np.argsort(segments.ids)
     if len(unlisted := np.setdiff1d(present, segments.ids)):
         raise DataError(
