@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from panoptic_pairs import THINGS, N, drawn_pair, official
+from panoptic_pairs import THINGS, N, drawn_pair, official, plain_pair
 
 from maskwright.errors import DataError
 from maskwright.metrics import (
@@ -47,6 +47,18 @@ def test_counts_and_means_are_those_of_the_official_tool(tmp_path):
         for name in ("pq", "sq", "rq"):
             value = PANOPTIC_SUMMARIES[name].function(ours, positions, THINGS)
             assert value == pytest.approx([averages[part][name]], abs=1e-9)
+
+
+def test_golden_counts_of_panopticapi():
+    # panopticapi 7bb4655 itself, `pq_compute_single_core` on `plain_pair(0)` to `plain_pair(7)`
+    golden = [
+        [5.057823285503187, 4.285273285045286, 5.842806830976656, 2.5164365555278825, 4.1744444067670585],
+        [8, 7, 10, 4, 7],
+        [18, 10, 8, 4, 7],
+        [8, 9, 6, 4, 9],
+    ]
+    ours = PanopticCounts.stack([counts_of(*plain_pair(number)) for number in range(8)])
+    assert np.allclose(stacked(ours.pooled())[:, 0], golden, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -223,16 +223,19 @@ def listed(present: Integers, segments: Segments, n: int, *, side: Side, where: 
             )
         )
     order = np.argsort(segments.ids)
-    if len(unlisted := np.setdiff1d(present, segments.ids)):
+    place = np.searchsorted(segments.ids, present, sorter=order)
+    found = place < len(order)
+    found[found] = segments.ids[order[place[found]]] == present[found]
+    if not found.all():
         raise DataError(
             problem(
                 f"every id of the {side} to be listed with its category",
-                f"{unlisted[:10].tolist()} in the map only",
+                f"{present[~found][:10].tolist()} in the map only",
                 where=where,
                 next_move="list these segments, or set their pixels to 0",
             )
         )
-    return order[np.searchsorted(segments.ids, present, sorter=order)]
+    return order[place]
 
 
 def _blocks(truth: Array, prediction: Array, void: Array | None, where: str) -> Iterator[tuple[Integers, Integers]]:
