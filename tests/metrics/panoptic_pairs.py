@@ -18,7 +18,7 @@ THINGS = (2, 3, 4)
 def rectangles(rng, size, count, low=3, high=20):
     """Return an id map of overlaid rectangles; what is covered altogether isn't there."""
     ids = np.zeros(size, np.int64)
-    numbers = rng.choice(np.arange(1, 2**24), count, replace=False)  # RGB ids of any size
+    numbers = rng.integers(1, 2**24, count)  # RGB ids of any size
     for number in numbers:
         y, x = rng.integers(size[0]), rng.integers(size[1])
         height, width = rng.integers(low, high, 2)

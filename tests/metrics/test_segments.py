@@ -49,11 +49,13 @@ def test_table_is_that_of_masks(truth, prediction, void):
 
 
 @pytest.mark.parametrize("block", [7, 100, 1 << 18])
-@pytest.mark.parametrize("limit", [1, 64, 1 << 20])  # sorting, or counting in a full table
+@pytest.mark.parametrize("limit", [1, 64, 1 << 20])  # pairs are sorted, or counted in a full table
+@pytest.mark.parametrize("factors", [segments._FACTORS, ()])  # ids are hashed, or sorted
 @pytest.mark.parametrize("largest", [5, 300, 2**24, LARGEST])
-def test_table_is_scikit_learns_contingency_matrix(monkeypatch, block, limit, largest):
+def test_table_is_scikit_learns_contingency_matrix(monkeypatch, block, limit, factors, largest):
     monkeypatch.setattr(segments, "_BLOCK", block)
     monkeypatch.setattr(segments, "_TABLE", limit)
+    monkeypatch.setattr(segments, "_FACTORS", factors)
     truth, prediction = np.random.default_rng(largest).integers(1, largest, (2, 23, 31), endpoint=True)
     prediction[:12] = 4
     table = segment_overlaps(truth.astype(np.uint32), prediction)

@@ -19,7 +19,11 @@ _LARGEST = (1 << _BITS) - 1
 _BLOCK = 1 << 18
 """Pixels compared at once."""
 _TABLE = 1 << 20
-"""Ids, and pairs of ids, up to which a block counts in a full table instead of sorting."""
+"""Pairs of ids up to which a block counts in a full table instead of sorting."""
+_PLACES = 16
+_SHIFT = np.uint64(64 - _PLACES)
+_FACTORS = tuple(np.uint64(k) for k in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xFF51AFD7ED558CCD))
+"""Odd and spread over 64 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,25 +263,33 @@ def _blocks(truth: Array, prediction: Array, void: Array | None, where: str) -> 
 
 def _counted(t: Integers, p: Integers, lengths: Integers) -> tuple[Integers, Integers]:
     """Return the distinct pairs of the runs of a block as keys, with their pixels."""
-    if max(t.max(), p.max()) < _TABLE:
-        (of_t, t), (of_p, p) = _compact(t), _compact(p)
-        if len(of_t) * len(of_p) <= _TABLE:
-            table = np.bincount(t * len(of_p) + p, lengths)  # float64, exact for pixels of a block
-            found = np.flatnonzero(table)
-            row, column = np.divmod(found, len(of_p))
-            return (of_t[row] << _BITS) | of_p[column], table[found].astype(np.int64)
-        t, p = of_t[t], of_p[p]
-    return _summed((t << _BITS) | p, lengths)
+    (of_t, t), (of_p, p) = _compact(t), _compact(p)
+    if len(of_t) * len(of_p) > _TABLE:
+        return _summed((of_t[t] << _BITS) | of_p[p], lengths)
+    t *= len(of_p)
+    t += p
+    table = np.bincount(t, lengths)  # float64, exact for pixels of a block
+    found = np.flatnonzero(table)
+    row, column = np.divmod(found, len(of_p))
+    return (of_t[row] << _BITS) | of_p[column], table[found].astype(np.int64)
 
 
 def _compact(values: Integers) -> tuple[Integers, Integers]:
-    """Return the distinct values, rising, and of each value its position among them."""
-    present = np.zeros(values.max() + 1, bool)
-    present[values] = True
-    distinct = np.flatnonzero(present)
-    positions = np.empty(len(present), np.int64)
-    positions[distinct] = np.arange(len(distinct))
-    return distinct, positions[values]
+    """Return the distinct values, and of each value its position among them.
+
+    Values are few and often large. A multiplicative hash sends them to a small table; where two share a place, another
+    factor is tried, and after the last the values are sorted.
+    """
+    for factor in _FACTORS:
+        places = (values.view(np.uint64) * factor) >> _SHIFT
+        table = np.full(1 << _PLACES, -1, np.int64)
+        table[places] = values
+        if np.array_equal(table[places], values):
+            taken = np.flatnonzero(table >= 0)
+            positions = np.empty(len(table), np.int64)
+            positions[taken] = np.arange(len(taken))
+            return table[taken], positions[places]
+    return np.unique(values, return_inverse=True)
 
 
 def _summed(keys: Integers, pixels: Integers) -> tuple[Integers, Integers]:
