@@ -84,8 +84,8 @@ def speed(
 
 def drawn(rng: np.random.Generator, *, void: bool = True) -> Pair:
     """Return truth and prediction with ids below 2²⁴."""
-    noise = cv2.resize(rng.normal(size=(16, 32)), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
-    noise += 0.06 * rng.normal(size=SIZE)  # ragged borders
+    noise = cv2.resize(rng.normal(size=(8, 16)), SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    noise += 0.005 * rng.normal(size=SIZE)  # ragged borders
     stuff = np.digitize(noise, np.linspace(-1.5, 1.5, CATEGORIES - THINGS - 1)) + THINGS
     truth = 1 + stuff.astype(np.int64) * 77_773
     owners = {int(i): int((i - 1) // 77_773) for i in np.unique(truth)}
@@ -100,6 +100,7 @@ def drawn(rng: np.random.Generator, *, void: bool = True) -> Pair:
     prediction = np.roll(truth, (3, -4), (0, 1))
     if void:
         prediction[rng.random((64, 128)).repeat(16, 0).repeat(16, 1) < 0.03] = 0
+    truth, prediction = truth.astype(np.uint32), prediction.astype(np.uint32)
     return truth, listed(truth, owners, rng, crowd=void), prediction, listed(prediction, owners, rng, crowd=False)
 
 
@@ -181,7 +182,7 @@ def against_torchmetrics(rng: np.random.Generator, repeats: int) -> Row:
     for ids, segments in ((pair[2], pair[3]), (pair[0], pair[1])):
         category = np.zeros(1 << 24, np.int64)
         category[segments.ids] = segments.categories
-        tensors.append(torch.from_numpy(np.stack([category[ids], ids], axis=-1))[None])
+        tensors.append(torch.from_numpy(np.stack([category[ids], ids], axis=-1).astype(np.int64))[None])
     things, stuffs = set(range(THINGS)), set(range(THINGS, CATEGORIES))
     return speed(
         lambda: scored([pair]),
