@@ -36,6 +36,7 @@ from maskwright.metrics.panoptic import (
     recognition_quality,
     segmentation_quality,
 )
+from maskwright.metrics.panoptic_maps import panoptic_map
 from maskwright.metrics.scores import (
     EmptyCases,
     Summary,
@@ -156,6 +157,7 @@ __all__ = [
     "mean_over",
     "overlap_table",
     "panoptic_counts",
+    "panoptic_map",
     "panoptic_quality",
     "panoptic_quality_dagger",
     "pooled_dice",
