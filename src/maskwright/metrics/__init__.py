@@ -1,12 +1,42 @@
 """Numbers about label maps: count first (`overlap`), score second (`scores`). Counts add up over images, scores don't.
 
-`SUMMARIES` is the one table of the numbers that describe a whole data set. Each entry computes S values for S rows of
-image weights, so that a bootstrap resamples images with one matrix product.
+Numbers about segments come from one sparse table (`segments`): PQ (`panoptic`), AP (`detections`, `average_precision`)
+and best Dice (`best_dice`).
+
+`SUMMARIES` and `PANOPTIC_SUMMARIES` are the tables of the numbers that describe a whole data set. Each entry computes
+S values for S rows of image weights, so that a bootstrap resamples images with one matrix product.
 """
 
 from __future__ import annotations
 
+from maskwright.metrics.average_precision import cityscapes_ap, coco_ap, mean_ap
+from maskwright.metrics.best_dice import count_difference, symmetric_best_dice
+from maskwright.metrics.detections import (
+    ANY_AREA,
+    CITYSCAPES_IOUS,
+    COCO_IOUS,
+    Detections,
+    cityscapes_detections,
+    coco_detections,
+)
 from maskwright.metrics.overlap import Counts, overlap_table
+from maskwright.metrics.panoptic import (
+    PanopticCounts,
+    PanopticFunction,
+    PanopticSummary,
+    mean_pq,
+    mean_pq_dagger,
+    mean_precision_at_iou_50,
+    mean_rq,
+    mean_sq,
+    panoptic_counts,
+    panoptic_quality,
+    panoptic_quality_dagger,
+    precision_at_iou_50,
+    recognition_quality,
+    segmentation_quality,
+)
+from maskwright.metrics.panoptic_maps import panoptic_map
 from maskwright.metrics.scores import (
     EmptyCases,
     Summary,
@@ -25,6 +55,7 @@ from maskwright.metrics.scores import (
     precision,
     recall,
 )
+from maskwright.metrics.segments import SegmentOverlaps, Segments, mask_overlaps, segment_overlaps
 
 SUMMARIES: dict[str, Summary] = {
     "mean_dice": Summary(
@@ -64,18 +95,78 @@ SUMMARIES: dict[str, Summary] = {
 }
 """Every summary metric by its name."""
 
+PANOPTIC_SUMMARIES: dict[str, PanopticSummary] = {
+    "pq": PanopticSummary(
+        "pq",
+        "Panoptic quality of every evaluated category from the segments of all images together, averaged over the "
+        "categories that have any.",
+        mean_pq,
+    ),
+    "sq": PanopticSummary(
+        "sq",
+        "Mean IoU of the matched segments of every evaluated category in all images together (0 where none is), "
+        "averaged over the categories that have segments.",
+        mean_sq,
+    ),
+    "rq": PanopticSummary(
+        "rq",
+        "F1 of the segments of every evaluated category in all images together, matched where the IoU is above .5, "
+        "averaged over the categories that have segments.",
+        mean_rq,
+    ),
+    "pq_dagger": PanopticSummary(
+        "pq_dagger",
+        "Panoptic quality with, for stuff, the IoU in the images that show the category instead of matches (Porzi "
+        "2019), averaged over the categories that have segments.",
+        mean_pq_dagger,
+    ),
+    "precision_at_iou_50": PanopticSummary(
+        "precision_at_iou_50",
+        "Share of the predicted segments of every evaluated category that match at IoU .5 in all images together, "
+        "without recall or ranking (it is not AP), averaged over the categories that have segments.",
+        mean_precision_at_iou_50,
+    ),
+}
+"""Every summary metric of panoptic counts by its name."""
+
 __all__ = [
+    "ANY_AREA",
+    "CITYSCAPES_IOUS",
+    "COCO_IOUS",
+    "PANOPTIC_SUMMARIES",
     "SUMMARIES",
     "Counts",
+    "Detections",
     "EmptyCases",
+    "PanopticCounts",
+    "PanopticFunction",
+    "PanopticSummary",
+    "SegmentOverlaps",
+    "Segments",
     "Summary",
     "SummaryFunction",
+    "cityscapes_ap",
+    "cityscapes_detections",
+    "coco_ap",
+    "coco_detections",
+    "count_difference",
     "dice",
     "iou",
+    "mask_overlaps",
+    "mean_ap",
     "mean_over",
     "overlap_table",
+    "panoptic_counts",
+    "panoptic_map",
+    "panoptic_quality",
+    "panoptic_quality_dagger",
     "pooled_dice",
     "pooled_iou",
     "precision",
+    "precision_at_iou_50",
     "recall",
+    "recognition_quality",
+    "segment_overlaps",
+    "segmentation_quality",
+    "symmetric_best_dice",
 ]
