@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from benchmarks.part_tables import TABLES
 from benchmarks.parts import RULES, keras, mean_dice, terrain
+
 from maskwright.metrics import overlap_table
 
 
