@@ -6,6 +6,25 @@ image weights, so that a bootstrap resamples images with one matrix product.
 
 from __future__ import annotations
 
+from maskwright.metrics.boundary import (
+    SurfaceDistances,
+    boundary_f,
+    boundary_iou,
+    category_masks,
+    dental_score,
+    hausdorff,
+    hausdorff_percentile,
+    hd95,
+    surface_dice,
+    surface_distances,
+)
+from maskwright.metrics.calibration import (
+    CalibrationCounts,
+    calibration_counts,
+    expected_calibration_error,
+    maximum_calibration_error,
+    reliability_table,
+)
 from maskwright.metrics.overlap import Counts, overlap_table
 from maskwright.metrics.scores import (
     EmptyCases,
@@ -66,16 +85,31 @@ SUMMARIES: dict[str, Summary] = {
 
 __all__ = [
     "SUMMARIES",
+    "CalibrationCounts",
     "Counts",
     "EmptyCases",
     "Summary",
     "SummaryFunction",
+    "SurfaceDistances",
+    "boundary_f",
+    "boundary_iou",
+    "calibration_counts",
+    "category_masks",
+    "dental_score",
     "dice",
+    "expected_calibration_error",
+    "hausdorff",
+    "hausdorff_percentile",
+    "hd95",
     "iou",
+    "maximum_calibration_error",
     "mean_over",
     "overlap_table",
     "pooled_dice",
     "pooled_iou",
     "precision",
     "recall",
+    "reliability_table",
+    "surface_dice",
+    "surface_distances",
 ]

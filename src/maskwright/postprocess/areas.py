@@ -147,7 +147,7 @@ def _reaches_out(mask: Mask, boxes: Array, edges: Edges, inside: Sides) -> Mask:
         lines = (mask[:, 0], mask[:, -1], mask[0], mask[-1])
         touched = [side for side, line in enumerate(lines) if line.any()]
         touches = np.delete(touches, touched[:1], axis=0)
-    return touches.any(axis=0)
+    return np.asarray(touches.any(axis=0))
 
 
 def _small_components(label: LabelMap, pixels: int, connectivity: Connectivity) -> Mask:

@@ -85,7 +85,7 @@ def _filtered(probabilities: Probabilities, weights: Array) -> Probabilities:
     smoothed = np.stack(
         [cv2.sepFilter2D(c, cv2.CV_32F, weights, weights, borderType=cv2.BORDER_REPLICATE) for c in channels]
     )
-    return np.clip(smoothed, 0, 1, out=smoothed)
+    return np.asarray(smoothed.clip(0, 1), np.float32)
 
 
 def _votes(mask: Array, size: int) -> Array:
