@@ -96,6 +96,14 @@ def test_source_1_has_its_table_of_settings():
     assert schedule.at(0) == 0.4
     assert schedule.at(145 / 150) == 0  # the last five epochs
     assert schedule.at(144 / 150) > 0
+    (step,) = found.postprocess.chain
+    assert (step.kind, step.order, step.pixels, step.edges, len(step.stages)) == (
+        "staged",
+        "drop_first",
+        250,
+        "each",
+        4,
+    )
 
 
 def test_source_2_has_its_mixes():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import cv2
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from maskwright.labels import Connectivity, component_areas, components
-from maskwright.types import IGNORE, LabelMap
+from maskwright.recipe.steps import Edges
+from maskwright.types import IGNORE, Array, LabelMap
 
 Mask = npt.NDArray[np.bool_]
+Sides = tuple[bool, bool, bool, bool]
+"""Something of the left, right, top and bottom side."""
 
 _MANY = 1000
 """From here on one distance transform of the whole map is cheaper than one for each cluster."""
@@ -43,26 +45,72 @@ def remove_small(label: LabelMap, pixels: int, *, connectivity: Connectivity = 8
     return cleaned
 
 
-def fill_holes(label: LabelMap, category: int, *, pixels: int | None = None) -> LabelMap:
+def fill_holes(
+    label: LabelMap,
+    category: int,
+    *,
+    pixels: int | None = None,
+    edges: Edges = "none",
+    background: Connectivity = 4,
+) -> LabelMap:
     """Give areas that one category encloses to that category.
 
-    A hole is a 4-connected area of other labels that does not touch the image's edge, so a ring whose pixels only
-    share corners is closed.
+    A hole is a connected area of other labels that does not touch the image's edge. By default it is 4-connected, so a
+    ring whose pixels only share corners is closed.
 
     Args:
         label: (H, W) uint8 map of category positions with `IGNORE`.
         category: the position that encloses and fills.
         pixels: the largest hole that is filled, counting all its pixels, ignored ones too; None: any.
+        edges: as of `enclosed`.
+        background: 8 if pixels of a hole that share a corner are connected (MATLAB's `imfill(mask, 8)`), 4 if not.
 
     Returns:
         A new (H, W) uint8 map. `IGNORE` pixels inside a hole stay.
     """
-    holes, count = components(label != category, 4)
-    fill = np.ones(count + 1, bool)  # number 0 is the category itself, where filling changes nothing
-    fill[_edge_values(holes)] = False
+    filled = enclosed(label == category, pixels=pixels, edges=edges, background=background)
+    return np.where(filled & (label != IGNORE), np.uint8(category), label)
+
+
+def enclosed(
+    mask: Mask,
+    *,
+    pixels: int | None = None,
+    edges: Edges = "none",
+    background: Connectivity = 4,
+    inside: Sides = (False, False, False, False),
+) -> Mask:
+    """Return a mask with its holes: connected areas of the background that don't reach the image's edge.
+
+    With `edges`, an edge that the mask touches closes a hole like a line of the mask outside of the image. Each edge is
+    tried alone, so a hole may touch one edge, but what touches two stays open: an object in a corner does not fill it.
+
+    Args:
+        mask: (H, W) bool.
+        pixels: the largest hole that is filled; None: any.
+        edges: "none": no edge closes a hole. "each": any edge that the mask touches. "first": the first of left,
+            right, top and bottom that the mask touches, as the code of the STAS solution has it.
+        background: 8 if background pixels that share a corner are connected, 4 if they must share a side.
+        inside: which of the left, right, top and bottom side are inside of the image, where a mask is cut out of a
+            larger one with at least one line of background around; what touches such a side is no hole.
+
+    Returns:
+        (H, W) bool: the mask and its holes.
+
+    Example:
+        >>> bay = np.array([[0, 1, 0, 0], [1, 1, 0, 0], [0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]], bool)
+        >>> enclosed(bay, edges="each")[:, 0].tolist()
+        [False, True, True, True, False]
+    """
+    if mask.size == 0:
+        return mask.copy()
+    outside = np.ascontiguousarray(~mask).view(np.uint8)
+    _, numbered, boxes, _ = cv2.connectedComponentsWithStats(outside, connectivity=background, ltype=cv2.CV_32S)
+    fill = ~_reaches_out(mask, boxes, edges, inside)
     if pixels is not None:
-        fill[1:] &= component_areas(holes, count) <= pixels
-    return np.where(fill[holes] & (label != IGNORE), np.uint8(category), label)
+        fill &= boxes[:, cv2.CC_STAT_AREA] <= pixels
+    fill[0] = True  # number 0 is the mask itself
+    return fill[numbered] if fill[1:].any() else mask.copy()
 
 
 def minimum_area(
@@ -81,6 +129,25 @@ def minimum_area(
         A new (H, W) uint8 map; pixels of other labels are unchanged.
     """
     return np.where(_small(label == category, pixels, connectivity), np.uint8(replacement), label)
+
+
+def _reaches_out(mask: Mask, boxes: Array, edges: Edges, inside: Sides) -> Mask:
+    """Tell of each numbered component, from its box, whether it is open to the outside of the image.
+
+    The line outside an edge closes what touches that edge alone. What touches one edge and no corner ends there at
+    pixels of the mask, so every such edge is one that the mask touches.
+    """
+    left, top = boxes[:, cv2.CC_STAT_LEFT], boxes[:, cv2.CC_STAT_TOP]
+    right, bottom = left + boxes[:, cv2.CC_STAT_WIDTH], top + boxes[:, cv2.CC_STAT_HEIGHT]
+    touches = np.stack([left == 0, right == mask.shape[1], top == 0, bottom == mask.shape[0]])  # (4, K)
+    if edges == "each":
+        open_: Mask = touches.sum(axis=0) > 1
+        return open_ | touches[list(inside)].any(axis=0)
+    if edges == "first":
+        lines = (mask[:, 0], mask[:, -1], mask[0], mask[-1])
+        touched = [side for side, line in enumerate(lines) if line.any()]
+        touches = np.delete(touches, touched[:1], axis=0)
+    return np.asarray(touches.any(axis=0))
 
 
 def _small_components(label: LabelMap, pixels: int, connectivity: Connectivity) -> Mask:
@@ -124,9 +191,3 @@ def _copy_nearest(label: LabelMap, target: Mask, blank: Mask) -> None:
     nearest = ndimage.distance_transform_edt(blank, return_distances=False, return_indices=True)
     rows, columns = nearest[:, target]
     label[target] = label[rows, columns]
-
-
-def _edge_values(numbered: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.concatenate(
-        [numbered[:1].ravel(), numbered[-1:].ravel(), numbered[:, :1].ravel(), numbered[:, -1:].ravel()]
-    )

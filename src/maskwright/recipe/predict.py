@@ -7,6 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from maskwright.recipe.spec import Spec
+from maskwright.recipe.steps import (
+    ClosingSpec,
+    Edges,
+    LargestSpec,
+    MajoritySpec,
+    OpeningSpec,
+    SelectSpec,
+    SmoothSpec,
+    SplitSpec,
+    StagedSpec,
+)
 
 
 class PredictSpec(Spec):
@@ -53,9 +64,26 @@ class FillHolesSpec(Spec):
     kind: Literal["fill_holes"] = "fill_holes"
     pixels: int | None = Field(None, ge=1)
     """Largest hole in pixels of the original image; null: any."""
+    edges: Edges = "none"
+    """Edges of the image that close a hole: none, each that the foreground touches, the first that it touches."""
+    background: Literal[4, 8] = 4
+    """8 if pixels of a hole that share a corner are connected, so that a ring of corners is open; 4 if it is closed."""
 
 
-PostprocessStep = Annotated[ThresholdSpec | MinimumAreaSpec | FillHolesSpec, Field(discriminator="kind")]
+PostprocessStep = Annotated[
+    SmoothSpec
+    | ThresholdSpec
+    | SelectSpec
+    | StagedSpec
+    | MinimumAreaSpec
+    | FillHolesSpec
+    | MajoritySpec
+    | ClosingSpec
+    | OpeningSpec
+    | LargestSpec
+    | SplitSpec,
+    Field(discriminator="kind"),
+]
 
 
 class PostprocessSpec(Spec):

@@ -1,0 +1,123 @@
+"""The chain of a recipe: every kind of step, in which order, for how many categories."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from scipy.ndimage import gaussian_filter
+
+from maskwright.errors import DataError, RecipeError
+from maskwright.postprocess import (
+    apply_chain,
+    apply_steps,
+    closing,
+    cut_touching,
+    largest_component,
+    majority,
+    most_probable,
+    opening,
+    select,
+    smooth_box,
+    smooth_gaussian,
+    staged,
+    threshold,
+)
+from maskwright.postprocess import chain as tables
+from maskwright.recipe.predict import PostprocessStep
+from maskwright.recipe.steps import SelectSpec, StagedSpec
+
+STEPS = TypeAdapter(tuple[PostprocessStep, ...])
+SELECT = {"kind": "select", "drop": 0.2, "high": 0.7, "lower": 0.3}
+
+
+def probabilities(categories=2, shape=(90, 100), seed=0):
+    noise = np.random.default_rng(seed).normal(size=(categories, *shape))
+    scores = np.exp(8 * gaussian_filter(noise, (0, 3, 3)))
+    return (scores / scores.sum(axis=0)).astype(np.float32)
+
+
+def steps(*items):
+    return STEPS.validate_python(items)
+
+
+def test_every_kind_of_step_is_in_one_table():
+    kinds = get_args(get_args(PostprocessStep)[0])
+    held = [*tables.PROBABILITY_STEPS, *tables.FOREGROUND_STEPS, *tables.LABEL_STEPS, *tables.CATEGORY_STEPS]
+    assert sorted(k.__name__ for k in kinds) == sorted(k.__name__ for k in held)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        ({"kind": "smooth"}, lambda p: most_probable(smooth_gaussian(p, 1))),
+        ({"kind": "smooth", "weights": "box", "size": 5}, lambda p: most_probable(smooth_box(p, 5))),
+        ({"kind": "threshold", "value": 0.4}, lambda p: threshold(p, 0.4)),
+        (SELECT, lambda p: select(p[1], SelectSpec(drop=0.2, high=0.7, lower=0.3))),
+        ({"kind": "staged", "pixels": 9, "most": 1}, lambda p: staged(p[1], StagedSpec(pixels=9, most=1))),
+        ({"kind": "majority", "size": 5}, lambda p: majority(most_probable(p), 5)),
+        ({"kind": "closing", "size": 5}, lambda p: closing(most_probable(p), 1, 5)),
+        ({"kind": "opening", "category": 1, "size": 9}, lambda p: opening(most_probable(p), 1, 9)),
+        ({"kind": "largest"}, lambda p: largest_component(most_probable(p), 1)),
+        ({"kind": "split", "distance": 4}, lambda p: cut_touching(most_probable(p), 1, 4)),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_a_step_is_its_function(step, expected):
+    p = probabilities()
+    found = apply_chain(p, steps(step))
+    assert np.array_equal(found, expected(p))
+    assert not np.array_equal(found, most_probable(p))
+
+
+def test_all_together_and_categories_one_after_the_other():
+    p = probabilities()
+    found = apply_chain(
+        p, steps({"kind": "smooth"}, SELECT, {"kind": "closing"}, {"kind": "fill_holes", "edges": "each"})
+    )
+    assert found.any()
+    p = probabilities(4)
+    one_by_one = most_probable(p)
+    for category in (1, 2, 3):
+        one_by_one = largest_component(one_by_one, category)
+    assert np.array_equal(apply_chain(p, steps({"kind": "largest"})), one_by_one)
+    only = apply_chain(p, steps({"kind": "largest", "category": 2}))
+    assert np.array_equal(only, largest_component(most_probable(p), 2))
+
+
+@pytest.mark.parametrize(
+    ("chain", "categories", "message"),
+    [
+        ([{"kind": "majority"}, {"kind": "threshold"}], 2, r"got a threshold at place 2 with 2 categories"),
+        ([{"kind": "smooth"}, SELECT, {"kind": "staged"}], 2, r"got a staged at place 3 with 2 categories"),
+        ([SELECT], 3, r"got a select at place 1 with 3 categories"),
+        ([{"kind": "fill_holes"}], 3, "two categories for fill_holes"),
+        ([{"kind": "majority"}, {"kind": "smooth"}], 2, "it needs the probabilities"),
+        ([{"kind": "closing", "category": 2}], 2, r"expected positions 0\.\.1"),
+    ],
+)
+def test_chains_that_make_no_sense(chain, categories, message):
+    with pytest.raises(RecipeError, match=message):
+        apply_chain(probabilities(categories), steps(*chain))
+
+
+def test_a_threshold_is_no_step_on_labels():
+    with pytest.raises(RecipeError, match="got threshold"):
+        apply_steps(np.zeros((2, 2), np.uint8), steps({"kind": "threshold"}), categories=2)
+
+
+@pytest.mark.parametrize("step", [{"kind": "closing", "size": 4}, {"kind": "staged", "closing": 8}])
+def test_even_windows_are_refused(step):
+    with pytest.raises(ValidationError, match="an odd number of pixels is expected"):
+        steps(step)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "select", "staged"])
+def test_nan_is_refused(kind):
+    p = probabilities()
+    p[:, 3, 4] = np.nan
+    step = SELECT if kind == "select" else {"kind": kind}
+    with pytest.raises(DataError, match="aren't finite"):
+        apply_chain(p, steps(step))
