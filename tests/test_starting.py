@@ -65,7 +65,7 @@ def test_folds_that_were_numbered_otherwise_are_found(tmp_path):
 def test_a_network_that_has_seen_what_scores_the_new_one_is_refused(tmp_path, changed):
     old = a_run(tmp_path / "old", OLD)
     new = RunFolder(a_run(tmp_path / "new", OLD | changed))
-    with pytest.raises(DataError, match=r"start_unchecked"):
+    with pytest.raises(DataError, match=r"split\.previous=.*folds\.csv.*start_unchecked"):
         choose_start(new, a_recipe(old), 0)
     assert choose_start(new, a_recipe(old, unchecked=True), 0) == old / "round-0/fold-0/last.ckpt"
     assert read_json(new.fold(0) / "start.json")["leaked"]

@@ -106,7 +106,11 @@ def _checkpoints(given: Path, fold: int) -> list[Path]:
 
 
 def _leak(given: Path, fold: int, leaked: list[str] | None) -> DataError:
-    next_move = "keep the older folds (split.previous), or state train.start_unchecked: true, which the report will say"
+    folds = given / "folds.csv" if given.is_dir() else "folds.csv of the older run"
+    next_move = (
+        f"keep the older folds: --set split.previous={folds} and another --out; or take the network all the same, "
+    )
+    next_move += "which the report will say: --set train.start_unchecked=true"
     expected = f"an older network that has seen none of the images that are validated in fold {fold} or held out"
     if leaked is None:
         got = "one of which nothing says what it has seen (no folds.csv of its run beside it)"
