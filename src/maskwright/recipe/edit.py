@@ -9,12 +9,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from maskwright.errors import RecipeError, problem
 from maskwright.recipe.faults import faults_of, field_names, kinds_at
 from maskwright.recipe.file import _Loader, faults_found
 from maskwright.recipe.recipe import Recipe
+
+_PLAIN: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def apply_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
@@ -97,7 +99,7 @@ def _drop_defaults(node: dict[str, Any], place: list[str], *, was: Any) -> None:
     if was in kinds and node["kind"] in kinds:
         fields = {name: field for name, field in kinds[was].model_fields.items() if name in node and name != "kind"}
         for name, field in fields.items():
-            if not field.is_required() and node[name] == to_jsonable_python(
-                field.get_default(call_default_factory=True)
+            if not field.is_required() and node[name] == _PLAIN.dump_python(
+                field.get_default(call_default_factory=True), mode="json"
             ):
                 del node[name]
