@@ -40,7 +40,7 @@ def models(
         batch: images of a timed step.
         json: write the table as JSON to stdout.
     """
-    from maskwright.models.cost import example_specs, measure_cost
+    from maskwright.models.cost import example_specs
     from maskwright.progress import track
 
     height, width = _sides(size)
@@ -50,33 +50,33 @@ def models(
         raise UsageError(
             problem("kinds of networks", ", ".join(unknown), where="--kind", next_move=f"known: {', '.join(specs)}")
         )
-    rows: list[dict[str, Any]] = []
-    left_out: dict[str, str] = {}
     with progress():
-        for name in track(wanted, "networks"):
-            spec = specs[name]
-            try:
-                cost = measure_cost(
-                    spec, (height, width), in_channels=channels, classes=classes, batch=batch if time else 0
-                )
-            except RecipeError as error:
-                left_out[name] = str(error).splitlines()[0]
-                continue
-            rows.append(
-                {
-                    "kind": name,
-                    "encoder": getattr(spec, "encoder", None),
-                    "parameters": cost.parameters,
-                    "multiply_adds": cost.multiply_adds,
-                    "step_seconds": cost.step_seconds,
-                }
-            )
+        costs = {name: _cost(specs[name], (height, width), channels, classes, batch if time else 0)
+                 for name in track(wanted, "networks")}  # fmt: skip
+    rows = [{"kind": name, **cost} for name, cost in costs.items() if not isinstance(cost, str)]
+    left_out = {name: cost for name, cost in costs.items() if isinstance(cost, str)}
     head = ("kind", "encoder", "parameters", "multiply-adds", *(["seconds a step"] if time else []))
     table(f"Networks for images of {height}×{width}×{channels}, {classes} categories", head, [_row(r) for r in rows])
     for name, why in left_out.items():
         say(f"{name}: {why}")
     about = {"size": [height, width], "channels": channels, "classes": classes, "batch": batch if time else None}
     result({**about, "models": rows, "left_out": left_out}, as_json=json)
+
+
+def _cost(spec: Any, sides: tuple[int, int], channels: int, classes: int, batch: int) -> dict[str, Any] | str:
+    """Return what a network costs, or why it can't be built."""
+    from maskwright.models.cost import measure_cost
+
+    try:
+        cost = measure_cost(spec, sides, in_channels=channels, classes=classes, batch=batch)
+    except RecipeError as error:
+        return str(error).splitlines()[0]
+    return {
+        "encoder": getattr(spec, "encoder", None),
+        "parameters": cost.parameters,
+        "multiply_adds": cost.multiply_adds,
+        "step_seconds": cost.step_seconds,
+    }
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
