@@ -1,14 +1,16 @@
-"""Duplicates among Mars rocks: recall and precision on made flips and quarter turns, and on the set's own copies.
+"""Duplicates among Mars rocks: recall, precision and time on made flips and quarter turns, and on the set's own copies.
 
 Made: each of the 48 frames under all eight flips and quarter turns and once more as it is, each written as a JPEG of
 its own quality, one in three scaled; two files of one frame are a true pair. The set's own: 48 frames with 109 copies.
 What is true there is said by pixels, not by names: two files are a true pair if under some flip or turn they differ by
 at most `GRAY` grey levels a pixel on average, at full size. The copies rotated by some degrees, warped or relabelled
 are no such pairs; how many of them are found is told without a target. imagededup has no flips; it runs with its own
-threshold of 10 bits.
+threshold of 10 bits. cleanvision has neither flips nor a threshold: equal hashes are its near duplicates. The times are
+from a folder of files to pairs, one process each, interleaved.
 """
 
 import argparse
+import itertools
 import logging
 import os
 import tempfile
@@ -16,10 +18,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from cleanvision import Imagelab
 from imagededup.methods import DHash, PHash
 
 from benchmarks import record
 from benchmarks.record import Row
+from benchmarks.rig import compare, inverse
 from maskwright.audit.duplicates import find_duplicates
 from maskwright.audit.hashing import hashes
 from maskwright.audit.inspect import read_thumbnail
@@ -43,17 +47,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         made, truth = made_copies(frames, folder / "made")
-        rows = scored("made", made, truth)
+        rows = scored("made", made, truth) | timed(made)
         own = [linked(path, folder / "own") for path in [*frames, *sorted((root / "duplicates" / "images").iterdir())]]
         rows |= scored("the set's own", own, same_by_pixels(own))
         rows["the set's own, rotated, warped or relabelled"] = others_found(own, len(frames))
-    record.write("duplicates", rows, rivals=("imagededup",))
+    record.write("duplicates", rows, rivals=("imagededup", "cleanvision"))
 
 
 def scored(kind: str, paths: list[Path], truth: Pairs) -> dict[str, Row]:
     """Return recall and precision of the audit's search, beside imagededup's."""
     ours = found_pairs(paths)
     rivals = {make.__name__: deduplicated(paths, make) for make in (PHash, DHash)}
+    cleaned = cleanvision_pairs(paths)
     details = {"files": len(paths), "true_pairs": len(truth), "found": len(ours)}
     rows = {}
     for name, score in (("recall", recall), ("precision", precision)):
@@ -65,7 +70,25 @@ def scored(kind: str, paths: list[Path], truth: Pairs) -> dict[str, Row]:
             other=score(rivals["PHash"], truth),
             target=f"≥ {TARGET:g}",
             reached=figure >= TARGET,
-            details={**details, "imagededup DHash": score(rivals["DHash"], truth)},
+            details={
+                **details,
+                "imagededup DHash": score(rivals["DHash"], truth),
+                "cleanvision": score(cleaned, truth),
+            },
+        )
+    return rows
+
+
+def timed(paths: list[Path]) -> dict[str, Row]:
+    """Return how long the search takes, beside the two others'."""
+    rows = {}
+    for name, rival in (
+        ("imagededup PHash", lambda: deduplicated(paths, PHash)),
+        ("cleanvision", lambda: cleanvision_pairs(paths)),
+    ):
+        ours, theirs, found = compare(lambda: found_pairs(paths), rival)
+        rows[f"made: time beside {name}"] = Row(
+            figure=ours, unit="s", against=name, other=theirs, comparison=inverse(found), details={"files": len(paths)}
         )
     return rows
 
@@ -94,6 +117,16 @@ def deduplicated(paths: list[Path], make: type) -> Pairs:
     found = make(verbose=False).find_duplicates(image_dir=paths[0].parent, num_enc_workers=1, num_dist_workers=1)
     pairs = ((places[name], places[other]) for name, others in found.items() for other in others)
     return {(min(pair), max(pair)) for pair in pairs}
+
+
+def cleanvision_pairs(paths: list[Path]) -> Pairs:
+    """Return the pairs that cleanvision calls exact or near duplicates, with its defaults."""
+    lab = Imagelab(filepaths=[str(path) for path in paths], verbose=False)
+    kinds = ("exact_duplicates", "near_duplicates")
+    lab.find_issues({kind: {} for kind in kinds}, n_jobs=1, verbose=False)
+    places = {str(path): place for place, path in enumerate(paths)}
+    groups = [sorted(places[name] for name in group) for kind in kinds for group in lab.info[kind]["sets"]]
+    return {pair for group in groups for pair in itertools.combinations(group, 2)}
 
 
 def made_copies(frames: list[Path], folder: Path) -> tuple[list[Path], Pairs]:
