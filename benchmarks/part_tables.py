@@ -49,6 +49,7 @@ def _levels(more: dict[str, Any]) -> str:
     return _set("levels", levels)
 
 
+_ASPP = _set("model", {"kind": "aspp_unet", "depth": 3, "width": 16})
 _WNET = _set("model", {"kind": "wnet", "form": "simplified", "width": 16})
 _FALLING = {"start": 0.4, "end": 0.0, "over": [0, 29 / 30]}
 """Source 1: .4, falling to nothing before the last five of 150 epochs."""
@@ -62,6 +63,7 @@ _OVERSAMPLED = _set(
     "sampling", {"kind": "oversample", "classes": ["big_rock"], "isolate": "background", "copies": 3, "centred": 0.5}
 )
 _LEFT_OUT = {"leave_out": ["background"]}
+_CE_LEFT_OUT = _set("loss", [{"kind": "cross_entropy", **_LEFT_OUT}])
 _MARS = ["--group", "sol", "--leave-out", "background", "--holdout", "0.3"]
 _MARS_SETTINGS = ("train.scale=1", "train.batch=8", "train.threads=1")
 
@@ -80,7 +82,7 @@ TABLES: dict[str, Table] = {
             "+ focal, Dice, boundary by level": Part((_levels({}),), "+ class weights"),
             "+ oversampling": Part((_levels({}), _OVERSAMPLED), "+ focal, Dice, boundary by level"),
             "+ class 0 left out": Part((_levels(_LEFT_OUT), _OVERSAMPLED), "+ oversampling"),
-            "CE, class 0 left out": Part((_set("loss", [{"kind": "cross_entropy", **_LEFT_OUT}]),), "CE"),
+            "CE, class 0 left out": Part((_CE_LEFT_OUT,), "CE"),
         },
     ),
     "networks": Table(
@@ -93,7 +95,8 @@ TABLES: dict[str, Table] = {
         _MARS_SETTINGS,
         {
             "U-Net": Part((_set("model", {"kind": "custom_unet", "depth": 3, "width": 16}),)),
-            "U-Net with ASPP": Part((_set("model", {"kind": "aspp_unet", "depth": 3, "width": 16}),), "U-Net"),
+            "U-Net with ASPP": Part((_ASPP,), "U-Net"),
+            "U-Net with ASPP, class 0 left out": Part((_ASPP, _CE_LEFT_OUT), "U-Net with ASPP"),
             "WNet, simplified": Part((_WNET,), "U-Net"),
         },
     ),

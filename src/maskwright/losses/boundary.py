@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.losses.reduction import mean
-from maskwright.losses.truth import full_precision
+from maskwright.losses.truth import full_precision, may_be_ignored
 from maskwright.types import IGNORE
 
 
@@ -46,6 +46,10 @@ def kervadec_boundary(
     """
     probabilities = full_precision(logits).softmax(1)
     valid = labels != IGNORE
-    weights = torch.ones_like(probabilities[0, :, 0, 0]) if class_weights is None else class_weights.to(probabilities)
-    total = torch.where(valid[:, None], probabilities * distances, 0.0).sum((0, 2, 3))
-    return mean((total * weights).sum(), valid.sum() * weights.sum())
+    if may_be_ignored(valid):
+        distances = torch.where(valid[:, None], distances, 0.0)
+    products = probabilities * distances
+    if class_weights is None:
+        return mean(products.sum(), valid.sum() * logits.shape[1])
+    weights = class_weights.to(probabilities)
+    return mean((products.sum((0, 2, 3)) * weights).sum(), valid.sum() * weights.sum())

@@ -37,4 +37,5 @@ def mean(total: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
     losses and gradients alike, is the value.
     """
     whole = summed(number.detach())
-    return total * processes() / torch.where(whole > 0, whole, 1)
+    shared = total if processes() == 1 else total * processes()
+    return shared / torch.where(whole > 0, whole, 1)

@@ -8,7 +8,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from maskwright.losses.reduction import mean, summed
-from maskwright.losses.truth import full_precision, is_soft, shares
+from maskwright.losses.truth import full_precision, is_soft, may_be_ignored, shares
 from maskwright.types import IGNORE
 
 _FEW = 2
@@ -66,7 +66,7 @@ class _HardSums(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: torch.Tensor, labels: torch.Tensor, squared: bool) -> tuple[torch.Tensor, ...]:
         probabilities, valid, safe = logits.softmax(1), labels != IGNORE, labels
-        if logits.device.type != "cpu" or torch.compiler.is_compiling() or not valid.all():
+        if may_be_ignored(valid):
             probabilities *= valid[:, None]  # no sum and no gradient sees ignored pixels
             safe = torch.where(valid, labels, 0)
         at_truth = probabilities.gather(1, safe[:, None])

@@ -26,6 +26,15 @@ def known(labels: torch.Tensor) -> torch.Tensor:
     return labels.sum(1) if is_soft(labels) else labels != IGNORE
 
 
+def may_be_ignored(valid: torch.Tensor) -> bool:
+    """Tell whether any pixel is ignored; True where to ask would stop a device or a compiler.
+
+    Args:
+        valid: (N, H, W) bool, False where ignored.
+    """
+    return valid.device.type != "cpu" or torch.compiler.is_compiling() or not bool(valid.all())
+
+
 def at_truth(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the (N, H, W) values of the true category, or their mean by the shares times the pixel's weight.
 
