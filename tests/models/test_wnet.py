@@ -1,6 +1,8 @@
-"""The cells of the simplified WNet: those of source 2's Table 2, told apart by what they see and by their parameters."""
+"""The cells of the simplified WNet are those of source 2's Table 2: by what they see, and by their parameters."""
 
 from __future__ import annotations
+
+import itertools
 
 import pytest
 import torch
@@ -47,9 +49,7 @@ def double(inputs, outputs):
 def test_encoders_are_three_simple_cells(network):
     for u, images in ((network.first, 1), (network.second, 1 + WIDTH)):
         channels = [images, WIDTH, 2 * WIDTH, 4 * WIDTH]
-        assert [numbers(cell) for cell in u.encoder] == [
-            double(a, b) for a, b in zip(channels[:-1], channels[1:], strict=True)
-        ]
+        assert [numbers(cell) for cell in u.encoder] == [double(a, b) for a, b in itertools.pairwise(channels)]
 
 
 def test_the_first_bottleneck_is_an_inception_cell(network):
