@@ -10,6 +10,8 @@ from a folder of files to pairs, one process each, interleaved.
 """
 
 import argparse
+import contextlib
+import io
 import itertools
 import logging
 import os
@@ -123,7 +125,8 @@ def cleanvision_pairs(paths: list[Path]) -> Pairs:
     """Return the pairs that cleanvision calls exact or near duplicates, with its defaults."""
     lab = Imagelab(filepaths=[str(path) for path in paths], verbose=False)
     kinds = ("exact_duplicates", "near_duplicates")
-    lab.find_issues({kind: {} for kind in kinds}, n_jobs=1, verbose=False)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars, which `verbose` leaves on
+        lab.find_issues({kind: {} for kind in kinds}, n_jobs=1, verbose=False)
     places = {str(path): place for place, path in enumerate(paths)}
     groups = [sorted(places[name] for name in group) for kind in kinds for group in lab.info[kind]["sets"]]
     return {pair for group in groups for pair in itertools.combinations(group, 2)}
