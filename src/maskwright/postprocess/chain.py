@@ -1,7 +1,8 @@
 """From probabilities to a label map: the steps of a recipe, in order.
 
-Three kinds of steps: on probabilities (`PROBABILITY_STEPS`), from probabilities to labels (`FOREGROUND_STEPS`; without
-one of them the most probable category is taken), and on labels (`LABEL_STEPS`).
+Three kinds of steps: on probabilities (`PROBABILITY_STEPS`, and `IMAGE_STEPS`, which look at the image, too), from
+probabilities to labels (`FOREGROUND_STEPS`; without one of them the most probable category is taken), and on labels
+(`LABEL_STEPS`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from maskwright.errors import RecipeError, problem
+from maskwright.errors import RecipeError, UsageError, problem
 from maskwright.postprocess.areas import fill_holes, remove_small
+from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
@@ -19,6 +21,7 @@ from maskwright.postprocess.watershed import cut_touching
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PostprocessStep, ThresholdSpec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    CrfSpec,
     LargestSpec,
     MajoritySpec,
     OfCategory,
@@ -28,10 +31,13 @@ from maskwright.recipe.steps import (
     SplitSpec,
     StagedSpec,
 )
-from maskwright.types import LabelMap, Probabilities
+from maskwright.types import Array, LabelMap, Probabilities
 
 PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any], Probabilities]] = {
     SmoothSpec: lambda p, step: smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma),
+}
+IMAGE_STEPS: dict[type, Callable[[Probabilities, Array, Any], Probabilities]] = {
+    CrfSpec: crf,
 }
 FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     ThresholdSpec: lambda p, step: threshold(p, step.value),
@@ -53,20 +59,36 @@ CATEGORY_STEPS: dict[type, Callable[[LabelMap, int, Any], LabelMap]] = {
 }
 
 
-def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) -> LabelMap:
+def apply_chain(
+    probabilities: Probabilities,
+    steps: Sequence[PostprocessStep],
+    *,
+    image: Array | Callable[[], Array] | None = None,
+) -> LabelMap:
     """Return the (H, W) label map of (C, H, W) probabilities.
 
-    First smoothing, then at most one step that decides what is foreground, else the most probable category is taken;
-    then the steps on labels.
+    First steps on probabilities, then at most one step that decides what is foreground, else the most probable category
+    is taken; then the steps on labels.
+
+    Args:
+        probabilities: (C, H, W) float in 0..1.
+        steps: of the recipe.
+        image: (H, W, channels), or what reads it; read at most once, and only if a step looks at it.
 
     Raises:
         RecipeError: a step for two categories met more, steps stand in another order, or a category isn't there.
-        DataError: a step met probabilities that aren't finite, or outside of 0..1.
+        DataError: a step met probabilities that aren't finite, or outside of 0..1, or an image of another size.
+        UsageError: a step looks at the image, and there is none.
     """
     categories = probabilities.shape[0]
     smoothing = 0
-    while smoothing < len(steps) and type(steps[smoothing]) in PROBABILITY_STEPS:
-        probabilities = PROBABILITY_STEPS[type(steps[smoothing])](probabilities, steps[smoothing])
+    while smoothing < len(steps) and type(steps[smoothing]) in (*PROBABILITY_STEPS, *IMAGE_STEPS):
+        step = steps[smoothing]
+        if type(step) in IMAGE_STEPS:
+            image = _image(image, step)
+            probabilities = IMAGE_STEPS[type(step)](probabilities, image, step)
+        else:
+            probabilities = PROBABILITY_STEPS[type(step)](probabilities, step)
         smoothing += 1
     steps = steps[smoothing:]
     deciding = [i for i, step in enumerate(steps) if type(step) in FOREGROUND_STEPS]
@@ -76,7 +98,7 @@ def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) 
                 "at most one threshold, as the first step of a two-category chain",
                 f"a {steps[deciding[-1]].kind} at place {smoothing + deciding[-1] + 1} with {categories} categories",
                 where="postprocess.chain",
-                next_move="remove it (only smooth goes before); without one the most probable category is taken",
+                next_move="remove it (only smooth and crf go before); without one the most probable category is taken",
             )
         )
     label = FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0]) if deciding else most_probable(probabilities)
@@ -97,6 +119,19 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
         _check(step, categories)
         label = LABEL_STEPS[type(step)](label, step)
     return label
+
+
+def _image(image: Array | Callable[[], Array] | None, step: PostprocessStep) -> Array:
+    if image is None:
+        raise UsageError(
+            problem(
+                "the image that was predicted",
+                f"none for the step {step.kind}",
+                where="postprocess.chain",
+                next_move="pass image=, or remove the step",
+            )
+        )
+    return image() if callable(image) else image
 
 
 def _categories(step: OfCategory, categories: int) -> Sequence[int]:

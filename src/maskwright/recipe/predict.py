@@ -9,6 +9,7 @@ from pydantic import Field
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    CrfSpec,
     Edges,
     LargestSpec,
     MajoritySpec,
@@ -72,6 +73,7 @@ class FillHolesSpec(Spec):
 
 PostprocessStep = Annotated[
     SmoothSpec
+    | CrfSpec
     | ThresholdSpec
     | SelectSpec
     | StagedSpec
