@@ -3,7 +3,7 @@
 Adams, Baek and Davis (2010), "Fast high-dimensional filtering using the permutohedral lattice". Each point gives its
 values to the d + 1 corners of the simplex it lies in (splat), corners mix with their neighbours (blur), and points
 read their corners (slice). The arithmetic follows the code of Krähenbühl and Koltun's dense CRF, so that results can be
-compared with it; corners are found by sorting whole-number codes, and splat and slice are sparse products.
+compared with it; corners are found by whole-number codes, and splat and slice are sparse products.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from maskwright.types import Array
 
 _POINTS = 1 << 15
 """Points that are placed at a time, so that what is needed for it stays small."""
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+"""2⁶⁴ over the golden ratio: multiples of it have their highest bits spread evenly."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Lattice:
         found, numbers = [np.empty(0, np.int64)], 0
         spans = [slice(start, min(start + _POINTS, count)) for start in range(0, count, _POINTS)]
         for span in spans:
-            placed, weights[span] = _place(points[:, span], strides, bits)
-            codes, local = np.unique(placed, return_inverse=True)
-            corners[span] = local.reshape(placed.shape) + numbers
+            placed, barycentric = _place(points[:, span], strides, bits)
+            codes, local = _distinct(placed.ravel())
+            corners[span] = local.reshape(placed.shape).T + numbers
+            weights[span] = barycentric.T
             found.append(codes)
             numbers += len(codes)
         codes, renumbered = np.unique(np.concatenate(found), return_inverse=True)
@@ -98,35 +101,61 @@ def _strides(points: Array) -> Array:
 
 
 def _place(points: Array, strides: Array, bits: int) -> tuple[Array, Array]:
-    """Return the codes (n, d + 1) int64 of the corners around (d, n) points, and the weights float32 at them.
+    """Return the codes (d + 1, n) int64 of the corners around (d, n) points, and the points' weights float32 there.
 
-    A corner's coordinates are all the same number, its colour, modulo d + 1; the code holds it in the lowest bits.
+    A corner's coordinates are all the same number, its color, modulo d + 1; the code holds it in the lowest bits.
     """
-    size = len(points) + 1
+    size, count = len(points) + 1, points.shape[1]
     lifted = _elevation(len(points)).astype(np.float32) @ points
-    nearest = np.rint(lifted * np.float32(1 / size))  # the nearest corner of colour 0, in units of d + 1
-    off = nearest.sum(axis=0)
-    rest = lifted - nearest * np.float32(size)
-    rank = np.zeros(rest.shape, np.int8)  # of each coordinate, the largest rest first
-    for i in range(size):
-        for j in range(i + 1, size):
-            less = rest[i] < rest[j]
-            rank[i] += less
-            rank[j] += ~less
-    rank += off.astype(np.int8)  # back onto the plane, where coordinates add up to 0
-    moved = (rank < 0).astype(np.int8) - (rank >= size)
+    nearest = np.rint(lifted * np.float32(1 / size))  # the nearest corner of color 0, in units of d + 1
+    rank = _ranks(lifted - nearest * np.float32(size))
+    rank += nearest.sum(axis=0).astype(np.int8)  # back onto the plane, where coordinates add up to 0
+    moved = (rank < 0).view(np.int8) - (rank >= size)
     rank += moved * np.int8(size)
     nearest += moved
-    order = rank.astype(np.intp)
-    ordered, jumps = np.empty_like(rest), np.empty(rest.shape, np.int64)
-    np.put_along_axis(ordered, order, (lifted - nearest * np.float32(size)) * np.float32(1 / size), axis=0)
-    np.put_along_axis(jumps, order, np.append(strides, 0)[:, None], axis=0)
-    weights, codes = np.empty(rest.T.shape, np.float32), np.empty(rest.T.shape, np.int64)
-    weights[:, 0] = 1 + ordered[-1] - ordered[0]
-    weights[:, 1:] = (ordered[-2::-1] - ordered[:0:-1]).T
-    codes[:, 0] = (strides[:, None] * nearest[:-1].astype(np.int64)).sum(axis=0)
-    codes[:, 1:] = codes[:, :1] - jumps[:0:-1].cumsum(axis=0).T
-    return (codes << bits) + np.arange(size), weights
+    by_rank = rank.astype(np.intp) * count + np.arange(count)
+    rest, jumps = np.empty((size, count), np.float32), np.empty((size, count), np.int64)
+    rest.put(by_rank, lifted * np.float32(1 / size) - nearest)
+    jumps.put(by_rank, np.repeat(np.append(strides, 0), count))
+    weights, codes = np.empty((size, count), np.float32), np.empty((size, count), np.int64)
+    weights[0] = 1 + rest[-1] - rest[0]
+    np.subtract(rest[-2::-1], rest[:0:-1], out=weights[1:])
+    codes[0] = strides @ nearest[:-1].astype(np.int64)
+    for color in range(1, size):  # of this color, the coordinates of the highest ranks are one unit less
+        np.subtract(codes[color - 1], jumps[size - color], out=codes[color])
+    codes <<= bits
+    codes += np.arange(size)[:, None]
+    return codes, weights
+
+
+def _ranks(rest: Array) -> Array:
+    """Return the rank, int8, of each of (k, n) numbers among the k of its column, the largest first."""
+    rank = np.zeros(rest.shape, np.int8)
+    for i in range(len(rest)):
+        for j in range(i + 1, len(rest)):
+            less = (rest[i] < rest[j]).view(np.int8)
+            rank[i] += less
+            rank[j] += 1 - less
+    return rank
+
+
+def _distinct(codes: Array) -> tuple[Array, Array]:
+    """Return the distinct ones of (n,) int64 codes, in no order, and which of them each is.
+
+    By hashing, since most are there many times: into slots, where the last one stays; what lost its slot is sorted.
+    """
+    bits = codes.size.bit_length()
+    slots = ((codes.view(np.uint64) * _SPREAD) >> np.uint64(64 - bits)).view(np.int64)
+    table, numbers = np.empty(1 << bits, np.int64), np.full(1 << bits, -1, np.int32)
+    table[slots] = codes
+    numbers[slots] = 0
+    used = np.flatnonzero(numbers == 0)
+    numbers[used] = np.arange(len(used))
+    which = numbers[slots]
+    lost = np.flatnonzero(table[slots] != codes)
+    more, again = np.unique(codes[lost], return_inverse=True)
+    which[lost] = again + len(used)
+    return np.concatenate([table[used], more]), which
 
 
 def _neighbours(codes: Array, strides: Array, bits: int) -> tuple[Array, ...]:
