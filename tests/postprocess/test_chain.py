@@ -46,7 +46,7 @@ def steps(*items):
 
 def test_every_kind_of_step_is_in_one_table():
     kinds = get_args(get_args(PostprocessStep)[0])
-    families = ("PROBABILITY_STEPS", "IMAGE_STEPS", "FOREGROUND_STEPS", "LABEL_STEPS", "CATEGORY_STEPS")
+    families = ("PROBABILITY_STEPS", "FOREGROUND_STEPS", "LABEL_STEPS", "CATEGORY_STEPS")
     held = [kind for family in families for kind in getattr(tables, family)]
     assert sorted(k.__name__ for k in kinds) == sorted(k.__name__ for k in held)
 

@@ -125,6 +125,30 @@ def test_the_filter_is_near_the_gaussian(dimensions):
     assert np.abs(found - expected).mean() < 0.1 * expected.std()
 
 
+def picture(categories=3, size=(40, 56)):
+    """A picture and unsure probabilities without a random number."""
+    rows, columns = np.indices(size)
+    waves = np.stack([np.sin(rows / 9 + c) * np.cos(columns / 7 - 2 * c) for c in range(categories)])
+    grain = np.stack([np.sin(rows * 12.9898 + columns * 78.233 + c) * 43758.5453 % 1 for c in range(categories)])
+    image = (waves.argmax(axis=0)[..., None] * 60 + 40 + 15 * grain.transpose(1, 2, 0)).astype(np.uint8, order="C")
+    raised = np.exp(2.5 * waves + 3 * grain)
+    return (raised / raised.sum(axis=0)).astype(np.float32), image
+
+
+def test_it_is_that_of_pydensecrf():
+    library = pytest.importorskip("pydensecrf.densecrf")  # of the extra `bench`: it has to be compiled
+    p, image = picture()
+    field = library.DenseCRF2D(56, 40, 3)
+    field.setUnaryEnergy(-np.log(p.reshape(3, -1)))
+    field.addPairwiseGaussian(sxy=3, compat=3)
+    field.addPairwiseBilateral(sxy=8, srgb=13, rgbim=image, compat=10)
+    expected = np.asarray(field.inference(5)).reshape(p.shape)
+    found = crf(p, image, CrfSpec(bilateral_sigma=8, reference=None, exact_pixels=0))
+    assert np.abs(found - expected).max() < 1e-3
+    assert np.array_equal(found.argmax(axis=0), expected.argmax(axis=0))
+    assert 0.02 < (found.argmax(axis=0) != p.argmax(axis=0)).mean() < 0.5
+
+
 def test_points_in_bands_are_the_points_at_once(monkeypatch):
     # the image is placed some pixels at a time; what was placed together must not show
     p, image, _ = scene((40, 50))

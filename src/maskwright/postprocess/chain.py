@@ -1,13 +1,13 @@
 """From probabilities to a label map: the steps of a recipe, in order.
 
-Three kinds of steps: on probabilities (`PROBABILITY_STEPS`, and `IMAGE_STEPS`, which look at the image, too), from
-probabilities to labels (`FOREGROUND_STEPS`; without one of them the most probable category is taken), and on labels
-(`LABEL_STEPS`).
+Three kinds of steps: on probabilities (`PROBABILITY_STEPS`, which may look at the image), from probabilities to labels
+(`FOREGROUND_STEPS`; without one of them the most probable category is taken), and on labels (`LABEL_STEPS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 from maskwright.errors import RecipeError, UsageError, problem
@@ -33,11 +33,14 @@ from maskwright.recipe.steps import (
 )
 from maskwright.types import Array, LabelMap, Probabilities
 
-PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any], Probabilities]] = {
-    SmoothSpec: lambda p, step: smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma),
-}
-IMAGE_STEPS: dict[type, Callable[[Probabilities, Array, Any], Probabilities]] = {
-    CrfSpec: crf,
+Image = Array | Callable[[], Array]
+"""An (H, W, channels) image, or what reads it."""
+
+PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any, Callable[[], Array]], Probabilities]] = {
+    SmoothSpec: lambda p, step, image: (
+        smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma)
+    ),
+    CrfSpec: lambda p, step, image: crf(p, image(), step),
 }
 FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     ThresholdSpec: lambda p, step: threshold(p, step.value),
@@ -63,7 +66,7 @@ def apply_chain(
     probabilities: Probabilities,
     steps: Sequence[PostprocessStep],
     *,
-    image: Array | Callable[[], Array] | None = None,
+    image: Image | None = None,
 ) -> LabelMap:
     """Return the (H, W) label map of (C, H, W) probabilities.
 
@@ -73,7 +76,7 @@ def apply_chain(
     Args:
         probabilities: (C, H, W) float in 0..1.
         steps: of the recipe.
-        image: (H, W, channels), or what reads it; read at most once, and only if a step looks at it.
+        image: that was predicted; read at most once, and only if a step looks at it.
 
     Raises:
         RecipeError: a step for two categories met more, steps stand in another order, or a category isn't there.
@@ -81,15 +84,8 @@ def apply_chain(
         UsageError: a step looks at the image, and there is none.
     """
     categories = probabilities.shape[0]
-    smoothing = 0
-    while smoothing < len(steps) and type(steps[smoothing]) in (*PROBABILITY_STEPS, *IMAGE_STEPS):
-        step = steps[smoothing]
-        if type(step) in IMAGE_STEPS:
-            image = _image(image, step)
-            probabilities = IMAGE_STEPS[type(step)](probabilities, image, step)
-        else:
-            probabilities = PROBABILITY_STEPS[type(step)](probabilities, step)
-        smoothing += 1
+    smoothing = next((i for i, step in enumerate(steps) if type(step) not in PROBABILITY_STEPS), len(steps))
+    probabilities = apply_probability_steps(probabilities, steps[:smoothing], image=image)
     steps = steps[smoothing:]
     deciding = [i for i, step in enumerate(steps) if type(step) in FOREGROUND_STEPS]
     if deciding and (categories != 2 or deciding != [0]):
@@ -103,6 +99,21 @@ def apply_chain(
         )
     label = FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0]) if deciding else most_probable(probabilities)
     return apply_steps(label, steps[len(deciding) :], categories=categories)
+
+
+def apply_probability_steps(
+    probabilities: Probabilities, steps: Sequence[PostprocessStep], *, image: Image | None = None
+) -> Probabilities:
+    """Return (C, H, W) probabilities after steps of `PROBABILITY_STEPS`.
+
+    Raises:
+        DataError: a step met probabilities that aren't finite, or outside of 0..1, or an image of another size.
+        UsageError: a step looks at the image, and there is none.
+    """
+    source = cache(image) if callable(image) else image
+    for step in steps:
+        probabilities = PROBABILITY_STEPS[type(step)](probabilities, step, partial(_image, source, step))
+    return probabilities
 
 
 def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories: int) -> LabelMap:
@@ -121,7 +132,7 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
     return label
 
 
-def _image(image: Array | Callable[[], Array] | None, step: PostprocessStep) -> Array:
+def _image(image: Image | None, step: PostprocessStep) -> Array:
     if image is None:
         raise UsageError(
             problem(

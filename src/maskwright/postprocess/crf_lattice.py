@@ -81,7 +81,8 @@ def _elevation(dimensions: int) -> Array:
     lifted = np.triu(np.ones((dimensions + 1, dimensions)))
     lifted[np.arange(1, dimensions + 1), np.arange(dimensions)] = -np.arange(1, dimensions + 1)
     steps = np.arange(1, dimensions + 1)
-    return lifted * np.sqrt(2 / 3) * (dimensions + 1) / np.sqrt(steps * (steps + 1))
+    lifted *= np.sqrt(2 / 3) * (dimensions + 1) / np.sqrt(steps * (steps + 1))
+    return lifted
 
 
 def _strides(points: Array) -> Array:
