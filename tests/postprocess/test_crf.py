@@ -96,7 +96,7 @@ def test_a_lattice_of_one_dimension_by_hand():
     assert np.allclose(found, [0, 0, 0.25, 1, 1.5, 1, 0.25, 0, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 9, 24])
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 9, 24, 150])
 def test_corners_surround_their_points(dimensions):
     # barycentric weights: none below 0, together 1. Filtered values of a constant are positive; points far apart
     # share no corner, so that each gets back its own value alone
