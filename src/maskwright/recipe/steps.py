@@ -58,6 +58,14 @@ class CrfSpec(Spec):
     are filtered on a lattice."""
 
 
+class OfForeground(Spec):
+    """What decides which pixels are foreground."""
+
+    category: int | None = Field(None, ge=0)
+    """Position of the category that it decides on; null: the foreground of a task of two. Several categories may have
+    a step each; what none of them takes goes to the most probable of the other categories."""
+
+
 class StageSpec(Spec):
     """Four thresholds: which components of likely pixels are kept, and which of their pixels."""
 
@@ -71,14 +79,14 @@ class StageSpec(Spec):
     """A component is kept only if at least this share of it is above 0.9 × high."""
 
 
-class SelectSpec(StageSpec):
-    """Foreground by drop, high and lower thresholds on 8-connected components (binary tasks)."""
+class SelectSpec(OfForeground, StageSpec):
+    """Foreground by drop, high and lower thresholds on 8-connected components."""
 
     kind: Literal["select"] = "select"
 
 
-class StagedSpec(Spec):
-    """Select, close, fill and drop small areas, and loosen the thresholds while little is found (binary tasks)."""
+class StagedSpec(OfForeground):
+    """Select, close, fill and drop small areas, and loosen the thresholds while little is found."""
 
     kind: Literal["staged"] = "staged"
     stages: tuple[StageSpec, ...] = Field(
