@@ -19,8 +19,10 @@ _MANY = 1000
 """From here on one distance transform of the whole map is cheaper than one for each cluster."""
 
 
-def remove_small(label: LabelMap, pixels: int, *, connectivity: Connectivity = 8) -> LabelMap:
-    """Give every small component of any category the labels of what is nearest to it.
+def remove_small(
+    label: LabelMap, pixels: int, *, category: int | None = None, connectivity: Connectivity = 8
+) -> LabelMap:
+    """Give every small component of any category, or of one, the labels of what is nearest to it.
 
     Each pixel of a small component takes the label of the nearest (Euclidean) pixel that is neither in a small
     component nor ignored. In a map of two categories that removes specks and fills holes.
@@ -28,6 +30,7 @@ def remove_small(label: LabelMap, pixels: int, *, connectivity: Connectivity = 8
     Args:
         label: (H, W) uint8 map of category positions with `IGNORE`.
         pixels: components with fewer pixels are small.
+        category: the position whose components are measured; None: every one.
         connectivity: 8 if pixels that share a corner are connected, 4 if they must share a side; for all categories.
 
     Returns:
@@ -38,7 +41,10 @@ def remove_small(label: LabelMap, pixels: int, *, connectivity: Connectivity = 8
         >>> remove_small(np.uint8([[0, 0, 0, 1, 1, 0]]), 2).tolist()
         [[0, 0, 0, 1, 1, 1]]
     """
-    small = _small_components(label, pixels, connectivity)
+    if category is None:
+        small = _small_components(label, pixels, connectivity)
+    else:
+        small = _small(label == category, pixels, connectivity)
     cleaned = label.copy()
     if small.any():
         _fill_from_nearest(cleaned, small, small | (label == IGNORE))

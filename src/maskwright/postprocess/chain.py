@@ -14,11 +14,12 @@ from maskwright.postprocess.areas import fill_holes, remove_small
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
-from maskwright.postprocess.thresholds import most_probable, threshold
+from maskwright.postprocess.thresholds import favour, most_probable, threshold
 from maskwright.postprocess.watershed import cut_touching
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PostprocessStep, ThresholdSpec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    FavourSpec,
     LargestSpec,
     MajoritySpec,
     OfCategory,
@@ -32,6 +33,7 @@ from maskwright.types import LabelMap, Probabilities
 
 PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any], Probabilities]] = {
     SmoothSpec: lambda p, step: smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma),
+    FavourSpec: lambda p, step: favour(p, step.category, step.factor),
 }
 FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     ThresholdSpec: lambda p, step: threshold(p, step.value),
@@ -39,7 +41,7 @@ FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     StagedSpec: lambda p, step: staged(p[1], step),
 }
 LABEL_STEPS: dict[type, Callable[[LabelMap, Any], LabelMap]] = {
-    MinimumAreaSpec: lambda label, step: remove_small(label, step.pixels),
+    MinimumAreaSpec: lambda label, step: remove_small(label, step.pixels, category=step.category),
     FillHolesSpec: lambda label, step: fill_holes(
         label, 1, pixels=step.pixels, edges=step.edges, background=step.background
     ),
@@ -56,7 +58,7 @@ CATEGORY_STEPS: dict[type, Callable[[LabelMap, int, Any], LabelMap]] = {
 def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) -> LabelMap:
     """Return the (H, W) label map of (C, H, W) probabilities.
 
-    First smoothing, then at most one step that decides what is foreground, else the most probable category is taken;
+    First steps on probabilities, then at most one step that decides what is foreground, else the most probable category is taken;
     then the steps on labels.
 
     Raises:
@@ -64,10 +66,8 @@ def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) 
         DataError: a step met probabilities that aren't finite, or outside of 0..1.
     """
     categories = probabilities.shape[0]
-    smoothing = 0
-    while smoothing < len(steps) and type(steps[smoothing]) in PROBABILITY_STEPS:
-        probabilities = PROBABILITY_STEPS[type(steps[smoothing])](probabilities, steps[smoothing])
-        smoothing += 1
+    smoothing = next((i for i, step in enumerate(steps) if type(step) not in PROBABILITY_STEPS), len(steps))
+    probabilities = apply_probability_steps(probabilities, steps[:smoothing])
     steps = steps[smoothing:]
     deciding = [i for i, step in enumerate(steps) if type(step) in FOREGROUND_STEPS]
     if deciding and (categories != 2 or deciding != [0]):
@@ -76,11 +76,22 @@ def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) 
                 "at most one threshold, as the first step of a two-category chain",
                 f"a {steps[deciding[-1]].kind} at place {smoothing + deciding[-1] + 1} with {categories} categories",
                 where="postprocess.chain",
-                next_move="remove it (only smooth goes before); without one the most probable category is taken",
+                next_move="remove it (only smooth and favour go before); without one the most probable category is taken",
             )
         )
     label = FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0]) if deciding else most_probable(probabilities)
     return apply_steps(label, steps[len(deciding) :], categories=categories)
+
+
+def apply_probability_steps(probabilities: Probabilities, steps: Sequence[PostprocessStep]) -> Probabilities:
+    """Return (C, H, W) probabilities after steps of `PROBABILITY_STEPS`.
+
+    Raises:
+        DataError: probabilities that aren't finite, or outside of 0..1.
+    """
+    for step in steps:
+        probabilities = PROBABILITY_STEPS[type(step)](probabilities, step)
+    return probabilities
 
 
 def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories: int) -> LabelMap:
@@ -99,7 +110,7 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
     return label
 
 
-def _categories(step: OfCategory, categories: int) -> Sequence[int]:
+def _categories(step: OfCategory | MinimumAreaSpec, categories: int) -> Sequence[int]:
     if step.category is None:
         return range(1, categories)
     if step.category >= categories:
@@ -115,6 +126,8 @@ def _categories(step: OfCategory, categories: int) -> Sequence[int]:
 
 
 def _check(step: PostprocessStep, categories: int) -> None:
+    if isinstance(step, MinimumAreaSpec):
+        _categories(step, categories)
     if isinstance(step, FillHolesSpec) and categories != 2:
         raise RecipeError(
             problem(
