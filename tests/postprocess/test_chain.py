@@ -9,11 +9,12 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy.ndimage import gaussian_filter
 
-from maskwright.errors import DataError, RecipeError
+from maskwright.errors import DataError, RecipeError, UsageError
 from maskwright.postprocess import (
     apply_chain,
     apply_steps,
     closing,
+    crf,
     cut_touching,
     largest_component,
     majority,
@@ -27,7 +28,7 @@ from maskwright.postprocess import (
 )
 from maskwright.postprocess import chain as tables
 from maskwright.recipe.predict import PostprocessStep
-from maskwright.recipe.steps import SelectSpec, StagedSpec
+from maskwright.recipe.steps import CrfSpec, SelectSpec, StagedSpec
 
 STEPS = TypeAdapter(tuple[PostprocessStep, ...])
 SELECT = {"kind": "select", "drop": 0.2, "high": 0.7, "lower": 0.3}
@@ -45,7 +46,8 @@ def steps(*items):
 
 def test_every_kind_of_step_is_in_one_table():
     kinds = get_args(get_args(PostprocessStep)[0])
-    held = [*tables.PROBABILITY_STEPS, *tables.FOREGROUND_STEPS, *tables.LABEL_STEPS, *tables.CATEGORY_STEPS]
+    families = ("PROBABILITY_STEPS", "FOREGROUND_STEPS", "LABEL_STEPS", "CATEGORY_STEPS")
+    held = [kind for family in families for kind in getattr(tables, family)]
     assert sorted(k.__name__ for k in kinds) == sorted(k.__name__ for k in held)
 
 
@@ -96,6 +98,7 @@ def test_all_together_and_categories_one_after_the_other():
         ([{"kind": "fill_holes"}], 3, "two categories for fill_holes"),
         ([{"kind": "majority"}, {"kind": "smooth"}], 2, "it needs the probabilities"),
         ([{"kind": "closing", "category": 2}], 2, r"expected positions 0\.\.1"),
+        ([{"kind": "majority"}, {"kind": "crf"}], 2, "it needs the probabilities"),
     ],
 )
 def test_chains_that_make_no_sense(chain, categories, message):
@@ -121,3 +124,35 @@ def test_nan_is_refused(kind):
     step = SELECT if kind == "select" else {"kind": kind}
     with pytest.raises(DataError, match="aren't finite"):
         apply_chain(p, steps(step))
+
+
+def test_crf_looks_at_the_image_once_and_before_the_threshold():
+    p, image = probabilities(), np.random.default_rng(1).integers(0, 256, (90, 100, 3), dtype=np.uint8)
+    reads = []
+
+    def read():
+        reads.append(1)
+        return image
+
+    chain = steps({"kind": "crf"}, {"kind": "smooth"}, {"kind": "crf", "iterations": 2}, {"kind": "threshold"})
+    smooth = smooth_gaussian(crf(p, image, CrfSpec()), 1)
+    expected = threshold(crf(smooth, image, CrfSpec(iterations=2)), 0.5)
+    assert np.array_equal(apply_chain(p, chain, image=read), expected)
+    assert np.array_equal(apply_chain(p, chain, image=image), expected)
+    assert not np.array_equal(expected, most_probable(p))
+    assert len(reads) == 1
+
+
+def test_an_image_that_no_step_needs_is_not_read():
+    def read():
+        raise AssertionError("was read")
+
+    p = probabilities()
+    assert np.array_equal(apply_chain(p, steps({"kind": "smooth"}), image=read), most_probable(smooth_gaussian(p, 1)))
+
+
+def test_crf_without_an_image_is_an_error():
+    with pytest.raises(UsageError, match="none for the step crf"):
+        apply_chain(probabilities(), steps({"kind": "crf"}))
+    with pytest.raises(DataError, match=r"got \(2, 90, 100\) and \(3, 5\)"):
+        apply_chain(probabilities(), steps({"kind": "crf"}), image=np.zeros((3, 5)))

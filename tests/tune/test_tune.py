@@ -185,7 +185,9 @@ def test_a_planted_threshold_and_a_planted_size_are_found():
             p[row, column : column + 3] = 0.9
         items.append((two(p), truth))
     values = [0.25, 0.3, 0.34, 0.4, 0.6]
-    found = tune(items, spec=search({"kind": "threshold", "value": values}, {"kind": "minimum_area", "pixels": [2, 5, 20]}))
+    found = tune(
+        items, spec=search({"kind": "threshold", "value": values}, {"kind": "minimum_area", "pixels": [2, 5, 20]})
+    )
     right = (ThresholdSpec(value=0.34), MinimumAreaSpec(pixels=5))
     assert found.chain == right
     assert found.fold_chains == dict.fromkeys(range(4), right)

@@ -9,13 +9,15 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, write_json
 from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import stages
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
-from maskwright.tune import Read, chain_gain, tune_chain
+from maskwright.tune import Read, ReadImage, chain_gain, tune_chain
+from maskwright.types import LabelMap, Probabilities
 
 
 def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
@@ -23,7 +25,10 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
 
     The held-out part, where there is one, has no say: what the chain gains there is only told.
     """
-    wanted, evaluate = PostprocessSpec.model_validate(spec["postprocess"]), EvaluateSpec.model_validate(spec["evaluate"])
+    wanted, evaluate = (
+        PostprocessSpec.model_validate(spec["postprocess"]),
+        EvaluateSpec.model_validate(spec["evaluate"]),
+    )
     if (why := _nothing_to_tune(wanted, spec["split"]["folds"])) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
@@ -31,20 +36,22 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         return
     folds = stages.scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
-    images, read = _reader(folder, whole, inside, "oof")
+    images = whole.only(inside["image"].to_list())
     how: dict[str, Any] = {"metric": spec["metric"], "evaluate": evaluate, "seed": spec["seed"]}
     tuned = tune_chain(
-        read,
+        _reader(images, folder, "oof"),
         inside["fold"].to_list(),
         inside["group"].to_list(),
         (images.table["width"] * images.table["height"]).to_list(),
         wanted,
         images.categories,
+        image=_image_reader(images),
         **how,
     )
     if held.height:
-        _, read = _reader(folder, whole, held, "holdout")
-        found = chain_gain(tuned.best, read, held["group"].to_list(), images.categories, **how)
+        images, groups = whole.only(held["image"].to_list()), held["group"].to_list()
+        read, image = _reader(images, folder, "holdout"), _image_reader(images)
+        found = chain_gain(tuned.best, read, groups, images.categories, image=image, **how)
         tuned = replace(tuned, held_out_gain=found)
     write_json(folder.tuned, tuned.to_plain())
 
@@ -57,13 +64,17 @@ def _nothing_to_tune(wanted: PostprocessSpec, folds: int) -> str | None:
     return None if wanted.search else "nothing: the recipe names no candidates"
 
 
-def _reader(folder: RunFolder, whole: Index, rows: pl.DataFrame, part: str) -> tuple[Index, Read]:
-    """Return the images of some rows of folds.csv, and what reads their predictions and masks."""
-    images, store = whole.only(rows["image"].to_list()), ProbabilityStore(folder.store(part))
+def _reader(images: Index, folder: RunFolder, part: str) -> Read:
+    """Return what reads the probabilities and the mask of a row."""
+    store = ProbabilityStore(folder.store(part))
 
-    def read(row: int) -> Any:
+    def read(row: int) -> tuple[Probabilities, LabelMap]:
         truth = images.read_label(row)
         assert truth is not None
         return to_full_size(store.read(name_of(images.images[row])), (truth.shape[0], truth.shape[1])), truth
 
-    return images, read
+    return read
+
+
+def _image_reader(images: Index) -> ReadImage:
+    return lambda row: read_image(images.path(images.images[row]))

@@ -1,16 +1,18 @@
 """From probabilities to a label map: the steps of a recipe, in order.
 
-Three kinds of steps: on probabilities (`PROBABILITY_STEPS`), from probabilities to labels (`FOREGROUND_STEPS`; without
-one of them the most probable category is taken), and on labels (`LABEL_STEPS`).
+Three kinds of steps: on probabilities (`PROBABILITY_STEPS`, which may look at the image), from probabilities to labels
+(`FOREGROUND_STEPS`; without one of them the most probable category is taken), and on labels (`LABEL_STEPS`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
-from maskwright.errors import RecipeError, problem
+from maskwright.errors import RecipeError, UsageError, problem
 from maskwright.postprocess.areas import fill_holes, remove_small
+from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
@@ -19,6 +21,7 @@ from maskwright.postprocess.watershed import cut_touching
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PostprocessStep, ThresholdSpec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    CrfSpec,
     FavourSpec,
     LargestSpec,
     MajoritySpec,
@@ -29,11 +32,17 @@ from maskwright.recipe.steps import (
     SplitSpec,
     StagedSpec,
 )
-from maskwright.types import LabelMap, Probabilities
+from maskwright.types import Array, LabelMap, Probabilities
 
-PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any], Probabilities]] = {
-    SmoothSpec: lambda p, step: smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma),
-    FavourSpec: lambda p, step: favour(p, step.category, step.factor),
+Image = Array | Callable[[], Array]
+"""An (H, W, channels) image, or what reads it."""
+
+PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any, Callable[[], Array]], Probabilities]] = {
+    SmoothSpec: lambda p, step, image: (
+        smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma)
+    ),
+    CrfSpec: lambda p, step, image: crf(p, image(), step),
+    FavourSpec: lambda p, step, image: favour(p, step.category, step.factor),
 }
 FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     ThresholdSpec: lambda p, step: threshold(p, step.value),
@@ -55,19 +64,30 @@ CATEGORY_STEPS: dict[type, Callable[[LabelMap, int, Any], LabelMap]] = {
 }
 
 
-def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) -> LabelMap:
+def apply_chain(
+    probabilities: Probabilities,
+    steps: Sequence[PostprocessStep],
+    *,
+    image: Image | None = None,
+) -> LabelMap:
     """Return the (H, W) label map of (C, H, W) probabilities.
 
-    First steps on probabilities, then at most one step that decides what is foreground, else the most probable category is taken;
-    then the steps on labels.
+    First steps on probabilities, then at most one step that decides what is foreground, else the most probable category
+    is taken; then the steps on labels.
+
+    Args:
+        probabilities: (C, H, W) float in 0..1.
+        steps: of the recipe.
+        image: that was predicted; read at most once, and only if a step looks at it.
 
     Raises:
         RecipeError: a step for two categories met more, steps stand in another order, or a category isn't there.
-        DataError: a step met probabilities that aren't finite, or outside of 0..1.
+        DataError: a step met probabilities that aren't finite, or outside of 0..1, or an image of another size.
+        UsageError: a step looks at the image, and there is none.
     """
     categories = probabilities.shape[0]
     smoothing = next((i for i, step in enumerate(steps) if type(step) not in PROBABILITY_STEPS), len(steps))
-    probabilities = apply_probability_steps(probabilities, steps[:smoothing])
+    probabilities = apply_probability_steps(probabilities, steps[:smoothing], image=image)
     steps = steps[smoothing:]
     deciding = [i for i, step in enumerate(steps) if type(step) in FOREGROUND_STEPS]
     if deciding and (categories != 2 or deciding != [0]):
@@ -76,21 +96,25 @@ def apply_chain(probabilities: Probabilities, steps: Sequence[PostprocessStep]) 
                 "at most one threshold, as the first step of a two-category chain",
                 f"a {steps[deciding[-1]].kind} at place {smoothing + deciding[-1] + 1} with {categories} categories",
                 where="postprocess.chain",
-                next_move="remove it (only smooth and favour go before); without one the most probable category is taken",
+                next_move="remove it (only smooth, favour and crf go before); without one the most probable is taken",
             )
         )
     label = FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0]) if deciding else most_probable(probabilities)
     return apply_steps(label, steps[len(deciding) :], categories=categories)
 
 
-def apply_probability_steps(probabilities: Probabilities, steps: Sequence[PostprocessStep]) -> Probabilities:
+def apply_probability_steps(
+    probabilities: Probabilities, steps: Sequence[PostprocessStep], *, image: Image | None = None
+) -> Probabilities:
     """Return (C, H, W) probabilities after steps of `PROBABILITY_STEPS`.
 
     Raises:
-        DataError: probabilities that aren't finite, or outside of 0..1.
+        DataError: a step met probabilities that aren't finite, or outside of 0..1, or an image of another size.
+        UsageError: a step looks at the image, and there is none.
     """
+    source = cache(image) if callable(image) else image
     for step in steps:
-        probabilities = PROBABILITY_STEPS[type(step)](probabilities, step)
+        probabilities = PROBABILITY_STEPS[type(step)](probabilities, step, partial(_image, source, step))
     return probabilities
 
 
@@ -108,6 +132,19 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
         _check(step, categories)
         label = LABEL_STEPS[type(step)](label, step)
     return label
+
+
+def _image(image: Image | None, step: PostprocessStep) -> Array:
+    if image is None:
+        raise UsageError(
+            problem(
+                "the image that was predicted",
+                f"none for the step {step.kind}",
+                where="postprocess.chain",
+                next_move="pass image=, or remove the step",
+            )
+        )
+    return image() if callable(image) else image
 
 
 def _categories(step: OfCategory | MinimumAreaSpec, categories: int) -> Sequence[int]:

@@ -102,4 +102,4 @@ def favour(probabilities: Probabilities, category: int, factor: float) -> Probab
     favoured = probabilities.astype(np.float32)
     favoured[category] *= np.float32(factor)
     total = favoured.sum(axis=0)
-    return np.divide(favoured, total, out=favoured, where=total > 0)
+    return np.asarray(np.divide(favoured, total, out=favoured, where=total > 0), np.float32)

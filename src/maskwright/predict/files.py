@@ -179,8 +179,10 @@ def predict_to_files(
         unreadable: as in `predict_files`.
     """
 
+    paths = dict(files)
+
     def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
-        label = apply_chain(to_full_size(found, size), chain)
+        label = apply_chain(to_full_size(found, size), chain, image=lambda: read_image(paths[name]))
         if before is not None:
             before(name, found, label)
         write_label(targets[name], label, trained[0].categories)

@@ -10,6 +10,7 @@ from maskwright.recipe.search import SearchSpec, search_steps
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    CrfSpec,
     Edges,
     FavourSpec,
     LargestSpec,
@@ -77,6 +78,7 @@ class FillHolesSpec(Spec):
 PostprocessStep = Annotated[
     SmoothSpec
     | FavourSpec
+    | CrfSpec
     | ThresholdSpec
     | SelectSpec
     | StagedSpec

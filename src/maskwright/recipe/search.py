@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
@@ -21,10 +21,8 @@ _AREAS, _LENGTHS, _WINDOWS = ("pixels",), ("sigma", "distance"), ("size",)
 class SearchSpec(Spec):
     """Candidates of one step: its fields, each with a list; tried are all their combinations, and to leave it out."""
 
-    @property
-    def step(self) -> type[Spec]:
-        """The step that the candidates are of."""
-        raise NotImplementedError
+    step: ClassVar[type[Spec]] = Spec
+    """The step that the candidates are of."""
 
     def combinations(self, area: float, positions: int) -> list[list[Spec]]:
         """Return the candidates, a list for each step that is searched on its own.
@@ -36,18 +34,23 @@ class SearchSpec(Spec):
         values = {name: getattr(self, name) for name in self.step.model_fields if name != "kind"}
         fixed = {name: [values[name]] for name, field in self.step.model_fields.items() if _is_list(field)}
         sized = _sized(self.step)
-        if sized is not None and (shares := getattr(self, "share", ())):
+        if sized is not None and (shares := self._shares):
             values[sized] = dict.fromkeys(_pixels(sized, share, area) for share in shares)
         if not getattr(self, "by_category", False):
             return [list(_combined(self.step, values | fixed))]
         return [list(_combined(self.step, values | fixed | {"category": [k]})) for k in range(1, positions)]
+
+    @property
+    def _shares(self) -> tuple[float, ...]:
+        found: tuple[float, ...] = getattr(self, "share", ())
+        return found
 
     @model_validator(mode="after")
     def _names_candidates(self) -> SearchSpec:
         sized = _sized(self.step)
         for name, field in self.step.model_fields.items():
             if name != "kind" and not _is_list(field) and not getattr(self, name):
-                if name == sized and getattr(self, "share", ()):
+                if name == sized and self._shares:
                     continue
                 raise ValueError(f"{name}: no candidate: name some, such as {name}: […]" + _or_share(name == sized))
         return self
@@ -70,7 +73,7 @@ def candidates_of(step: type[Spec]) -> type[SearchSpec]:
     name = step.__name__.removesuffix("Spec") + "Search"
     doc = f"Candidates: {(step.__doc__ or '').strip()[:1].lower()}{(step.__doc__ or '').strip()[1:]}"
     made = create_model(name, __base__=SearchSpec, __doc__=doc, __module__=__name__, **fields)
-    made.step = property(lambda self: step)  # type: ignore[assignment, method-assign]
+    made.step = step
     return made
 
 
@@ -87,9 +90,9 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
-def _listed(field: FieldInfo) -> tuple[Any, FieldInfo]:
+def _listed(field: FieldInfo) -> tuple[Any, Any]:
     """Return annotation and default of a list of a field's values; a single value is a list of one."""
-    one = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation  # type: ignore[valid-type]
+    one: Any = Annotated.__class_getitem__((field.annotation, *field.metadata)) if field.metadata else field.annotation
     default = () if field.is_required() else (field.default,)
     return Annotated[tuple[one, ...], BeforeValidator(_as_list)], Field(default, description=field.description)
 
@@ -106,7 +109,7 @@ def _pixels(field: str, share: float, area: float) -> float:
     """Return a size in pixels: at least 1 for areas and distances, odd and at least 3 for windows."""
     if field in _AREAS:
         return max(1, round(share * area))
-    length = share * area**0.5
+    length = float(share * area**0.5)
     if field in _WINDOWS:
         return max(3, 2 * round((length - 1) / 2) + 1)
     return max(1, round(length)) if field == "distance" else max(0.5, round(length, 2))

@@ -23,7 +23,7 @@ Window = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 
 
 class SmoothSpec(Spec):
-    """Probabilities averaged over their surroundings; before any other step."""
+    """Probabilities averaged over their surroundings; before any other step but a CRF."""
 
     kind: Literal["smooth"] = "smooth"
     weights: Literal["gaussian", "box"] = "gaussian"
@@ -42,6 +42,30 @@ class FavourSpec(Spec):
     """Position of the category."""
     factor: float = Field(1.0, gt=0, le=1000)
     """Above 1 the category wins more pixels, below 1 fewer."""
+
+
+class CrfSpec(Spec):
+    """Pixels that are near and of like colour agree on a category: a fully connected CRF; before any other step but
+    smoothing. It reads the image."""
+
+    kind: Literal["crf"] = "crf"
+    iterations: int = Field(5, ge=1, le=100)
+    """Rounds of mean field."""
+    gaussian_weight: float = Field(3.0, ge=0)
+    """Of the kernel of places alone, which removes specks."""
+    gaussian_sigma: float = Field(3.0, gt=0)
+    """Its standard deviation in pixels of the image."""
+    bilateral_weight: float = Field(10.0, ge=0)
+    """Of the kernel of places and colours, which moves borders to edges of the image."""
+    bilateral_sigma: float = Field(80.0, gt=0)
+    """Its standard deviation in pixels of an image whose shorter side is `reference`."""
+    reference: int | None = Field(500, ge=1)
+    """Shorter side in pixels that `bilateral_sigma` is stated for; null: pixels of the image itself."""
+    color_sigma: float = Field(13.0, gt=0)
+    """Standard deviation of each channel, in 8-bit levels; deeper images are stretched to 0..255 first."""
+    exact_pixels: int = Field(8192, ge=0, le=20_000)
+    """Images with at most so many pixels get exact sums, in 4 bytes for each pair of pixels (8192: 268 MB); larger ones
+    are filtered on a lattice."""
 
 
 class StageSpec(Spec):

@@ -1,4 +1,4 @@
-"""The post-processing chain: chosen on some folds' out-of-fold predictions, scored on the others, shipped if it pays."""
+"""The post-processing chain: chosen on some folds' predictions, scored on the others, shipped where it pays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.statistics import Interval, paired_difference
-from maskwright.tune.counting import Chain, ChainCounts, Read
+from maskwright.tune.counting import Chain, ChainCounts, Read, ReadImage
 from maskwright.tune.search import Search, Slot, run_searches, slots_of
 from maskwright.types import Array, Categories
 
@@ -90,7 +90,9 @@ class Tuned:
             "agreement": self.agreement,
             "folds": [vars(choice) | {"chain": _plain(choice.chain)} for choice in self.folds],
             "trail": [{"chain": _plain(chain), "gain": gain} for chain, gain in self.trail],
-            "candidates": [{"kind": slot[0].kind, "number": len(slot), "steps": _plain(slot)} for slot in self.candidates],
+            "candidates": [
+                {"kind": slot[0].kind, "number": len(slot), "steps": _plain(slot)} for slot in self.candidates
+            ],
         }
 
 
@@ -104,6 +106,7 @@ def tune_chain(
     *,
     metric: str,
     evaluate: EvaluateSpec,
+    image: ReadImage | None = None,
     seed: int = 0,
 ) -> Tuned:
     """Search the candidates of a recipe, nested: a search for each fold on the images of the others, and one on all.
@@ -120,9 +123,10 @@ def tune_chain(
         categories: what is predicted.
         metric: name in `SUMMARIES` that is raised.
         evaluate: resamples and level of the interval.
+        image: reads the image of a row, for steps that look at it.
         seed: of the bootstrap.
     """
-    counts = ChainCounts(read, len(folds), len(categories))
+    counts = ChainCounts(read, len(folds), len(categories), image=image)
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
     numbers = sorted(set(folds))
     seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
@@ -169,6 +173,7 @@ def chain_gain(
     *,
     metric: str,
     evaluate: EvaluateSpec,
+    image: ReadImage | None = None,
     seed: int = 0,
 ) -> dict[str, float]:
     """Return value, low and high of what a chain gains over none, on images that had no part in choosing it.
@@ -180,9 +185,10 @@ def chain_gain(
         categories: what is predicted.
         metric: name in `SUMMARIES`.
         evaluate: resamples and level of the interval.
+        image: reads the image of a row, for steps that look at it.
         seed: of the bootstrap.
     """
-    counts = ChainCounts(read, len(groups), len(categories))
+    counts = ChainCounts(read, len(groups), len(categories), image=image)
     for _ in counts.add(list(dict.fromkeys([(), chain]))):
         pass
     pair = counts.found[chain], counts.found[()]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-import numpy as np
+from functools import cache, partial
 
 from maskwright.metrics import Counts, overlap_table
 from maskwright.postprocess import apply_chain, apply_probability_steps, apply_steps
 from maskwright.postprocess.chain import FOREGROUND_STEPS, PROBABILITY_STEPS
 from maskwright.processes import cores
 from maskwright.recipe.predict import PostprocessStep
-from maskwright.types import LabelMap, Probabilities
+from maskwright.types import Array, LabelMap, Probabilities
 
 Chain = tuple[PostprocessStep, ...]
 Read = Callable[[int], tuple[Probabilities, LabelMap]]
 """Row number → (probabilities at full size, truth) of an image; called from several threads."""
+
+ReadImage = Callable[[int], Array]
+"""Row number → the (H, W, channels) image, for steps that look at it; called from several threads."""
 
 _KEPT_BYTES = 512 << 20
 """Probabilities and truth of so many images are kept between calls; the others are read again."""
@@ -31,10 +33,12 @@ class ChainCounts:
         found: chain → counts of shape (rows, categories).
     """
 
-    def __init__(self, read: Read, rows: int, categories: int, *, threads: int | None = None) -> None:
+    def __init__(
+        self, read: Read, rows: int, categories: int, *, image: ReadImage | None = None, threads: int | None = None
+    ) -> None:
         self.rows, self.categories = rows, categories
         self.found: dict[Chain, Counts] = {}
-        self._read = read
+        self._read, self._image_of = read, image
         self._kept: dict[int, tuple[Probabilities, LabelMap]] = {}
         self._room = _KEPT_BYTES
         self._threads = threads or cores()
@@ -59,7 +63,8 @@ class ChainCounts:
 
     def _of_row(self, row: int, chains: Sequence[Chain]) -> list[Counts]:
         probabilities, truth = self._image(row)
-        labels = dict(labels_of(probabilities, chains))
+        image = None if self._image_of is None else partial(self._image_of, row)
+        labels = dict(labels_of(probabilities, chains, image=image))
         tables = [overlap_table(truth, labels[chain], self.categories) for chain in chains]
         return [Counts.from_table(table) for table in tables]
 
@@ -73,20 +78,24 @@ class ChainCounts:
         return probabilities, truth
 
 
-def labels_of(probabilities: Probabilities, chains: Iterable[Chain]) -> Iterator[tuple[Chain, LabelMap]]:
+def labels_of(
+    probabilities: Probabilities, chains: Iterable[Chain], *, image: Callable[[], Array] | None = None
+) -> Iterator[tuple[Chain, LabelMap]]:
     """Yield the label map of every chain, as `apply_chain` gives it; steps that several begin with are taken once.
 
     Args:
         probabilities: (C, H, W) float in 0..1.
         chains: each once.
+        image: reads the (H, W, channels) image; called at most once, and only if a step looks at it.
     """
+    source = None if image is None else cache(image)
     heads: dict[Chain, dict[Chain, list[Chain]]] = {}
     for chain in chains:
         smoothing = _leading(chain, PROBABILITY_STEPS)
         deciding = smoothing + _leading(chain[smoothing:], FOREGROUND_STEPS)
         heads.setdefault(chain[:smoothing], {}).setdefault(chain[smoothing:deciding], []).append(chain)
     for smoothing_steps, decisions in heads.items():
-        refined = apply_probability_steps(probabilities, smoothing_steps)
+        refined = apply_probability_steps(probabilities, smoothing_steps, image=source)
         for decision, members in decisions.items():
             label = apply_chain(refined, decision)
             yield from _tails(label, len(smoothing_steps) + len(decision), members, len(probabilities))
