@@ -75,6 +75,8 @@ def run(
     with lock(folder.root):
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)
+        if STAGES.index(since) > STAGES.index("plan"):  # the stage that would write it is not among these
+            _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
         seconds: dict[str, float] = {}
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)

@@ -92,7 +92,7 @@ def _as_list(value: Any) -> Any:
 
 def _listed(field: FieldInfo) -> tuple[Any, Any]:
     """Return annotation and default of a list of a field's values; a single value is a list of one."""
-    one: Any = Annotated.__class_getitem__((field.annotation, *field.metadata)) if field.metadata else field.annotation
+    one: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     default = () if field.is_required() else (field.default,)
     return Annotated[tuple[one, ...], BeforeValidator(_as_list)], Field(default, description=field.description)
 
