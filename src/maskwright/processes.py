@@ -1,4 +1,4 @@
-"""Processes that work for another end with it, also when it is killed and can't tell them; whether one still runs."""
+"""Processes: those that work for another end with it, also when it is killed; whether one runs; how many fit."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def is_running(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _watch(parent: int) -> None:

@@ -46,7 +46,7 @@ TINY = (
     "train.precision=float32",
     "train.channels_last=false",
     "evaluate.samples=100",
-    "postprocess.thresholds=[0.4]",
+    "postprocess.search=[{kind: threshold, value: 0.4}]",
     "report.thumbnails=1",
 )
 OTHER_LANGUAGES = {

@@ -121,7 +121,7 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """
-    folder = _finished(run, "report", anew="report", redo=redo)
+    folder = finished(run, "report", anew="report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
 
@@ -185,8 +185,9 @@ def postprocess(
 ) -> None:
     """Clean up labels: those of a run by what its out-of-fold predictions say, or a folder of label PNGs as you say.
 
-    On a run folder, chooses thresholds, minimum areas and hole filling and prints what they gain, cross-fitted. On a
-    folder of label PNGs, small components take the label around them, and holes in foreground are filled.
+    On a run folder, chooses steps, thresholds and sizes and prints what they gain, cross-fitted (`maskwright tune` does
+    so with other candidates). On a folder of label PNGs, small components take the label around them, and holes in
+    foreground are filled.
 
     Examples: maskwright postprocess runs/teeth
               maskwright postprocess labels --out clean --minimum-area 20
@@ -201,10 +202,10 @@ def postprocess(
     """
     if _is_run(labels):
         _refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, _STATED)
-        tuned = read_json(_finished(labels, "tune", redo=redo).tuned)
-        say(f"chain: {' → '.join(_step(step) for step in tuned['chain']) or 'none'}")
-        gain = tuned["gain"]
-        say(f"gain, cross-fitted: {shown(gain)}" if gain else f"chosen on: {tuned['fitted_on']}")
+        from maskwright.cli.tune import show_tuned
+
+        tuned = read_json(finished(labels, "tune", redo=redo).tuned)
+        show_tuned(tuned)
         result(tuned, as_json=json)
         return
     if out is None:
@@ -306,7 +307,7 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
             )
         )
     _refuse(given, _STATED)
-    scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
+    scores = read_json(finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
     print_scores(scores)
     result(scores, as_json=as_json)
 
@@ -323,7 +324,7 @@ def _is_run(folder: Path) -> bool:
     return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
 
 
-def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
+def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
     """Run a trained run's own recipe up to a stage."""
     from maskwright import pipeline
 
@@ -337,10 +338,6 @@ def _refuse(options: dict[str, Any], next_move: str) -> None:
     """Raise UsageError if an option is given that a run folder's recipe decides."""
     if given := [name for name, value in options.items() if value is not None]:
         raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
-
-
-def _step(step: dict[str, Any]) -> str:
-    return " ".join(str(value) for value in step.values())
 
 
 def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_bytes, write_json, write_table
-from maskwright.metrics import SUMMARIES, Counts, EmptyCases
+from maskwright.evaluate import counts_and_groups, statistic_of
+from maskwright.metrics import EmptyCases
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -94,13 +95,12 @@ def compare(
         spec: empty cases, resamples, level.
         seed: of the bootstrap.
     """
-    counts = [_counts(table, len(categories)) for table in (clean, naive)]
-    groups = clean.sort("image", maintain_order=True)["group"].to_list()[:: len(categories)]
-    positions, cases = categories.evaluated, EmptyCases.of(spec)
+    (counts, groups), (leaky, _) = (counts_and_groups(table, len(categories)) for table in (clean, naive))
+    cases = EmptyCases.of(spec)
     options: dict[str, Any] = {"groups": groups, "samples": spec.samples, "confidence": spec.confidence}
     found = {}
     for name in METRICS:
-        one, two = (lambda weights, c=c, f=SUMMARIES[name].function: f(c, positions, weights, cases) for c in counts)
+        one, two = (statistic_of(c, name, categories.evaluated, cases) for c in (counts, leaky))
         intervals = {
             "clean": bootstrap(one, len(groups), rng=_rng(seed), **options),
             "naive": bootstrap(two, len(groups), rng=_rng(seed), **options),
@@ -143,11 +143,6 @@ def _share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe) -> None:
 
 def _rng(seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, 3))
-
-
-def _counts(table: pl.DataFrame, categories: int) -> Counts:
-    ordered = table.sort("image", maintain_order=True)
-    return Counts(*(ordered[name].to_numpy().reshape(-1, categories) for name in ("tp", "fp", "fn")))
 
 
 def _cut(folds: pl.DataFrame, inner: RunFolder) -> int:

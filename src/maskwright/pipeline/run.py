@@ -19,6 +19,7 @@ from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
+from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.optimise import PlateauSpec
@@ -74,6 +75,8 @@ def run(
     with lock(folder.root):
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)
+        if STAGES.index(since) > STAGES.index("plan"):  # the stage that would write it is not among these
+            _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
         seconds: dict[str, float] = {}
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
@@ -254,9 +257,9 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess", "evaluate"})
-    spec["metric"] = recipe.metric()
-    after = ("index", "split", *(("predict-oof",) if "oof" in _parts(folder, recipe) else ()))
-    return [Task("tune", stages.tune, spec, after, ("tuned.json",))]
+    spec["metric"] = recipe.tuned_metric()
+    read = [f"predict-{part}" for part in ("oof", "holdout") if part in _parts(folder, recipe)]
+    return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]
 
 
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -345,7 +348,7 @@ def _note(folder: RunFolder, seconds: dict[str, float], command: str | None) -> 
             "command": command or known.get("command") or f"maskwright run --recipe {folder.recipe}",
             "started": known.get("started") or datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
-            "machine": f"{platform.machine()}, {stages.cores()} cores, {platform.system()}",
+            "machine": f"{platform.machine()}, {cores()} cores, {platform.system()}",
             "seconds": known.get("seconds", {}) | {name: round(value, 2) for name, value in seconds.items()},
         },
     )

@@ -6,7 +6,6 @@ return their spec with what was null in it filled in.
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,7 @@ from maskwright.pipeline.starting import choose_start
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
-from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PostprocessStep, PredictSpec, ReportSpec
+from maskwright.recipe.predict import EvaluateSpec, PostprocessStep, PredictSpec, ReportSpec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
@@ -174,40 +173,9 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
 
 def tune(root: Path, spec: dict[str, Any]) -> None:
     """Choose the post-processing on out-of-fold predictions: tuned.json."""
-    from maskwright.predict import to_full_size
-    from maskwright.tune import tune_chain
+    from maskwright.pipeline.tuning import tune_run
 
-    folder, wanted = RunFolder(root), PostprocessSpec.model_validate(spec["postprocess"])
-    if wanted.chain is not None or spec["split"]["folds"] == 1:
-        why = "stated in the recipe" if wanted.chain is not None else "nothing: one fold has no out-of-fold predictions"
-        chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
-        write_json(
-            folder.tuned, {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
-        )
-        return
-    whole = _index(folder, spec)
-    folds = scored(whole, read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT))
-    images = whole.only(folds["image"].to_list())
-    store = ProbabilityStore(folder.store("oof"))
-
-    def read(row: int) -> Any:
-        truth = images.read_label(row)
-        assert truth is not None
-        return to_full_size(store.read(name_of(images.images[row])), (truth.shape[0], truth.shape[1])), truth
-
-    areas = (images.table["width"] * images.table["height"]).to_list()
-    tuned = tune_chain(
-        read,
-        folds["fold"].to_list(),
-        folds["group"].to_list(),
-        areas,
-        wanted,
-        images.categories,
-        metric=spec["metric"],
-        evaluate=EvaluateSpec.model_validate(spec["evaluate"]),
-        seed=spec["seed"],
-    )
-    write_json(folder.tuned, tuned.to_plain())
+    tune_run(RunFolder(root), _index(RunFolder(root), spec), spec)
 
 
 def evaluate(root: Path, spec: dict[str, Any]) -> None:
@@ -248,11 +216,6 @@ def report(root: Path, spec: dict[str, Any]) -> None:
 
     thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
     write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails)
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:

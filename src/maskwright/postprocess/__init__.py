@@ -8,7 +8,7 @@ from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
-from maskwright.postprocess.thresholds import most_probable, threshold
+from maskwright.postprocess.thresholds import favour, most_probable, threshold
 from maskwright.postprocess.watershed import cut_touching, split_touching
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "crf",
     "cut_touching",
     "enclosed",
+    "favour",
     "fill_holes",
     "largest_component",
     "majority",

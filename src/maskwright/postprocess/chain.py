@@ -18,12 +18,13 @@ from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
-from maskwright.postprocess.thresholds import most_probable, threshold
+from maskwright.postprocess.thresholds import favour, most_probable, threshold
 from maskwright.postprocess.watershed import cut_touching
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PostprocessStep, ThresholdSpec
 from maskwright.recipe.steps import (
     ClosingSpec,
     CrfSpec,
+    FavourSpec,
     LargestSpec,
     MajoritySpec,
     OfCategory,
@@ -44,6 +45,7 @@ PROBABILITY_STEPS: dict[type, Callable[[Probabilities, Any, Callable[[], Array]]
         smooth_box(p, step.size) if step.weights == "box" else smooth_gaussian(p, step.sigma)
     ),
     CrfSpec: lambda p, step, image: crf(p, image(), step),
+    FavourSpec: lambda p, step, image: favour(p, step.category, step.factor),
 }
 FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     ThresholdSpec: lambda p, step: threshold(p, step.value),
@@ -51,7 +53,7 @@ FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
     StagedSpec: lambda p, step: staged(p[1], step),
 }
 LABEL_STEPS: dict[type, Callable[[LabelMap, Any], LabelMap]] = {
-    MinimumAreaSpec: lambda label, step: remove_small(label, step.pixels),
+    MinimumAreaSpec: lambda label, step: remove_small(label, step.pixels, category=step.category),
     MajoritySpec: lambda label, step: majority(label, step.size),
 }
 CATEGORY_STEPS: dict[type, Callable[[LabelMap, int, Any], LabelMap]] = {
@@ -122,7 +124,7 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
             for category in _categories(step, categories):
                 label = CATEGORY_STEPS[type(step)](label, category, step)
             continue
-        _check(step)
+        _check(step, categories)
         label = LABEL_STEPS[type(step)](label, step)
     return label
 
@@ -178,12 +180,12 @@ def _check_deciding(steps: Sequence[Any], deciding: int, before: int, categories
                 if wrong
                 else f"one for each of {categories} categories",
                 where="postprocess.chain",
-                next_move="remove it (only smooth and crf go before); without one the most probable category is taken",
+                next_move="remove it (only smooth, favour and crf go before); without one the most probable category is taken",
             )
         )
 
 
-def _categories(step: OfCategory | OfForeground, categories: int) -> Sequence[int]:
+def _categories(step: OfCategory | OfForeground | MinimumAreaSpec, categories: int) -> Sequence[int]:
     if step.category is None:
         return range(1, categories)
     if step.category >= categories:
@@ -198,7 +200,9 @@ def _categories(step: OfCategory | OfForeground, categories: int) -> Sequence[in
     return (step.category,)
 
 
-def _check(step: PostprocessStep) -> None:
+def _check(step: PostprocessStep, categories: int) -> None:
+    if isinstance(step, MinimumAreaSpec):
+        _categories(step, categories)
     if type(step) not in LABEL_STEPS:
         raise RecipeError(
             problem(

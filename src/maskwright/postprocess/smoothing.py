@@ -71,9 +71,10 @@ def majority(label: LabelMap, size: int) -> LabelMap:
     for category in np.flatnonzero(np.bincount(label.ravel(), minlength=256)[:IGNORE]):
         mask = label == category
         votes = _votes(mask, size)
-        own[mask] = votes[mask]
+        np.copyto(own, votes, where=mask)
         more = votes > most
-        winner[more], most[more] = category, votes[more]
+        np.copyto(winner, category, where=more, casting="unsafe")
+        np.copyto(most, votes, where=more)
     return np.where((own == most) | (label == IGNORE), label, winner)
 
 

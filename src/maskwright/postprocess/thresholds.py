@@ -7,6 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from maskwright.errors import DataError, UsageError, problem
+from maskwright.postprocess.checks import check_probabilities
 from maskwright.types import LabelMap, Probabilities
 
 
@@ -68,3 +69,37 @@ def most_probable(probabilities: Probabilities, never: Collection[int] = ()) -> 
         probabilities = probabilities[allowed]
     label: LabelMap = np.array(allowed, np.uint8)[probabilities.argmax(axis=0)]
     return label
+
+
+def favour(probabilities: Probabilities, category: int, factor: float) -> Probabilities:
+    """Multiply the probability of one category, and scale all of a pixel to sum to one again.
+
+    For more than two categories it is what a threshold is for two: the decision under other priors (Saerens 2002, eq.
+    4). With two, a threshold t of the foreground afterwards is one of t / (t + factor · (1 − t)) before.
+
+    Args:
+        probabilities: (C, H, W) float in 0..1.
+        category: position of the category.
+        factor: above 0.
+
+    Returns:
+        (C, H, W) float32. Pixels whose probabilities are all 0 stay.
+
+    Raises:
+        DataError: probabilities that aren't finite, or outside of 0..1.
+        UsageError: there is no such category.
+
+    Example:
+        >>> favour(np.float32([[[0.75]], [[0.25]]]), 1, 3).ravel().tolist()
+        [0.5, 0.5]
+    """
+    check_probabilities(probabilities)
+    if not 0 <= category < len(probabilities):
+        next_move = "name one of these positions"
+        raise UsageError(
+            problem(f"positions 0..{len(probabilities) - 1}", f"{category}", where="favour", next_move=next_move)
+        )
+    favoured = probabilities.astype(np.float32)
+    favoured[category] *= np.float32(factor)
+    total = favoured.sum(axis=0)
+    return np.asarray(np.divide(favoured, total, out=favoured, where=total > 0), np.float32)

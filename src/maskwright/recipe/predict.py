@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
+from maskwright.recipe.search import SearchSpec, search_steps
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.steps import (
     ClosingSpec,
     CrfSpec,
     Edges,
+    FavourSpec,
     LargestSpec,
     MajoritySpec,
     OfCategory,
@@ -59,6 +61,8 @@ class MinimumAreaSpec(Spec):
     kind: Literal["minimum_area"] = "minimum_area"
     pixels: int = Field(..., ge=1)
     """Area in pixels of the original image."""
+    category: int | None = Field(None, ge=0)
+    """Position of the category whose components are meant; null: those of every one."""
 
 
 class FillHolesSpec(OfCategory):
@@ -75,6 +79,7 @@ class FillHolesSpec(OfCategory):
 
 PostprocessStep = Annotated[
     SmoothSpec
+    | FavourSpec
     | CrfSpec
     | ThresholdSpec
     | SelectSpec
@@ -90,15 +95,43 @@ PostprocessStep = Annotated[
 ]
 
 
+if TYPE_CHECKING:
+    SearchStep = SearchSpec
+else:
+    SearchStep = search_steps(PostprocessStep)
+
+_SEARCH: tuple[SearchStep, ...] = TypeAdapter(tuple[SearchStep, ...]).validate_python(
+    [
+        {"kind": "smooth", "share": [0.0015, 0.003, 0.006]},
+        {"kind": "threshold", "value": [0.3, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7]},
+        {"kind": "select", "drop": [0.2], "high": [0.5, 0.7, 0.9], "lower": [0.3, 0.4, 0.5]},
+        {"kind": "majority", "share": [0.005, 0.01]},
+        {"kind": "opening", "share": [0.005, 0.01]},
+        {"kind": "closing", "share": [0.005, 0.01, 0.02]},
+        {"kind": "fill_holes", "share": [0.001, 0.01, 1]},
+        {"kind": "minimum_area", "share": [0.0001, 0.0003, 0.001, 0.003]},
+        {"kind": "largest"},
+    ]
+)
+
+
 class PostprocessSpec(Spec):
     """From probabilities to labels."""
 
     chain: tuple[PostprocessStep, ...] | None = None
     """Fixed steps; null: tuned on out-of-fold predictions, and adopted only where the gain is there."""
-    thresholds: tuple[float, ...] = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7)
-    """Candidates for binary tasks."""
-    minimum_areas: tuple[float, ...] = (0.0, 0.0001, 0.0003, 0.001, 0.003)
-    """Candidates, as shares of the median image area."""
+    search: tuple[SearchStep, ...] = _SEARCH
+    """What tuning tries: for each step its fields with lists of candidates; in any order, since those on probabilities
+    come first and those on labels last. Of threshold, select and staged one is taken. Steps for two categories are
+    passed over in tasks with more. Empty: nothing is tuned."""
+    budget: int = Field(200, ge=1)
+    """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
+    several try is computed once."""
+    metric: Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"] = (
+        "auto"
+    )
+    """The metric that is raised; auto: that of `train.monitor`. Those of boundaries and segments are none of these: the
+    search adds up true and false pixels of images, and a distance isn't one of them."""
 
 
 class EvaluateSpec(Spec):

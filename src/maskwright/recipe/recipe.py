@@ -123,6 +123,10 @@ class Recipe(Spec):
             return self.train.monitor
         return "mean_dice" if self.data.to_categories().binary else "pooled_miou"
 
+    def tuned_metric(self) -> str:
+        """Return the metric that post-processing is tuned for, of a resolved recipe."""
+        return self.metric() if self.postprocess.metric == "auto" else self.postprocess.metric
+
 
 def _among(names: list[str]) -> str:
     return "the categories are " + ", ".join(f"{position} {name}" for position, name in enumerate(names))

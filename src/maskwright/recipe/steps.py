@@ -34,6 +34,16 @@ class SmoothSpec(Spec):
     """Side of the box in pixels."""
 
 
+class FavourSpec(Spec):
+    """The probability of one category is multiplied, and all are scaled to sum to one again; before any other step."""
+
+    kind: Literal["favour"] = "favour"
+    category: int = Field(1, ge=0)
+    """Position of the category."""
+    factor: float = Field(1.0, gt=0, le=1000)
+    """Above 1 the category wins more pixels, below 1 fewer."""
+
+
 class CrfSpec(Spec):
     """Pixels that are near and of like colour agree on a category: a fully connected CRF; before any other step but
     smoothing. It reads the image."""

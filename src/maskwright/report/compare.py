@@ -12,10 +12,10 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
+from maskwright.evaluate import counts_and_groups, statistic_of
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.recipe import Recipe, flatten, load_recipe
-from maskwright.statistics import Interval, bootstrap, paired_difference
-from maskwright.types import Array
+from maskwright.statistics import Interval, Statistic, bootstrap, paired_difference
 
 _UNSAID = ("executor", "report", "train.threads", "train.workers", "train.cache", "train.loggers", "train.minutes")
 """Fields that change no number by themselves: not named among the differences."""
@@ -46,14 +46,12 @@ class _Run:
     recipe: Recipe
     table: pl.DataFrame
 
-    def counts(self, table: pl.DataFrame) -> Counts:
-        categories = len(self.recipe.data.to_categories())
-        ordered = table.sort("image", maintain_order=True)
-        return Counts(*(ordered[name].to_numpy().reshape(-1, categories) for name in ("tp", "fp", "fn")))
+    def counts(self, table: pl.DataFrame) -> tuple[Counts, list[str]]:
+        return counts_and_groups(table, len(self.recipe.data.to_categories()))
 
-    def groups(self, table: pl.DataFrame) -> list[str]:
-        categories = len(self.recipe.data.to_categories())
-        return table.sort("image", maintain_order=True)["group"].to_list()[::categories]
+    def statistic(self, counts: Counts, metric: str) -> Statistic:
+        positions = self.recipe.data.to_categories().evaluated
+        return statistic_of(counts, metric, positions, EmptyCases.of(self.recipe.evaluate))
 
 
 def compare_runs(
@@ -85,8 +83,9 @@ def compare_runs(
     tables = _shared(runs, part)
     fields = _fields(runs, by)
     spec, count = runs[0].recipe.evaluate, len(runs) - 1
-    options: dict[str, Any] = {"groups": runs[0].groups(tables[0]), "samples": spec.samples}
-    statistics = [_statistic(run, run.counts(table), metric) for run, table in zip(runs, tables, strict=True)]
+    known = [run.counts(table) for run, table in zip(runs, tables, strict=True)]
+    options: dict[str, Any] = {"groups": known[0][1], "samples": spec.samples}
+    statistics = [run.statistic(counts, metric) for run, (counts, _) in zip(runs, known, strict=True)]
     compared = []
     for run, statistic, own in zip(runs, statistics, fields, strict=True):
         n = len(options["groups"])
@@ -173,23 +172,14 @@ def _of_another_kind(key: str, shown: Sequence[str], flat: Sequence[dict[str, An
     return any(key not in fields for fields in flat) and not kinds.isdisjoint(shown)
 
 
-def _statistic(run: _Run, counts: Counts, metric: str) -> Any:
-    positions, cases = run.recipe.data.to_categories().evaluated, EmptyCases.of(run.recipe.evaluate)
-
-    def statistic(weights: Array) -> Array:
-        return SUMMARIES[metric].function(counts, positions, weights, cases)
-
-    return statistic
-
-
 def _by_fold(run: _Run, metric: str) -> list[tuple[int, float, float]]:
     path = RunFolder(run.folder).predictions / "members.json"
     members = read_json(path) if path.is_file() else {}
     rows = run.table.filter(pl.col("part") == "oof")
     found = []
     for fold in sorted(rows["fold"].drop_nulls().unique().to_list()):
-        counts = run.counts(rows.filter(pl.col("fold") == fold))
-        value = float(_statistic(run, counts, metric)(np.ones((1, len(counts.tp))))[0])
+        counts, groups = run.counts(rows.filter(pl.col("fold") == fold))
+        value = float(run.statistic(counts, metric)(np.ones((1, len(groups))))[0])
         alone = members.get(f"holdout-fold-{fold}", {}).get(metric, {}).get("value")
         found.append((fold, value, float("nan") if alone is None else float(alone)))
     return found

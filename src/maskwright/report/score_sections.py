@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,6 +26,7 @@ from maskwright.report.blocks import (
 from maskwright.report.collect import PARTS, Artifacts, Score, image_scores, swatches
 from maskwright.report.collect import number as to_float
 from maskwright.report.gallery import Gallery
+from maskwright.report.tuned_sections import tuned_group
 from maskwright.report.words import category_scores, confusions, metric_name
 
 MOST_BARS = 40
@@ -63,7 +62,7 @@ def scores(artifacts: Artifacts) -> Section | None:
             )
         )
     if artifacts.tuned is not None:
-        groups.append(_tuned(artifacts.tuned))
+        groups.append(tuned_group(artifacts.tuned))
     if left := sorted(artifacts.categories.left_out):
         words.append(f"Left out of the means: {listing(left)}.")
     return Section("scores", "Scores", words, groups)
@@ -105,16 +104,6 @@ def _headline_is(found: Sequence[Score]) -> str:
 def _part_title(artifacts: Artifacts, part: str, found: Sequence[Score]) -> str:
     n = max((s.n or 0 for s in found if s.part == part), default=0)
     return PARTS.get(part, part) + (f", {plural(n, 'image')}" if n else "")
-
-
-def _tuned(tuned: dict[str, Any]) -> Group:
-    gain = tuned.get("gain") or {}
-    value, low, high = (to_float(gain.get(k)) for k in ("value", "low", "high"))
-    said = "Adopted" if tuned.get("adopted") else "Not adopted: the gain is not there"
-    words = [f"{said}. Gain: {with_interval(Score('', '', '', value, low, high))}."]
-    if tuned.get("fitted_on"):
-        words.append(f"Fitted on {tuned['fitted_on']}.")
-    return Group("Post-processing", words, code=json.dumps(tuned.get("chain") or [], indent=1, ensure_ascii=False))
 
 
 def categories(artifacts: Artifacts) -> Section | None:

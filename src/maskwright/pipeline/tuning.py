@@ -1,0 +1,80 @@
+"""Post-processing fitted on out-of-fold predictions, as a stage: tuned.json."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_folds, write_json
+from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_image
+from maskwright.data.index import Index
+from maskwright.data.store import ProbabilityStore
+from maskwright.pipeline import stages
+from maskwright.predict import to_full_size
+from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
+from maskwright.split import HELD_OUT
+from maskwright.tune import Read, ReadImage, chain_gain, tune_chain
+from maskwright.types import LabelMap, Probabilities
+
+
+def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
+    """Write tuned.json: the chain that ships, what it gains on folds that it wasn't fitted on, what was tried.
+
+    The held-out part, where there is one, has no say: what the chain gains there is only told.
+    """
+    wanted, evaluate = (
+        PostprocessSpec.model_validate(spec["postprocess"]),
+        EvaluateSpec.model_validate(spec["evaluate"]),
+    )
+    if (why := _nothing_to_tune(wanted, spec["split"]["folds"])) is not None:
+        chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
+        known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
+        write_json(folder.tuned, known)
+        return
+    folds = stages.scored(whole, read_folds(folder.folds))
+    inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
+    images = whole.only(inside["image"].to_list())
+    how: dict[str, Any] = {"metric": spec["metric"], "evaluate": evaluate, "seed": spec["seed"]}
+    tuned = tune_chain(
+        _reader(images, folder, "oof"),
+        inside["fold"].to_list(),
+        inside["group"].to_list(),
+        (images.table["width"] * images.table["height"]).to_list(),
+        wanted,
+        images.categories,
+        image=_image_reader(images),
+        **how,
+    )
+    if held.height:
+        images, groups = whole.only(held["image"].to_list()), held["group"].to_list()
+        read, image = _reader(images, folder, "holdout"), _image_reader(images)
+        found = chain_gain(tuned.best, read, groups, images.categories, image=image, **how)
+        tuned = replace(tuned, held_out_gain=found)
+    write_json(folder.tuned, tuned.to_plain())
+
+
+def _nothing_to_tune(wanted: PostprocessSpec, folds: int) -> str | None:
+    if wanted.chain is not None:
+        return "stated in the recipe"
+    if folds == 1:
+        return "nothing: one fold has no out-of-fold predictions"
+    return None if wanted.search else "nothing: the recipe names no candidates"
+
+
+def _reader(images: Index, folder: RunFolder, part: str) -> Read:
+    """Return what reads the probabilities and the mask of a row."""
+    store = ProbabilityStore(folder.store(part))
+
+    def read(row: int) -> tuple[Probabilities, LabelMap]:
+        truth = images.read_label(row)
+        assert truth is not None
+        return to_full_size(store.read(name_of(images.images[row])), (truth.shape[0], truth.shape[1])), truth
+
+    return read
+
+
+def _image_reader(images: Index) -> ReadImage:
+    return lambda row: read_image(images.path(images.images[row]))

@@ -1,0 +1,222 @@
+"""The post-processing chain: chosen on some folds' predictions, scored on the others, shipped where it pays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maskwright.evaluate import statistic_of
+from maskwright.metrics import Counts, EmptyCases
+from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
+from maskwright.statistics import Interval, paired_difference
+from maskwright.tune.counting import Chain, ChainCounts, Read, ReadImage
+from maskwright.tune.search import Search, Slot, run_searches, slots_of
+from maskwright.types import Array, Categories
+
+_FITTED_ON = "out-of-fold predictions; each fold's gain is measured with a chain fitted on the others"
+
+
+@dataclass(frozen=True)
+class FoldChoice:
+    """What the search for one fold came to.
+
+    Attributes:
+        fold: the fold that it did not see.
+        chain: what it chose.
+        inside: its gain on the images that it saw.
+        outside: its gain on the fold.
+    """
+
+    fold: int
+    chain: Chain
+    inside: float
+    outside: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The chosen post-processing.
+
+    Attributes:
+        adopted: False if the cross-fitted gain is not clearly above 0; the chain is then empty.
+        chain: fitted on all folds; what ships.
+        fold_chains: fold → the chain fitted without it; what its own images are scored with. Empty if not adopted.
+        gain: of each fold under the chain fitted without it over no chain, with the interval.
+        tried: number of chains compared.
+        metric: name of what was raised.
+        best: the chain fitted on all folds, adopted or not.
+        naive_gain: of `best` on the images that it was fitted on: optimistic.
+        folds: what each fold's search chose.
+        trail: (chain, naive gain) after each step of the search on all folds.
+        candidates: the steps that were tried for each place of the chain.
+        held_out_gain: of `best` on images that are in no fold; None without such.
+    """
+
+    adopted: bool
+    chain: Chain
+    fold_chains: dict[int, Chain]
+    gain: dict[str, float]
+    tried: int
+    metric: str
+    best: Chain
+    naive_gain: dict[str, float]
+    folds: tuple[FoldChoice, ...]
+    trail: tuple[tuple[Chain, float], ...]
+    candidates: tuple[Slot, ...]
+    held_out_gain: dict[str, float] | None = None
+
+    @property
+    def agreement(self) -> float:
+        """Share of the folds whose searches chose the chain that most of them chose."""
+        return Counter(choice.chain for choice in self.folds).most_common(1)[0][1] / len(self.folds)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return what tuned.json holds."""
+        return {
+            "adopted": self.adopted,
+            "chain": _plain(self.chain),
+            "fold_chains": {str(fold): _plain(chain) for fold, chain in self.fold_chains.items()},
+            "gain": self.gain,
+            "tried": self.tried,
+            "fitted_on": _FITTED_ON,
+            "metric": self.metric,
+            "best": _plain(self.best),
+            "naive_gain": self.naive_gain,
+            "held_out_gain": self.held_out_gain,
+            "agreement": self.agreement,
+            "folds": [vars(choice) | {"chain": _plain(choice.chain)} for choice in self.folds],
+            "trail": [{"chain": _plain(chain), "gain": gain} for chain, gain in self.trail],
+            "candidates": [
+                {"kind": slot[0].kind, "number": len(slot), "steps": _plain(slot)} for slot in self.candidates
+            ],
+        }
+
+
+def tune_chain(
+    read: Read,
+    folds: Sequence[int],
+    groups: Sequence[str],
+    areas: Sequence[int],
+    spec: PostprocessSpec,
+    categories: Categories,
+    *,
+    metric: str,
+    evaluate: EvaluateSpec,
+    image: ReadImage | None = None,
+    seed: int = 0,
+) -> Tuned:
+    """Search the candidates of a recipe, nested: a search for each fold on the images of the others, and one on all.
+
+    The searches share what several of them try, but no decision: the chain of a fold, and how many chains were tried to
+    find it, don't depend on the fold's images.
+
+    Args:
+        read: gives the out-of-fold prediction and the truth of a row; called from several threads.
+        folds: of each row; at least two different ones.
+        groups: of each row, for the interval.
+        areas: pixels of each row's image.
+        spec: candidates and budget.
+        categories: what is predicted.
+        metric: name in `SUMMARIES` that is raised.
+        evaluate: resamples and level of the interval.
+        image: reads the image of a row, for steps that look at it.
+        seed: of the bootstrap.
+    """
+    counts = ChainCounts(read, len(folds), len(categories), image=image)
+    slots = slots_of(spec.search, float(np.median(areas)), len(categories))
+    numbers = sorted(set(folds))
+    seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
+    searches = [Search(rows[None].astype(np.float64), spec.budget, [None] * len(slots)) for rows in seen]
+
+    def value(found: Counts, weights: Array) -> Array:
+        return statistic_of(found, metric, categories.evaluated, EmptyCases.of(evaluate))(weights)
+
+    def gain(chains: Sequence[Chain]) -> dict[str, float]:
+        pair = counts.of_rows(chains), counts.found[()]
+        return _interval(pair, groups, categories, metric=metric, evaluate=evaluate, seed=seed)
+
+    run_searches(searches, slots, counts, value)
+    *own, everywhere = searches
+    chains = {fold: search.chain for fold, search in zip(numbers, own, strict=True)}
+    cross_fitted = gain([chains[fold] for fold in folds])
+    adopted = bool(cross_fitted["low"] > 0)
+    plain = counts.found[()]
+    choices = []
+    for fold, search in zip(numbers, own, strict=True):
+        outside = 1 - search.weights
+        change = value(counts.found[search.chain], outside) - value(plain, outside)
+        choices.append(FoldChoice(fold, search.chain, search.value - search.trail[0][1], float(change[0])))
+    return Tuned(
+        adopted=adopted,
+        chain=everywhere.chain if adopted else (),
+        fold_chains=chains if adopted else {},
+        gain=cross_fitted,
+        tried=len(counts.found),
+        metric=metric,
+        best=everywhere.chain,
+        naive_gain=gain([everywhere.chain] * len(folds)),
+        folds=tuple(choices),
+        trail=tuple((chain, found - everywhere.trail[0][1]) for chain, found in everywhere.trail),
+        candidates=tuple(slots),
+    )
+
+
+def chain_gain(
+    chain: Chain,
+    read: Read,
+    groups: Sequence[str],
+    categories: Categories,
+    *,
+    metric: str,
+    evaluate: EvaluateSpec,
+    image: ReadImage | None = None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return value, low and high of what a chain gains over none, on images that had no part in choosing it.
+
+    Args:
+        chain: the steps.
+        read: gives the prediction and the truth of a row; called from several threads.
+        groups: of each row, for the interval.
+        categories: what is predicted.
+        metric: name in `SUMMARIES`.
+        evaluate: resamples and level of the interval.
+        image: reads the image of a row, for steps that look at it.
+        seed: of the bootstrap.
+    """
+    counts = ChainCounts(read, len(groups), len(categories), image=image)
+    for _ in counts.add(list(dict.fromkeys([(), chain]))):
+        pass
+    pair = counts.found[chain], counts.found[()]
+    return _interval(pair, groups, categories, metric=metric, evaluate=evaluate, seed=seed)
+
+
+def _interval(
+    pair: tuple[Counts, Counts],
+    groups: Sequence[str],
+    categories: Categories,
+    *,
+    metric: str,
+    evaluate: EvaluateSpec,
+    seed: int,
+) -> dict[str, float]:
+    """Return the interval of the first counts' metric over that of the second."""
+    one, two = (statistic_of(c, metric, categories.evaluated, EmptyCases.of(evaluate)) for c in pair)
+    found: Interval = paired_difference(
+        one,
+        two,
+        len(groups),
+        groups=groups,
+        samples=evaluate.samples,
+        confidence=evaluate.confidence,
+        rng=np.random.default_rng((seed, 4)),
+    )
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _plain(steps: Sequence[Any]) -> list[dict[str, Any]]:
+    return [step.model_dump(mode="json") for step in steps]

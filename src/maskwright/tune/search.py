@@ -1,0 +1,160 @@
+"""The search for a chain: one step after the other, each by the candidate that is best with the rest as it stands.
+
+Several searches go side by side, each on its own images alone: what one finds never depends on the others, and what
+several want to try is counted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maskwright.metrics import Counts
+from maskwright.postprocess.chain import FOREGROUND_STEPS, PROBABILITY_STEPS
+from maskwright.progress import report
+from maskwright.recipe.predict import FillHolesSpec, PostprocessStep, SearchStep
+from maskwright.tune.counting import Chain, ChainCounts
+from maskwright.types import Array
+
+Slot = tuple[PostprocessStep, ...]
+"""Candidates for one place in the chain, which may stay empty."""
+Value = Callable[[Counts, Array], Array]
+"""(rows, C) counts and (S, rows) weights → (S,) values of the metric."""
+
+PASSES = 4
+"""Rounds through all places; a search that a whole round has left as it was ends before."""
+_EQUAL = 1e-9
+
+
+@dataclass
+class Search:
+    """One search, on some of the images.
+
+    Attributes:
+        weights: (1, rows) float64: 1 for the images that it sees.
+        budget: chains that it may try.
+        tried: chains that it has tried.
+        chosen: the step in each slot, or none.
+        value: of the metric on its images.
+        trail: (chain, value) after each change for the better, from the empty chain on.
+        open: False when no single change makes it better, or the budget is spent.
+    """
+
+    weights: Array
+    budget: int
+    chosen: list[PostprocessStep | None]
+    value: float = float("nan")
+    tried: set[Chain] = field(default_factory=set)
+    trail: list[tuple[Chain, float]] = field(default_factory=list)
+    open: bool = True
+
+    @property
+    def chain(self) -> Chain:
+        """The chain as it stands."""
+        return _chain(self.chosen)
+
+    def begin(self, value: float) -> None:
+        """Start from the empty chain."""
+        self.value, self.tried, self.trail = value, {()}, [((), value)]
+
+    def candidates(self, place: int, slot: Slot) -> list[Chain]:
+        """Return the chains to compare: that without a step at this place, and that with each candidate."""
+        options = [self._with(place, step) for step in (None, *slot)]
+        new = [chain for chain in dict.fromkeys(options) if chain not in self.tried]
+        self.tried |= set(new[: self.budget - len(self.tried)])
+        return [chain for chain in options if chain in self.tried]
+
+    def choose(self, place: int, slot: Slot, values: dict[Chain, float]) -> bool:
+        """Take the best candidate, of equal ones the one with the fewest steps, then the first; tell of a change."""
+        best = max(values.values())
+        chain = min((c for c, value in values.items() if value >= best - _EQUAL), key=len)
+        if chain == self.chain:
+            return False
+        self.chosen[place] = next(step for step in (None, *slot) if self._with(place, step) == chain)
+        self.value = values[chain]
+        self.trail.append((chain, self.value))
+        return True
+
+    def _with(self, place: int, step: PostprocessStep | None) -> Chain:
+        return _chain([*self.chosen[:place], step, *self.chosen[place + 1 :]])
+
+
+def slots_of(entries: Iterable[SearchStep], area: float, categories: int) -> list[Slot]:
+    """Return the candidates for each place of a chain, in the order in which a chain takes its steps.
+
+    Args:
+        entries: what is searched; steps for two categories are passed over where there are more.
+        area: pixels of the median image.
+        categories: number of categories.
+    """
+    early: list[Slot] = []
+    deciding: list[PostprocessStep] = []
+    late: list[Slot] = []
+    for entry in entries:
+        if categories != 2 and (entry.step in FOREGROUND_STEPS or entry.step is FillHolesSpec):
+            continue
+        for candidates in entry.combinations(area, categories):
+            slot: Slot = tuple(dict.fromkeys(candidates))  # type: ignore[arg-type]
+            if entry.step in FOREGROUND_STEPS:
+                deciding += slot
+            else:
+                (early if entry.step in PROBABILITY_STEPS else late).append(slot)
+    return [slot for slot in (*early, tuple(dict.fromkeys(deciding)), *late) if slot]
+
+
+def run_searches(searches: Sequence[Search], slots: Sequence[Slot], counts: ChainCounts, value: Value) -> None:
+    """Carry all searches to their ends.
+
+    The place that decides what is foreground comes first: it matters most, and what cleans up depends on it.
+    """
+    order = sorted(range(len(slots)), key=lambda place: (type(slots[place][0]) not in FOREGROUND_STEPS, place))
+    total, rounds = (1 + PASSES * len(order)) * counts.rows, 0
+    _count(counts, [()], (0, total))
+    for search in searches:
+        search.begin(_known(value(counts.found[()], search.weights)))
+    for _ in range(PASSES):
+        changed = [False] * len(searches)
+        for place in order:
+            rounds += 1
+            done = (rounds * counts.rows, total)
+            for number, change in enumerate(_round(searches, place, slots[place], counts, value, done)):
+                changed[number] |= change
+        for search, change in zip(searches, changed, strict=True):
+            search.open &= change and len(search.tried) < search.budget
+        if not any(search.open for search in searches):
+            break
+    report("tune", total, total)
+
+
+def _round(
+    searches: Sequence[Search],
+    place: int,
+    slot: Slot,
+    counts: ChainCounts,
+    value: Value,
+    done: tuple[int, int],
+) -> list[bool]:
+    """Let every open search choose for one place; return which changed."""
+    wanted = [search.candidates(place, slot) if search.open else [] for search in searches]
+    _count(counts, [chain for chains in wanted for chain in chains], done)
+    changed = []
+    for search, chains in zip(searches, wanted, strict=True):
+        values = {chain: _known(value(counts.found[chain], search.weights)) for chain in chains}
+        changed.append(search.choose(place, slot, values) if chains else False)
+    return changed
+
+
+def _count(counts: ChainCounts, chains: Iterable[Chain], done: tuple[int, int]) -> None:
+    if missing := counts.missing(chains):
+        for row in counts.add(missing):
+            report("tune", done[0] + row, done[1])
+
+
+def _known(values: Array) -> float:
+    return float(np.nan_to_num(values[0], nan=-1.0))
+
+
+def _chain(steps: Iterable[PostprocessStep | None]) -> Chain:
+    return tuple(step for step in steps if step is not None)
