@@ -13,6 +13,8 @@ from maskwright.errors import UsageError, problem
 Weights = npt.NDArray[np.float64]
 Statistic = Callable[[Weights], npt.NDArray[np.float64]]
 """From (S, n) weights, the multiplicity of each image in each of S resamples, to (S,) values."""
+Statistics = Callable[[Weights], npt.NDArray[np.float64]]
+"""The same for several numbers at once: to (S, k) values."""
 
 _LARGEST_BLOCK = 1 << 18
 """Weights drawn at once (2 MiB, and a few arrays of that size on the way): bounds memory for any number of images."""
@@ -82,13 +84,47 @@ def bootstrap(
         >>> bootstrap(lambda w: w @ x / w.sum(1), 3, rng=np.random.default_rng(0)).value
         2.0
     """
+    (found,) = bootstraps(
+        lambda weights: np.asarray(statistic(weights))[:, None],
+        n,
+        groups=groups,
+        samples=samples,
+        confidence=confidence,
+        rng=rng,
+    )
+    return found
+
+
+def bootstraps(
+    statistics: Statistics,
+    n: int,
+    *,
+    groups: npt.ArrayLike | None = None,
+    samples: int = 1000,
+    confidence: float = 0.95,
+    rng: np.random.Generator,
+) -> list[Interval]:
+    """Intervals of k statistics of the same images, all on the same resamples: each is that of `bootstrap`.
+
+    Args:
+        statistics: from (S, n) weights to (S, k) values; NaN where a resample has no value.
+        n: as in `bootstrap`.
+        groups: as in `bootstrap`.
+        samples: as in `bootstrap`.
+        confidence: as in `bootstrap`.
+        rng: as in `bootstrap`.
+
+    Raises:
+        UsageError: as `bootstrap`.
+    """
     count, group = _numbered(range(n) if groups is None else groups)
     _check(group, n, samples, confidence)
-    value = float(_values(statistic, np.ones((1, n)))[0])
+    values = _values(statistics, np.ones((1, n)))[0].tolist()
     if count < 2:
-        return Interval(value, float("nan"), float("nan"), n)
-    blocks = [_values(statistic, _drawn(count, size, rng)[:, group]) for size in _block_sizes(samples, n)]
-    return Interval(value, *_percentiles(np.concatenate(blocks), confidence), n)
+        return [Interval(value, float("nan"), float("nan"), n) for value in values]
+    blocks = [_values(statistics, _drawn(count, size, rng)[:, group]) for size in _block_sizes(samples, n)]
+    drawn = np.concatenate(blocks)  # (samples, k)
+    return [Interval(value, *_percentiles(drawn[:, k], confidence), n) for k, value in enumerate(values)]
 
 
 def paired_difference(
@@ -147,9 +183,9 @@ def _check(group: npt.NDArray[np.intp], n: int, samples: int, confidence: float)
     )
 
 
-def _values(statistic: Statistic, weights: Weights) -> npt.NDArray[np.float64]:
-    values = np.asarray(statistic(weights), np.float64)
-    assert values.shape == (len(weights),), "a statistic gives one value for each row of weights"
+def _values(statistics: Statistics, weights: Weights) -> npt.NDArray[np.float64]:
+    values = np.asarray(statistics(weights), np.float64)
+    assert values.ndim == 2 and len(values) == len(weights), "statistics give one row of values for each of weights"
     return values
 
 

@@ -1,12 +1,22 @@
 """Evaluation: predictions against truth, from one overlap table an image to scores with intervals."""
 
 from maskwright.evaluate.folders import Evaluation, evaluate_folders
-from maskwright.evaluate.scores import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise, summarise_by
+from maskwright.evaluate.scores import (
+    CALIBRATION_SCHEMA,
+    PER_IMAGE_SCHEMA,
+    Overlaps,
+    calibration_table,
+    per_image_table,
+    summarise,
+    summarise_by,
+)
 
 __all__ = [
+    "CALIBRATION_SCHEMA",
     "PER_IMAGE_SCHEMA",
     "Evaluation",
     "Overlaps",
+    "calibration_table",
     "evaluate_folders",
     "per_image_table",
     "summarise",

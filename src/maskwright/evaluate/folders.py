@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from maskwright.data.formats.files import find_images, match_name
 from maskwright.data.formats.sidecars import read_classes
 from maskwright.data.void import check_void
 from maskwright.errors import DataError, problem
+from maskwright.evaluate.measure import Measured, measure
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
-from maskwright.progress import track
+from maskwright.evaluate.spread import spread
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category, LabelMap
 
@@ -61,6 +62,7 @@ def evaluate_folders(
     partial: bool = False,
     spec: EvaluateSpec | None = None,
     seed: int = 0,
+    workers: int = 0,
 ) -> Evaluation:
     """Score a folder of predicted label files against a folder of true ones.
 
@@ -76,17 +78,18 @@ def evaluate_folders(
         leave_out: categories left out of means.
         images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
         partial: score the truths that have a prediction instead of refusing.
-        spec: empty cases, resamples, level.
+        spec: families, definitions, empty cases, resamples, level.
         seed: of the bootstrap.
+        workers: processes that read and measure; 0: threads of this one.
 
     Raises:
         DataError: no pairs, a truth without prediction, sizes that differ, or values that no category claims.
     """
-    pairs = _pairs(Path(prediction), Path(truth), partial=partial)
+    pairs = _pairs(Path(prediction), Path(truth), None if images is None else Path(images), partial=partial)
     spec = spec or EvaluateSpec()
     if categories is None:
         categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
-    overlaps = _compare(pairs, categories, {} if images is None else _by_name(Path(images)))
+    overlaps = _compare(pairs, categories, spec, workers)
     assert overlaps.table is not None
     return Evaluation(
         summarise(overlaps, spec, seed=seed),
@@ -96,30 +99,39 @@ def evaluate_folders(
     )
 
 
-def _compare(pairs: list[tuple[str, Path, Path]], categories: Categories, turned_like: dict[str, Path]) -> Overlaps:
-    """Read the pairs, two at a time, and count them."""
-    predicted_as, overlaps = _or_ids(categories), Overlaps(categories)
+@dataclass(frozen=True)
+class _Pair:
+    """The two files of an image, and the image that the truth is turned like."""
 
-    def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true = read_label(pair[2], categories, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
-        predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
-        _check_sizes(true, predicted, pair)
-        return pair[0], true, predicted
+    name: str
+    prediction: Path
+    truth: Path
+    image: Path | None = None
 
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(pairs), 16):  # bounded: no more than 16 pairs are in memory
-            for name, true, predicted in pool.map(read, pairs[start : start + 16]):
-                overlaps.add(name, true, predicted)
+
+def _compare(pairs: list[_Pair], categories: Categories, spec: EvaluateSpec, workers: int) -> Overlaps:
+    overlaps = Overlaps(categories, spec)
+    one = functools.partial(_measured, categories=categories, predicted_as=_or_ids(categories), spec=spec)
+    for pair, found in zip(pairs, spread(one, pairs, "score", workers=workers), strict=True):
+        overlaps.put(pair.name, found)
     return overlaps
 
 
-def _check_sizes(true: LabelMap, predicted: LabelMap, pair: tuple[str, Path, Path]) -> None:
+def _measured(pair: _Pair, *, categories: Categories, predicted_as: Categories, spec: EvaluateSpec) -> Measured:
+    """Read a pair and measure it."""
+    true = read_label(pair.truth, categories, like=pair.image, next_move=_UNKNOWN)
+    predicted = read_label(pair.prediction, predicted_as, next_move=_UNKNOWN)
+    _check_sizes(true, predicted, pair)
+    return measure(true, predicted, categories, spec, where=pair.name)
+
+
+def _check_sizes(true: LabelMap, predicted: LabelMap, pair: _Pair) -> None:
     if true.shape != predicted.shape:
         raise DataError(
             problem(
                 f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
                 f"{predicted.shape[1]}×{predicted.shape[0]}",
-                where=f"{pair[1]} against {pair[2]}",
+                where=f"{pair.prediction} against {pair.truth}",
                 next_move="scale the prediction back to the image's own size (nearest neighbour); "
                 "if photos are turned by their EXIF orientation, name their folder with --images",
             )
@@ -139,7 +151,7 @@ def _or_ids(categories: Categories) -> Categories:
     return replace(categories, items=tuple(map(widened, categories.items)))
 
 
-def _pairs(prediction: Path, truth: Path, *, partial: bool) -> list[tuple[str, Path, Path]]:
+def _pairs(prediction: Path, truth: Path, images: Path | None, *, partial: bool) -> list[_Pair]:
     predicted, true = _by_name(prediction), _by_name(truth)
     missing = sorted(true.keys() - predicted.keys())
     if partial and len(missing) < len(true):
@@ -157,7 +169,8 @@ def _pairs(prediction: Path, truth: Path, *, partial: bool) -> list[tuple[str, P
                 else "give the folder that holds the label files",
             )
         )
-    return [(name, predicted[name], true[name]) for name in track(sorted(true), "match")]
+    turned_like = {} if images is None else _by_name(images)
+    return [_Pair(name, predicted[name], true[name], turned_like.get(name)) for name in sorted(true)]
 
 
 def _by_name(folder: Path) -> dict[str, Path]:
@@ -178,7 +191,7 @@ def _by_name(folder: Path) -> dict[str, Path]:
 
 def _categories(
     truth: Path,
-    pairs: list[tuple[str, Path, Path]],
+    pairs: list[_Pair],
     classes: str,
     ignore: tuple[int | str, ...],
     leave_out: frozenset[str],
@@ -195,8 +208,10 @@ def _categories(
     if classes == "binary":
         two = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
         return Categories(two, leave_out or frozenset({"background"}), ignore)
-    items = from_values(distinct_values([true for _, _, true in pairs], ignore) or {0})
+    items = from_values(distinct_values([pair.truth for pair in pairs], ignore) or {0})
     if not default_left_out(items):  # a category that is only predicted counts, too
-        items = from_values(distinct_values([path for _, *both in pairs for path in both], ignore) or {0})
+        items = from_values(
+            distinct_values([path for pair in pairs for path in (pair.prediction, pair.truth)], ignore) or {0}
+        )
     items, ignored = without_ignored(items, ignore)
     return Categories(items, leave_out or default_left_out(items), ignored)
