@@ -26,12 +26,17 @@ def evaluate(
     prediction: Path,
     truth: Path | None = None,
     *,
+    kind: Literal["semantic", "instances", "panoptic"] | None = None,
     classes: Literal["all", "binary"] | None = None,
     ignore: str | None = None,
     leave_out: str | None = None,
     images: Path | None = None,
+    group: str | None = None,
+    group_regex: str | None = None,
     families: str | None = None,
     tolerance: float | None = None,
+    boundary_width: int | None = None,
+    ap_definition: Literal["coco", "cityscapes"] | None = None,
     empty: Literal["nan", "one"] | None = None,
     absent: Literal["zero", "skip"] | None = None,
     partial: Annotated[bool, Flag] = False,
@@ -41,22 +46,32 @@ def evaluate(
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Score a run, or a folder of predicted label files against a folder of true ones. Folders need no torch.
+    """Score a run, or predictions against truth: two folders, two files, or two COCO panoptic files. Needs no torch then.
 
-    Files are matched by name. Categories come from a classes.json in or beside the truth folder, or from the values.
+    Files are matched by name, segments of COCO panoptic files by image id. Categories come from a classes.json in or
+    beside the truth folder, from the values, or from the COCO file.
 
     Examples: maskwright evaluate runs/teeth
               maskwright evaluate labels teeth/masks --classes binary
+              maskwright evaluate found/instances nuclei/instances --kind instances --group patient
+              maskwright evaluate panoptic_pred.json panoptic_val2017.json
 
     Args:
-        prediction: folder of index PNGs, or a run folder; a run's own recipe says how it is scored.
-        truth: folder of index PNGs.
+        prediction: folder of index PNGs, file of segments, or a run folder; a run's own recipe says how it is scored.
+        truth: folder of index PNGs, or file of segments.
+        kind: what the files hold: semantic, values of categories (default); instances, ids of objects, 0 the
+            background (segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs.
         classes: all (default), or binary: everything but 0 is foreground.
         ignore: values in the truth whose pixels don't count, comma-separated.
         leave_out: categories left out of the means, comma-separated.
         images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
-        families: what is scored beside pixel counts, comma-separated, or none: boundary, keras, dental.
+        group: column of a meta.csv in or beside the truth folder whose images are resampled together.
+        group_regex: the same from the names: what its first group, or all of it, matches.
+        families: what is scored beside pixel counts, comma-separated, or none: boundary, instances, panoptic (default,
+            where the files allow), keras, dental.
         tolerance: pixels within which a boundary is right, for NSD and boundary F (default: 0.75 % of the diagonal).
+        boundary_width: pixels from a mask's border that count for boundary IoU (default: 2 % of the diagonal).
+        ap_definition: coco (default) or cityscapes: whose rules AP follows; it needs scores.
         empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
         absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
         partial: score the truths that have a prediction; a run makes none for images that its decisions left out.
@@ -67,11 +82,13 @@ def evaluate(
         json: write the scores as JSON to stdout.
     """
     stated: dict[str, Any] = {"--families": families, "--tolerance": tolerance, "--empty": empty, "--absent": absent}
+    stated |= {"--boundary-width": boundary_width, "--ap-definition": ap_definition}
     if truth is None:
         given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--out": out}
-        given |= {"--images": images, "--seed": seed, "--workers": workers, "--partial": partial or None} | stated
+        given |= {"--images": images, "--seed": seed, "--workers": workers, "--partial": partial or None, "--kind": kind}
+        given |= {"--group": group, "--group-regex": group_regex} | stated
         return _evaluate_run(prediction, given, redo=redo, as_json=json)
-    from maskwright.evaluate import evaluate_folders
+    from maskwright.evaluate import evaluate_folders, groups_of
 
     with progress():
         found = evaluate_folders(
@@ -85,6 +102,8 @@ def evaluate(
             spec=_spec(stated),
             seed=seed or 0,
             workers=workers or 0,
+            kind=kind,
+            groups=groups_of(truth, column=group, pattern=group_regex),
         )
     _show_evaluation(found, out, partial=partial)
     result(found.scores, as_json=json)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from maskwright.errors import DataError, problem
 from maskwright.evaluate.measure import Measured, measure
 from maskwright.metrics import (
     CalibrationCounts,
@@ -93,10 +94,22 @@ class Overlaps:
         columns = {name: getattr(counts, name) for name in PIXELS}
         columns |= {name: np.stack([one.columns[name] for one in self.measured]) for name in first.columns}
         bins = [one.calibration for one in self.measured if one.calibration is not None]
+        return Evidence(columns, CalibrationCounts.stack(bins) if bins else None, self._detections())
+
+    def _detections(self) -> Detections | None:
+        """Return the instances of all images, None where they have no scores."""
         found = [one.detections for one in self.measured if one.detections is not None]
-        return Evidence(
-            columns, CalibrationCounts.stack(bins) if bins else None, Detections.join(found) if found else None
-        )
+        without = [name for name, one in zip(self.images, self.measured, strict=True) if one.detections is None]
+        if found and without and any(len(one.score) for one in found):
+            raise DataError(
+                problem(
+                    "scores for the predicted instances of all images, or for none",
+                    f"none in {len(without)} of {len(self.images)}: {', '.join(without[:5])}",
+                    where="the prediction",
+                    next_move="add the missing scores, or leave all out: AP is then not computed",
+                )
+            )
+        return Detections.join(found) if found and not without else None
 
 
 _NO_TABLE = np.zeros((0, 1), np.int64)

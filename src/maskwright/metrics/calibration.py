@@ -89,13 +89,13 @@ def calibration_counts(
     """
     _check(probabilities, truth, bins, category, where)
     valid = truth != IGNORE
-    true, chosen = truth[valid], probabilities[:, valid]  # (P,), (C, P)
-    _check_values(true, chosen, where)
+    true = truth[valid]
     if category is None:
-        _check_sums(chosen, where)
-        confidence, right = chosen.max(axis=0), chosen.argmax(axis=0) == true
+        confidence, right = _highest(probabilities, truth, valid, where)
     else:
-        confidence, right = chosen[category], true == category
+        confidence, right = probabilities[category][valid], true == category
+        _check_range(confidence, confidence, where)
+    _check_positions(true, len(probabilities), where)
     edges = (np.arange(1, bins) / bins).astype(confidence.dtype)
     places = np.searchsorted(edges, confidence, side="left")
     return CalibrationCounts(
@@ -164,24 +164,40 @@ def _check(probabilities: Probabilities, truth: LabelMap, bins: int, category: i
         )
 
 
-def _check_values(true: Array, chosen: Array, where: str) -> None:
-    if true.size == 0:
+def _highest(probabilities: Probabilities, truth: LabelMap, valid: Array, where: str) -> tuple[Array, Array]:
+    """Return of each known pixel the highest probability, and whether its category is the true one.
+
+    Channel by channel, so that nothing of the size of all channels is made.
+    """
+    highest, lowest = probabilities[0].copy(), probabilities[0].copy()
+    total, winner = probabilities[0].astype(np.float64), np.zeros(truth.shape, np.uint8)
+    for position in range(1, len(probabilities)):
+        channel = probabilities[position]
+        total += channel
+        winner[channel > highest] = position
+        np.maximum(highest, channel, out=highest)
+        np.minimum(lowest, channel, out=lowest)
+    _check_range(lowest[valid], highest[valid], where)
+    _check_sums(total[valid], where)
+    return highest[valid], (winner == truth)[valid]
+
+
+def _check_range(lowest: Array, highest: Array, where: str) -> None:
+    if lowest.size == 0 or (lowest.min() >= -1e-6 and highest.max() <= 1 + 1e-6):  # False for NaN
         return
-    low, high, largest = float(chosen.min()), float(chosen.max()), int(true.max())
-    if low >= -1e-6 and high <= 1 + 1e-6 and largest < len(chosen):  # False for NaN
-        return
+    lost = int(np.isnan(highest).sum())
+    low, high = (float(f(a)) if lost < a.size else np.nan for f, a in ((np.nanmin, lowest), (np.nanmax, highest)))
     raise DataError(
         problem(
-            f"probabilities in 0..1 and positions 0..{len(chosen) - 1}",
-            f"{low:.6g}..{high:.6g} and positions up to {largest}",
+            "probabilities in 0..1",
+            f"{low:.6g}..{high:.6g}" + (f", and {lost} pixels with NaN" if lost else ""),
             where=where,
             next_move="give softmax outputs, one channel a category",
         )
     )
 
 
-def _check_sums(chosen: Array, where: str) -> None:
-    sums = chosen.sum(axis=0, dtype=np.float64)
+def _check_sums(sums: Array, where: str) -> None:
     wrong = int(np.count_nonzero(np.abs(sums - 1) > _ROUNDING))
     if not wrong:
         return
@@ -191,5 +207,18 @@ def _check_sums(chosen: Array, where: str) -> None:
             f"{sums.min():.6g}..{sums.max():.6g}, {wrong} of {len(sums)} pixels apart from 1",
             where=where,
             next_move="give softmax outputs, or score one category at a time with `category`",
+        )
+    )
+
+
+def _check_positions(true: Array, n: int, where: str) -> None:
+    if true.size == 0 or int(true.max()) < n:
+        return
+    raise DataError(
+        problem(
+            f"positions 0..{n - 1} in the truth, one for each channel of probabilities",
+            f"{int(true.max())}",
+            where=where,
+            next_move="give the probabilities of the truth's own categories",
         )
     )

@@ -16,8 +16,6 @@ LEFT_OUT = "fp_left_out"
 """Column of the false positives whose truth is a category that is left out of means: what Keras' mean IoU drops."""
 SEGMENTS = tuple(f"segments_{field.name}" for field in fields(PanopticCounts))
 """Columns of panoptic counts."""
-TRUTHS = "instances"
-"""Column of the true instances that AP counts."""
 
 
 @dataclass(frozen=True, eq=False)

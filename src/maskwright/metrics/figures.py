@@ -221,8 +221,12 @@ def _segments_of_each(evidence: Evidence, categories: Categories) -> Iterator[Fi
         )
 
 
+def _things(categories: Categories) -> list[int]:
+    return [p for p in categories.evaluated if categories.items[p].isthing]
+
+
 def _instances(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
-    positions, columns = categories.evaluated, evidence.columns
+    positions, columns = _things(categories), evidence.columns
     if "sbd" in columns:
         yield _one(
             "sbd",
@@ -250,7 +254,7 @@ def _instances(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -
 def _instances_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
     if (found := evidence.detections) is None:
         return
-    positions = categories.evaluated
+    positions = _things(categories)
     names = [categories.names[p] for p in positions]
     function = {"coco": coco_ap, "cityscapes": cityscapes_ap}[spec.ap_definition]
 
