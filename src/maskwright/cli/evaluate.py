@@ -46,7 +46,7 @@ def evaluate(
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Score a run, or predictions against truth: two folders, two files, or two COCO panoptic files. Needs no torch then.
+    """Score a run, or predictions against truth: two folders, files or COCO panoptic files, without torch.
 
     Files are matched by name, segments of COCO panoptic files by image id. Categories come from a classes.json in or
     beside the truth folder, from the values, or from the COCO file.
@@ -85,10 +85,16 @@ def evaluate(
     stated |= {"--boundary-width": boundary_width, "--ap-definition": ap_definition}
     if truth is None:
         given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--out": out}
-        given |= {"--images": images, "--seed": seed, "--workers": workers, "--partial": partial or None, "--kind": kind}
+        given |= {
+            "--images": images,
+            "--seed": seed,
+            "--workers": workers,
+            "--partial": partial or None,
+            "--kind": kind,
+        }
         given |= {"--group": group, "--group-regex": group_regex} | stated
         return _evaluate_run(prediction, given, redo=redo, as_json=json)
-    from maskwright.evaluate import evaluate_folders, groups_of
+    from maskwright.evaluate import evaluate_folders
 
     with progress():
         found = evaluate_folders(
@@ -103,7 +109,8 @@ def evaluate(
             seed=seed or 0,
             workers=workers or 0,
             kind=kind,
-            groups=groups_of(truth, column=group, pattern=group_regex),
+            group=group,
+            group_regex=group_regex,
         )
     _show_evaluation(found, out, partial=partial)
     result(found.scores, as_json=json)

@@ -1,6 +1,7 @@
 """Evaluation: predictions against truth, from one overlap table an image to scores with intervals."""
 
 from maskwright.evaluate.folders import Evaluation, evaluate_folders
+from maskwright.evaluate.paired import counts_and_groups, evidence_of, statistic_of, statistics_of
 from maskwright.evaluate.scores import (
     CALIBRATION_SCHEMA,
     PER_IMAGE_SCHEMA,
@@ -17,8 +18,12 @@ __all__ = [
     "Evaluation",
     "Overlaps",
     "calibration_table",
+    "counts_and_groups",
     "evaluate_folders",
+    "evidence_of",
     "per_image_table",
+    "statistic_of",
+    "statistics_of",
     "summarise",
     "summarise_by",
 ]

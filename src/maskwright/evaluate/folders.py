@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
+from maskwright.data.formats.sidecars import meta_of, named_group, read_meta
+from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate.label_files import LabelPair, label_categories, label_pairs, measured_labels, or_ids
 from maskwright.evaluate.measure import Measured
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
@@ -58,7 +61,8 @@ def evaluate_folders(
     seed: int = 0,
     workers: int = 0,
     kind: Kind | None = None,
-    groups: Mapping[str, str] | None = None,
+    group: str | None = None,
+    group_regex: str | None = None,
 ) -> Evaluation:
     """Score predicted label files against true ones.
 
@@ -81,10 +85,14 @@ def evaluate_folders(
         kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
             `panoptic`, COCO's PNGs and JSON file. None: panoptic where the truth is that, else semantic, as ids and
             categories can't be told apart.
-        groups: image's name → what is resampled together; None: each image is its own group.
+        group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
+            `group_regex` as well: each image is its own group.
+        group_regex: the same from the images' names: what its first group, or all of it, matches.
 
     Raises:
-        DataError: no pairs, a truth without prediction, sizes that differ, or values that no category claims.
+        DataError: no pairs, a truth without prediction, sizes that differ, values that no category claims, segments
+            that disagree with their list, or images without group.
+        UsageError: both `group` and `group_regex`, or an expression that is none.
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
     kind = kind or ("panoptic" if has_panoptic_file(truth) else "semantic")
@@ -107,11 +115,64 @@ def evaluate_folders(
     overlaps = Overlaps(categories, spec)
     names = [row.name for row in rows]
     work = spread(functools.partial(one, categories=categories, spec=spec), list(rows), "score", workers=workers)
-    for name, found in zip(names, work, strict=True):
-        overlaps.put(name, found, group=(groups or {}).get(name))
+    groups = groups_of(names, truth, group, group_regex)
+    for name, own, found in zip(names, groups, work, strict=True):
+        overlaps.put(name, found, group=own)
     return Evaluation(
         summarise(overlaps, spec, seed=seed),
         per_image_table(overlaps, spec, "all"),
         [] if overlaps.table is None else overlaps.table.tolist(),
         categories.names,
     )
+
+
+def groups_of(names: Sequence[str], truth: Path, column: str | None, pattern: str | None) -> list[str | None]:
+    """Return the group of each image, None where none is asked for.
+
+    Args:
+        names: of the images.
+        truth: folder or file in or beside which the meta.csv lies.
+        column: of that table.
+        pattern: regular expression on the names.
+
+    Raises:
+        UsageError: both are given, or the pattern is no regular expression.
+        DataError: no such column, or images without a group.
+    """
+    if column is None and pattern is None:
+        return [None] * len(names)
+    found: list[str | None]
+    if pattern is None:
+        tables = (read_meta(place / "meta.csv") for place in (truth, *truth.parents[:2]))
+        meta = next((table for table in tables if table), {})
+        found = [meta_of(meta, name).get(column or "") for name in names]
+    else:
+        _check_pattern(column, pattern)
+        found = [named_group(name, pattern) for name in names]
+    if lost := [name for name, own in zip(names, found, strict=True) if not own]:
+        raise DataError(
+            problem(
+                "a group for every image",
+                f"none for {len(lost)} of {len(names)}: {', '.join(lost[:5])}",
+                where=f"--group-regex {pattern}" if pattern else f"--group {column}, meta.csv in or beside {truth}",
+                next_move="complete meta.csv (columns name and this one), or make the expression match every name",
+            )
+        )
+    return found
+
+
+def _check_pattern(column: str | None, pattern: str) -> None:
+    fault = "both" if column is not None else None
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        fault = f"{pattern!r}: {error}"
+    if fault:
+        raise UsageError(
+            problem(
+                "--group COLUMN, or --group-regex with a regular expression",
+                fault,
+                where="evaluate",
+                next_move="give one of the two",
+            )
+        )
