@@ -100,15 +100,18 @@ def test_all_ignored(shape):
 @pytest.mark.parametrize(
     ("p", "truth", "message"),
     [
-        (np.full((2, 1, 1), np.nan), np.zeros((1, 1)), r"got nan\.\.nan"),
+        (np.full((2, 1, 1), np.nan), np.zeros((1, 1)), r"got nan\.\.nan, and 1 pixels with NaN"),
+        ([[[np.nan, 0.5]], [[0.5, 0.5]]], np.zeros((1, 2)), r"got 0\.5\.\.0\.5, and 1 pixels with NaN"),
         (np.full((2, 1, 1), 3.0), np.zeros((1, 1)), r"got 3\.\.3"),
-        (np.zeros((2, 1, 1)), np.full((1, 1), 2), "positions up to 2"),
+        ([[[0.6]], [[0.6]], [[-0.2]]], np.zeros((1, 1)), r"got -0\.2\.\.0\.6"),
+        ([[[0.5, 1]], [[0.5, 0.5]]], np.zeros((1, 2)), r"sum to one.*got 1\.\.1\.5, 1 of 2 pixels"),
+        ([[[1]], [[0]]], np.full((1, 1), 2), r"positions 0\.\.1 in the truth.*got 2"),
         (np.zeros((2, 1, 1)), np.zeros((1, 2)), r"an \(H, W\) uint8 truth"),
     ],
 )
 def test_bad_input(p, truth, message):
     with pytest.raises(DataError, match=message):
-        calibration_counts(p.astype(np.float32), truth.astype(np.uint8))
+        calibration_counts(np.asarray(p, np.float32), truth.astype(np.uint8))
 
 
 @pytest.mark.parametrize("options", [{"bins": 0}, {"category": 3}, {"category": -1}])

@@ -18,7 +18,7 @@ COMMANDS = {
     "predict": ("stages", "Predict new images with the networks of a run."),
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "tune": ("tune", "Choose a run's post-processing anew, from other candidates."),
-    "evaluate": ("stages", "Score a run, or any folder of label files against another."),
+    "evaluate": ("evaluate", "Score a run, or any folder of label files against another."),
     "report": ("stages", "Write the report of a run anew."),
     "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),

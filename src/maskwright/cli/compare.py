@@ -29,14 +29,16 @@ def compare(
 ) -> None:
     """Put runs side by side: where their recipes differ, their scores, and the paired difference to the first one.
 
-    The difference is taken on the same images, and its interval is widened for the number of comparisons.
+    The difference is taken on the same images; its interval is widened for the number of comparisons (Bonferroni), and
+    its p-value adjusted for it (Holm).
 
     Examples: maskwright compare runs/plain runs/deep
               maskwright compare runs/b0 runs/b3 --by model.encoder,model.activation --folds --out table.csv
 
     Args:
         runs: run folders, the one to compare with first.
-        metric: such as mean_dice, pooled_miou; default: the one that the first run was chosen by.
+        metric: a key of evaluation.json, such as mean_dice, mean_hd95, ece, iou/NAME; default: the one that the first
+            run was chosen by.
         part: oof (out of fold) or holdout; default: the held-out part where all runs have one.
         by: recipe fields to show, comma-separated; default: those that differ.
         folds: a row for each fold: its score out of fold, and of its network alone on the held-out part (runs with
@@ -85,7 +87,8 @@ def _rows(run: Compared, *, folds: bool) -> list[dict[str, Any]]:
     score, difference = run.score, run.difference
     found = about | {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
     of = ("value", "low", "high")
-    return [found | {f"difference {key}": getattr(difference, key) if difference else None for key in of}]
+    between = {f"difference {key}": getattr(difference, key) if difference else None for key in of}
+    return [found | between | {"difference p": run.p_value}]
 
 
 def _joined(row: dict[str, Any]) -> dict[str, Any]:
@@ -99,6 +102,7 @@ def _joined(row: dict[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in row.items() if key not in numbers and not key.startswith("difference ")}
     kept["score"] = cell(row["value"], row["low"], row["high"])
     kept["difference"] = cell(row["difference value"], row["difference low"], row["difference high"])
+    kept["p"] = _shown(row["difference p"])
     return kept
 
 

@@ -18,6 +18,11 @@ from maskwright.recipe import Recipe
 _SHOWN = 15
 _DIVIDED = ("mean_dice", "pooled_miou")
 _ROWS = 30
+_OF_EACH = (
+    *("dice", "precision", "recall", "sq", "rq"),
+    *("boundary_iou", "boundary_f", "nsd", "hausdorff", "hd95", "dental_score"),
+)
+"""Scores of single categories that are not printed; evaluation.json and the report have them."""
 _WITHIN = re.compile(r"(?:oof/|holdout/)?[^/@]+@((?:domain|part|label_source)=.*)", re.DOTALL)
 """Scores of a domain, part or source alone; a category's name may hold an @, too."""
 
@@ -185,9 +190,15 @@ def print_scores(scores: dict[str, Any]) -> bool:
     return bool(rows)
 
 
+def shown_names(scores: dict[str, Any]) -> list[str]:
+    """Return the scores that are printed; of the categories one by one only the most telling."""
+    known = {f"{metric}/" for metric in _OF_EACH}
+    return [name for name in scores if not any(name.startswith(metric) for metric in known)]
+
+
 def score_rows(scores: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (metric, out-of-fold, held-out) of each score, with intervals."""
-    names = [name for name in scores if not name.startswith(("oof/", "holdout/", "dice/"))]
+    names = [name for name in shown_names(scores) if not name.startswith(("oof/", "holdout/"))]
     names = [name for name in names if not _WITHIN.fullmatch(name)]
     return [(name, shown(scores.get(f"oof/{name}")), shown(scores.get(f"holdout/{name}"))) for name in names]
 

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.finished import STATED, check_free, checkpoints, finished, is_run, refuse
 from maskwright.cli.folds import print_folds
-from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
+from maskwright.cli.options import DataOptions, FoldOptions, Options, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import print_scores, say_left_out, shown, summary_of
+from maskwright.cli.run import say_left_out, shown, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
-from maskwright.tasks import lock
-
-if TYPE_CHECKING:
-    from maskwright.evaluate import Evaluation
 
 Flag = Parameter(negative=())
 _SHOWN = 15
-_STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
 def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, to: str = "folder") -> None:  # noqa: B008
@@ -97,7 +93,7 @@ def split(
     print_folds(certificate)
     say(f"certificate: {certificate['text']}\nfolds: {folder.folds}")
     if write is not None:
-        _check_free(write.parent, (write.name,))
+        check_free(write.parent, (write.name,))
         write_folds(write, read_folds(folder.folds))
         say(f"written: {write}")
     result(certificate, as_json=options.json)
@@ -109,7 +105,7 @@ def train(options: Options = Options()) -> None:  # noqa: B008
     say_left_out(folder)
     say(f"checkpoints: {folder.root}/round-0/fold-*/")
     result(
-        {"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json
+        {"run": str(folder.root), "checkpoints": [str(p) for p in checkpoints(folder, "last")]}, as_json=options.json
     )
 
 
@@ -157,7 +153,7 @@ def predict(
 
     folder = RunFolder(run)
     recipe = load_recipe(folder.recipe)
-    paths = _checkpoints(folder, checkpoint or recipe.predict.checkpoint)
+    paths = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
@@ -200,8 +196,8 @@ def postprocess(
         redo: replace results of another recipe in a run folder.
         json: write what was chosen, or the list of files, as JSON to stdout.
     """
-    if _is_run(labels):
-        _refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, _STATED)
+    if is_run(labels):
+        refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, STATED)
         from maskwright.cli.tune import show_tuned
 
         tuned = read_json(finished(labels, "tune", redo=redo).tuned)
@@ -220,98 +216,6 @@ def postprocess(
     result({"files": [str(f) for f in files]}, as_json=json)
 
 
-def evaluate(
-    prediction: Path,
-    truth: Path | None = None,
-    *,
-    classes: Literal["all", "binary"] | None = None,
-    ignore: str | None = None,
-    leave_out: str | None = None,
-    images: Path | None = None,
-    empty: Literal["nan", "one"] | None = None,
-    absent: Literal["zero", "skip"] | None = None,
-    partial: Annotated[bool, Flag] = False,
-    seed: int | None = None,
-    out: Path | None = None,
-    redo: Annotated[bool, Flag] = False,
-    json: Annotated[bool, Flag] = False,
-) -> None:
-    """Score a run, or a folder of predicted label files against a folder of true ones. Folders need no torch.
-
-    Files are matched by name. Categories come from a classes.json in or beside the truth folder, or from the values.
-
-    Examples: maskwright evaluate runs/teeth
-              maskwright evaluate labels teeth/masks --classes binary
-
-    Args:
-        prediction: folder of index PNGs, or a run folder; a run's own recipe says how it is scored.
-        truth: folder of index PNGs.
-        classes: all (default), or binary: everything but 0 is foreground.
-        ignore: values in the truth whose pixels don't count, comma-separated.
-        leave_out: categories left out of the means, comma-separated.
-        images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
-        empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
-        absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
-        partial: score the truths that have a prediction; a run makes none for images that its decisions left out.
-        seed: seed of the bootstrap (default 0).
-        out: folder for evaluation.json, per_image.parquet and confusion.json.
-        redo: replace results of another recipe in a run folder.
-        json: write the scores as JSON to stdout.
-    """
-    if truth is None:
-        given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--empty": empty}
-        given |= {"--images": images, "--absent": absent, "--seed": seed, "--out": out, "--partial": partial or None}
-        return _evaluate_run(prediction, given, redo=redo, as_json=json)
-    from maskwright.evaluate import evaluate_folders
-    from maskwright.recipe.predict import EvaluateSpec
-
-    with progress():
-        found = evaluate_folders(
-            prediction,
-            truth,
-            classes=classes or "all",
-            ignore=_numbers(ignore),
-            leave_out=[str(word) for word in listed(leave_out) or ()],
-            images=images,
-            partial=partial,
-            spec=EvaluateSpec(empty=empty or "nan", absent=absent or "zero"),
-            seed=seed or 0,
-        )
-    _show_evaluation(found, out, partial=partial)
-    result(found.scores, as_json=json)
-
-
-def _show_evaluation(found: Evaluation, out: Path | None, *, partial: bool) -> None:
-    """Print the scores of two folders, and write them where one wants them."""
-    if partial:
-        say(f"{found.per_image['image'].n_unique()} truths with a prediction are scored")
-    names = [name for name in found.scores if not name.startswith("dice/")]
-    table("Scores", ("metric", "value [95 % interval]"), [(name, shown(found.scores[name])) for name in names])
-    if out is not None:
-        with lock(out):
-            _check_free(out, ("evaluation.json", "confusion.json", "per_image.parquet"))
-            write_json(out / "evaluation.json", found.scores)
-            write_json(out / "confusion.json", {"categories": found.categories, "all": found.confusion})
-            write_table(out / "per_image.parquet", found.per_image)
-
-
-def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool) -> None:
-    """Print a run's scores, as its own recipe says."""
-    if not _is_run(run):
-        raise UsageError(
-            problem(
-                "a run folder, or two folders: of predicted and of true label files",
-                "one folder that holds no run",
-                where=str(run),
-                next_move="maskwright evaluate PREDICTION TRUTH",
-            )
-        )
-    _refuse(given, _STATED)
-    scores = read_json(finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
-    print_scores(scores)
-    result(scores, as_json=as_json)
-
-
 def _until(stage: str, options: Options) -> RunFolder:
     from maskwright import pipeline
 
@@ -320,59 +224,3 @@ def _until(stage: str, options: Options) -> RunFolder:
         return pipeline.run(recipe, options.folder(recipe), until=stage, redo=options.redo, command=typed_command())
 
 
-def _is_run(folder: Path) -> bool:
-    return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
-
-
-def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
-    """Run a trained run's own recipe up to a stage."""
-    from maskwright import pipeline
-
-    folder = RunFolder(run)
-    _checkpoints(folder, "last")
-    with progress():
-        return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
-
-
-def _refuse(options: dict[str, Any], next_move: str) -> None:
-    """Raise UsageError if an option is given that a run folder's recipe decides."""
-    if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
-
-
-def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
-    """Return the checkpoints of all folds; the trainings must be finished."""
-    folds = load_recipe(folder.recipe).split.folds
-    if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:
-        raise UsageError(
-            problem(
-                f"{folds} finished trainings",
-                f"{len(open_folds)} of them unfinished",
-                where=str(folder.root),
-                next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
-            )
-        )
-    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
-
-
-def _check_free(out: Path, names: tuple[str, ...]) -> None:
-    if standing := [name for name in names if (out / name).exists()]:
-        raise UsageError(
-            problem(
-                "a folder without files of these names",
-                ", ".join(standing),
-                where=str(out),
-                next_move="give another folder with --out; nothing is overwritten",
-            )
-        )
-
-
-def _numbers(text: str | None) -> list[int]:
-    words: list[Any] = listed(text) or []
-    if wrong := [word for word in words if not isinstance(word, int)]:
-        raise UsageError(
-            problem(
-                "numbers", ", ".join(map(str, wrong)), where="--ignore", next_move="give mask values, as 255 or 0,255"
-            )
-        )
-    return words

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, read_json
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.stages import Flag, finished
+from maskwright.cli.finished import finished
+from maskwright.cli.stages import Flag
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import apply_settings, load_recipe
 

@@ -136,6 +136,24 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
     return _pack(values if turned or like is None else turn_like(values, like), path)
 
 
+def read_ids(path: Path) -> Array:
+    """Return the numbers of segments in a file as (H, W) uint32 or int32: R + 256 G + 65536 B of colours, else values.
+
+    Alpha is dropped; a palette's indices are the numbers.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    if path.suffix.lower() == ".png" and _png_colors(data := _bytes(path)):
+        pixels = _decoded(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        with_alpha = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA)  # 4 bytes a pixel are read as one number
+        return cast(Array, with_alpha.view("<u4")[..., 0] & np.uint32(COLOR - 1))
+    values = read_values(path)
+    if values.size and values.max() >= COLOR:
+        return (values >> 16 & 255) | (values & 0xFF00) | ((values & 255) << 16)
+    return values
+
+
 def turn_like(values: Array, like: Path) -> Array:
     """Return labels (H, W) turned as their image is by its EXIF orientation, unless they have the upright size alone.
 
@@ -221,6 +239,11 @@ def _png_bits(path: Path) -> int:
     """Return the bits of a sample, which Pillow doesn't tell of RGB: byte 24, in the header chunk."""
     with open(path, "rb") as file:
         return file.read(25)[24]
+
+
+def _png_colors(data: bytes) -> bool:
+    """Tell whether a PNG holds 8-bit colours, with alpha or without: bytes 24 and 25, in the header chunk."""
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x08" and data[25:26] in (b"\x02", b"\x06")
 
 
 def color_value(text: str) -> int:

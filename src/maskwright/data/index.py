@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +15,7 @@ from maskwright.artifacts import DECIDED, RunFolder, locate, turned_like
 from maskwright.data.categories import as_written, read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
+from maskwright.data.formats.sidecars import named_group
 from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, size_of
 from maskwright.data.imported import write_rows
@@ -251,8 +251,7 @@ def _group(row: Row, spec: DataSpec) -> str | None:
     if spec.group is not None:
         return row.meta.get(spec.group)
     if spec.group_regex is not None:
-        match = re.search(spec.group_regex, name_of(row.image))
-        return None if match is None else match.group(1) if match.re.groups else match.group(0)
+        return named_group(name_of(row.image), spec.group_regex)
     return None
 
 

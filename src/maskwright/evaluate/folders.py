@@ -1,35 +1,33 @@
-"""Any two folders of label files, without torch: matched by name, streamed, scored."""
+"""Any two folders of label files or segments, without torch: matched by name, streamed, scored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+import functools
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
-from maskwright.data.categories import (
-    default_left_out,
-    distinct_values,
-    from_values,
-    read_label,
-    without_ignored,
-)
-from maskwright.data.formats.files import find_images, match_name
-from maskwright.data.formats.sidecars import read_classes
-from maskwright.data.void import check_void
-from maskwright.errors import DataError, problem
+from maskwright.data.formats.sidecars import meta_of, named_group, read_meta
+from maskwright.errors import DataError, UsageError, problem
+from maskwright.evaluate.label_files import LabelPair, label_categories, label_pairs, measured_labels, or_ids
+from maskwright.evaluate.measure import Measured
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
-from maskwright.progress import track
-from maskwright.recipe.predict import EvaluateSpec
-from maskwright.types import Categories, Category, LabelMap
-
-_UNKNOWN = (
-    "list the values in a classes.json beside the truth folder, --ignore them if they are in the truth, "
-    "or use --classes binary"
+from maskwright.evaluate.segment_files import (
+    SegmentPair,
+    has_panoptic_file,
+    instance_pairs,
+    measured_pair,
+    panoptic_files,
 )
+from maskwright.evaluate.spread import spread
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.types import Categories
+
+Kind = Literal["semantic", "instances", "panoptic"]
 
 
 @dataclass(frozen=True)
@@ -61,142 +59,120 @@ def evaluate_folders(
     partial: bool = False,
     spec: EvaluateSpec | None = None,
     seed: int = 0,
+    workers: int = 0,
+    kind: Kind | None = None,
+    group: str | None = None,
+    group_regex: str | None = None,
 ) -> Evaluation:
-    """Score a folder of predicted label files against a folder of true ones.
+    """Score predicted label files against true ones.
 
     Files are matched by relative path without suffix. Categories come from the argument, from a classes.json in or
-    beside the truth folder, or from the values in the truth.
+    beside the truth folder, or from the values in the truth. Segments of COCO panoptic files are matched by image id,
+    and their categories are those of the truth's file.
 
     Args:
-        prediction: folder.
-        truth: folder.
+        prediction: folder, a single file, or a COCO panoptic JSON file (or a folder that holds one) with its PNGs.
+        truth: the same.
         categories: how values are read.
         classes: `all`, or `binary`: everything but 0 is foreground.
         ignore: values in the truth that don't count.
         leave_out: categories left out of means.
         images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
         partial: score the truths that have a prediction instead of refusing.
-        spec: empty cases, resamples, level.
+        spec: families, definitions, empty cases, resamples, level.
         seed: of the bootstrap.
+        workers: processes that read and measure; 0: threads of this one.
+        kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
+            `panoptic`, COCO's PNGs and JSON file. None: panoptic where the truth is that, else semantic, as ids and
+            categories can't be told apart.
+        group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
+            `group_regex` as well: each image is its own group.
+        group_regex: the same from the images' names: what its first group, or all of it, matches.
 
     Raises:
-        DataError: no pairs, a truth without prediction, sizes that differ, or values that no category claims.
+        DataError: no pairs, a truth without prediction, sizes that differ, values that no category claims, segments
+            that disagree with their list, or images without group.
+        UsageError: both `group` and `group_regex`, or an expression that is none.
     """
-    pairs = _pairs(Path(prediction), Path(truth), partial=partial)
-    spec = spec or EvaluateSpec()
-    if categories is None:
-        categories = _categories(Path(truth), pairs, classes, tuple(ignore), frozenset(leave_out))
-    overlaps = _compare(pairs, categories, {} if images is None else _by_name(Path(images)))
-    assert overlaps.table is not None
+    prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
+    kind = kind or ("panoptic" if has_panoptic_file(truth) else "semantic")
+    ignored, left_out = tuple(ignore), frozenset(leave_out)
+    rows: Sequence[LabelPair] | Sequence[SegmentPair]
+    if kind == "panoptic":
+        items, rows = panoptic_files(prediction, truth, partial=partial)
+    else:
+        pairs = label_pairs(prediction, truth, None if images is None else Path(images), partial=partial)
+        items, rows = (), pairs
+        if kind == "instances":
+            items, rows = instance_pairs(pairs, prediction, truth, ignore=ignored)
+            left_out = left_out or frozenset({items[0].name})
+        elif categories is None:
+            categories = label_categories(truth, pairs, classes, ignored, left_out)
+    categories = categories or Categories(items, left_out)
+    one: Callable[..., Measured] = measured_pair
+    if kind == "semantic":
+        one = functools.partial(measured_labels, predicted_as=or_ids(categories))
+    overlaps = Overlaps(categories, spec)
+    names = [row.name for row in rows]
+    work = spread(functools.partial(one, categories=categories, spec=spec), list(rows), "score", workers=workers)
+    groups = groups_of(names, truth, group, group_regex)
+    for name, own, found in zip(names, groups, work, strict=True):
+        overlaps.put(name, found, group=own)
     return Evaluation(
         summarise(overlaps, spec, seed=seed),
         per_image_table(overlaps, spec, "all"),
-        overlaps.table.tolist(),
+        [] if overlaps.table is None else overlaps.table.tolist(),
         categories.names,
     )
 
 
-def _compare(pairs: list[tuple[str, Path, Path]], categories: Categories, turned_like: dict[str, Path]) -> Overlaps:
-    """Read the pairs, two at a time, and count them."""
-    predicted_as, overlaps = _or_ids(categories), Overlaps(categories)
+def groups_of(names: Sequence[str], truth: Path, column: str | None, pattern: str | None) -> list[str | None]:
+    """Return the group of each image, None where none is asked for.
 
-    def read(pair: tuple[str, Path, Path]) -> tuple[str, Any, Any]:
-        true = read_label(pair[2], categories, like=turned_like.get(pair[0]), next_move=_UNKNOWN)
-        predicted = read_label(pair[1], predicted_as, next_move=_UNKNOWN)
-        _check_sizes(true, predicted, pair)
-        return pair[0], true, predicted
+    Args:
+        names: of the images.
+        truth: folder or file in or beside which the meta.csv lies.
+        column: of that table.
+        pattern: regular expression on the names.
 
-    with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(pairs), 16):  # bounded: no more than 16 pairs are in memory
-            for name, true, predicted in pool.map(read, pairs[start : start + 16]):
-                overlaps.add(name, true, predicted)
-    return overlaps
-
-
-def _check_sizes(true: LabelMap, predicted: LabelMap, pair: tuple[str, Path, Path]) -> None:
-    if true.shape != predicted.shape:
+    Raises:
+        UsageError: both are given, or the pattern is no regular expression.
+        DataError: no such column, or images without a group.
+    """
+    if column is None and pattern is None:
+        return [None] * len(names)
+    found: list[str | None]
+    if pattern is None:
+        tables = (read_meta(place / "meta.csv") for place in (truth, *truth.parents[:2]))
+        meta = next((table for table in tables if table), {})
+        found = [meta_of(meta, name).get(column or "") for name in names]
+    else:
+        _check_pattern(column, pattern)
+        found = [named_group(name, pattern) for name in names]
+    if lost := [name for name, own in zip(names, found, strict=True) if not own]:
         raise DataError(
             problem(
-                f"a prediction of the truth's size {true.shape[1]}×{true.shape[0]}",
-                f"{predicted.shape[1]}×{predicted.shape[0]}",
-                where=f"{pair[1]} against {pair[2]}",
-                next_move="scale the prediction back to the image's own size (nearest neighbour); "
-                "if photos are turned by their EXIF orientation, name their folder with --images",
+                "a group for every image",
+                f"none for {len(lost)} of {len(names)}: {', '.join(lost[:5])}",
+                where=f"--group-regex {pattern}" if pattern else f"--group {column}, meta.csv in or beside {truth}",
+                next_move="complete meta.csv (columns name and this one), or make the expression match every name",
             )
         )
+    return found
 
 
-def _or_ids(categories: Categories) -> Categories:
-    """Return the categories as predictions may hold them: also by id; foreground also as 1 or 255."""
-    claimed = {value for c in categories.items if c.values != "rest" for value in c.values} | set(categories.ignore)
-
-    def widened(category: Category) -> Category:
-        if category.values == "rest":
-            return category
-        others = (category.id, 1, 255) if categories.binary and category.name == "foreground" else (category.id,)
-        return replace(category, values=(*category.values, *(v for v in others if v not in claimed)))
-
-    return replace(categories, items=tuple(map(widened, categories.items)))
-
-
-def _pairs(prediction: Path, truth: Path, *, partial: bool) -> list[tuple[str, Path, Path]]:
-    predicted, true = _by_name(prediction), _by_name(truth)
-    missing = sorted(true.keys() - predicted.keys())
-    if partial and len(missing) < len(true):
-        true = {name: path for name, path in true.items() if name in predicted}
-    elif missing or not true:
-        raise DataError(
+def _check_pattern(column: str | None, pattern: str) -> None:
+    fault = "both" if column is not None else None
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        fault = f"{pattern!r}: {error}"
+    if fault:
+        raise UsageError(
             problem(
-                f"a prediction for each of the {len(true)} label files in {truth}" if true else "label files",
-                f"none for {len(missing)}: {', '.join(missing[:5])}{' …' if len(missing) > 5 else ''}"
-                if true
-                else "none",
-                where=str(prediction if true else truth),
-                next_move="names must be equal but for the suffix; --partial scores those that have one"
-                if true
-                else "give the folder that holds the label files",
+                "--group COLUMN, or --group-regex with a regular expression",
+                fault,
+                where="evaluate",
+                next_move="give one of the two",
             )
         )
-    return [(name, predicted[name], true[name]) for name in track(sorted(true), "match")]
-
-
-def _by_name(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise DataError(problem("a folder", "nothing", where=str(folder), next_move="check the path"))
-    table: dict[str, Path] = {}
-    for path in find_images(folder):
-        name = match_name(path.relative_to(folder))
-        if name in table:
-            raise DataError(
-                problem(
-                    "one file a name", f"{table[name].name} and {path.name}", where=str(folder), next_move="remove one"
-                )
-            )
-        table[name] = path
-    return table
-
-
-def _categories(
-    truth: Path,
-    pairs: list[tuple[str, Path, Path]],
-    classes: str,
-    ignore: tuple[int | str, ...],
-    leave_out: frozenset[str],
-) -> Categories:
-    beside = (read_classes(folder / "classes.json") for folder in (truth, truth.parent, truth.parent.parent))
-    listed, declared = next((found for found in beside if found[0] is not None), (None, ()))
-    if listed is not None:
-        items, ignored = without_ignored(listed, ignore or declared)
-        if classes == "all":
-            return Categories(items, leave_out or default_left_out(items), ignored)
-        if not ignore:
-            check_void(listed, ignored, otherwise="without the name in classes.json they are foreground")
-        ignore = ignored  # what classes.json ignores is no foreground either
-    if classes == "binary":
-        two = (Category(0, "background", values=(0,)), Category(1, "foreground", values="rest"))
-        return Categories(two, leave_out or frozenset({"background"}), ignore)
-    items = from_values(distinct_values([true for _, _, true in pairs], ignore) or {0})
-    if not default_left_out(items):  # a category that is only predicted counts, too
-        items = from_values(distinct_values([path for _, *both in pairs for path in both], ignore) or {0})
-    items, ignored = without_ignored(items, ignore)
-    return Categories(items, leave_out or default_left_out(items), ignored)

@@ -3,8 +3,9 @@
 Numbers about segments come from one sparse table (`segments`): PQ (`panoptic`), AP (`detections`, `average_precision`)
 and best Dice (`best_dice`).
 
-`SUMMARIES` and `PANOPTIC_SUMMARIES` are the tables of the numbers that describe a whole data set. Each entry computes
-S values for S rows of image weights, so that a bootstrap resamples images with one matrix product.
+`SUMMARIES`, `PANOPTIC_SUMMARIES` and `MEASURES` are the tables of the numbers that describe a whole data set. Each
+computes S values for S rows of image weights, so that a bootstrap resamples images with one matrix product; `figures`
+gives all that the `Evidence` of some images allows.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from maskwright.metrics.boundary import (
     boundary_f,
     boundary_iou,
     category_masks,
+    dental_mix,
     dental_score,
     hausdorff,
     hausdorff_percentile,
@@ -38,16 +40,12 @@ from maskwright.metrics.detections import (
     cityscapes_detections,
     coco_detections,
 )
+from maskwright.metrics.evidence import Evidence
+from maskwright.metrics.figures import Figures, figures
 from maskwright.metrics.overlap import Counts, overlap_table
 from maskwright.metrics.panoptic import (
     PanopticCounts,
     PanopticFunction,
-    PanopticSummary,
-    mean_pq,
-    mean_pq_dagger,
-    mean_precision_at_iou_50,
-    mean_rq,
-    mean_sq,
     panoptic_counts,
     panoptic_quality,
     panoptic_quality_dagger,
@@ -62,105 +60,32 @@ from maskwright.metrics.scores import (
     SummaryFunction,
     dice,
     iou,
-    mean_dice,
-    mean_iou,
+    keras_miou,
     mean_over,
-    mean_precision,
-    mean_recall,
     pooled_dice,
     pooled_iou,
-    pooled_mdice,
-    pooled_miou,
     precision,
     recall,
 )
 from maskwright.metrics.segments import SegmentOverlaps, Segments, mask_overlaps, segment_overlaps
-
-SUMMARIES: dict[str, Summary] = {
-    "mean_dice": Summary(
-        "mean_dice",
-        "Dice of every evaluated category in each image, averaged over the categories that are in its truth or its "
-        "prediction, then over images.",
-        mean_dice,
-    ),
-    "mean_iou": Summary(
-        "mean_iou",
-        "IoU of every evaluated category in each image, averaged over the categories that are in its truth or its "
-        "prediction, then over images.",
-        mean_iou,
-    ),
-    "pooled_miou": Summary(
-        "pooled_miou",
-        "IoU of every evaluated category from the pixels of all images together, averaged over categories.",
-        pooled_miou,
-    ),
-    "pooled_mdice": Summary(
-        "pooled_mdice",
-        "Dice of every evaluated category from the pixels of all images together, averaged over categories.",
-        pooled_mdice,
-    ),
-    "mean_precision": Summary(
-        "mean_precision",
-        "Share of the predicted pixels of every evaluated category that are right in each image (0 where it is missed "
-        "altogether), averaged over the categories that are in its truth or its prediction, then over images.",
-        mean_precision,
-    ),
-    "mean_recall": Summary(
-        "mean_recall",
-        "Share of the true pixels of every evaluated category that are found in each image (0 where it is predicted "
-        "without being there), averaged over the categories that are in its truth or its prediction, then over images.",
-        mean_recall,
-    ),
-}
-"""Every summary metric by its name."""
-
-PANOPTIC_SUMMARIES: dict[str, PanopticSummary] = {
-    "pq": PanopticSummary(
-        "pq",
-        "Panoptic quality of every evaluated category from the segments of all images together, averaged over the "
-        "categories that have any.",
-        mean_pq,
-    ),
-    "sq": PanopticSummary(
-        "sq",
-        "Mean IoU of the matched segments of every evaluated category in all images together (0 where none is), "
-        "averaged over the categories that have segments.",
-        mean_sq,
-    ),
-    "rq": PanopticSummary(
-        "rq",
-        "F1 of the segments of every evaluated category in all images together, matched where the IoU is above .5, "
-        "averaged over the categories that have segments.",
-        mean_rq,
-    ),
-    "pq_dagger": PanopticSummary(
-        "pq_dagger",
-        "Panoptic quality with, for stuff, the IoU in the images that show the category instead of matches (Porzi "
-        "2019), averaged over the categories that have segments.",
-        mean_pq_dagger,
-    ),
-    "precision_at_iou_50": PanopticSummary(
-        "precision_at_iou_50",
-        "Share of the predicted segments of every evaluated category that match at IoU .5 in all images together, "
-        "without recall or ranking (it is not AP), averaged over the categories that have segments.",
-        mean_precision_at_iou_50,
-    ),
-}
-"""Every summary metric of panoptic counts by its name."""
+from maskwright.metrics.summaries import MEASURES, PANOPTIC_SUMMARIES, SUMMARIES, Measure
 
 __all__ = [
     "ANY_AREA",
     "CITYSCAPES_IOUS",
     "COCO_IOUS",
+    "MEASURES",
     "PANOPTIC_SUMMARIES",
     "SUMMARIES",
     "CalibrationCounts",
     "Counts",
     "Detections",
     "EmptyCases",
+    "Evidence",
+    "Figures",
+    "Measure",
     "PanopticCounts",
     "PanopticFunction",
-    "PanopticSummary",
     "SegmentOverlaps",
     "Segments",
     "Summary",
@@ -175,13 +100,16 @@ __all__ = [
     "coco_ap",
     "coco_detections",
     "count_difference",
+    "dental_mix",
     "dental_score",
     "dice",
     "expected_calibration_error",
+    "figures",
     "hausdorff",
     "hausdorff_percentile",
     "hd95",
     "iou",
+    "keras_miou",
     "mask_overlaps",
     "maximum_calibration_error",
     "mean_ap",

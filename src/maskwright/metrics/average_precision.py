@@ -9,11 +9,14 @@ import numpy.typing as npt
 
 from maskwright.metrics.detections import Detections
 from maskwright.metrics.scores import Absent, Scores, ratio
+from maskwright.metrics.segments import Integers
 from maskwright.types import Array
 
 Floats = npt.NDArray[np.float64]
 
 _RECALLS: Floats = np.linspace(0.0, 1.0, 101)
+_BLOCK = 1 << 20
+"""Weights of detections at once: bounds memory for any number of resamples."""
 
 
 def coco_ap(detections: Detections, *, weights: Array | None = None, absent: Absent = "zero") -> Scores:
@@ -61,8 +64,8 @@ def mean_ap(ap: Scores, positions: Sequence[int]) -> Scores:
     return ratio(np.where(known, chosen, 0.0).sum(axis=1), known.sum(axis=1))
 
 
-_Area = Callable[[Floats, Floats, Floats, Floats], float]
-"""From scores (D,), weights of right and of wrong detections (D,) in falling order of score, and the truths."""
+_Area = Callable[[Floats, Floats, Floats, Floats], Floats]
+"""From scores (D,), weights of right and of wrong detections (S, D) in falling order of score, and the truths (S,)."""
 
 
 def _each(detections: Detections, weights: Array | None, absent: Absent, area: _Area) -> Scores:
@@ -75,32 +78,46 @@ def _each(detections: Detections, weights: Array | None, absent: Absent, area: _
     bounds = np.searchsorted(detections.category[order], np.arange(n + 1))
     for category in range(n):
         chosen = order[bounds[category] : bounds[category + 1]]
-        score, image = detections.score[chosen], detections.image[chosen]
-        matched = detections.matched[chosen]
-        wrong = ~matched & ~detections.ignored[chosen]
-        for s, row in enumerate(rows):
-            for t in range(thresholds):
-                right_weight, wrong_weight = row[image] * matched[:, t], row[image] * wrong[:, t]
-                if truths[s, category] > 0:
-                    scores[s, category, t] = area(score, right_weight, wrong_weight, truths[s, category])
-                elif absent == "zero" and wrong_weight.any():
-                    scores[s, category, t] = 0.0
+        for start in range(0, len(rows), block := max(1, _BLOCK // max(1, len(chosen)))):
+            part = slice(start, start + block)
+            own = rows[part][:, detections.image[chosen]]  # (S, D)
+            scores[part, category] = _of_category(detections, chosen, own, truths[part, category], absent, area)
     return scores
 
 
-def _coco_area(score: Floats, right: Floats, wrong: Floats, truths: Floats) -> float:
-    tp, fp = np.cumsum(right), np.cumsum(wrong)
+def _of_category(
+    detections: Detections, chosen: Integers, own: Floats, truths: Floats, absent: Absent, area: _Area
+) -> Scores:
+    """Return the (S, t) AP of one category's detections, in falling order of score, with their weights (S, D)."""
+    score, matched = detections.score[chosen], detections.matched[chosen]
+    wrong = ~matched & ~detections.ignored[chosen]
+    known = truths > 0
+    scores = np.full((len(own), matched.shape[1]), np.nan)
+    for t in range(matched.shape[1]):
+        scores[known, t] = area(score, own[known] * matched[:, t], own[known] * wrong[:, t], truths[known])
+        if absent == "zero":
+            scores[~known & (own * wrong[:, t]).any(axis=1), t] = 0.0
+    return scores
+
+
+def _coco_area(score: Floats, right: Floats, wrong: Floats, truths: Floats) -> Floats:
+    tp, fp = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
     precision = ratio(tp, tp + fp, empty=0.0)
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(tp / truths, _RECALLS)].mean())
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    envelope = np.concatenate([envelope, np.zeros((len(right), 1))], axis=1)
+    recall = tp / truths[:, None]
+    places = [np.searchsorted(row, _RECALLS) for row in recall]
+    return np.array([row[place].mean() for row, place in zip(envelope, places, strict=True)])
 
 
-def _cityscapes_area(score: Floats, right: Floats, wrong: Floats, truths: Floats) -> float:
-    counted = right + wrong > 0
-    if not counted.any():
-        return 0.0
-    score, tp, fp = score[counted], np.cumsum(right[counted]), np.cumsum(wrong[counted])
+def _cityscapes_area(score: Floats, right: Floats, wrong: Floats, truths: Floats) -> Floats:
+    if not len(score):
+        return np.zeros(len(right))
+    # detections without weight repeat the point before them, which changes no area
+    tp, fp = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # of equal scores all at once
-    recall = np.concatenate([[0.0, 0.0], tp[last] / truths, [tp[-1] / truths]])
-    precision = np.concatenate([[1.0], ratio(tp[last], (tp + fp)[last])])
-    return float(precision @ (recall[2:] - recall[:-2]) / 2)
+    start, recall = np.zeros((len(right), 2)), tp / truths[:, None]
+    recall = np.concatenate([start, recall[:, last], recall[:, -1:]], axis=1)
+    precision = np.concatenate([start[:, :1] + 1, ratio(tp[:, last], (tp + fp)[:, last], empty=1.0)], axis=1)
+    areas = (precision * (recall[:, 2:] - recall[:, :-2])).sum(axis=1) / 2
+    return np.where((tp + fp)[:, -1] > 0, areas, 0.0)

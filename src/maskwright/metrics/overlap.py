@@ -52,6 +52,16 @@ class Counts:
         """Join the (n,) counts of images into (images, n)."""
         return cls(*(np.stack([getattr(item, name) for item in items]) for name in ("tp", "fp", "fn")))
 
+    def pooled(self, weights: Array | None = None) -> Counts:
+        """Return the (S, n) sums of resampled data sets.
+
+        Args:
+            weights: (S, images) multiplicity of each image in each resample; None: one row of ones.
+        """
+        if weights is None:  # stays in whole pixels
+            return Counts(*(part.sum(axis=0, keepdims=True) for part in (self.tp, self.fp, self.fn)))
+        return Counts(weights @ self.tp, weights @ self.fp, weights @ self.fn)
+
     def __add__(self, other: Counts) -> Counts:
         return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 

@@ -198,21 +198,6 @@ class PanopticFunction(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class PanopticSummary:
-    """A number for a whole data set.
-
-    Attributes:
-        name: its key in `evaluation.json`.
-        definition: what it is, in one sentence.
-        function: computes it.
-    """
-
-    name: str
-    definition: str
-    function: PanopticFunction
-
-
 def mean_pq(
     counts: PanopticCounts, positions: Sequence[int], things: Sequence[int], weights: Array | None = None
 ) -> Scores:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -60,19 +60,22 @@ class SummaryFunction(Protocol):
         ...
 
 
+Function = TypeVar("Function")
+
+
 @dataclass(frozen=True)
-class Summary:
+class Summary(Generic[Function]):
     """A number for a whole data set.
 
     Attributes:
         name: its key in `evaluation.json`.
         definition: what it is, in one sentence.
-        function: computes it.
+        function: computes it, a `SummaryFunction` from counts of pixels or a `PanopticFunction` from those of segments.
     """
 
     name: str
     definition: str
-    function: SummaryFunction
+    function: Function
 
 
 def dice(counts: Counts, *, empty: float = _NAN) -> Scores:
@@ -157,6 +160,16 @@ def pooled_dice(counts: Counts, *, absent: Absent = "zero") -> Scores:
     return _unless_absent(dice(counts), counts, absent)
 
 
+def pooled_precision(counts: Counts, *, absent: Absent = "zero") -> Scores:
+    """Precision of counts that were summed over images; see `pooled_iou`."""
+    return _unless_absent(precision(counts), counts, absent)
+
+
+def pooled_recall(counts: Counts, *, absent: Absent = "zero") -> Scores:
+    """Recall of counts that were summed over images; see `pooled_iou`."""
+    return _unless_absent(recall(counts), counts, absent)
+
+
 def mean_over(values: Array, positions: Sequence[int], *, axis: int = -1) -> Scores:
     """Mean over the evaluated categories that have a value.
 
@@ -183,42 +196,125 @@ def mean_dice(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """Dice of each image and category, mean over categories, then mean over images; see `SummaryFunction`."""
-    return _image_mean(dice(counts, empty=cases.empty), positions, weights)
+    return image_mean(dice(counts, empty=cases.empty), positions, weights)
 
 
 def mean_iou(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """IoU of each image and category, mean over categories, then mean over images; see `SummaryFunction`."""
-    return _image_mean(iou(counts, empty=cases.empty), positions, weights)
+    return image_mean(iou(counts, empty=cases.empty), positions, weights)
 
 
 def mean_precision(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """Precision of each image and category, mean over categories, then mean over images; see `SummaryFunction`."""
-    return _image_mean(precision(counts, empty=cases.empty), positions, weights)
+    return image_mean(precision(counts, empty=cases.empty), positions, weights)
 
 
 def mean_recall(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """Recall of each image and category, mean over categories, then mean over images; see `SummaryFunction`."""
-    return _image_mean(recall(counts, empty=cases.empty), positions, weights)
+    return image_mean(recall(counts, empty=cases.empty), positions, weights)
 
 
 def pooled_miou(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """IoU of each category from the pixels of all images, mean over categories; see `SummaryFunction`."""
-    return mean_over(pooled_iou(_pooled(counts, weights), absent=cases.absent), positions)
+    return mean_over(pooled_iou(counts.pooled(weights), absent=cases.absent), positions)
 
 
 def pooled_mdice(
     counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
 ) -> Scores:
     """Dice of each category from the pixels of all images, mean over categories; see `SummaryFunction`."""
-    return mean_over(pooled_dice(_pooled(counts, weights), absent=cases.absent), positions)
+    return mean_over(pooled_dice(counts.pooled(weights), absent=cases.absent), positions)
+
+
+def pooled_mprecision(
+    counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
+) -> Scores:
+    """Precision of each category from the pixels of all images, mean over categories; see `SummaryFunction`."""
+    return mean_over(pooled_precision(counts.pooled(weights), absent=cases.absent), positions)
+
+
+def pooled_mrecall(
+    counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
+) -> Scores:
+    """Recall of each category from the pixels of all images, mean over categories; see `SummaryFunction`."""
+    return mean_over(pooled_recall(counts.pooled(weights), absent=cases.absent), positions)
+
+
+def pixel_accuracy(
+    counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
+) -> Scores:
+    """Share of right pixels of all images and of all categories, left-out ones as well; see `SummaryFunction`."""
+    pooled = counts.pooled(weights)
+    return ratio(pooled.tp.sum(axis=-1), (pooled.tp + pooled.fn).sum(axis=-1))
+
+
+def mean_pixel_accuracy(
+    counts: Counts, positions: Sequence[int], weights: Array | None = None, cases: EmptyCases = LEFT_OUT
+) -> Scores:
+    """Share of right pixels of all categories in each image, mean over images; see `SummaryFunction`."""
+    share = ratio(counts.tp.sum(axis=-1), (counts.tp + counts.fn).sum(axis=-1))
+    return image_mean(share[:, None], [0], weights)
+
+
+def keras_miou(
+    counts: Counts, positions: Sequence[int], wrong_on_left_out: Array, weights: Array | None = None
+) -> Scores:
+    """Mean IoU of Keras' `MeanIoU(ignore_class=…)` where the left-out categories are the ignored classes.
+
+    Pixels whose truth is a left-out category don't count at all, but the category itself stays in the mean: where it
+    is predicted on any other pixel, its IoU there is 0. A category without truth and prediction is left out.
+
+    Args:
+        counts: (images, n).
+        positions: the categories that aren't left out.
+        wrong_on_left_out: (images, n) pixels among `counts.fp` whose truth is a left-out category.
+        weights: as in `SummaryFunction`.
+
+    Returns:
+        (S,) scores.
+    """
+    kept = np.zeros(counts.tp.shape[-1], bool)
+    kept[list(positions)] = True
+    seen = Counts(counts.tp * kept, counts.fp - wrong_on_left_out, counts.fn * kept).pooled(weights)
+    return mean_over(iou(seen), range(len(kept)))
+
+
+def image_mean(scores: Scores, positions: Sequence[int], weights: Array | None) -> Scores:
+    """Mean over the evaluated categories of each image, then over images; what is NaN is left out of both.
+
+    Args:
+        scores: (images, n) float64.
+        positions: the evaluated categories.
+        weights: (S, images) multiplicity of each image in each resample; None: one row of ones.
+
+    Returns:
+        (S,) float64.
+    """
+    of_images = mean_over(scores, positions)  # (images,)
+    return weighted_mean(of_images[:, None], weights)[:, 0]
+
+
+def weighted_mean(scores: Scores, weights: Array | None) -> Scores:
+    """Mean of each column over the images that have a value.
+
+    Args:
+        scores: (images, k) float64.
+        weights: as in `image_mean`.
+
+    Returns:
+        (S, k) float64; NaN where no image has a value.
+    """
+    rows = np.ones((1, len(scores))) if weights is None else weights
+    known = ~np.isnan(scores)
+    return ratio(rows @ np.where(known, scores, 0.0), rows @ known.astype(np.float64))
 
 
 def _unless_both_empty(scores: Scores, counts: Counts, empty: float) -> Scores:
@@ -227,16 +323,3 @@ def _unless_both_empty(scores: Scores, counts: Counts, empty: float) -> Scores:
 
 def _unless_absent(scores: Scores, counts: Counts, absent: Absent) -> Scores:
     return scores if absent == "zero" else np.where(counts.tp + counts.fn == 0, _NAN, scores)
-
-
-def _image_mean(scores: Scores, positions: Sequence[int], weights: Array | None) -> Scores:
-    of_images = mean_over(scores, positions)  # (images,)
-    rows = np.ones((1, len(of_images))) if weights is None else weights
-    known = ~np.isnan(of_images)
-    return ratio(rows @ np.where(known, of_images, 0.0), rows @ known.astype(np.float64))  # (S,)
-
-
-def _pooled(counts: Counts, weights: Array | None) -> Counts:
-    if weights is None:  # stays in whole pixels
-        return Counts(*(part.sum(axis=0, keepdims=True) for part in (counts.tp, counts.fp, counts.fn)))
-    return Counts(weights @ counts.tp, weights @ counts.fp, weights @ counts.fn)  # (S, n)

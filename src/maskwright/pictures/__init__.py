@@ -1,6 +1,6 @@
 """Pictures for people: images and label maps as pictures, charts as SVG text, colours."""
 
-from maskwright.pictures.charts import bars, boxes, confusion, curves, histogram, quantiles
+from maskwright.pictures.charts import bars, boxes, confusion, curves, histogram, quantiles, reliability
 from maskwright.pictures.colors import OKABE_ITO, category_colors
 from maskwright.pictures.images import (
     FALSE_NEGATIVE,
@@ -33,6 +33,7 @@ __all__ = [
     "histogram",
     "overlay",
     "quantiles",
+    "reliability",
     "side_by_side",
     "thumbnail_map",
     "to_rgb8",

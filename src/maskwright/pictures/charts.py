@@ -116,6 +116,30 @@ def bars(
         return _svg(figure, alt)
 
 
+def reliability(confidence: Array, accuracy: Array, share: Array, *, alt: str = "") -> str:
+    """Return a reliability diagram as SVG text: accuracy over confidence, and below how many pixels each bin holds.
+
+    Args:
+        confidence: (B,) mean confidence of each bin in 0..1, NaN where it is empty.
+        accuracy: (B,) share of each bin that is right, likewise.
+        share: (B,) share of all pixels.
+        alt: what the chart shows, for people who don't see it.
+    """
+    with _style(alt):
+        figure, axes = _figure((3.6, 3.6))
+        edges = np.linspace(0, 1, len(share) + 1)
+        axes.bar(edges[:-1], share, width=np.diff(edges), align="edge", color="#cccccc", linewidth=0)
+        axes.plot([0, 1], [0, 1], "--", color="black", linewidth=0.8)
+        known = np.isfinite(confidence) & np.isfinite(accuracy)
+        axes.plot(confidence[known], accuracy[known], "o-", color=_hex(OKABE_ITO[0]), linewidth=1.4, markersize=4)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0, 1)
+        axes.set_aspect("equal")
+        axes.set_xlabel("confidence")
+        axes.set_ylabel("accuracy (line), share of the pixels (bars)")
+        return _svg(figure, alt)
+
+
 def confusion(matrix: Array, names: Sequence[str], columns: Sequence[str] | None = None, *, alt: str = "") -> str:
     """Return a confusion matrix as SVG text, each row divided by its sum; numbers in cells up to 12 categories.
 

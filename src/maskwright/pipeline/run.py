@@ -256,7 +256,8 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess", "evaluate"})
+    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess"})
+    spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent", "samples", "confidence"})
     spec["metric"] = recipe.tuned_metric()
     read = [f"predict-{part}" for part in ("oof", "holdout") if part in _parts(folder, recipe)]
     return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]
@@ -267,8 +268,9 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
-    files = ("per_image.parquet", "evaluation.json", "confusion.json", "labels", "overlays", *members)
-    return [Task("evaluate", stages.evaluate, spec, after, tuple(f"predictions/{name}" for name in files))]
+    files = ("per_image.parquet", "calibration.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
+    outputs = tuple(f"predictions/{name}" for name in (*files, *members))
+    return [Task("evaluate", stages.evaluate, spec, after, outputs)]
 
 
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:

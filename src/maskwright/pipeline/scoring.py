@@ -12,7 +12,15 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
-from maskwright.evaluate import PER_IMAGE_SCHEMA, Overlaps, per_image_table, summarise, summarise_by
+from maskwright.evaluate import (
+    CALIBRATION_SCHEMA,
+    PER_IMAGE_SCHEMA,
+    Overlaps,
+    calibration_table,
+    per_image_table,
+    summarise,
+    summarise_by,
+)
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.postprocess import apply_chain
@@ -21,7 +29,7 @@ from maskwright.predict.files import write_label, write_overlay
 from maskwright.progress import track
 from maskwright.recipe.predict import EvaluateSpec, PostprocessStep, PredictSpec
 from maskwright.split import HELD_OUT
-from maskwright.types import LabelMap
+from maskwright.types import LabelMap, Probabilities
 
 _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
@@ -44,18 +52,24 @@ def score_run(
     for name in ("labels", "overlays"):
         shutil.rmtree(folder.predictions / name, ignore_errors=True)
         (folder.predictions / name).mkdir(parents=True)
-    tables, confusion, scores = [], dict[str, Any](categories=whole.categories.names), dict[str, Any]()
+    tables, bins, confusion, scores = (
+        [],
+        [pl.DataFrame(schema=CALIBRATION_SCHEMA)],
+        dict[str, Any](categories=whole.categories.names),
+        dict[str, Any](),
+    )
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:
             continue
         rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
-        overlaps = _score_part(folder, whole, part, rows, tuned, predict)
+        overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint == "best" else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)
         tables.append(per_image_table(overlaps, evaluate, part))
+        bins.append(calibration_table(overlaps, part))
         confusion[part] = overlaps.table
         headline = dict(found)
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
@@ -68,6 +82,7 @@ def score_run(
     write_table(
         folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame(schema=PER_IMAGE_SCHEMA)
     )
+    write_table(folder.predictions / "calibration.parquet", pl.concat(bins))
 
 
 def _divisions(index: pl.DataFrame, folds: pl.DataFrame) -> dict[str, dict[str, str]]:
@@ -82,19 +97,26 @@ def _divisions(index: pl.DataFrame, folds: pl.DataFrame) -> dict[str, dict[str, 
 
 
 def _score_part(
-    folder: RunFolder, whole: Index, part: str, rows: pl.DataFrame, tuned: dict[str, Any], predict: PredictSpec
+    folder: RunFolder,
+    whole: Index,
+    part: str,
+    rows: pl.DataFrame,
+    tuned: dict[str, Any],
+    evaluate: EvaluateSpec,
+    predict: PredictSpec,
 ) -> Overlaps:
     images = whole.only(rows["image"].to_list())
-    store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
+    store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories, evaluate)
     shipped, counted = stages.read_chain(tuned["chain"]), set(stages.scored(whole, rows)["image"])
     own = {int(fold): stages.read_chain(chain) for fold, chain in tuned["fold_chains"].items()}
     for row, (image, group, fold) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
         truth = images.read_label(row)
         assert truth is not None
         chain = own.get(fold, shipped)
-        label = _label(store, whole, image, (truth.shape[0], truth.shape[1]), chain)
+        probabilities = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
+        label = _cleaned(whole, image, probabilities, chain)
         if image in counted:
-            overlaps.add(image, truth, label, group=group, fold=fold)
+            overlaps.add(image, truth, label, group=group, fold=fold, probabilities=probabilities)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
     return overlaps
 
@@ -129,7 +151,10 @@ def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, .
 def _label(
     store: ProbabilityStore, whole: Index, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]
 ) -> LabelMap:
-    probabilities = to_full_size(store.read(name_of(image)), size)
+    return _cleaned(whole, image, to_full_size(store.read(name_of(image)), size), chain)
+
+
+def _cleaned(whole: Index, image: str, probabilities: Probabilities, chain: tuple[PostprocessStep, ...]) -> LabelMap:
     return apply_chain(probabilities, chain, image=lambda: read_image(whole.path(image)))
 
 

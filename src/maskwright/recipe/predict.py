@@ -134,8 +134,27 @@ class PostprocessSpec(Spec):
     search adds up true and false pixels of images, and a distance isn't one of them."""
 
 
+Family = Literal["boundary", "calibration", "instances", "panoptic", "keras", "dental"]
+"""Scores beyond those of pixel counts: boundary IoU and F, Hausdorff distances and NSD; ECE; AP, best Dice and counts;
+PQ; Keras' mean IoU with the left-out categories ignored; the score of the STS challenge."""
+
+
 class EvaluateSpec(Spec):
     """Scoring."""
+
+    families: tuple[Family, ...] = ("boundary", "calibration", "instances", "panoptic")
+    """What is scored beside IoU, Dice, precision, recall and accuracy, where the kind of data allows. boundary:
+    boundary IoU, boundary F, NSD, Hausdorff and HD95. calibration: ECE and MCE of a run's probabilities. instances: AP,
+    SBD and |DiC|. panoptic: PQ, SQ, RQ, PQ† and precision at IoU .5. keras: mean IoU as Keras' MeanIoU has it with
+    the left-out categories ignored. dental: the score of the STS challenge, 0.4 Dice + 0.3 IoU + 0.3 (1 - HD)."""
+    tolerance: float | None = Field(None, gt=0)
+    """Pixels within which a surface is right, for NSD and boundary F; null: 0.75 % of the image's diagonal."""
+    boundary_width: int | None = Field(None, ge=1)
+    """Pixels from a mask's border that count for boundary IoU; null: 2 % of the image's diagonal."""
+    bins: int = Field(15, ge=2, le=200)
+    """Bins of confidence for calibration."""
+    ap_definition: Literal["coco", "cityscapes"] = "coco"
+    """Whose rules of matching and integration AP follows."""
 
     empty: Literal["nan", "one"] = "nan"
     """Dice and IoU of a category absent in truth and prediction of an image: left out, or 1."""

@@ -81,6 +81,7 @@ class Artifacts:
         divided: evaluation.json, of the images of one domain, part or source.
         confusion: confusion.json.
         per_image: predictions/per_image.parquet.
+        calibration: predictions/calibration.parquet.
         run: run.json.
         price: predictions/price_of_leaks.json.
         starts: fold → start.json, where trainings started from an older run.
@@ -110,6 +111,7 @@ class Artifacts:
     divided: tuple[Score, ...] = ()
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    calibration: pl.DataFrame | None = None
 
     @property
     def root(self) -> Path:
@@ -188,6 +190,7 @@ def collect(run: Path) -> Artifacts:
         divided=tuple(score for score in scores if score.within),
         confusion=_read(paths.predictions / "confusion.json", read_json),
         per_image=_read(paths.predictions / "per_image.parquet", read_table),
+        calibration=_read(paths.predictions / "calibration.parquet", read_table),
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
         starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
@@ -303,6 +306,22 @@ def image_scores(per_image: pl.DataFrame, categories: Categories) -> pl.DataFram
     table = per_image.filter(pl.col("category").cast(pl.String).is_in(counted))
     scores = table.group_by(keys, maintain_order=True).agg(dice.mean().alias("dice"))
     return scores.drop_nulls("dice").sort("dice", "image")
+
+
+def image_distances(per_image: pl.DataFrame, categories: Categories) -> pl.DataFrame:
+    """Return each image's category with the largest HD95, worst first; without that column, nothing.
+
+    Returns:
+        Columns image, part, group, fold (those that are there), category and hd95, in pixels.
+    """
+    if "hd95" not in per_image.columns:
+        return pl.DataFrame()
+    counted = [categories.names[p] for p in categories.evaluated]
+    keys = [c for c in ("image", "part", "group", "fold") if c in per_image.columns]
+    there = pl.sum_horizontal("tp", "fp", "fn") > 0
+    table = per_image.filter(pl.col("category").cast(pl.String).is_in(counted) & there).drop_nulls("hd95")
+    worst = table.sort("hd95", "image", descending=[True, False], maintain_order=True)
+    return worst.unique("image", keep="first", maintain_order=True).select(*keys, "category", "hd95")
 
 
 def css(color: tuple[int, int, int]) -> str:

@@ -12,10 +12,10 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
-from maskwright.evaluate import counts_and_groups, statistic_of
-from maskwright.metrics import SUMMARIES, Counts, EmptyCases
+from maskwright.evaluate import counts_and_groups, evidence_of, statistics_of
+from maskwright.metrics import Evidence
 from maskwright.recipe import Recipe, flatten, load_recipe
-from maskwright.statistics import Interval, Statistic, bootstrap, paired_difference
+from maskwright.statistics import Interval, Statistic, bootstrap, difference_p_value, holm, paired_difference
 
 _UNSAID = ("executor", "report", "train.threads", "train.workers", "train.cache", "train.loggers", "train.minutes")
 """Fields that change no number by themselves: not named among the differences."""
@@ -30,6 +30,7 @@ class Compared:
         fields: value of each recipe field in which the runs differ, or that was asked for.
         score: on the images that all runs have.
         difference: to the first run, its interval widened for the number of comparisons; None for the first.
+        p_value: of no difference to the first run, adjusted for the number of comparisons; None for the first.
         folds: (fold, its score out of fold, score of its network alone on the held-out part or NaN).
     """
 
@@ -37,6 +38,7 @@ class Compared:
     fields: dict[str, Any]
     score: Interval
     difference: Interval | None
+    p_value: float | None
     folds: list[tuple[int, float, float]]
 
 
@@ -45,13 +47,20 @@ class _Run:
     folder: Path
     recipe: Recipe
     table: pl.DataFrame
+    bins: pl.DataFrame | None
 
-    def counts(self, table: pl.DataFrame) -> tuple[Counts, list[str]]:
-        return counts_and_groups(table, len(self.recipe.data.to_categories()))
+    def evidence(self, table: pl.DataFrame) -> Evidence:
+        bins = None if self.bins is None else self.bins.join(table.select("image", "part").unique(), ["image", "part"])
+        return evidence_of(table, bins, len(self.recipe.data.to_categories()))
 
-    def statistic(self, counts: Counts, metric: str) -> Statistic:
-        positions = self.recipe.data.to_categories().evaluated
-        return statistic_of(counts, metric, positions, EmptyCases.of(self.recipe.evaluate))
+    def statistic(self, table: pl.DataFrame, metric: str) -> tuple[str, Statistic]:
+        """Return a metric's definition, and what computes it from image weights."""
+        known = statistics_of(self.evidence(table), self.recipe.data.to_categories(), self.recipe.evaluate)
+        if metric not in known:
+            next_move = "use one of these; what belongs to a family that the run lacks needs evaluate.families"
+            where = f"--metric, {self.folder}"
+            raise UsageError(problem(f"a metric of {', '.join(known)}", metric, where=where, next_move=next_move))
+        return known[metric]
 
 
 def compare_runs(
@@ -60,11 +69,13 @@ def compare_runs(
     """Return the runs side by side, the metric and the part.
 
     The paired differences resample the groups of the first run, the same ones for both; with m comparisons each
-    interval has level 1 − (1 − confidence) / m (Bonferroni), so that all hold together.
+    interval has level 1 − (1 − confidence) / m (Bonferroni), so that all hold together. The p-values are adjusted by
+    Holm's procedure, which keeps the same promise for the question of a difference alone and misses fewer.
 
     Args:
         folders: run folders, the one to compare with first.
-        metric: one of `SUMMARIES`; default: the first run's.
+        metric: a key of evaluation.json, such as `mean_dice`, `mean_hd95`, `ece` or `iou/NAME`; default: the one by
+            which the first run was chosen.
         part: `oof` or `holdout`; default: the held-out part where all runs have one, else out of fold.
         by: recipe fields to show; default: those in which the runs differ.
 
@@ -76,26 +87,41 @@ def compare_runs(
     if not runs:
         raise UsageError(problem("run folders", "none", where="compare", next_move="maskwright compare RUN RUN"))
     metric = metric or runs[0].recipe.metric()
-    if metric not in SUMMARIES:
-        next_move = "use one of these"
-        raise UsageError(problem(f"a metric of {', '.join(SUMMARIES)}", metric, where="--metric", next_move=next_move))
     part = part or _part(runs)
     tables = _shared(runs, part)
     fields = _fields(runs, by)
+    statistics = _statistics(runs, tables, metric)
     spec, count = runs[0].recipe.evaluate, len(runs) - 1
-    known = [run.counts(table) for run, table in zip(runs, tables, strict=True)]
-    options: dict[str, Any] = {"groups": known[0][1], "samples": spec.samples}
-    statistics = [run.statistic(counts, metric) for run, (counts, _) in zip(runs, known, strict=True)]
-    compared = []
-    for run, statistic, own in zip(runs, statistics, fields, strict=True):
-        n = len(options["groups"])
-        score = bootstrap(statistic, n, confidence=spec.confidence, rng=_rng(), **options)
-        difference = None
-        if statistic is not statistics[0]:
-            level = 1 - (1 - spec.confidence) / count
-            difference = paired_difference(statistic, statistics[0], n, confidence=level, rng=_rng(), **options)
-        compared.append(Compared(run.folder, own, score, difference, _by_fold(run, metric)))
+    groups = counts_and_groups(tables[0], len(runs[0].recipe.data.to_categories()))[1]
+    n, options = len(groups), dict[str, Any](groups=groups, samples=spec.samples)
+    scores = [bootstrap(one, n, confidence=spec.confidence, rng=_rng(), **options) for one in statistics]
+    level = 1 - (1 - spec.confidence) / max(1, count)
+    first, others = statistics[0], statistics[1:]
+    differences = [paired_difference(one, first, n, confidence=level, rng=_rng(), **options) for one in others]
+    p_values = holm([difference_p_value(one, first, n, rng=_rng(), **options) for one in others])
+    compared = [
+        Compared(run.folder, own, score, difference, p_value, _by_fold(run, metric))
+        for run, own, score, difference, p_value in zip(
+            runs, fields, scores, [None, *differences], [None, *p_values], strict=True
+        )
+    ]
     return compared, metric, part
+
+
+def _statistics(runs: Sequence[_Run], tables: Sequence[pl.DataFrame], metric: str) -> list[Statistic]:
+    """Return the metric of each run, after a look at whether it is the same one."""
+    found = [run.statistic(table, metric) for run, table in zip(runs, tables, strict=True)]
+    for run, (definition, _) in zip(runs, found, strict=True):
+        if definition != found[0][0]:
+            raise DataError(
+                problem(
+                    f"{metric} of one definition: {found[0][0]}",
+                    definition,
+                    where=f"{run.folder} against {runs[0].folder}",
+                    next_move="score one of the runs again with the other's evaluate section: --set evaluate.… --redo",
+                )
+            )
+    return [statistic for _, statistic in found]
 
 
 def _rng() -> np.random.Generator:
@@ -111,7 +137,8 @@ def _read(folder: Path) -> _Run:
             raise DataError(
                 problem(f"an evaluated run with {needed.name}", "none", where=str(folder), next_move=next_move)
             )
-    return _Run(folder, load_recipe(paths.recipe), read_table(table))
+    bins = paths.predictions / "calibration.parquet"
+    return _Run(folder, load_recipe(paths.recipe), read_table(table), read_table(bins) if bins.is_file() else None)
 
 
 def _part(runs: Sequence[_Run]) -> str:
@@ -178,8 +205,8 @@ def _by_fold(run: _Run, metric: str) -> list[tuple[int, float, float]]:
     rows = run.table.filter(pl.col("part") == "oof")
     found = []
     for fold in sorted(rows["fold"].drop_nulls().unique().to_list()):
-        counts, groups = run.counts(rows.filter(pl.col("fold") == fold))
-        value = float(run.statistic(counts, metric)(np.ones((1, len(groups))))[0])
+        own = rows.filter(pl.col("fold") == fold)
+        value = float(run.statistic(own, metric)[1](np.ones((1, own["image"].n_unique())))[0])
         alone = members.get(f"holdout-fold-{fold}", {}).get(metric, {}).get("value")
         found.append((fold, value, float("nan") if alone is None else float(alone)))
     return found

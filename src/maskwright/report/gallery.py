@@ -74,10 +74,33 @@ class Gallery:
             "Best images": scores[-k:][::-1] if total >= 2 * k else [],
         }
         return [
-            Group(title, strips=[self._example(row) for row in track(rows, f"report: {title.lower()}")])
+            Group(
+                title,
+                strips=[
+                    self._example(row, f"Dice {number(row['dice'])}") for row in track(rows, f"report: {title.lower()}")
+                ],
+            )
             for title, rows in chosen.items()
             if rows
         ]
+
+    def farthest(self, distances: pl.DataFrame, most: int) -> list[Group]:
+        """Return the images whose boundaries are farthest off, but those that are among the worst by Dice anyway.
+
+        Args:
+            distances: columns image, category and hd95, farthest first.
+            most: how many.
+        """
+        if self.artifacts.per_image is None or most == 0:
+            return []
+        scores = image_scores(self.artifacts.per_image, self.artifacts.categories)
+        shown = scores["image"].head(min(most, max(1, scores.height // 3)))
+        rows = distances.filter(~pl.col("image").is_in(shown.to_list())).head(max(1, most // 2)).rows(named=True)
+        strips = [
+            self._example(row, f"HD95 of {row['category']} {number(row['hd95'], 1)} pixels")
+            for row in track(rows, "report: farthest boundaries")
+        ]
+        return [Group("Farthest boundaries", strips=strips)] if strips else []
 
     def suspects(self, images: pl.DataFrame, regions: pl.DataFrame, most: int) -> list[Strip]:
         """Return the first images, beside each its mask with the first regions framed."""
@@ -97,8 +120,8 @@ class Gallery:
             ("hatch", "not judged"),
         ]
 
-    def _example(self, row: dict[str, Any]) -> Strip:
-        facts = [f"Dice {number(row['dice'])}"]
+    def _example(self, row: dict[str, Any], score: str) -> Strip:
+        facts = [score]
         if row.get("part"):
             facts.append(
                 {"oof": "out of fold", "holdout": "held out"}.get(row["part"], PARTS.get(row["part"], row["part"]))

@@ -25,6 +25,16 @@ from maskwright.report.blocks import (
 )
 from maskwright.report.collect import PARTS, Artifacts, Score, image_scores, swatches
 from maskwright.report.collect import number as to_float
+from maskwright.report.families import (
+    FIRST,
+    by_family,
+    calibration,
+    family_of,
+    family_tables,
+    farthest,
+    part_word,
+    parts_of,
+)
 from maskwright.report.gallery import Gallery
 from maskwright.report.tuned_sections import tuned_group
 from maskwright.report.words import category_scores, confusions, metric_name
@@ -40,18 +50,23 @@ def scores(artifacts: Artifacts) -> Section | None:
     if not overall:
         return None
     metrics = list(dict.fromkeys(s.metric for s in overall))
-    parts = _parts(overall)
+    parts = parts_of(overall)
     words = ["Brackets hold the interval. A dash means that the number is not defined."]
     if same := _headline_is(overall):
         parts.remove("")
         words.append(f"The headline numbers are those of: {PARTS.get(same, same).lower()}.")
     level = (artifacts.recipe.get("evaluate") or {}).get("confidence", 0.95)
-    table = Table(
-        f"Scores with {100 * float(level):.0f} % intervals",
-        ("metric", *(_part_title(artifacts, p, overall) for p in parts)),
-        [(metric_name(m), *(with_interval(artifacts.score(m, p)) for p in parts)) for m in metrics],
-    )
-    groups = [Group("All categories together", tables=[table])]
+    head = ("metric", *(_part_title(artifacts, p, overall) for p in parts))
+    tables = [
+        Table(
+            f"{title} with {100 * float(level):.0f} % intervals",
+            head,
+            [(metric_name(m), *(with_interval(artifacts.score(m, p)) for p in parts)) for m in own],
+        )
+        for title, own in by_family(metrics).items()
+    ]
+    groups = [Group("All categories together", tables=tables)]
+    groups += calibration(artifacts)
     groups += _divided(artifacts)
     definitions = {s.metric: s.definition for s in reversed(overall) if s.definition}
     if definitions:
@@ -77,18 +92,13 @@ def _divided(artifacts: Artifacts) -> list[Group]:
         rows = []
         for within in dict.fromkeys(w for *_, w in found if w.partition("=")[0] == column):
             numbers = dict.fromkeys((s.part, s.n) for s in found.values() if s.within == within)
-            images = ", ".join(f"{count(n or 0)} {_part_word(part)}" for part, n in numbers)
+            images = ", ".join(f"{count(n or 0)} {part_word(part)}" for part, n in numbers)
             cells = (with_interval(found.get((part, metric, within))) for part, metric in columns)
             rows.append((within.partition("=")[2], images, *cells))
-        head = (column.replace("_", " "), "images", *(f"{metric_name(m)}, {_part_word(p)}" for p, m in columns))
+        head = (column.replace("_", " "), "images", *(f"{metric_name(m)}, {part_word(p)}" for p, m in columns))
         tables.append(Table(f"By {column.replace('_', ' ')}", head, rows, frozenset({0, 1})))
     words = ["Intervals that don’t overlap speak for a difference; with few images or groups they are wide."]
     return [Group("Domains, parts and sources of labels", words, tables=tables)] if tables else []
-
-
-def _parts(found: Sequence[Score]) -> list[str]:
-    have = {s.part for s in found}
-    return [*(p for p in PARTS if p in have), *sorted(have - set(PARTS))]
 
 
 def _headline_is(found: Sequence[Score]) -> str:
@@ -108,12 +118,14 @@ def _part_title(artifacts: Artifacts, part: str, found: Sequence[Score]) -> str:
 
 def categories(artifacts: Artifacts) -> Section | None:
     """Return the scores of each category and what is taken for what."""
-    groups = [g for g in (_category_table(artifacts), *_confusions(artifacts)) if g is not None]
+    found = (_category_table(artifacts), *family_tables(artifacts), *_confusions(artifacts))
+    groups = [g for g in found if g is not None]
     return Section("categories", "Categories one by one", groups=groups) if groups else None
 
 
 def _category_table(artifacts: Artifacts) -> Group | None:
-    single = [s for s in artifacts.scores if s.category]
+    single = [s for s in artifacts.scores if s.category and family_of(s.metric) == FIRST]
+    single = [s for s in single if s.metric in ("iou", "dice")] or single
     means = _image_means(artifacts)
     if not single and not means:
         return None
@@ -123,8 +135,8 @@ def _category_table(artifacts: Artifacts) -> Group | None:
     shares = {}
     if artifacts.classes is not None:
         shares = {r["category"]: r for r in artifacts.classes.iter_rows(named=True)}
-    head = ["category", "images", "share of pixels", *(f"{metric_name(m)}, {_part_word(p)}" for m, p in columns)]
-    head += [f"{what} per image, {_part_word(part)}" for part in means for what in ("precision", "recall")]
+    head = ["category", "images", "share of pixels", *(f"{metric_name(m)}, {part_word(p)}" for m, p in columns)]
+    head += [f"{what} per image, {part_word(part)}" for part in means for what in ("precision", "recall")]
     rows = []
     for name in artifacts.categories.names:
         share = shares.get(name, {})
@@ -141,7 +153,7 @@ def _category_chart(artifacts: Artifacts) -> list[Chart]:
     found = sorted(category_scores(artifacts), key=lambda s: (math.isnan(s.value), s.value))[:MOST_BARS]
     if len(found) < 2:
         return []
-    name = f"{metric_name(found[0].metric)}, {_part_word(found[0].part)}"
+    name = f"{metric_name(found[0].metric)}, {part_word(found[0].part)}"
     svg = bars(
         [s.category for s in found],
         [s.value for s in found],
@@ -164,10 +176,6 @@ def _image_means(artifacts: Artifacts) -> dict[str, dict[str, tuple[float | None
     return {p: means[p] for p in sorted(means, key=lambda p: (list(PARTS).index(p) if p in PARTS else 9, p))}
 
 
-def _part_word(part: str) -> str:
-    return {"": "headline", "oof": "out of fold", "holdout": "held out"}.get(part, part)
-
-
 def _confusions(artifacts: Artifacts) -> list[Group]:
     found = artifacts.confusion
     if found is None:
@@ -179,7 +187,7 @@ def _confusions(artifacts: Artifacts) -> list[Group]:
             continue
         matrix = np.asarray(found[part], float)
         columns = [*names, "nothing"][: matrix.shape[1]]
-        word = _part_word(part)
+        word = part_word(part)
         alt = f"Confusion matrix, {word}: rows are the true category, columns the predicted one, in percent of the row"
         caption = f"Percent of each true category’s pixels, {word}"
         picture = chart(confusion(matrix, names, columns, alt=alt), caption, shrink=0.9)
@@ -210,6 +218,7 @@ def examples(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section
     words = frozenset(n for n, c in enumerate(keys) if c != "dice")
     groups = [Group("How they spread", charts=[spread])]
     groups += gallery.examples(thumbnails)
+    groups += farthest(artifacts, gallery, thumbnails)
     groups.append(Group("Lowest scores", tables=[Table("The lowest scores", keys, rows, words)], folded=True))
     groups = [Group(**{**vars(g), "legend": gallery.legend()}) if g.strips else g for g in groups]
     return Section("images", "Worst, median and best images", ["Dice here is the mean over the categories."], groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -94,6 +94,69 @@ def read(root: Path) -> Source:
     others = [bare_row(path) for path in images.others(found, labels)]
     rows = sorted([*found.values(), *others], key=lambda row: row.image)
     return Source("coco_panoptic", rows, categories, (ignore,))
+
+
+@dataclass(frozen=True)
+class SegmentFile:
+    """The PNG of an image and what its numbers are, as a JSON file lists them.
+
+    Attributes:
+        path: of the PNG.
+        listed: `segments_info`, each with a distinct `id` and a known `category_id`.
+    """
+
+    path: Path
+    listed: list[dict[str, Any]]
+
+
+def read_segments(
+    path: Path, categories: Sequence[Category] | None = None
+) -> tuple[tuple[Category, ...], dict[int | str, SegmentFile]]:
+    """Return the categories and the segments of a COCO panoptic file, by image id, for whoever scores them.
+
+    Nothing is made of the numbers: they, crowds and what is no object stay as they are. Images needn't be listed, and
+    the images themselves needn't be there.
+
+    Args:
+        path: the JSON file; the PNGs lie in the folder of its name, or beside it.
+        categories: what the ids mean; None: the file must say so itself. Those that it lists must be these.
+
+    Raises:
+        DataError: no such file, ids that are missing, twice or unknown, categories that differ, or PNGs that aren't
+            there.
+    """
+    tree = read_coco(path)
+    stated = tuple(category_of(entry, isthing=True) for entry in tree["categories"])
+    known = tuple(stated if categories is None else categories)
+    names = {c.id: c.name for c in known}
+    faults = [] if known else ["it lists no categories"]
+    faults += [
+        f"category {c.id} is {c.name} here and {names.get(c.id, 'not listed')} in the truth"
+        for c in stated
+        if names.get(c.id) != c.name
+    ]
+    found: dict[int | str, SegmentFile] = {}
+    for item in tree["annotations"]:
+        number, segments, name = item.get("image_id"), item.get("segments_info"), item.get("file_name")
+        if type(number) not in (int, str) or not isinstance(segments, list) or not isinstance(name, str):
+            faults.append(f"the annotation of image {number} lacks image_id, file_name or segments_info")
+        elif number in found:
+            faults.append(f"the segments of image {number} are listed twice")
+        else:
+            faults += _faults_of_segments(number, segments, set(names))
+            found[number] = SegmentFile(_beside(path, name), segments)
+    if faults:
+        raise faulty(path, faults)
+    if missing := [str(one.path) for one in found.values() if not one.path.is_file()]:
+        raise absent(missing, where=str(path), next_move=f"put them into {path.stem}/ beside the JSON file")
+    return known, found
+
+
+def _beside(where: Path, stated: str) -> Path:
+    """Return where a PNG lies: in the folder that is called as the JSON file is, or beside that file."""
+    folder = where.with_suffix("")
+    inner, outer = (home / inside(home, stated, where=where) for home in (folder, where.parent))
+    return inner if inner.is_file() or not outer.is_file() else outer
 
 
 def write(root: Path, records: Records) -> None:

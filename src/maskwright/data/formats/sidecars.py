@@ -151,6 +151,17 @@ def meta_of(meta: dict[str, dict[str, str]], name: str) -> dict[str, str]:
     return meta.get(name) or meta.get(name.rsplit("/", 1)[-1]) or {}
 
 
+def named_group(name: str, pattern: str) -> str | None:
+    """Return the group that a regular expression finds in an image's name: its first group, or all that it matches.
+
+    Example:
+        >>> named_group("train/p07_3", r"p[0-9]+"), named_group("p07_3", r"p([0-9]+)"), named_group("x", "p")
+        ('p07', '07', None)
+    """
+    match = re.search(pattern, name)
+    return None if match is None else match.group(1) if match.re.groups else match.group(0)
+
+
 def _short(key: str, name: Any) -> Category:
     """Read `"3": "sky"`; a range such as `"1..N": "nucleus"` claims the values that no other entry has."""
     first, dots, last = key.partition("..")

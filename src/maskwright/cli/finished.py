@@ -1,0 +1,62 @@
+"""Run folders whose trainings are finished, and what commands refuse on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from maskwright.artifacts import RunFolder
+from maskwright.cli.console import progress
+from maskwright.errors import UsageError, problem
+from maskwright.recipe import load_recipe
+
+STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
+
+
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run."""
+    return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
+
+
+def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
+    """Run a trained run's own recipe up to a stage."""
+    from maskwright import pipeline
+
+    folder = RunFolder(run)
+    checkpoints(folder, "last")
+    with progress():
+        return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
+
+
+def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
+    """Return the checkpoints of all folds; the trainings must be finished."""
+    folds = load_recipe(folder.recipe).split.folds
+    if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:
+        raise UsageError(
+            problem(
+                f"{folds} finished trainings",
+                f"{len(open_folds)} of them unfinished",
+                where=str(folder.root),
+                next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
+            )
+        )
+    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+
+
+def refuse(options: dict[str, Any], next_move: str) -> None:
+    """Raise UsageError if an option is given that a run folder's recipe decides."""
+    if given := [name for name, value in options.items() if value is not None]:
+        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+
+
+def check_free(out: Path, names: tuple[str, ...]) -> None:
+    """Raise UsageError if a file of these names stands there already."""
+    if standing := [name for name in names if (out / name).exists()]:
+        raise UsageError(
+            problem(
+                "a folder without files of these names",
+                ", ".join(standing),
+                where=str(out),
+                next_move="give another folder with --out; nothing is overwritten",
+            )
+        )

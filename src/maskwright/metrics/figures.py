@@ -1,0 +1,271 @@
+"""All numbers that the evidence of some images allows, each with its definition and as a function of image weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskwright.metrics.average_precision import cityscapes_ap, coco_ap, mean_ap
+from maskwright.metrics.calibration import expected_calibration_error, maximum_calibration_error
+from maskwright.metrics.evidence import LEFT_OUT, Evidence
+from maskwright.metrics.panoptic import (
+    PanopticCounts,
+    panoptic_quality,
+    recognition_quality,
+    segmentation_quality,
+)
+from maskwright.metrics.scores import (
+    EmptyCases,
+    Scores,
+    image_mean,
+    keras_miou,
+    mean_over,
+    pooled_dice,
+    pooled_iou,
+    pooled_precision,
+    pooled_recall,
+    weighted_mean,
+)
+from maskwright.metrics.summaries import MEASURES, PANOPTIC_SUMMARIES, SUMMARIES
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.types import Array, Categories
+
+Rows = Callable[[Array], Scores]
+"""From (S, images) weights to (S, k) values."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Numbers that are computed together.
+
+    Attributes:
+        names: their k keys in `evaluation.json`.
+        definitions: what each is, in a sentence or two.
+        function: from (S, images) weights to (S, k) values.
+    """
+
+    names: tuple[str, ...]
+    definitions: tuple[str, ...]
+    function: Rows
+
+
+def figures(evidence: Evidence, categories: Categories, spec: EvaluateSpec, *, each: bool = True) -> Iterator[Figures]:
+    """Yield every number that there is evidence for: summaries first, then those of single categories.
+
+    Args:
+        evidence: of the images.
+        categories: of its columns.
+        spec: which definitions.
+        each: also of each category, as `METRIC/NAME`.
+    """
+    yield from _pixels(evidence, categories, spec)
+    yield from _measures(evidence, categories, spec)
+    yield from _calibration(evidence)
+    yield from _segments(evidence, categories)
+    yield from _instances(evidence, categories, spec)
+    if each:
+        yield from _pixels_of_each(evidence, categories, spec)
+        yield from _measures_of_each(evidence, categories, spec)
+        yield from _segments_of_each(evidence, categories)
+        yield from _instances_of_each(evidence, categories, spec)
+
+
+def _one(name: str, definition: str, function: Callable[[Array], Scores]) -> Figures:
+    return Figures((name,), (definition,), lambda weights: function(weights)[:, None])
+
+
+def _each(metric: str, names: Sequence[str], definitions: Sequence[str], function: Rows) -> Figures:
+    return Figures(tuple(f"{metric}/{name}" for name in names), tuple(definitions), function)
+
+
+def _pixels(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    counts, positions, cases = evidence.counts, categories.evaluated, EmptyCases.of(spec)
+    for name, summary in SUMMARIES.items():
+        yield _one(
+            name,
+            summary.definition,
+            lambda weights, f=summary.function: f(counts, positions, weights, cases),  # type: ignore[misc]
+        )
+    if (wrong := evidence.columns.get(LEFT_OUT)) is not None:
+        yield _one(
+            "keras_miou",
+            "Mean IoU as Keras' MeanIoU has it with the left-out categories ignored: pixels that truly are one don't "
+            "count, but where one is predicted on other pixels it is in the mean with an IoU of 0.",
+            lambda weights: keras_miou(counts, positions, wrong, weights),
+        )
+
+
+def _pixels_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    counts, absent = evidence.counts, EmptyCases.of(spec).absent
+    left = ["" if p in categories.evaluated else " Left out of the means." for p in range(len(categories))]
+    scores = {"iou": pooled_iou, "dice": pooled_dice, "precision": pooled_precision, "recall": pooled_recall}
+    words = {"iou": "IoU", "dice": "Dice", "precision": "Precision", "recall": "Recall"}
+    for metric, score in scores.items():
+        yield _each(
+            metric,
+            categories.names,
+            [
+                f"{words[metric]} of {name} from the pixels of all images together.{rest}"
+                for name, rest in zip(categories.names, left, strict=True)
+            ],
+            lambda weights, f=score: f(counts.pooled(weights), absent=absent),  # type: ignore[misc]
+        )
+
+
+def _measures(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    for measure in MEASURES.values():
+        if (column := evidence.columns.get(measure.column)) is not None:
+            values = np.where(_present(evidence), column, np.nan) if measure.distance else column
+            of_images = mean_over(values, categories.evaluated)
+            if measure.distance:  # nothing there and nothing predicted; where no pixel is known, nothing is known
+                of_images = np.where(np.isnan(of_images), _nothing(column, categories), of_images)
+            definition = measure.definition.format(tolerance=tolerance_words(spec), width=width_words(spec))
+            yield _one(
+                measure.name,
+                definition,
+                lambda weights, v=of_images: weighted_mean(v[:, None], weights)[:, 0],  # type: ignore[misc]
+            )
+
+
+def _measures_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    positions = categories.evaluated
+    names = [categories.names[p] for p in positions]
+    for measure in MEASURES.values():
+        if (column := evidence.columns.get(measure.column)) is not None:
+            values = np.where(_present(evidence), column, np.nan) if measure.distance else column
+            metric = measure.name.removeprefix("mean_")
+            of = "the images where truth or prediction has it"
+            definitions = [f"`{measure.column}` of {name}, averaged over {of}; see {measure.name}." for name in names]
+            yield _each(
+                metric,
+                names,
+                definitions,
+                lambda weights, v=values[:, positions]: weighted_mean(v, weights),  # type: ignore[misc]
+            )
+
+
+def tolerance_words(spec: EvaluateSpec) -> str:
+    """Return within what a surface is right, in words."""
+    if spec.tolerance is None:
+        return "0.75 % of the diagonal (at least a pixel)"
+    return f"{spec.tolerance:g} pixel{'' if spec.tolerance == 1 else 's'}"
+
+
+def width_words(spec: EvaluateSpec) -> str:
+    """Return how wide the borders of boundary IoU are, in words."""
+    width = spec.boundary_width
+    return "2 % of the diagonal" if width is None else f"{width} pixel{'' if width == 1 else 's'}"
+
+
+def _present(evidence: Evidence) -> Array:
+    counts = evidence.counts
+    return np.asarray(counts.tp + counts.fp + counts.fn > 0)
+
+
+def _nothing(column: Array, categories: Categories) -> Array:
+    """Return (images,) 0 where the distances of an image without any category are known to be 0, else NaN."""
+    return np.where(np.isnan(column[:, categories.evaluated]).all(axis=1), np.nan, 0.0)
+
+
+def _calibration(evidence: Evidence) -> Iterator[Figures]:
+    if (counts := evidence.calibration) is None:
+        return
+    yield _one(
+        "ece",
+        f"Expected calibration error (Guo 2017) over {counts.pixels.shape[1]} equal bins of the highest probability "
+        "of each pixel, before post-processing, from the pixels of all images together.",
+        lambda weights: np.asarray(expected_calibration_error(counts.pooled(weights))),
+    )
+    yield _one(
+        "mce",
+        "Largest difference between accuracy and mean confidence of any of these bins.",
+        lambda weights: np.asarray(maximum_calibration_error(counts.pooled(weights))),
+    )
+
+
+def _segments(evidence: Evidence, categories: Categories) -> Iterator[Figures]:
+    if (counts := evidence.segments) is None:
+        return
+    positions, things = categories.evaluated, [p for p, c in enumerate(categories.items) if c.isthing]
+    parts = {"things": [p for p in positions if p in things], "stuff": [p for p in positions if p not in things]}
+    for name, summary in PANOPTIC_SUMMARIES.items():
+        yield _one(
+            name,
+            summary.definition,
+            lambda weights, f=summary.function: f(counts, positions, things, weights),  # type: ignore[misc]
+        )
+        for part, own in parts.items() if all(parts.values()) else ():
+            yield _one(
+                f"{name}_{part}",
+                f"{summary.definition} {part.capitalize()} alone.",
+                lambda weights, f=summary.function, p=own: f(counts, p, things, weights),  # type: ignore[misc]
+            )
+
+
+def _segments_of_each(evidence: Evidence, categories: Categories) -> Iterator[Figures]:
+    if (counts := evidence.segments) is None:
+        return
+    scores: dict[str, Callable[[PanopticCounts], Scores]] = {
+        "pq": panoptic_quality,
+        "sq": segmentation_quality,
+        "rq": recognition_quality,
+    }
+    for metric, score in scores.items():
+        yield _each(
+            metric,
+            categories.names,
+            [f"{metric.upper()} of {name} from the segments of all images together." for name in categories.names],
+            lambda weights, f=score: f(counts.pooled(weights)),  # type: ignore[misc]
+        )
+
+
+def _things(categories: Categories) -> list[int]:
+    return [p for p in categories.evaluated if categories.items[p].isthing]
+
+
+def _instances(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    positions, columns = _things(categories), evidence.columns
+    if "sbd" in columns:
+        yield _one(
+            "sbd",
+            "Symmetric best Dice (Scharr 2016) of the instances of every evaluated category in each image, averaged "
+            "over the categories that have any, then over images.",
+            lambda weights: image_mean(columns["sbd"], positions, weights),
+        )
+        yield _one(
+            "count_difference",
+            "|DiC|: the absolute difference between the numbers of predicted and of true instances of every evaluated "
+            "category in each image, averaged over categories, then over images.",
+            lambda weights: image_mean(np.abs(columns["count_difference"]), positions, weights),
+        )
+    if (found := evidence.detections) is not None:
+        rule = _AP_RULES[spec.ap_definition]
+        function = {"coco": coco_ap, "cityscapes": cityscapes_ap}[spec.ap_definition]
+        for name, at, one in (("ap", "IoU .5 to .95 in steps of .05", slice(None)), ("ap50", "IoU .5", slice(1))):
+            yield _one(
+                name,
+                f"Average precision {rule} at {at}, averaged over thresholds and the categories that have instances.",
+                lambda weights, s=one: mean_ap(function(found, weights=weights)[..., s], positions),  # type: ignore[misc]
+            )
+
+
+def _instances_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
+    if (found := evidence.detections) is None:
+        return
+    positions = _things(categories)
+    names = [categories.names[p] for p in positions]
+    function = {"coco": coco_ap, "cityscapes": cityscapes_ap}[spec.ap_definition]
+
+    def of_each(weights: Array) -> Scores:
+        return mean_over(function(found, weights=weights)[:, positions], range(10))
+
+    definitions = [f"Average precision {_AP_RULES[spec.ap_definition]} of {name} at IoU .5 to .95." for name in names]
+    yield _each("ap", names, definitions, of_each)
+
+
+_AP_RULES = {
+    "coco": "by COCO's rules (101 recalls, envelope of precision, at most 100 detections an image and category)",
+    "cityscapes": "by Cityscapes' rules (IoU above the threshold, instances under 100 pixels and groups left out)",
+}
