@@ -14,7 +14,7 @@ from maskwright.cli.finished import STATED, check_free, checkpoints, finished, i
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import DataOptions, FoldOptions, Options, typed_command
 from maskwright.cli.overview import print_overview
-from maskwright.cli.run import say_left_out, shown, summary_of
+from maskwright.cli.run import say_left_out, summary_of
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import load_recipe
 
@@ -222,5 +222,3 @@ def _until(stage: str, options: Options) -> RunFolder:
     recipe = options.to_recipe()
     with progress():
         return pipeline.run(recipe, options.folder(recipe), until=stage, redo=options.redo, command=typed_command())
-
-

@@ -180,7 +180,7 @@ def _check_deciding(steps: Sequence[Any], deciding: int, before: int, categories
                 if wrong
                 else f"one for each of {categories} categories",
                 where="postprocess.chain",
-                next_move="remove it (only smooth, favour and crf go before); without one the most probable category is taken",
+                next_move="remove it (only smooth, favour and crf go before); without one the most probable is taken",
             )
         )
 
