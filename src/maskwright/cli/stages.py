@@ -131,7 +131,7 @@ def predict(
     images: Path,
     *,
     out: Path,
-    checkpoint: Literal["last", "best"] | None = None,
+    checkpoint: Literal["last", "best", "topk"] | None = None,
     overlays: Annotated[bool, Flag] = False,
     probabilities: Annotated[bool, Flag] = False,
     redo: Annotated[bool, Flag] = False,
@@ -146,7 +146,7 @@ def predict(
         run: run folder.
         images: folder of images, or one image.
         out: folder for the label files.
-        checkpoint: which checkpoint of each fold (default: the recipe's).
+        checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
         redo: replace label files in the folder that were made by another run or with other settings.
@@ -355,7 +355,7 @@ def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
                 next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
             )
         )
-    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+    return folder.all_checkpoints(kind, folds)
 
 
 def _check_free(out: Path, names: tuple[str, ...]) -> None:
