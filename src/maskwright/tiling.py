@@ -49,6 +49,7 @@ def tile_weights(tile: Tile, blend: str = "linear") -> Array:
     """
     if blend == "flat":
         return np.ones((tile.height, tile.width), np.float32)
+    weights: Array
     if blend == "gaussian":
         weights = np.outer(_bell(tile.height), _bell(tile.width))
     else:
@@ -98,4 +99,5 @@ def _ramp(length: int) -> Array:
 
 def _bell(length: int) -> Array:
     centred = np.arange(length) + 0.5 - length / 2
-    return np.exp(-0.5 * (centred / (length / 8)) ** 2)
+    bell: Array = np.exp(-0.5 * (centred / (length / 8)) ** 2)
+    return bell

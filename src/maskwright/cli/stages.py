@@ -137,13 +137,13 @@ def predict(
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Predict new images with the networks of a run: an index PNG with category ids for each.
+    """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
 
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption.
 
     Args:
-        run: run folder.
+        run: run folder, or a folder that `maskwright fuse` made.
         images: folder of images, or one image.
         out: folder for the label files.
         checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
@@ -155,16 +155,23 @@ def predict(
     from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
-    folder = RunFolder(run)
-    recipe = load_recipe(folder.recipe)
-    paths = _checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    folder, spec = RunFolder(run), None
+    source: Any
+    if folder.fused.is_file():
+        from maskwright.pipeline.fuse import load_fused
+
+        _refuse({"--checkpoint": checkpoint}, "leave it out: the weights were fitted with each run's own", "fused runs")
+        source, chain = load_fused(folder)
+    else:
+        recipe = load_recipe(folder.recipe)
+        source, spec = _checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
+        chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
-            paths,
+            source,
             images,
             out,
-            spec=recipe.predict,
+            spec=spec,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,
@@ -333,10 +340,10 @@ def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> 
         return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
 
-def _refuse(options: dict[str, Any], next_move: str) -> None:
+def _refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:
     """Raise UsageError if an option is given that a run folder's recipe decides."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+        raise UsageError(problem(f"{folder} alone", ", ".join(given), where="the command line", next_move=next_move))
 
 
 def _step(step: dict[str, Any]) -> str:
