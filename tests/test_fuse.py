@@ -43,7 +43,6 @@ SMALL = [
     "train.keep=2",
     "evaluate.samples=100",
     "split.folds=2",
-    "split.holdout=0.2",
     "data.group=scene",
 ]
 OTHER = ["train.scale=0.5", "train.crop=[32, 32]", "predict.tta=[identity, rotate_90]", "predict.checkpoint=topk"]
@@ -63,7 +62,7 @@ def train(root, name, *changes):
 
 @pytest.fixture(scope="module")
 def runs(root):
-    one = train(root, "one")
+    one = train(root, "one", "split.holdout=0.2")
     return one, train(root, "two", f"split.file={one}/folds.csv", "seed=1", *OTHER)
 
 

@@ -172,7 +172,8 @@ def _check_alike(first: _Run, other: _Run) -> None:
                 f"{len(different)} of {len(one.keys() | two.keys())} elsewhere, such as {different[0]}: "
                 f"fold {one.get(different[0], 'none')} and {two.get(different[0], 'none')}",
                 where=where,
-                next_move=f"train it on the folds of the first: --set split.file={first.folder.folds} --out NEW",
+                next_move="train it on the folds of the first, without --holdout: "
+                f"--set split.file={first.folder.folds} --out NEW",
             )
         )
 

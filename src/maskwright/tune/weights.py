@@ -89,9 +89,9 @@ def fit_fusion(
     """Fit how members are fused; ship it only if that is better than what is simpler.
 
     A fold's images are scored with weights that were fitted on the other folds. The method's mixture ships if the
-    interval of its gain over the plain mean lies above 0; else the mean if it scores higher than the best single
-    member (for each fold the best on the others); else that member. Where the mean costs more than the budget, the
-    gain is that over the best single member.
+    interval of its gain over the plain mean lies above 0; else the mean. Neither ships unless it scores higher than the
+    best single member (for each fold the best on the others): then that does. Where the mean costs more than the
+    budget, the gain is that over the best single member, and the mean never ships.
 
     Args:
         read: gives the out-of-fold predictions and the truth of a row; an image's are held together.
@@ -202,9 +202,10 @@ class _Fitting:
         counts["single"] = Counts.stack([_row(each, row) for row, each in enumerate(rows)])
         against = "mean" if self.budget is None or sum(self.cost) <= self.budget else "single"
         gain = self._difference(counts["fused"], counts[against])
-        values = {name: self._score(counts[name], np.ones(len(self.folds))) for name in ("mean", "single")}
-        simple = "mean" if against == "mean" and not values["mean"] <= values["single"] else "single"
-        shipped = "fused" if gain.low > 0 else simple
+        values = {name: self._score(counts[name], np.ones(len(self.folds))) for name in ("fused", "mean", "single")}
+        better = {name for name in ("fused", "mean") if values[name] > values["single"]}
+        proven = gain.low > 0 and "fused" in better
+        shipped = "fused" if proven else "mean" if against == "mean" and "mean" in better else "single"
         plan = plans["fused"] if shipped == "fused" else single if shipped == "single" else plans["mean"]
         named = ("fused", "mean", "single", *(f"alone/{name}" for name in self.names))
         adds = {name: self._difference(counts["fused"], counts[f"without/{name}"]) for name in self.names}
