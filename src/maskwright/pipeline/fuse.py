@@ -92,7 +92,7 @@ def load_fused(folder: RunFolder) -> tuple[Source, tuple[PostprocessStep, ...]]:
     about = read_json(folder.fused)
     members, state = [], []
     for member in (m for m in about["members"] if m["weight"] > 0):
-        run = _read(_found(folder, member))
+        run = _read(folder.member_run(member).root)
         state.append([member["name"], member["weight"], member["predict"], trained := run.trained()])
         if trained != member["trained"]:
             raise StaleArtifactError(
@@ -202,9 +202,3 @@ def _tasks(
     files = tuple(f"predictions/{name}" for name in ("per_image.parquet", "evaluation.json"))
     after = ("weights", "holdout") if held else ("weights",)
     return [*tasks, Task("evaluate", fusing.evaluate, spec, after, files)]
-
-
-def _found(folder: RunFolder, member: dict[str, Any]) -> Path:
-    """Return where a member's run lies now: as it lay from here, or where it was."""
-    beside = (folder.root / member["beside"]).resolve()
-    return beside if beside.is_dir() else Path(member["run"])
