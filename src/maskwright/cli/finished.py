@@ -40,13 +40,13 @@ def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
                 next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
             )
         )
-    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+    return folder.all_checkpoints(kind, folds)
 
 
-def refuse(options: dict[str, Any], next_move: str) -> None:
+def refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:
     """Raise UsageError if an option is given that a run folder's recipe decides."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+        raise UsageError(problem(f"{folder} alone", ", ".join(given), where="the command line", next_move=next_move))
 
 
 def check_free(out: Path, names: tuple[str, ...]) -> None:

@@ -127,22 +127,22 @@ def predict(
     images: Path,
     *,
     out: Path,
-    checkpoint: Literal["last", "best"] | None = None,
+    checkpoint: Literal["last", "best", "topk"] | None = None,
     overlays: Annotated[bool, Flag] = False,
     probabilities: Annotated[bool, Flag] = False,
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Predict new images with the networks of a run: an index PNG with category ids for each.
+    """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
 
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption.
 
     Args:
-        run: run folder.
+        run: run folder, or a folder that `maskwright fuse` made.
         images: folder of images, or one image.
         out: folder for the label files.
-        checkpoint: which checkpoint of each fold (default: the recipe's).
+        checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
         redo: replace label files in the folder that were made by another run or with other settings.
@@ -151,16 +151,23 @@ def predict(
     from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
-    folder = RunFolder(run)
-    recipe = load_recipe(folder.recipe)
-    paths = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    folder, spec = RunFolder(run), None
+    source: Any
+    if folder.fused.is_file():
+        from maskwright.pipeline.fuse import load_fused
+
+        refuse({"--checkpoint": checkpoint}, "leave it out: the weights were fitted with each run's own", "fused runs")
+        source, chain = load_fused(folder)
+    else:
+        recipe = load_recipe(folder.recipe)
+        source, spec = checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
+        chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
-            paths,
+            source,
             images,
             out,
-            spec=recipe.predict,
+            spec=spec,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,

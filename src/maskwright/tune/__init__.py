@@ -2,5 +2,17 @@
 
 from maskwright.tune.chain import FoldChoice, Tuned, chain_gain, tune_chain
 from maskwright.tune.counting import Chain, Read, ReadImage
+from maskwright.tune.weights import Fitted, Mixture, fit_fusion
 
-__all__ = ["Chain", "FoldChoice", "Read", "ReadImage", "Tuned", "chain_gain", "tune_chain"]
+__all__ = [
+    "Chain",
+    "Fitted",
+    "FoldChoice",
+    "Mixture",
+    "Read",
+    "ReadImage",
+    "Tuned",
+    "chain_gain",
+    "fit_fusion",
+    "tune_chain",
+]
