@@ -16,6 +16,8 @@ COMMANDS = {
     "split": ("stages", "Cut grouped, stratified folds and a held-out part."),
     "train": ("stages", "Train the folds of a recipe."),
     "predict": ("stages", "Predict new images with the networks of a run."),
+    "export": ("export", "Write a run's networks as files that run without torch."),
+    "serve": ("serve", "Answer images over HTTP with what export wrote."),
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "evaluate": ("stages", "Score a run, or any folder of label files against another."),
     "report": ("stages", "Write the report of a run anew."),

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, is_export, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
+from maskwright.cli.export import predict_export
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
 from maskwright.cli.overview import print_overview
@@ -109,7 +110,8 @@ def train(options: Options = Options()) -> None:  # noqa: B008
     say_left_out(folder)
     say(f"checkpoints: {folder.root}/round-0/fold-*/")
     result(
-        {"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json
+        {"run": str(folder.root), "checkpoints": [str(p) for p in finished_checkpoints(folder, "last")]},
+        as_json=options.json,
     )
 
 
@@ -143,7 +145,7 @@ def predict(
     passed over, so the same command goes on after an interruption.
 
     Args:
-        run: run folder.
+        run: run folder, or export folder, which needs no torch.
         images: folder of images, or one image.
         out: folder for the label files.
         checkpoint: which checkpoint of each fold (default: the recipe's).
@@ -152,12 +154,15 @@ def predict(
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
+    if is_export(run):
+        predict_export(run, images, out, checkpoint, overlays, probabilities, redo, json)
+        return
     from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
     folder = RunFolder(run)
     recipe = load_recipe(folder.recipe)
-    paths = _checkpoints(folder, checkpoint or recipe.predict.checkpoint)
+    paths = finished_checkpoints(folder, checkpoint or recipe.predict.checkpoint)
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
@@ -328,7 +333,7 @@ def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> 
     from maskwright import pipeline
 
     folder = RunFolder(run)
-    _checkpoints(folder, "last")
+    finished_checkpoints(folder, "last")
     with progress():
         return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
@@ -343,7 +348,7 @@ def _step(step: dict[str, Any]) -> str:
     return " ".join(str(value) for value in step.values())
 
 
-def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
+def finished_checkpoints(folder: RunFolder, kind: str) -> list[Path]:
     """Return the checkpoints of all folds; the trainings must be finished."""
     folds = load_recipe(folder.recipe).split.folds
     if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:

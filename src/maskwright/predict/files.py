@@ -7,20 +7,19 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from maskwright.artifacts import write_bytes
-from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, problem
-from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
 from maskwright.predict.log import PredictionLog
@@ -28,6 +27,9 @@ from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
+
+if TYPE_CHECKING:  # what an export needs of this module is there without torch
+    from maskwright.checkpoint import Trained
 
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
@@ -40,6 +42,8 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
     Raises:
         DataError: none, or they differ in categories or in how they prepare images.
     """
+    from maskwright.checkpoint import load_trained
+
     if not paths:
         raise DataError(
             problem("at least one checkpoint", "none", where="predict", next_move="train first, or finish the training")
@@ -71,6 +75,8 @@ def predict_files(
 
     Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
     """
+    from maskwright.inference import infer_stream, pick_device
+
     first, device = trained[0], pick_device(accelerator)
     networks = [t.network.to(device) for t in trained]
 
@@ -81,7 +87,7 @@ def predict_files(
 
     stream = infer_stream(
         networks,
-        _read_ahead(read, files, unreadable),
+        read_ahead(read, files, unreadable),
         device=device,
         tile=spec.tile,
         overlap=spec.overlap,
@@ -151,7 +157,7 @@ def predict_folder(
         for _ in track(written, "predict", len(todo)):
             pass
     if unreadable:
-        raise _left_out(unreadable, len(files), out)
+        raise left_out(unreadable, len(files), out)
     return list(targets.values())
 
 
@@ -186,9 +192,20 @@ def predict_to_files(
         write_label(targets[name], label, trained[0].categories)
         return name
 
+    yield from finish_behind(predict_files(trained, files, spec, unreadable=unreadable), finish)
+
+
+def finish_behind(
+    stream: Iterable[tuple[str, tuple[int, int], Probabilities]],
+    finish: Callable[[str, tuple[int, int], Probabilities], str],
+) -> Iterator[str]:
+    """Yield what `finish` returns for each entry of the stream; it runs in a thread, while the next one is predicted.
+
+    Of the maps that wait, 8 are kept or 256 MB, and at least one.
+    """
     pending: deque[tuple[Future[str], int]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        for name, size, found in predict_files(trained, files, spec, unreadable=unreadable):
+        for name, size, found in stream:
             pending.append((pool.submit(finish, name, size, found), found.nbytes))
             while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
                 yield pending.popleft()[0].result()
@@ -250,7 +267,8 @@ def _maker(
     )
 
 
-def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
+def left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
+    """Return the error that lists files that can't be read, of `count` images, when all others are done."""
     listed = "".join(f"\n    {line}" for line in unreadable[:20])
     more = f"\n    … and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
     return DataError(
@@ -263,7 +281,7 @@ def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
     )
 
 
-def _read_ahead(
+def read_ahead(
     read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
 ) -> Iterator[_Read]:
     """Yield what `read` returns for each file, a few read before they are asked for."""
