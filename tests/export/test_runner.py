@@ -9,19 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_export import make_run
 from PIL import Image
 
+from make_export import make_run
 from maskwright.artifacts import read_json, write_json
 from maskwright.cli import main
 from maskwright.data.images import read_image
 from maskwright.errors import DataError, StaleArtifactError, UsageError
-from maskwright.export.folder import predict_with_export, runner_files
 from maskwright.export.manifest import read_manifest
 from maskwright.export.runner import Runner
 from maskwright.export.write import export_run
-from maskwright.predict import load_ensemble, predict_files
 from maskwright.postprocess import remove_small
+from maskwright.predict import load_ensemble, predict_files, predict_folder
 from maskwright.recipe.predict import MinimumAreaSpec, PredictSpec
 
 FORBIDDEN = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "onnx", "onnxscript")
@@ -56,6 +55,11 @@ def images(folder):
     return place
 
 
+def predict(export, images, out, **options):
+    runner = Runner(export)
+    return predict_folder(runner.source(), images, out, chain=runner.manifest.chain, **options)
+
+
 def files_of(images):
     return [(p.stem, p) for p in sorted(images.rglob("*.*"))]
 
@@ -78,6 +82,9 @@ SPECS = {
     "all views": PredictSpec(tta=("identity", "flip_lr", "flip_ud", "rotate_180"), batch=1),
     "tiles": PredictSpec(tile=64, overlap=0.3, batch=3),
     "zero": PredictSpec(pad="zero", tta=("identity",)),
+    "quarter turns": PredictSpec(tta=("rotate_90", "transpose", "rotate_270", "transpose_anti")),
+    "scales": PredictSpec(scales=(0.5, 1.0, 1.5), scale_weights=(1, 2, 1), tile=128, blend="gaussian"),
+    "ranks": PredictSpec(fusion="rank", blend="flat", tile=96),
     "reflect": PredictSpec(pad="reflect", tile=64),
 }
 
@@ -88,12 +95,11 @@ def test_probabilities_are_those_of_the_networks_under_torch(name, folder, expor
     runner = Runner(changed(export, tmp_path / "e", predict=spec.model_dump(mode="json")))
     trained = load_ensemble([folder.fold(k) / "last.ckpt" for k in (0, 1)])
     files = files_of(images)
-    for ours, theirs in zip(
-        runner_files(runner, files), predict_files(trained, files, spec, accelerator="cpu"), strict=True
-    ):
+    for ours, theirs in zip(runner.files(files), predict_files(trained, files, spec, accelerator="cpu"), strict=True):
         assert ours[:2] == theirs[:2]
         assert ours[2].dtype == np.float32
-        assert np.abs(ours[2] - theirs[2]).max() < 1e-5
+        # two values that torch orders otherwise by their last bit exchange ranks
+        assert np.abs(ours[2] - theirs[2]).max() < (1e-3 if name == "ranks" else 1e-5)
     assert len(files) == 6
 
 
@@ -101,25 +107,11 @@ def test_one_member_is_one_network(folder, export, images):
     runner, trained = Runner(export, members=[1]), load_ensemble([folder.fold(1) / "last.ckpt"])
     spec = runner.manifest.predict
     pairs = zip(
-        runner_files(runner, files_of(images)),
+        runner.files(files_of(images)),
         predict_files(trained, files_of(images), spec, accelerator="cpu"),
         strict=True,
     )
     assert max(float(np.abs(ours[2] - theirs[2]).max()) for ours, theirs in pairs) < 1e-5
-
-
-def test_weights_of_the_manifest_weigh(export, images, tmp_path):
-    graphs = read_json(export / "manifest.json")["graphs"]
-    graphs = [graph | {"weight": weight} for graph, weight in zip(graphs, (1, 3), strict=True)]
-    path = files_of(images)[:1]
-    found = {}
-    for name, runner in {
-        "both": Runner(changed(export, tmp_path / "e", graphs=graphs)),
-        "first": Runner(export, members=[0]),
-        "second": Runner(export, members=[1]),
-    }.items():
-        ((_, _, found[name]),) = runner_files(runner, path)
-    assert np.allclose(found["both"], 0.25 * found["first"] + 0.75 * found["second"], atol=1e-6)
 
 
 def test_the_command_writes_the_labels_that_the_run_writes_and_imports_no_torch(folder, export, images, tmp_path):
@@ -147,13 +139,13 @@ def test_the_chain_is_applied(export, images, tmp_path):
 
 def test_what_is_there_is_kept_and_another_export_is_refused_until_redo(export, images, tmp_path):
     out, other = tmp_path / "out", changed(export, tmp_path / "e", made="at another time")
-    predict_with_export(export, images, out)
+    predict(export, images, out)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
-    predict_with_export(export, images, out)
+    predict(export, images, out)
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.png")}
     with pytest.raises(StaleArtifactError, match="--redo"):
-        predict_with_export(other, images, out)
-    predict_with_export(other, images, out, redo=True)
+        predict(other, images, out)
+    predict(other, images, out, redo=True)
 
 
 def test_images_that_cannot_be_read_are_named_after_the_others_are_done(export, images, tmp_path):
@@ -163,12 +155,12 @@ def test_images_that_cannot_be_read_are_named_after_the_others_are_done(export, 
     (place / "whole.png").write_bytes(whole)
     (place / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError, match=r"cut\.png"):
-        predict_with_export(export, place, tmp_path / "out")
+        predict(export, place, tmp_path / "out")
     assert list(labels_of(tmp_path / "out")) == ["whole.png"]
 
 
 def cut_off(export):
-    path = export / "fold-1.onnx"
+    path = export / "fold-1-last.onnx"
     data = path.read_bytes()
     path.unlink()
     path.write_bytes(data[:-100])
@@ -186,7 +178,7 @@ def rewrite(*without, **fields):
     ("damage", "said"),
     [
         (cut_off, "another or a cut-off one"),
-        (lambda export: (export / "fold-0.onnx").unlink(), "none of this name"),
+        (lambda export: (export / "fold-0-last.onnx").unlink(), "none of this name"),
         (lambda export: (export / "manifest.json").write_text("{"), "whole manifest"),
         (lambda export: (export / "manifest.json").write_text("[]"), "form none"),
         (rewrite(schema=2), "form 2"),
@@ -204,7 +196,7 @@ def test_damaged_exports_are_named(damage, said, export, tmp_path):
 
 def test_checkpoints_are_chosen_when_exporting(export, images, tmp_path, capsys):
     assert main(["predict", str(export), str(images), "--out", str(tmp_path / "o"), "--checkpoint", "best"]) == 2
-    assert "without --checkpoint" in capsys.readouterr().err
+    assert "got --checkpoint" in capsys.readouterr().err
 
 
 def test_a_missing_runtime_names_the_extra(export, monkeypatch):

@@ -1,4 +1,4 @@
-"""Networks as files that need no torch: `export`, and `predict` with what it made."""
+"""Networks as files that need no torch: `export`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def export(
     format: Literal["onnx", "openvino"] = "onnx",
     precision: Literal["fp32", "bf16", "int8"] = "fp32",
     members: Annotated[list[int] | None, Parameter(consume_multiple=True, negative=())] = None,
-    checkpoint: Literal["last", "best"] | None = None,
+    checkpoint: Literal["last", "best", "topk"] | None = None,
     check: int = 8,
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
@@ -52,7 +52,11 @@ def export(
     from maskwright.cli.stages import finished_checkpoints
     from maskwright.export.write import export_run
 
-    finished_checkpoints(RunFolder(run), "last")
+    folder = RunFolder(run)
+    if folder.fused.is_file():
+        next_move = "export its runs one by one"
+        raise UsageError(problem("the folder of one run", "one of fused runs", where=str(run), next_move=next_move))
+    finished_checkpoints(folder, "last")
     with progress():
         manifest = export_run(
             run,
@@ -67,34 +71,6 @@ def export(
     _tell(manifest)
     say(f"{len(manifest.graphs)} graph(s) and manifest.json in {out}\nlicence: {manifest.licence}")
     result(manifest.model_dump(mode="json", by_alias=True), as_json=json)
-
-
-def predict_export(
-    export: Path,
-    images: Path,
-    out: Path,
-    checkpoint: str | None,
-    overlays: bool,
-    probabilities: bool,
-    redo: bool,
-    as_json: bool,
-) -> None:
-    """Run `predict` on an export folder; loads no torch."""
-    from maskwright.export.folder import predict_with_export
-
-    if checkpoint is not None:
-        raise UsageError(
-            problem(
-                "an export without --checkpoint",
-                f"--checkpoint {checkpoint}",
-                where="the command line",
-                next_move="leave it out: which checkpoints were exported is in manifest.json",
-            )
-        )
-    with progress():
-        files = predict_with_export(export, images, out, overlays=overlays, probabilities=probabilities, redo=redo)
-    say(f"{len(files)} label files in {out}")
-    result({"files": [str(f) for f in files]}, as_json=as_json)
 
 
 def _tell(manifest: Manifest) -> None:

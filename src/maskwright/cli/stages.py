@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import RunFolder, is_export, read_folds, read_json, read_table, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.export import predict_export
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import DataOptions, FoldOptions, Options, listed, typed_command
 from maskwright.cli.overview import print_overview
@@ -133,43 +132,54 @@ def predict(
     images: Path,
     *,
     out: Path,
-    checkpoint: Literal["last", "best"] | None = None,
+    checkpoint: Literal["last", "best", "topk"] | None = None,
     overlays: Annotated[bool, Flag] = False,
     probabilities: Annotated[bool, Flag] = False,
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Predict new images with the networks of a run: an index PNG with category ids for each.
+    """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
 
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption.
 
     Args:
-        run: run folder, or export folder, which needs no torch.
+        run: run folder, or a folder that `maskwright fuse` or `maskwright export` made; the last needs no torch.
         images: folder of images, or one image.
         out: folder for the label files.
-        checkpoint: which checkpoint of each fold (default: the recipe's).
+        checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
-    if is_export(run):
-        predict_export(run, images, out, checkpoint, overlays, probabilities, redo, json)
-        return
-    from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
-    folder = RunFolder(run)
-    recipe = load_recipe(folder.recipe)
-    paths = finished_checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    folder, spec = RunFolder(run), None
+    source: Any
+    if folder.fused.is_file():
+        from maskwright.pipeline.fuse import load_fused
+
+        _refuse({"--checkpoint": checkpoint}, "leave it out: the weights were fitted with each run's own", "fused runs")
+        source, chain = load_fused(folder)
+    elif is_export(run):
+        from maskwright.export.runner import Runner
+
+        _refuse({"--checkpoint": checkpoint}, "leave it out: manifest.json says which were exported", "an export")
+        runner = Runner(run)
+        source, chain = runner.source(), runner.manifest.chain
+    else:
+        from maskwright.pipeline.stages import read_chain
+
+        recipe = load_recipe(folder.recipe)
+        source, spec = finished_checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
+        chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     with progress():
         files = predict_folder(
-            paths,
+            source,
             images,
             out,
-            spec=recipe.predict,
+            spec=spec,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,
@@ -338,10 +348,10 @@ def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> 
         return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
 
-def _refuse(options: dict[str, Any], next_move: str) -> None:
+def _refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:
     """Raise UsageError if an option is given that a run folder's recipe decides."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+        raise UsageError(problem(f"{folder} alone", ", ".join(given), where="the command line", next_move=next_move))
 
 
 def _step(step: dict[str, Any]) -> str:
@@ -360,7 +370,7 @@ def finished_checkpoints(folder: RunFolder, kind: str) -> list[Path]:
                 next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
             )
         )
-    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+    return folder.all_checkpoints(kind, folds)
 
 
 def _check_free(out: Path, names: tuple[str, ...]) -> None:

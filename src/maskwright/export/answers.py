@@ -38,7 +38,7 @@ def as_coco(label: LabelMap, categories: Categories) -> Answer:
 
     One annotation a category that is there, the background as well; boxes are (x, y, width, height) in pixels.
     """
-    annotations = []
+    annotations = list[dict[str, Any]]()
     for position, category in enumerate(categories.items):
         mask = label == position
         if not mask.any():

@@ -10,7 +10,6 @@ import numpy as np
 
 from maskwright.checkpoint import Trained
 from maskwright.errors import DataError, problem
-from maskwright.export.folder import runner_files
 from maskwright.export.manifest import CheckSpec
 from maskwright.export.runner import Runner
 from maskwright.postprocess import most_probable
@@ -43,7 +42,7 @@ def compare(
     """
     spec, margins = runner.manifest.predict, _Differences()
     precision = trained[0].precision
-    streams = [runner_files(runner, files), predict_files(in_float32(trained), files, spec)]
+    streams = [runner.files(files), predict_files(in_float32(trained), files, spec)]
     if precision != "float32":
         streams.append(predict_files(trained, files, spec))
     for (name, size, found), (_, _, exact), *recipe in track(zip(*streams, strict=True), "check", len(files)):
@@ -94,4 +93,5 @@ def _margin(probabilities: Probabilities) -> Array:
     if len(probabilities) == 1:
         return np.ones(probabilities.shape[1:], np.float32)
     top: Array = np.partition(probabilities, -2, axis=0)[-2:]
-    return top[1] - top[0]
+    margin: Array = top[1] - top[0]
+    return margin

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from maskwright.errors import DataError, problem
 from maskwright.export.doors import need
@@ -69,8 +71,8 @@ def write_graph(network: nn.Module, path: Path, *, channels: int, fixed: tuple[i
         DataError: none can; says what each came to.
         UsageError: a package is missing.
     """
-    for module in ("onnx", "onnxscript", "onnxruntime"):
-        need(module, "export")
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        need(package, "export")
     bare = copy.deepcopy(network).to(device="cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     module = Probabilities(bare.float()).eval()
     failures = []
@@ -109,7 +111,7 @@ def _write(module: nn.Module, path: Path, shape: Shape, channels: int) -> None:
         dimensions[2] = STRIDE * torch.export.Dim("h", min=least, max=most)
         dimensions[3] = STRIDE * torch.export.Dim("w", min=least, max=most)
     example = _example(shape, channels, count=shape.batch or 2, steps=(4, 5))
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _Pooling():
         warnings.simplefilter("ignore")  # deprecations inside the exporter; `_verify` looks at the numbers
         program = torch.onnx.export(
             module,
@@ -136,6 +138,33 @@ def _verify(module: nn.Module, path: Path, shape: Shape, channels: int) -> None:
     if found.shape != expected.shape or not (difference := float(np.abs(found - expected).max())) <= CLOSE:
         got = found.shape if found.shape != expected.shape else f"differ by {difference:.2g}"
         raise ValueError(f"expected the network's probabilities {expected.shape}, got {got}")
+
+
+class _Pooling(TorchFunctionMode):
+    """Adaptive mean pooling as two matrix products, whose matrices follow the size; the exporter's own is for one."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if function is functional.adaptive_avg_pool2d:
+            return _pooled(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+
+def _pooled(maps: torch.Tensor, output_size: int | tuple[int | None, int | None]) -> torch.Tensor:
+    cells = (output_size, output_size) if isinstance(output_size, int) else output_size
+    if cells == (1, 1):
+        return maps.mean((2, 3), keepdim=True)
+    rows, columns = (_cell_means(side, count or side) for side, count in zip(maps.shape[2:], cells, strict=True))
+    return rows @ maps @ columns.T
+
+
+def _cell_means(side: int, count: int) -> torch.Tensor:
+    """Return (count, side): row i averages the pixels from ⌊i · side / count⌋ to below ⌈(i + 1) · side / count⌉."""
+    pixels, cells = torch.arange(side), torch.arange(count)
+    starts, ends = cells * side // count, ((cells + 1) * side + count - 1) // count
+    inside = ((pixels >= starts[:, None]) & (pixels < ends[:, None])).float()
+    return inside / inside.sum(1, keepdim=True)
 
 
 def _example(shape: Shape, channels: int, *, count: int, steps: tuple[int, int]) -> torch.Tensor:

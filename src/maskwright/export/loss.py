@@ -17,7 +17,6 @@ from maskwright.data.index import Index
 from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
 from maskwright.export.check import in_float32
-from maskwright.export.folder import runner_files
 from maskwright.export.manifest import LossSpec
 from maskwright.export.runner import Runner, filled_up
 from maskwright.export.variants import spread
@@ -62,11 +61,12 @@ def measure_loss(
     counts: tuple[list[Counts], list[Counts]] = ([], [])
     part, jobs = _jobs(folder, index, folds)
     for members, rows in jobs:
-        runner = Runner(export, members=[folds[m] for m in members])
+        runner = Runner(export, members=members)
         files = [(str(row), index.path(index.images[row])) for row in rows]
-        exact = predict_files(in_float32([trained[m] for m in members]), files, recipe.predict)
+        networks = [one for one, fold in zip(trained, folds, strict=True) if fold in members]
+        exact = predict_files(in_float32(networks), files, recipe.predict)
         for (name, size, found), (_, _, expected) in track(
-            zip(runner_files(runner, files), exact, strict=True), "loss", len(files)
+            zip(runner.files(files), exact, strict=True), "loss", len(files)
         ):
             truth = index.read_label(int(name))
             assert truth is not None, "folds hold labelled images"
@@ -79,10 +79,10 @@ def measure_loss(
         )
     evaluated, cases = trained[0].categories.evaluated, EmptyCases.of(recipe.evaluate)
     stacked = [Counts.stack(kept) for kept in counts]
-    dice = [partial(_mean_dice, kept, evaluated, cases) for kept in stacked]
+    cheap, exact32 = (partial(_mean_dice, kept, evaluated, cases) for kept in stacked)
     n = len(counts[0])
-    values = [float(one(np.ones((1, n)))[0]) for one in dice]
-    change = paired_difference(*dice, n, rng=np.random.default_rng((recipe.seed, 6)))
+    values = [float(one(np.ones((1, n)))[0]) for one in (cheap, exact32)]
+    change = paired_difference(cheap, exact32, n, rng=np.random.default_rng((recipe.seed, 6)))
     return LossSpec(
         part=part, images=n, dice=values[0], fp32=values[1], change=change.value, low=change.low, high=change.high
     )
@@ -93,19 +93,19 @@ def _mean_dice(counts: Counts, evaluated: Sequence[int], cases: EmptyCases, weig
 
 
 def _jobs(folder: RunFolder, index: Index, folds: Sequence[int]) -> tuple[Literal["holdout", "oof", "training"], _Jobs]:
-    """Return the part that is scored, and which members predict which rows of it."""
+    """Return the part that is scored, and the networks of which folds predict which rows of it."""
     table, places = read_folds(folder.folds), {image: row for row, image in enumerate(index.images)}
     held = table.filter(pl.col("fold") == HELD_OUT)["image"].to_list()
-    everyone = list(range(len(folds)))
+    everyone = sorted(set(folds))
     if held:
         return "holdout", [(everyone, [places[held[k]] for k in spread(_SCORED, len(held))])]
     if table["fold"].n_unique() == 1:
         seen = table["image"].to_list()
         return "training", [(everyone, [places[seen[k]] for k in spread(_SCORED, len(seen))])]
     jobs = []
-    for member, fold in enumerate(folds):
+    for fold in everyone:
         own = table.filter(pl.col("fold") == fold)["image"].to_list()
-        jobs.append(([member], [places[own[k]] for k in spread(max(1, _SCORED // len(folds)), len(own))]))
+        jobs.append(([fold], [places[own[k]] for k in spread(max(1, _SCORED // len(everyone)), len(own))]))
     return "oof", jobs
 
 

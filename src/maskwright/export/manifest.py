@@ -36,8 +36,6 @@ class GraphSpec(Spec):
     """The checkpoint's path inside the run folder."""
     checkpoint_sha256: str
     """Its SHA-256."""
-    weight: float = 1.0
-    """Its share in the mean, divided by the sum of all shares."""
 
 
 class CheckSpec(Spec):

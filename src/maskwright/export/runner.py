@@ -5,23 +5,24 @@ The same steps as `inference` does in torch: what stands around the networks is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
+from maskwright.artifacts import MANIFEST
 from maskwright.augment import dihedral
+from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
-from maskwright.export.manifest import read_manifest
+from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.sessions import Session, open_session
+from maskwright.passes import Key, stream, tiled
 from maskwright.postprocess import apply_chain
-from maskwright.predict.files import to_full_size
-from maskwright.tiling import TileBlender, tile_grid
+from maskwright.predict.files import Predicted, Source, read_ahead, to_full_size
+from maskwright.tiling import Tile
 from maskwright.types import Array, LabelMap, Probabilities
-
-Key = TypeVar("Key")
 
 _MODES = {"replicate": "edge", "zero": "constant", "reflect": "reflect"}
 
@@ -52,8 +53,7 @@ class Runner:
             open_session(folder / graph.file, self.manifest.format, self.manifest.precision, threads=threads)
             for graph in graphs
         ]
-        total = sum(graph.weight for graph in graphs)
-        self._shares = [graph.weight / total for graph in graphs]
+        self._made_by = {"export": sha256(folder / MANIFEST), "graphs": [graph.file for graph in graphs]}
         self.runs_in = self._sessions[0].runs_in
 
     def label(self, image: Array) -> LabelMap:
@@ -76,57 +76,79 @@ class Runner:
 
     def stream(self, images: Iterable[tuple[Key, Array]]) -> Iterator[tuple[Key, Probabilities]]:
         """Yield (key, (K, h, w) probabilities) for prepared (h, w, C) images, neighbours of one size together."""
-        spec, waiting = self.manifest.predict, list[tuple[Key, Array]]()
-        for key, image in images:
-            large = max(image.shape[:2]) > spec.tile
-            if waiting and (large or len(waiting) == spec.batch or waiting[0][1].shape != image.shape):
-                yield from self._together(waiting)
-                waiting = []
-            if large:
-                yield key, self._tiled(image.transpose(2, 0, 1))
-                continue
-            waiting.append((key, image))
-        if waiting:
-            yield from self._together(waiting)
+        spec = self.manifest.predict
+        groups = [self._sessions] if spec.fusion == "mean" else [[session] for session in self._sessions]
+        return stream(
+            [partial(self._predict, group) for group in groups],
+            images,
+            tile=spec.tile,
+            batch=spec.batch,
+            scales=spec.scales,
+            scale_weights=spec.scale_weights,
+            fusion=spec.fusion,
+        )
 
-    def _together(self, waiting: list[tuple[Key, Array]]) -> Iterator[tuple[Key, Probabilities]]:
-        stack = np.stack([image.transpose(2, 0, 1) for _, image in waiting])
-        yield from zip([key for key, _ in waiting], self._mean(stack), strict=True)
+    def source(self) -> Source:
+        """Return what `predict_folder` takes."""
+        return Source(self.categories, self.files, self._made_by)
 
-    def _tiled(self, image: Array) -> Probabilities:
-        """Return the (K, h, w) probabilities of one (C, h, w) image cut into overlapping tiles."""
-        spec, size = self.manifest.predict, (image.shape[1], image.shape[2])
+    def files(self, files: Sequence[tuple[str, Path]], unreadable: list[str] | None = None) -> Predicted:
+        """Yield (name, (H, W) of the image, (K, h, w) probabilities at working size) for named image files.
+
+        Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
+        """
+
+        def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
+            image = read_image(item[1])
+            return (item[0], (image.shape[0], image.shape[1])), self.prepare(image)
+
+        for (name, size), found in self.stream(read_ahead(read, files, unreadable)):
+            yield name, size, found
+
+    def _predict(self, sessions: Sequence[Session], images: Sequence[Array]) -> Iterable[Probabilities]:
+        """Return the mean probabilities of images of one size as they are, large ones by tiles."""
+        spec, arrays = self.manifest.predict, [image.transpose(2, 0, 1) for image in images]
+        size = (images[0].shape[0], images[0].shape[1])
+        if max(size) <= spec.tile:
+            return self._mean(sessions, np.stack(arrays))
+
+        def forward(array: Array, group: Sequence[Tile]) -> Probabilities:
+            return self._mean(sessions, np.stack([array[:, *t.slices] for t in group]))
+
         side = -(-spec.tile // self.manifest.multiple) * self.manifest.multiple
-        tiles = tile_grid(size, (side, side), spec.overlap)
-        blender: TileBlender | None = None
-        for start in range(0, len(tiles), spec.batch):
-            group = tiles[start : start + spec.batch]
-            parts = self._mean(np.stack([image[:, *t.slices] for t in group]))
-            blender = blender or TileBlender(parts.shape[1], size)
-            for t, part in zip(group, parts, strict=True):
-                blender.add(t, part)
-        assert blender is not None
-        return blender.result()
+        how = {"side": side, "overlap": spec.overlap, "batch": spec.batch}
+        return [tiled(partial(forward, array), size, **how, blend=spec.blend) for array in arrays]  # type: ignore[arg-type]
 
-    def _mean(self, images: Array) -> Probabilities:
+    def _mean(self, sessions: Sequence[Session], images: Array) -> Probabilities:
         """Return the (N, K, H, W) mean probabilities of networks and views of (N, C, H, W) images."""
         height, width = images.shape[2:]
-        padded, views = self._padded(images), self.manifest.predict.tta
+        spec = self.manifest.predict
+        padded, views = filled_up(images, self.manifest.multiple, spec.pad), spec.tta
         total: Probabilities | None = None
-        for session, share in zip(self._sessions, self._shares, strict=True):
+        for session in sessions:
             for view in views:
                 found = self._run(session, dihedral.apply(padded, view, (2, 3)))
                 found = dihedral.apply(found, dihedral.inverse(view), (2, 3))
-                found = found * np.float32(share / len(views)) if len(self._shares) * len(views) > 1 else found
-                total = found if total is None else total + found
+                total = found if total is None else np.add(total, found, out=total)
         assert total is not None, "no network or no view"
-        return total[..., :height, :width]
+        count = len(sessions) * len(views)
+        mean = np.divide(total, np.float32(count), out=total) if count > 1 else total
+        return mean[..., :height, :width]
 
     def _run(self, session: Session, images: Array) -> Probabilities:
         """Return the probabilities of images that fill multiples, brought to the size and number that a graph takes."""
         height, width = images.shape[2:]
         more = [max(0, self.manifest.smallest - side) for side in (height, width)]
         whole = np.pad(images, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode="edge") if any(more) else images
+        if (fixed := self.manifest.fixed_size) is not None and whole.shape[2:] != fixed:
+            raise DataError(
+                problem(
+                    f"images that fill {fixed[0]} × {fixed[1]} pixels at working size, which the graph is fixed to",
+                    f"{height} × {width}",
+                    where="the export's manifest",
+                    next_move="give images of the run's size, or predict with the run itself",
+                )
+            )
         count = self.manifest.fixed_batch or len(whole)
         parts = []
         for start in range(0, len(whole), count):
@@ -135,21 +157,6 @@ class Runner:
             filled = np.concatenate([part, np.repeat(part[-1:], short, axis=0)]) if short else part
             parts.append(session.run(filled)[: len(part), :, :height, :width])
         return np.concatenate(parts) if len(parts) > 1 else parts[0]
-
-    def _padded(self, images: Array) -> Array:
-        """Return (N, C, H, W) images filled up to the multiple."""
-        padded, fixed = filled_up(images, self.manifest.multiple, self.manifest.predict.pad), self.manifest.fixed_size
-        if fixed is not None and padded.shape[2:] != fixed:
-            height, width = images.shape[2:]
-            raise DataError(
-                problem(
-                    f"images of {fixed[0]} × {fixed[1]} at working size, which the graph is fixed to",
-                    f"{height} × {width}",
-                    where="the export's manifest",
-                    next_move="give images of the run's size, or predict with the run itself",
-                )
-            )
-        return padded
 
 
 def filled_up(images: Array, multiple: int, pad: str) -> Array:

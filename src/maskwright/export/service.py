@@ -193,7 +193,7 @@ def _pages(path: Path) -> int:
     try:
         with tifffile.TiffFile(path) as tiff:
             page: Any = tiff.pages[0]
-            return max(1, math.prod(tiff.series[0].shape) // max(1, page.imagelength * page.imagewidth * 4))
+            return max(1, math.prod(tiff.series[0].shape) // max(1, int(page.imagelength * page.imagewidth) * 4))
     except Exception:  # what is wrong with it is said by who reads it
         return 1
 

@@ -6,9 +6,10 @@ import datetime
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -43,6 +44,36 @@ from maskwright.split import HELD_OUT
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What is exported.
+
+    Attributes:
+        folder: the run.
+        recipe: its own.
+        index: the images of its folds and of its held-out part.
+        folds: of the networks, one each.
+        trained: the networks.
+        form: of the graphs.
+        precision: of their arithmetic.
+        part: the folder that is written into.
+    """
+
+    folder: RunFolder
+    recipe: Recipe
+    index: Index
+    folds: tuple[int, ...]
+    trained: tuple[Trained, ...]
+    form: Format
+    precision: Precision
+    part: Path
+
+    @property
+    def stems(self) -> list[str]:
+        """Names of the graphs without suffix."""
+        return [f"fold-{fold}-{one.path.stem}" for fold, one in zip(self.folds, self.trained, strict=True)]
+
+
 def export_run(
     run: Path,
     out: Path,
@@ -56,6 +87,9 @@ def export_run(
 ) -> Manifest:
     """Export the networks of a run, one graph each, with all that using them needs; return the manifest.
 
+    One graph a network, not one for all: a call of each takes as long as a call of all in one, and so each can be left
+    out, scored on the fold that it never saw, and held in memory alone.
+
     The folder is there when all is done and checked, or not at all.
 
     Args:
@@ -64,7 +98,7 @@ def export_run(
         form: of the graphs.
         precision: of their arithmetic: fp32; bf16 (OpenVINO alone computes in it on a processor); int8.
         members: folds whose networks are exported; None: all.
-        checkpoint: last or best; None: the recipe's.
+        checkpoint: last, best or topk; None: the recipe's.
         images: of the run, that the runner is checked on; 0: no check.
         redo: replace an export that stands there.
 
@@ -74,25 +108,17 @@ def export_run(
     """
     folder, recipe = RunFolder(run), load_recipe(RunFolder(run).recipe)
     _check_wanted(recipe, out, form, precision, members, redo=redo)
-    folds = list(range(recipe.split.folds)) if members is None else sorted(set(members))
-    paths = [folder.fold(k) / f"{checkpoint or recipe.predict.checkpoint}.ckpt" for k in folds]
-    trained, index = load_ensemble(paths), _index(folder, recipe)
+    kind = checkpoint or recipe.predict.checkpoint
+    folds = range(recipe.split.folds) if members is None else sorted(set(members))
+    kept = [(fold, path) for fold in folds for path in folder.checkpoints(fold, kind)]
+    trained, places = load_ensemble([path for _, path in kept]), tuple(fold for fold, _ in kept)
     part = out.with_name(f".{out.name}-{uuid.uuid4().hex[:8]}.part")
+    job = _Job(folder, recipe, _index(folder, recipe), places, tuple(trained), form, precision, part)
     part.mkdir(parents=True)
     try:
-        shapes = _write_graphs(part, trained, folds, _one_size(index, recipe, trained[0]))
-        if precision == "int8":
-            for k in track(folds, "quantise"):
-                source, target = part / f"fold-{k}.onnx", part / f"fold-{k}.int8.onnx"
-                quantise(source, target, calibration_images(folder, index, trained[0], recipe.predict, k))
-                target.replace(source)
-        if form == "openvino":
-            for k in folds:
-                to_openvino(part / f"fold-{k}.onnx", part / f"fold-{k}.xml")
-                (part / f"fold-{k}.onnx").unlink()
-        manifest = _manifest(folder, recipe, trained, folds, shapes, form, precision, part)
+        manifest = _manifest(job, _write_graphs(job))
         write_manifest(part, manifest)
-        manifest = _checked(folder, index, recipe, trained, folds, part, manifest, images)
+        manifest = _checked(job, manifest, images)
         write_manifest(part, manifest)
         if out.exists():
             shutil.rmtree(out)
@@ -135,56 +161,56 @@ def _check_wanted(
         )
 
 
-def _write_graphs(part: Path, trained: Sequence[Trained], folds: Sequence[int], fixed: tuple[int, int] | None) -> Shape:
-    """Write fold-K.onnx; return what all of them take."""
-    shapes = {
-        write_graph(one.network, part / f"fold-{k}.onnx", channels=one.intensity.channels, fixed=fixed)
-        for one, k in track(list(zip(trained, folds, strict=True)), "export")
-    }
+def _write_graphs(job: _Job) -> Shape:
+    """Write the graphs; return what all of them take."""
+    fixed, shapes = _one_size(job), set()
+    for stem, fold, one in track(list(zip(job.stems, job.folds, job.trained, strict=True)), "export"):
+        source = job.part / f"{stem}.onnx"
+        shapes.add(write_graph(one.network, source, channels=one.intensity.channels, fixed=fixed))
+        if job.precision == "int8":
+            seen = calibration_images(job.folder, job.index, one, job.recipe.predict, fold)
+            quantise(source, source.with_suffix(".int8"), seen)
+            source.with_suffix(".int8").replace(source)
+        if job.form == "openvino":
+            to_openvino(source, source.with_suffix(".xml"))
+            for path in job.part.glob(f"{stem}.onnx*"):
+                path.unlink()
     assert len(shapes) == 1, "networks of one recipe take the same images"
     return shapes.pop()
 
 
-def _one_size(index: Index, recipe: Recipe, trained: Trained) -> tuple[int, int] | None:
+def _one_size(job: _Job) -> tuple[int, int] | None:
     """Return the (height, width) that all images of the run, or their tiles, fill up; None if they differ."""
-    side = -(-recipe.predict.tile // STRIDE) * STRIDE
+    spec, scale, table = job.recipe.predict, job.trained[0].scale, job.index.table
+    side = -(-spec.tile // STRIDE) * STRIDE
     sizes = set()
-    for size in zip(index.table["height"], index.table["width"], strict=True):
-        height, width = working_size(size, trained.scale)
-        if max(height, width) > recipe.predict.tile:
+    for size in zip(table["height"], table["width"], strict=True):
+        height, width = working_size(size, scale)
+        if max(height, width) > spec.tile:
             height, width = min(height, side), min(width, side)
         sizes.add((-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE))
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def _manifest(
-    folder: RunFolder,
-    recipe: Recipe,
-    trained: Sequence[Trained],
-    folds: Sequence[int],
-    shape: Shape,
-    form: Format,
-    precision: Precision,
-    part: Path,
-) -> Manifest:
-    first = trained[0]
+def _manifest(job: _Job, shape: Shape) -> Manifest:
+    first = job.trained[0]
     graphs = [
         GraphSpec(
-            file=f"fold-{k}.{'xml' if form == 'openvino' else 'onnx'}",
-            sha256={path.name: sha256(path) for path in sorted(part.glob(f"fold-{k}.*"))},
-            fold=k,
-            checkpoint=one.path.relative_to(folder.root).as_posix(),
+            file=f"{stem}.{'xml' if job.form == 'openvino' else 'onnx'}",
+            sha256={path.name: sha256(path) for path in sorted(job.part.glob(f"{stem}.*"))},
+            fold=fold,
+            checkpoint=one.path.relative_to(job.folder.root).as_posix(),
             checkpoint_sha256=sha256(one.path),
         )
-        for one, k in zip(trained, folds, strict=True)
+        for stem, fold, one in zip(job.stems, job.folds, job.trained, strict=True)
     ]
-    tree = {
+    tree: dict[str, Any] = {
         "schema": SCHEMA,
         "maskwright": version("maskwright"),
         "versions": {name: found for name in _PACKAGES if (found := _version(name)) is not None},
         "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "format": form,
-        "precision": precision,
+        "format": job.form,
+        "precision": job.precision,
         "runs_in": "not looked at yet",
         "graphs": [graph.model_dump() for graph in graphs],
         "channels": first.intensity.channels,
@@ -196,43 +222,35 @@ def _manifest(
         "smallest": shape.smallest,
         "fixed_size": shape.size,
         "fixed_batch": shape.batch,
-        "predict": recipe.predict.model_dump(mode="json"),
-        "chain": read_json(folder.tuned)["chain"] if folder.tuned.is_file() else [],
+        "predict": job.recipe.predict.model_dump(mode="json"),
+        "chain": read_json(job.folder.tuned)["chain"] if job.folder.tuned.is_file() else [],
         "categories": [
             {"id": c.id, "name": c.name, "color": c.color, "isthing": c.isthing} for c in first.categories.items
         ],
         "left_out": sorted(first.categories.left_out),
-        "licence": _licence(recipe),
+        "licence": _licence(job.recipe),
     }
     return Manifest.model_validate(tree)
 
 
-def _checked(
-    folder: RunFolder,
-    index: Index,
-    recipe: Recipe,
-    trained: Sequence[Trained],
-    folds: Sequence[int],
-    part: Path,
-    manifest: Manifest,
-    images: int,
-) -> Manifest:
+def _checked(job: _Job, manifest: Manifest, images: int) -> Manifest:
     """Return the manifest with what the runner came to."""
-    runner = Runner(part)
+    runner = Runner(job.part)
     check: CheckSpec | None = None
     loss: LossSpec | None = None
     if images > 0:
-        files = [(str(row), index.path(index.images[row])) for row in spread(images, len(index))]
-        check = compare(runner, trained, files, CLOSE if manifest.precision == "fp32" else None)
+        files = [(str(row), job.index.path(job.index.images[row])) for row in spread(images, len(job.index))]
+        check = compare(runner, job.trained, files, CLOSE if manifest.precision == "fp32" else None)
         if manifest.precision != "fp32":
-            loss = measure_loss(folder, index, recipe, trained, folds, part)
+            loss = measure_loss(job.folder, job.index, job.recipe, job.trained, job.folds, job.part)
     return manifest.model_copy(update={"check": check, "loss": loss, "runs_in": runner.runs_in})
 
 
 def _index(folder: RunFolder, recipe: Recipe) -> Index:
     """Return the images of the folds and the held-out part, as the decisions leave them."""
     whole = load_index(folder.index, recipe.data)
-    whole = replace(whole, table=read_table(folder.decided / "images.parquet"))
+    if (decided := folder.decided / "images.parquet").is_file():  # runs of earlier versions have none
+        whole = replace(whole, table=read_table(decided))
     folds = read_folds(folder.folds)
     held = folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list()
     return whole.only([*held, *folds.filter(pl.col("fold") != HELD_OUT)["image"].to_list()])

@@ -6,6 +6,7 @@ import io
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,29 @@ from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
-if TYPE_CHECKING:  # what an export needs of this module is there without torch
+if TYPE_CHECKING:  # what predicts without torch imports this module, too
     from maskwright.checkpoint import Trained
 
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
 _Read = tuple[tuple[str, tuple[int, int]], Array]
+Predicted = Iterator[tuple[str, tuple[int, int], Probabilities]]
+"""(name, (H, W) of the image, probabilities) one by one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What predicts the images of a folder, other than the checkpoints of one recipe.
+
+    Attributes:
+        categories: of the probabilities.
+        stream: from (name, image file) pairs and a list for unreadable ones to what is predicted.
+        made_by: plain data that tells it from others: labels that were made otherwise are not continued.
+    """
+
+    categories: Categories
+    stream: Callable[[Sequence[tuple[str, Path]], list[str] | None], Predicted]
+    made_by: object
 
 
 def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
@@ -89,11 +107,7 @@ def predict_files(
         networks,
         read_ahead(read, files, unreadable),
         device=device,
-        tile=spec.tile,
-        overlap=spec.overlap,
-        batch=spec.batch,
-        tta=spec.tta,
-        pad=spec.pad,
+        **spec.way(),
         precision=first.precision,
         channels_last=first.channels_last,
     )
@@ -102,7 +116,7 @@ def predict_files(
 
 
 def predict_folder(
-    checkpoints: Sequence[Path],
+    checkpoints: Sequence[Path] | Source,
     images: Path,
     out: Path,
     *,
@@ -117,7 +131,7 @@ def predict_folder(
     What is there already is not predicted again, so a run that was cut short goes on.
 
     Args:
-        checkpoints: averaged.
+        checkpoints: averaged; or something else that predicts.
         images: folder or file.
         out: `NAME.png` holds category ids; nested folders are kept.
         spec: tiles, views, batch; default: the recipe's defaults.
@@ -134,11 +148,11 @@ def predict_folder(
         StaleArtifactError: `out` holds labels that were made otherwise.
         UsageError: another process writes into `out`.
     """
-    trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
+    source = checkpoints if isinstance(checkpoints, Source) else _source_of(checkpoints, spec or PredictSpec())
     files = named_images(images)
-    categories = trained[0].categories
+    categories = source.categories
     targets = {name: out / f"{name}.png" for name, _ in files}
-    maker = _maker(checkpoints, spec, chain, also=(overlays, probabilities))
+    maker = _maker(source, chain, also=(overlays, probabilities))
     unreadable: list[str] = []
     with lock(out):
         log = PredictionLog(out)
@@ -153,11 +167,12 @@ def predict_folder(
             if overlays:
                 write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
-        written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
+        stream = source.stream(todo, unreadable)
+        written = _write_labels(stream, targets, categories, chain=chain, before=before)
         for _ in track(written, "predict", len(todo)):
             pass
     if unreadable:
-        raise left_out(unreadable, len(files), out)
+        raise _left_out(unreadable, len(files), out)
     return list(targets.values())
 
 
@@ -184,28 +199,30 @@ def predict_to_files(
         before: called with name, probabilities at working size and label before the label file is written.
         unreadable: as in `predict_files`.
     """
+    found = predict_files(trained, files, spec, unreadable=unreadable)
+    yield from _write_labels(found, targets, trained[0].categories, chain=chain, before=before)
+
+
+def _write_labels(
+    predicted: Predicted,
+    targets: Mapping[str, Path],
+    categories: Categories,
+    *,
+    chain: Sequence[PostprocessStep],
+    before: Callable[[str, Probabilities, LabelMap], None] | None,
+) -> Iterator[str]:
+    """See `predict_to_files`."""
 
     def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
         label = apply_chain(to_full_size(found, size), chain)
         if before is not None:
             before(name, found, label)
-        write_label(targets[name], label, trained[0].categories)
+        write_label(targets[name], label, categories)
         return name
 
-    yield from finish_behind(predict_files(trained, files, spec, unreadable=unreadable), finish)
-
-
-def finish_behind(
-    stream: Iterable[tuple[str, tuple[int, int], Probabilities]],
-    finish: Callable[[str, tuple[int, int], Probabilities], str],
-) -> Iterator[str]:
-    """Yield what `finish` returns for each entry of the stream; it runs in a thread, while the next one is predicted.
-
-    Of the maps that wait, 8 are kept or 256 MB, and at least one.
-    """
     pending: deque[tuple[Future[str], int]] = deque()
     with ThreadPoolExecutor(1) as pool:
-        for name, size, found in stream:
+        for name, size, found in predicted:
             pending.append((pool.submit(finish, name, size, found), found.nbytes))
             while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
                 yield pending.popleft()[0].result()
@@ -253,22 +270,26 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _maker(
-    checkpoints: Sequence[Path], spec: PredictSpec, chain: Sequence[PostprocessStep], also: tuple[bool, ...]
-) -> str:
-    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
-    return fingerprint(
-        {
-            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-            "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "chain": [step.model_dump(mode="json") for step in chain],
-            "also": list(also),
-        }
+def _source_of(checkpoints: Sequence[Path], spec: PredictSpec) -> Source:
+    trained = load_ensemble(checkpoints)
+    made_by = {
+        "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+        "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
+    }
+    return Source(
+        trained[0].categories,
+        lambda files, unreadable: predict_files(trained, files, spec, unreadable=unreadable),
+        made_by,
     )
 
 
-def left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
-    """Return the error that lists files that can't be read, of `count` images, when all others are done."""
+def _maker(source: Source, chain: Sequence[PostprocessStep], also: tuple[bool, ...]) -> str:
+    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
+    steps = [step.model_dump(mode="json") for step in chain]
+    return fingerprint({"source": source.made_by, "chain": steps, "also": list(also)})
+
+
+def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
     listed = "".join(f"\n    {line}" for line in unreadable[:20])
     more = f"\n    … and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
     return DataError(
@@ -284,7 +305,7 @@ def left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
 def read_ahead(
     read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
 ) -> Iterator[_Read]:
-    """Yield what `read` returns for each file, a few read before they are asked for."""
+    """Yield what `read` returns for each file, a few read before they are asked for; see `predict_files`."""
 
     def attempt(item: tuple[str, Path]) -> _Read | None:
         try:
