@@ -25,6 +25,9 @@ LOCK = ".lock"
 RECORDS = ".tasks"
 """Folder by which a run folder is told from others: one file a finished task."""
 
+MANIFEST = "manifest.json"
+"""By which an export folder is told from a run folder: what stands around its graphs."""
+
 IMPORTED = "@/"
 """What paths of files begin with that the index itself wrote, from polygons, arrays and the like."""
 
@@ -147,6 +150,11 @@ class RunFolder:
     def store(self, part: str, round_number: int = 0) -> Path:
         """Probability store of one part, such as `oof`."""
         return self.root / f"round-{round_number}" / part
+
+
+def is_export(folder: Path) -> bool:
+    """Tell an export folder from a run folder."""
+    return (folder / MANIFEST).is_file()
 
 
 def locate(root: Path, imported: Path, path: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,14 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from maskwright.augment.dihedral import factors, inverse
-from maskwright.data.intensity import resize, working_size
 from maskwright.data.tensors import image_tensor
 from maskwright.errors import RecipeError, problem
-from maskwright.fusion import FUSIONS, Fusion, MeanFusion
-from maskwright.tiling import TileBlender, tile_grid
+from maskwright.passes import Key, stream, tiled
+from maskwright.tiling import Tile
 from maskwright.types import Array, Probabilities
-
-Key = TypeVar("Key")
 
 STRIDE = 32
 """Networks see sides that are multiples of this."""
@@ -90,18 +87,14 @@ def infer_tiled(
     blend: str = "linear",
 ) -> Probabilities:
     """Return the (K, H, W) probabilities of one (C, H, W) image cut into overlapping tiles of `tile` pixels a side."""
-    side = -(-tile // STRIDE) * STRIDE
-    tiles = tile_grid((image.shape[1], image.shape[2]), (side, side), overlap)
-    blender = None
-    for start in range(0, len(tiles), batch):
-        group = tiles[start : start + batch]
+
+    def forward(group: Sequence[Tile]) -> Probabilities:
         stack = torch.stack([image[:, *t.slices] for t in group])
-        parts = infer(networks, stack, tta=tta, pad=pad, precision=precision).cpu().numpy()
-        blender = blender or TileBlender(parts.shape[1], (image.shape[1], image.shape[2]), blend)
-        for t, part in zip(group, parts, strict=True):
-            blender.add(t, part)
-    assert blender is not None
-    return blender.result()
+        found: Probabilities = infer(networks, stack, tta=tta, pad=pad, precision=precision).cpu().numpy()
+        return found
+
+    size, side = (image.shape[1], image.shape[2]), -(-tile // STRIDE) * STRIDE
+    return tiled(forward, size, side=side, overlap=overlap, batch=batch, blend=blend)
 
 
 def infer_stream(
@@ -127,22 +120,12 @@ def infer_stream(
     probabilities are resized back in the same way. With `fusion` other than mean, what is fused are the networks, each
     with its views and scales averaged.
     """
-    weights = tuple(scale_weights or [1.0] * len(scales))
-    way = _Way(
-        device, tile, overlap, batch, tuple(tta), pad, precision, channels_last, blend, tuple(scales), weights, fusion
+    views = _Views(device, tile, overlap, batch, tuple(tta), pad, precision, channels_last, blend)
+    groups = [networks] if fusion == "mean" else [[network] for network in networks]
+    members = [partial(views.predict, group) for group in groups]
+    yield from stream(
+        members, images, tile=tile, batch=batch, scales=scales, scale_weights=scale_weights, fusion=fusion
     )
-    waiting: list[tuple[Key, Array]] = []
-    for key, image in images:
-        large = max(image.shape[:2]) > tile
-        if waiting and (large or len(waiting) == batch or waiting[0][1].shape != image.shape):
-            yield from way.flush(networks, waiting)
-            waiting = []
-        waiting.append((key, image))
-        if large:
-            yield from way.flush(networks, waiting)
-            waiting = []
-    if waiting:
-        yield from way.flush(networks, waiting)
 
 
 def pick_device(accelerator: str = "auto") -> torch.device:
@@ -153,7 +136,7 @@ def pick_device(accelerator: str = "auto") -> torch.device:
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Views:
     """How networks are applied to standardised images of one size; see `infer_stream`."""
 
     device: torch.device
@@ -165,35 +148,8 @@ class _Way:
     precision: str
     channels_last: bool
     blend: str
-    scales: tuple[float, ...]
-    weights: tuple[float, ...]
-    fusion: str
 
-    def flush(
-        self, networks: Sequence[nn.Module], waiting: Sequence[tuple[Key, Array]]
-    ) -> Iterator[tuple[Key, Probabilities]]:
-        """Yield what `infer_stream` does for images of one size."""
-        keys, images = [key for key, _ in waiting], [image for _, image in waiting]
-        if self.fusion == "mean" or len(networks) == 1:
-            yield from zip(keys, self._at_all_scales(networks, images), strict=True)
-            return
-        fusions = [FUSIONS[self.fusion]() for _ in images]
-        for network in networks:
-            _add(fusions, self._at_all_scales([network], images))
-        yield from zip(keys, (fusion.result() for fusion in fusions), strict=True)
-
-    def _at_all_scales(self, networks: Sequence[nn.Module], images: Sequence[Array]) -> Iterable[Probabilities]:
-        if self.scales == (1.0,):
-            return self._whole(networks, images)
-        size = (images[0].shape[0], images[0].shape[1])
-        fusions = [MeanFusion() for _ in images]
-        for scale, weight in zip(self.scales, self.weights, strict=True):
-            other = working_size(size, scale)
-            found = self._whole(networks, [_resized(image, other) for image in images])
-            _add(fusions, ([_maps_resized(p, size) for p in found]), weight)
-        return [fusion.result() for fusion in fusions]
-
-    def _whole(self, networks: Sequence[nn.Module], images: Sequence[Array]) -> Iterable[Probabilities]:
+    def predict(self, networks: Sequence[nn.Module], images: Sequence[Array]) -> Iterable[Probabilities]:
         """Return the probabilities of images of one size as they are, large ones by tiles."""
         views = {"tta": self.tta, "pad": self.pad, "precision": self.precision}
         if max(images[0].shape[:2]) > self.tile:
@@ -204,21 +160,6 @@ class _Way:
         if self.channels_last:
             stack = stack.contiguous(memory_format=torch.channels_last)
         return [found.cpu().numpy() for found in infer(networks, stack, **views)]  # type: ignore[arg-type]
-
-
-def _add(fusions: Sequence[Fusion], maps: Iterable[Probabilities], weight: float = 1.0) -> None:
-    for fusion, probabilities in zip(fusions, maps, strict=True):
-        fusion.add(probabilities, weight)
-
-
-def _resized(image: Array, size: tuple[int, int]) -> Array:
-    return image if image.shape[:2] == size else resize(np.ascontiguousarray(image), size)
-
-
-def _maps_resized(maps: Probabilities, size: tuple[int, int]) -> Probabilities:
-    if maps.shape[1:] == size:
-        return maps
-    return np.stack([resize(np.ascontiguousarray(plane)[..., None], size)[..., 0] for plane in maps])
 
 
 def _padded(images: torch.Tensor, pad: str) -> torch.Tensor:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
+from maskwright.artifacts import RunFolder, is_export, read_folds, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.finished import STATED, check_free, checkpoints, finished, is_run, refuse
 from maskwright.cli.folds import print_folds
@@ -139,7 +139,7 @@ def predict(
     passed over, so the same command goes on after an interruption.
 
     Args:
-        run: run folder, or a folder that `maskwright fuse` made.
+        run: run folder, or a folder that `maskwright fuse` or `maskwright export` made; the last needs no torch.
         images: folder of images, or one image.
         out: folder for the label files.
         checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
@@ -148,7 +148,6 @@ def predict(
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
-    from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
     folder, spec = RunFolder(run), None
@@ -158,7 +157,15 @@ def predict(
 
         refuse({"--checkpoint": checkpoint}, "leave it out: the weights were fitted with each run's own", "fused runs")
         source, chain = load_fused(folder)
+    elif is_export(run):
+        from maskwright.export.runner import Runner
+
+        refuse({"--checkpoint": checkpoint}, "leave it out: manifest.json says which were exported", "an export")
+        runner = Runner(run)
+        source, chain = runner.source(), runner.manifest.chain
     else:
+        from maskwright.pipeline.stages import read_chain
+
         recipe = load_recipe(folder.recipe)
         source, spec = checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
         chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()

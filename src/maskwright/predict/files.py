@@ -8,20 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from maskwright.artifacts import write_bytes
-from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, problem
-from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
 from maskwright.predict.log import PredictionLog
@@ -29,6 +28,9 @@ from maskwright.progress import track
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
+
+if TYPE_CHECKING:  # what predicts without torch imports this module, too
+    from maskwright.checkpoint import Trained
 
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
@@ -58,6 +60,8 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
     Raises:
         DataError: none, or they differ in categories or in how they prepare images.
     """
+    from maskwright.checkpoint import load_trained
+
     if not paths:
         raise DataError(
             problem("at least one checkpoint", "none", where="predict", next_move="train first, or finish the training")
@@ -89,6 +93,8 @@ def predict_files(
 
     Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
     """
+    from maskwright.inference import infer_stream, pick_device
+
     first, device = trained[0], pick_device(accelerator)
     networks = [t.network.to(device) for t in trained]
 

@@ -179,7 +179,7 @@ def write(root: Path, records: Records) -> None:
         tree = trees.setdefault(record.part, start)
         image = place_image(root / "images", record.name, record.image).relative_to(root / "images").as_posix()
         folder = root / "annotations" / _stem(record.part)
-        colors, segments = _segments(record, records.categories)
+        colors, segments = segments_of(record, records.categories)
         label = write_array(folder / f"{record.name}.png", colors).relative_to(folder).as_posix()
         known = {} if known_of(record) == [*BOTH] else {"known": known_of(record)}
         height, width = record.size
@@ -339,7 +339,7 @@ def _unlisted(labels: _Labels, got: str) -> DataError:
     )
 
 
-def _segments(record: Record, categories: Categories) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
+def segments_of(record: Record, categories: Categories) -> tuple[npt.NDArray[np.uint8], list[dict[str, Any]]]:
     """Return the PNG's pixels (H, W, 3) and what its numbers are."""
     numbers = np.zeros(record.size, np.int64)
     segments: list[dict[str, Any]] = []
