@@ -5,6 +5,7 @@ from __future__ import annotations
 from maskwright.postprocess.areas import enclosed, fill_holes, minimum_area, remove_small
 from maskwright.postprocess.chain import apply_chain, apply_steps
 from maskwright.postprocess.morphology import closing, largest_component, opening
+from maskwright.postprocess.reach import reach
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
 from maskwright.postprocess.thresholds import most_probable, threshold
@@ -22,6 +23,7 @@ __all__ = [
     "minimum_area",
     "most_probable",
     "opening",
+    "reach",
     "remove_small",
     "select",
     "smooth_box",

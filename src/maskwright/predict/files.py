@@ -3,35 +3,56 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
+from torch import nn
 
 from maskwright.artifacts import write_bytes
 from maskwright.checkpoint import Trained, load_trained
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
-from maskwright.data.intensity import standardise, to_working
-from maskwright.data.store import ProbabilityStore
+from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
 from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
-from maskwright.predict.log import PredictionLog
-from maskwright.progress import track
+from maskwright.predict.memory import check_memory
+from maskwright.predict.uncertainty import Uncertainty, without
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
 _Read = tuple[tuple[str, tuple[int, int]], Array]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of an image when its label file is about to be written.
+
+    Attributes:
+        name: of the image.
+        size: (H, W) of the image.
+        probabilities: (C, h, w) at working size.
+        label: (H, W) positions.
+        uncertainty: where it was asked for.
+    """
+
+    name: str
+    size: tuple[int, int]
+    probabilities: Probabilities
+    label: LabelMap
+    uncertainty: Uncertainty | None = None
 
 
 def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
@@ -61,7 +82,7 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
 
 def predict_files(
     trained: Sequence[Trained],
-    files: Sequence[tuple[str, Path]],
+    files: Iterable[tuple[str, Path]],
     spec: PredictSpec,
     *,
     accelerator: str = "auto",
@@ -69,100 +90,56 @@ def predict_files(
 ) -> Iterator[tuple[str, tuple[int, int], Probabilities]]:
     """Yield (name, (H, W) of the image, (C, h, w) mean probabilities at working size) for named image files.
 
-    Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
+    Files that can't be read, or need more memory than there is, are passed over and added to `unreadable`; without that
+    list they are a DataError. Categories of `predict.never` have probability 0, the others' are divided by their sum.
     """
-    first, device = trained[0], pick_device(accelerator)
-    networks = [t.network.to(device) for t in trained]
-
-    def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
-        image = read_image(item[1])
-        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
-        return (item[0], (image.shape[0], image.shape[1])), working
-
-    stream = infer_stream(
-        networks,
-        _read_ahead(read, files, unreadable),
-        device=device,
-        tile=spec.tile,
-        overlap=spec.overlap,
-        batch=spec.batch,
-        tta=spec.tta,
-        pad=spec.pad,
-        precision=first.precision,
-        channels_last=first.channels_last,
-    )
+    device, never = pick_device(accelerator), never_predicted(trained, spec)
+    images = _read_ahead(_reader(trained[0]), files, unreadable)
+    stream = _inferred(trained[0], [t.network.to(device) for t in trained], images, spec, device)
     for (name, size), probabilities in stream:
-        yield name, size, probabilities
+        yield name, size, without(probabilities, never)
 
 
-def predict_folder(
-    checkpoints: Sequence[Path],
-    images: Path,
-    out: Path,
+def predict_members(
+    trained: Sequence[Trained],
+    files: Iterable[tuple[str, Path]],
+    spec: PredictSpec,
     *,
-    spec: PredictSpec | None = None,
-    chain: Sequence[PostprocessStep] = (),
-    overlays: bool = False,
-    probabilities: bool = False,
-    redo: bool = False,
-) -> list[Path]:
-    """Predict every image below a folder (or one file) and write an index PNG for each, named as the image.
+    accelerator: str = "auto",
+    unreadable: list[str] | None = None,
+) -> Iterator[tuple[str, tuple[int, int], Probabilities, Uncertainty]]:
+    """Yield what `predict_files` does, and how uncertain it is; arguments as there.
 
-    What is there already is not predicted again, so a run that was cut short goes on.
+    The networks disagree as they are, each without the categories of `predict.never`.
+    """
+    device, never = pick_device(accelerator), never_predicted(trained, spec)
+    networks = [t.network.to(device) for t in trained]
+    copies = itertools.tee(_read_ahead(_reader(trained[0]), files, unreadable), len(networks))
+    streams = [_inferred(trained[0], [n], copy, spec, device) for n, copy in zip(networks, copies, strict=True)]
+    for parts in zip(*streams, strict=True):
+        (name, size), members = parts[0][0], [part for _, part in parts]
+        mean = without(sum(members[1:], start=members[0]) / np.float32(len(members)), never)
+        yield name, size, mean, Uncertainty.of(mean, [without(part, never) for part in members])
 
-    Args:
-        checkpoints: averaged.
-        images: folder or file.
-        out: `NAME.png` holds category ids; nested folders are kept.
-        spec: tiles, views, batch; default: the recipe's defaults.
-        chain: post-processing.
-        overlays: also write `overlays/NAME.jpg`.
-        probabilities: also write `probabilities/NAME.npz` (float16, at working size).
-        redo: replace label files that were made by other networks or with other settings.
 
-    Returns:
-        the label files, in the order of the images.
+def never_predicted(trained: Sequence[Trained], spec: PredictSpec) -> list[int]:
+    """Return the positions of the categories that the recipe never lets predict.
 
     Raises:
-        DataError: no image there, two images of one name, or, when all others are done, files that can't be read.
-        StaleArtifactError: `out` holds labels that were made otherwise.
-        UsageError: another process writes into `out`.
+        RecipeError: a name that no category has.
     """
-    trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
-    files = named_images(images)
-    categories = trained[0].categories
-    targets = {name: out / f"{name}.png" for name, _ in files}
-    maker = _maker(checkpoints, spec, chain, also=(overlays, probabilities))
-    unreadable: list[str] = []
-    with lock(out):
-        log = PredictionLog(out)
-        todo = log.open_items(files, targets, maker, redo=redo)
-        paths = dict(todo)
-        store = ProbabilityStore(out / "probabilities")
-
-        def before(name: str, found: Probabilities, label: LabelMap) -> None:
-            log.add(name, paths[name], maker)
-            if probabilities:
-                store.write(name, found)
-            if overlays:
-                write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
-
-        written = predict_to_files(trained, todo, targets, spec, chain=chain, before=before, unreadable=unreadable)
-        for _ in track(written, "predict", len(todo)):
-            pass
-    if unreadable:
-        raise _left_out(unreadable, len(files), out)
-    return list(targets.values())
+    return trained[0].categories.positions(spec.never, where="predict.never")
 
 
 def predict_to_files(
     trained: Sequence[Trained],
-    files: Sequence[tuple[str, Path]],
+    files: Iterable[tuple[str, Path]],
     targets: Mapping[str, Path],
     spec: PredictSpec,
     *,
     chain: Sequence[PostprocessStep] = (),
-    before: Callable[[str, Probabilities, LabelMap], None] | None = None,
+    before: Callable[[Found], None] | None = None,
+    uncertainty: bool = False,
     unreadable: list[str] | None = None,
 ) -> Iterator[str]:
     """Write a label file for each image and yield its name; what follows the network runs while it is busy.
@@ -175,21 +152,23 @@ def predict_to_files(
         targets: name → label file.
         spec: tiles, views, batch.
         chain: post-processing.
-        before: called with name, probabilities at working size and label before the label file is written.
+        before: called before the label file is written.
+        uncertainty: whether `before` gets to know it.
         unreadable: as in `predict_files`.
     """
 
-    def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
+    def finish(name: str, size: tuple[int, int], found: Probabilities, doubt: Uncertainty | None = None) -> str:
         label = apply_chain(to_full_size(found, size), chain)
         if before is not None:
-            before(name, found, label)
+            before(Found(name, size, found, label, doubt))
         write_label(targets[name], label, trained[0].categories)
         return name
 
     pending: deque[tuple[Future[str], int]] = deque()
+    predict = predict_members if uncertainty else predict_files
     with ThreadPoolExecutor(1) as pool:
-        for name, size, found in predict_files(trained, files, spec, unreadable=unreadable):
-            pending.append((pool.submit(finish, name, size, found), found.nbytes))
+        for name, size, found, *doubt in predict(trained, files, spec, unreadable=unreadable):
+            pending.append((pool.submit(finish, name, size, found, *doubt), found.nbytes))
             while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
                 yield pending.popleft()[0].result()
         while pending:
@@ -236,37 +215,40 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _maker(
-    checkpoints: Sequence[Path], spec: PredictSpec, chain: Sequence[PostprocessStep], also: tuple[bool, ...]
-) -> str:
-    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
-    return fingerprint(
-        {
-            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-            "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "chain": [step.model_dump(mode="json") for step in chain],
-            "also": list(also),
-        }
-    )
+def _reader(first: Trained) -> Callable[[tuple[str, Path]], _Read]:
+    """Return what reads a named file and prepares it for the network."""
+
+    def read(item: tuple[str, Path]) -> _Read:
+        image = read_image(item[1])
+        size = (image.shape[0], image.shape[1])
+        check_memory(item[1], size, working_size(size, first.scale), first.intensity.channels, len(first.categories))
+        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
+        return (item[0], size), working
+
+    return read
 
 
-def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
-    listed = "".join(f"\n    {line}" for line in unreadable[:20])
-    more = f"\n    … and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
-    return DataError(
-        problem(
-            f"{count} images that can be read",
-            f"{len(unreadable)} that can't; the labels of the others are written:{listed}{more}",
-            where=str(out),
-            next_move="replace these files, or move them out of the folder; the same command goes on",
-        )
+def _inferred(
+    first: Trained, networks: list[nn.Module], images: Iterable[_Read], spec: PredictSpec, device: torch.device
+) -> Iterator[_Read]:
+    return infer_stream(
+        networks,
+        images,
+        device=device,
+        tile=spec.tile,
+        overlap=spec.overlap,
+        batch=spec.batch,
+        tta=spec.tta,
+        pad=spec.pad,
+        precision=first.precision,
+        channels_last=first.channels_last,
     )
 
 
 def _read_ahead(
     read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
 ) -> Iterator[_Read]:
-    """Yield what `read` returns for each file, a few read before they are asked for."""
+    """Yield what `read` returns for each file, a few read before they are asked for: 8, or 256 MB, and at least one."""
 
     def attempt(item: tuple[str, Path]) -> _Read | None:
         try:
@@ -277,10 +259,11 @@ def _read_ahead(
             unreadable.append(f"{item[1]}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
             return None
 
-    pending: deque[Future[_Read | None]] = deque()
+    pending, ahead = deque[Future[_Read | None]](), 2
     with ThreadPoolExecutor(2) as pool:
-        for item in [*files, None]:
+        for item in itertools.chain(files, [None]):
             pending += [] if item is None else [pool.submit(attempt, item)]
-            while pending and (item is None or len(pending) >= _AHEAD):
+            while pending and (item is None or len(pending) >= ahead):
                 if (done := pending.popleft().result()) is not None:
+                    ahead = max(1, min(_AHEAD, ahead + 1, _PENDING_BYTES // done[1].nbytes))
                     yield done
