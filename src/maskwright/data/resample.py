@@ -70,8 +70,6 @@ def enlarged(rows: Array, start: int, size: tuple[int, int], target: tuple[int, 
 
 def needed(first: int, count: int, size: int, target: int) -> tuple[int, int]:
     """Return the first and the last but one of `size` positions that bilinear values at some of `target` rest on."""
-    if size == target:
-        return first, first + count
     start, weights = taps(first, count, size, target, "linear")
     return start, start + weights.shape[1]
 
@@ -99,6 +97,7 @@ def taps(first: int, count: int, size: int, target: int, kind: Kind) -> tuple[in
         rows = np.concatenate([positions, positions])
         columns = np.concatenate([low, np.minimum(low + 1, size - 1)])
         weights = np.concatenate([1 - share, share])
+        rows, columns, weights = (part[weights > 0] for part in (rows, columns, weights))
     else:
         rows, columns, weights = _spans(positions, size, factor)
     start, stop = int(columns.min()), int(columns.max()) + 1
