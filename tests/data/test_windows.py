@@ -69,8 +69,9 @@ def test_no_tile_is_decoded_twice_while_it_is_kept(tmp_path, monkeypatch):
     image = RNG.integers(0, 256, (64, 64), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", image, tile=(16, 16), compression="zlib")
     with TiffWindows(tmp_path / "a.tif", keep=4 * 256) as windows:  # 4 tiles of 16 × 16 bytes
-        handle, reads = windows._file.filehandle, []
-        monkeypatch.setattr(type(handle), "read", lambda self, n, f=type(handle).read: (reads.append(n), f(self, n))[1])
+        handle, reads = type(windows._file.filehandle), []
+        read = handle.read
+        monkeypatch.setattr(handle, "read", lambda self, count: (reads.append(count), read(self, count))[1])
         windows.read(Tile(0, 0, 16, 64))
         windows.read(Tile(0, 0, 16, 64))
         assert len(reads) == 4

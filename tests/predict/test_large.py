@@ -10,42 +10,19 @@ import numpy as np
 import polars as pl
 import pytest
 import tifffile
-import torch
 from PIL import Image
+from small_networks import trained_with
 
-from maskwright.checkpoint import Trained
-from maskwright.data.intensity import Intensity
 from maskwright.errors import DataError
 from maskwright.predict import files, folder, memory, windows
 from maskwright.predict.folder import predict_folder
 from maskwright.predict.windows import Windows
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PredictSpec, ThresholdSpec
 from maskwright.recipe.steps import ClosingSpec, MajoritySpec, SelectSpec, SmoothSpec
-from maskwright.types import Categories, Category
 
 RNG = np.random.default_rng(0)
 SPEC = PredictSpec(tile=64, batch=2)
 CHAIN = (SmoothSpec(sigma=1), MajoritySpec(size=3), ClosingSpec(size=3))
-
-
-class Blurred(torch.nn.Module):
-    """Logits from the surroundings of each pixel, so that tiles differ near their borders."""
-
-    def __init__(self, categories, seed=0):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.layer = torch.nn.Conv2d(3, categories, 9, padding=4)
-        self.layer.weight.data *= 4
-
-    def forward(self, images):
-        return self.layer(images)
-
-
-def trained_with(scale=1.0, categories=3, seed=0, ids=None):
-    items = tuple(Category(n if ids is None else ids[n], f"c{n}") for n in range(categories))
-    intensity = Intensity(3, (0.0, 255.0), (0.5, 0.4, 0.6), (0.2, 0.25, 0.3))
-    network = Blurred(categories, seed).eval().requires_grad_(False)
-    return Trained(network, Categories(items), intensity, scale, "float32", False, None)
 
 
 @pytest.fixture
@@ -182,7 +159,7 @@ def test_a_truncated_large_image_is_named_and_leaves_nothing(image, small_limit,
 PEAK = """
 import resource, sys
 sys.path.insert(0, {tests!r})
-from predict.test_large import SPEC, trained_with
+from small_networks import trained_with
 from maskwright.predict.windows import Windows
 from maskwright.data.windows import write_tiled
 from maskwright.recipe.predict import PredictSpec
@@ -203,14 +180,14 @@ print(peak() - before)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in other units elsewhere")
 def test_memory_is_that_of_a_row_of_tiles(tmp_path):
-    """A strip of 256 rows of the image: sums and means of 2 categories and what waits of them; not the image's 12 000."""
+    """Sums and means of 2 categories in 256 rows, and what waits of them; not the image's 12 000 rows."""
     height, width = 12_000, 2_000
     for name, rows in (("small", 512), ("large", height)):
         count = -(-rows // 256) * -(-width // 256)
         blocks = (np.full((256, 256), 90, np.uint8) for _ in range(count))
         options = {"shape": (rows, width), "dtype": np.uint8, "tile": (256, 256), "compression": "zlib"}
         tifffile.imwrite(tmp_path / f"{name}.tif", blocks, **options)
-    script = PEAK.format(tests=str(Path(__file__).parents[1]))
+    script = PEAK.format(tests=str(Path(__file__).parent))
     arguments = [tmp_path / "small.tif", tmp_path / "large.tif", tmp_path / "label.tif"]
     done = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, check=True

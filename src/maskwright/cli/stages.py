@@ -109,7 +109,7 @@ def train(options: Options = Options()) -> None:  # noqa: B008
     say_left_out(folder)
     say(f"checkpoints: {folder.root}/round-0/fold-*/")
     result(
-        {"run": str(folder.root), "checkpoints": [str(p) for p in _checkpoints(folder, "last")]}, as_json=options.json
+        {"run": str(folder.root), "checkpoints": [str(p) for p in checkpoints(folder, "last")]}, as_json=options.json
     )
 
 
@@ -124,54 +124,6 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
     folder = _finished(run, "report", anew="report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
-
-
-def predict(
-    run: Path,
-    images: Path,
-    *,
-    out: Path,
-    checkpoint: Literal["last", "best"] | None = None,
-    overlays: Annotated[bool, Flag] = False,
-    probabilities: Annotated[bool, Flag] = False,
-    redo: Annotated[bool, Flag] = False,
-    json: Annotated[bool, Flag] = False,
-) -> None:
-    """Predict new images with the networks of a run: an index PNG with category ids for each.
-
-    The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
-    passed over, so the same command goes on after an interruption.
-
-    Args:
-        run: run folder.
-        images: folder of images, or one image.
-        out: folder for the label files.
-        checkpoint: which checkpoint of each fold (default: the recipe's).
-        overlays: also write pictures with the labels drawn over the images.
-        probabilities: also write the probability maps.
-        redo: replace label files in the folder that were made by another run or with other settings.
-        json: write the list of files as JSON to stdout.
-    """
-    from maskwright.pipeline.stages import read_chain
-    from maskwright.predict import predict_folder
-
-    folder = RunFolder(run)
-    recipe = load_recipe(folder.recipe)
-    paths = _checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
-    with progress():
-        files = predict_folder(
-            paths,
-            images,
-            out,
-            spec=recipe.predict,
-            chain=chain,
-            overlays=overlays,
-            probabilities=probabilities,
-            redo=redo,
-        )
-    say(f"{len(files)} label files in {out}")
-    result({"files": [str(f) for f in files]}, as_json=json)
 
 
 def postprocess(
@@ -328,7 +280,7 @@ def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> 
     from maskwright import pipeline
 
     folder = RunFolder(run)
-    _checkpoints(folder, "last")
+    checkpoints(folder, "last")
     with progress():
         return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
@@ -343,7 +295,7 @@ def _step(step: dict[str, Any]) -> str:
     return " ".join(str(value) for value in step.values())
 
 
-def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
+def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
     """Return the checkpoints of all folds; the trainings must be finished."""
     folds = load_recipe(folder.recipe).split.folds
     if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:

@@ -177,7 +177,7 @@ class Windows:
             raise self._refused(
                 f"{band / 1e9:.1f} GB of memory for a row of tiles of {self.tiles[0].height} pixels",
                 f"{free / 1e9:.1f} GB",
-                "set predict.tile to less in the run's recipe.yaml, or cut the image into pieces",
+                "use smaller tiles with --set predict.tile=512, or cut the image into pieces",
             )
         if self.rest and free is not None and band + pixels * _WHOLE_BYTES > free:
             raise self._refused(
