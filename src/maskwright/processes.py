@@ -1,12 +1,17 @@
-"""Processes: those that work for another end with it, also when it is killed; whether one runs; how many fit."""
+"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they may use."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+from pathlib import Path
 
 _INTERVAL = 0.5
+_LIMITS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
 
 
 def follow(parent: int) -> None:
@@ -35,6 +40,28 @@ def is_running(process: int) -> bool:
 def cores() -> int:
     """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Return the bytes that machine and container (Linux) leave this process; None where nobody says."""
+    known = [left for left in (_left_of_machine(), *map(_left_of_container, _LIMITS)) if left is not None]
+    return min(known, default=None)
+
+
+def _left_of_machine() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        return None
+
+
+def _left_of_container(files: tuple[str, str]) -> int | None:
+    try:
+        limit, used = (int(Path(file).read_text(encoding="ascii")) for file in files)
+    except (OSError, ValueError):  # no such file, or "max"
+        return None
+    return max(0, limit - used)
 
 
 def _watch(parent: int) -> None:

@@ -2,34 +2,17 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from small_networks import a_checkpoint, labels_of
 
-from maskwright.checkpoint import KEY, describe
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, StaleArtifactError, UsageError
-from maskwright.models import build_model
 from maskwright.postprocess import crf
 from maskwright.predict import files, load_ensemble, predict_folder
 from maskwright.predict.labels import clean_folder
-from maskwright.recipe.data import DataSpec
-from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.predict import PredictSpec, ThresholdSpec
 from maskwright.recipe.steps import CrfSpec
 from maskwright.tasks import lock
-from maskwright.types import Category
-
-
-def a_checkpoint(path, seed=0):
-    model = UNetSpec(encoder="resnet10t", decoder_channels=(8, 8, 8), output_stride=1, encoder_weights="none")
-    categories = (Category(3, "a", values=(3,)), Category(9, "b", values=(9,)))
-    data = DataSpec(root=".", categories=categories, channels=1, value_range=(0, 255), mean=(0.5,), std=(0.25,))
-    torch.manual_seed(seed)
-    network = build_model(model, in_channels=1, classes=2)
-    about = describe(model, data, scale=0.5, precision="float32", channels_last=False)
-    state = {f"step.network.{name}": value for name, value in network.state_dict().items()}
-    torch.save({"state_dict": state, KEY: about}, path)
-    return path
 
 
 @pytest.fixture
@@ -40,10 +23,6 @@ def images(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(path)
     return tmp_path / "images"
-
-
-def labels_of(out):
-    return {p.relative_to(out).as_posix(): np.asarray(Image.open(p)) for p in sorted(out.rglob("*.png"))}
 
 
 def test_labels_have_the_images_names_and_sizes_and_hold_ids(images, tmp_path):

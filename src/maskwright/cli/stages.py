@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, is_export, read_folds, read_json, read_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.finished import STATED, check_free, checkpoints, finished, is_run, refuse
 from maskwright.cli.folds import print_folds
@@ -16,7 +16,6 @@ from maskwright.cli.options import DataOptions, FoldOptions, Options, typed_comm
 from maskwright.cli.overview import print_overview
 from maskwright.cli.run import say_left_out, summary_of
 from maskwright.errors import UsageError, problem
-from maskwright.recipe import load_recipe
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -120,68 +119,6 @@ def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bo
     folder = finished(run, "report", anew="report", redo=redo)
     say(f"report: {folder.predictions / 'report.html'}")
     result(summary_of(folder), as_json=json)
-
-
-def predict(
-    run: Path,
-    images: Path,
-    *,
-    out: Path,
-    checkpoint: Literal["last", "best", "topk"] | None = None,
-    overlays: Annotated[bool, Flag] = False,
-    probabilities: Annotated[bool, Flag] = False,
-    redo: Annotated[bool, Flag] = False,
-    json: Annotated[bool, Flag] = False,
-) -> None:
-    """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
-
-    The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
-    passed over, so the same command goes on after an interruption.
-
-    Args:
-        run: run folder, or a folder that `maskwright fuse` or `maskwright export` made; the last needs no torch.
-        images: folder of images, or one image.
-        out: folder for the label files.
-        checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
-        overlays: also write pictures with the labels drawn over the images.
-        probabilities: also write the probability maps.
-        redo: replace label files in the folder that were made by another run or with other settings.
-        json: write the list of files as JSON to stdout.
-    """
-    from maskwright.predict import predict_folder
-
-    folder, spec = RunFolder(run), None
-    source: Any
-    if folder.fused.is_file():
-        from maskwright.pipeline.fuse import load_fused
-
-        refuse({"--checkpoint": checkpoint}, "leave it out: the weights were fitted with each run's own", "fused runs")
-        source, chain = load_fused(folder)
-    elif is_export(run):
-        from maskwright.export.runner import Runner
-
-        refuse({"--checkpoint": checkpoint}, "leave it out: manifest.json says which were exported", "an export")
-        runner = Runner(run)
-        source, chain = runner.source(), runner.manifest.chain
-    else:
-        from maskwright.pipeline.stages import read_chain
-
-        recipe = load_recipe(folder.recipe)
-        source, spec = checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
-        chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
-    with progress():
-        files = predict_folder(
-            source,
-            images,
-            out,
-            spec=spec,
-            chain=chain,
-            overlays=overlays,
-            probabilities=probabilities,
-            redo=redo,
-        )
-    say(f"{len(files)} label files in {out}")
-    result({"files": [str(f) for f in files]}, as_json=json)
 
 
 def postprocess(

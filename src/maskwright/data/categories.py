@@ -100,10 +100,15 @@ def gray_as_numbers(values: set[int]) -> set[int]:
 
 def to_ids(label: LabelMap, categories: Categories) -> Array:
     """Return the category ids of a label map: uint8, or uint16 where ids exceed 254; `IGNORE` becomes 255 or 65535."""
-    dtype = np.uint8 if max(categories.ids) < IGNORE else np.uint16
+    dtype = id_type(categories)
     table = np.full(256, np.iinfo(dtype).max, dtype)
     table[: len(categories)] = categories.ids
     return table[label]
+
+
+def id_type(categories: Categories) -> type[np.uint8 | np.uint16]:
+    """Return the type of label files that hold these categories' ids: uint8, or uint16 where ids exceed 254."""
+    return np.uint8 if max(categories.ids) < IGNORE else np.uint16
 
 
 def as_written(categories: Categories) -> Categories:

@@ -56,9 +56,9 @@ def read_image(path: Path) -> Array:
         DataError: the file is missing, truncated or no image.
     """
     if path.suffix.lower() in _TIFF:
-        return _as_hwc(_read_tiff(path), path)
+        return as_hwc(_read_tiff(path), path)
     image = _decoded(path, _bytes(path), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    return _as_hwc(_as_rgb(image), path)
+    return as_hwc(_as_rgb(image), path)
 
 
 class Preview(NamedTuple):
@@ -232,7 +232,7 @@ def check_pixels(path: Path, height: int, width: int) -> None:
         DataError: it has more than `LARGEST_PIXELS`.
     """
     if height * width > LARGEST_PIXELS:
-        raise _too_large(path, f"{width} × {height}")
+        raise too_large(path, f"{width} × {height}")
 
 
 def _png_bits(path: Path) -> int:
@@ -330,7 +330,7 @@ def _decode_tiff(path: Path) -> Array:
             page = cast(Any, tiff.pages[0])
             check_pixels(path, int(page.imagelength), int(page.imagewidth))
             if sum(math.prod(series.shape) for series in tiff.series[:1]) > 4 * LARGEST_PIXELS:
-                raise _too_large(path, " × ".join(map(str, tiff.series[0].shape)))
+                raise too_large(path, " × ".join(map(str, tiff.series[0].shape)))
             return np.asarray(tiff.asarray())
     except ValueError as error:  # LZW and the like, which tifffile leaves to a package that isn't required
         if "imagecodecs" not in str(error):
@@ -339,7 +339,16 @@ def _decode_tiff(path: Path) -> Array:
         return np.asarray(file)
 
 
-def _as_hwc(image: Array, path: Path) -> Array:
+def as_hwc(image: Array, path: Path) -> Array:
+    """Return decoded pixels as `read_image` returns an image; see there.
+
+    Args:
+        image: (H, W) or (H, W, C).
+        path: where it is from, for the message.
+
+    Raises:
+        DataError: another shape, or values that are NaN or infinite.
+    """
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] not in (1, 3, 4):
@@ -367,7 +376,7 @@ def _pack(values: Array, path: Path) -> Array:
 
 def _unreadable(path: Path, why: str | Exception) -> DataError:
     if isinstance(why, _BOMBS):
-        return _too_large(path, str(why))
+        return too_large(path, str(why))
     return DataError(
         problem(
             "a readable image", str(why), where=str(path), next_move="replace the file, or move it out of the folder"
@@ -375,6 +384,7 @@ def _unreadable(path: Path, why: str | Exception) -> DataError:
     )
 
 
-def _too_large(path: Path, got: str) -> DataError:
+def too_large(path: Path, got: str) -> DataError:
+    """Return the error about an image of more than `LARGEST_PIXELS`."""
     next_move = "cut it into tiles, or move it out of the folder"
     return DataError(problem(f"images of at most {LARGEST_PIXELS:,} pixels", got, where=str(path), next_move=next_move))

@@ -20,7 +20,8 @@ from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.sessions import Session, open_session
 from maskwright.passes import Key, stream, tiled
 from maskwright.postprocess import apply_chain
-from maskwright.predict.files import Predicted, Source, read_ahead, to_full_size
+from maskwright.predict.files import Files, Predicted, Source, never_predicted, read_ahead, to_full_size
+from maskwright.predict.uncertainty import without
 from maskwright.tiling import Tile
 from maskwright.types import Array, LabelMap, Probabilities
 
@@ -53,6 +54,7 @@ class Runner:
             open_session(folder / graph.file, self.manifest.format, self.manifest.precision, threads=threads)
             for graph in graphs
         ]
+        self._never = never_predicted(self.categories, self.manifest.predict)
         self._made_by = {"export": sha256(folder / MANIFEST), "graphs": [graph.file for graph in graphs]}
         self.runs_in = self._sessions[0].runs_in
 
@@ -78,7 +80,7 @@ class Runner:
         """Yield (key, (K, h, w) probabilities) for prepared (h, w, C) images, neighbours of one size together."""
         spec = self.manifest.predict
         groups = [self._sessions] if spec.fusion == "mean" else [[session] for session in self._sessions]
-        return stream(
+        found = stream(
             [partial(self._predict, group) for group in groups],
             images,
             tile=spec.tile,
@@ -87,12 +89,14 @@ class Runner:
             scale_weights=spec.scale_weights,
             fusion=spec.fusion,
         )
+        for key, probabilities in found:
+            yield key, without(probabilities, self._never)
 
     def source(self) -> Source:
         """Return what `predict_folder` takes."""
         return Source(self.categories, self.files, self._made_by)
 
-    def files(self, files: Sequence[tuple[str, Path]], unreadable: list[str] | None = None) -> Predicted:
+    def files(self, files: Files, unreadable: list[str] | None = None) -> Predicted:
         """Yield (name, (H, W) of the image, (K, h, w) probabilities at working size) for named image files.
 
         Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.

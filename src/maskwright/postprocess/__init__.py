@@ -6,6 +6,7 @@ from maskwright.postprocess.areas import enclosed, fill_holes, minimum_area, rem
 from maskwright.postprocess.chain import apply_chain, apply_probability_steps, apply_steps
 from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
+from maskwright.postprocess.reach import reach
 from maskwright.postprocess.smoothing import majority, smooth_box, smooth_gaussian
 from maskwright.postprocess.staged import select, staged
 from maskwright.postprocess.thresholds import favour, most_probable, threshold
@@ -26,6 +27,7 @@ __all__ = [
     "minimum_area",
     "most_probable",
     "opening",
+    "reach",
     "remove_small",
     "select",
     "smooth_box",

@@ -14,7 +14,8 @@ from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.fusion import FUSIONS
 from maskwright.inference import infer_stream, pick_device
-from maskwright.predict.files import Predicted, Source, load_ensemble, read_ahead, to_full_size
+from maskwright.predict.files import Files, Predicted, Source, load_ensemble, never_predicted, read_ahead, to_full_size
+from maskwright.predict.uncertainty import without
 from maskwright.recipe.predict import PredictSpec
 from maskwright.types import Array, Probabilities
 
@@ -46,7 +47,8 @@ class Member:
             precision=first.precision,
             channels_last=first.channels_last,
         )
-        return to_full_size(found, (image.shape[0], image.shape[1]))
+        never = never_predicted(first.categories, spec)
+        return to_full_size(without(found, never), (image.shape[0], image.shape[1]))
 
 
 def load_member(checkpoints: Sequence[Path], spec: PredictSpec, weight: float = 1.0) -> Member:
@@ -60,7 +62,7 @@ def load_member(checkpoints: Sequence[Path], spec: PredictSpec, weight: float = 
 
 def predict_fused(
     members: Sequence[Member],
-    files: Sequence[tuple[str, Path]],
+    files: Files,
     *,
     fusion: str = "mean",
     accelerator: str = "auto",
@@ -99,7 +101,7 @@ def fused_source(members: Sequence[Member], *, fusion: str, accelerator: str, ma
         made_by: plain data that tells these networks and settings from others.
     """
 
-    def stream(files: Sequence[tuple[str, Path]], unreadable: list[str] | None) -> Predicted:
+    def stream(files: Files, unreadable: list[str] | None) -> Predicted:
         return predict_fused(members, files, fusion=fusion, accelerator=accelerator, unreadable=unreadable)
 
     return Source(members[0].trained[0].categories, stream, made_by)

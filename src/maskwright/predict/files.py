@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -18,40 +19,79 @@ from maskwright.artifacts import write_bytes
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
-from maskwright.data.intensity import standardise, to_working
-from maskwright.data.store import ProbabilityStore
+from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
-from maskwright.predict.log import PredictionLog
-from maskwright.progress import track
+from maskwright.predict.memory import check_memory, goes_by_windows
+from maskwright.predict.uncertainty import Uncertainty, without
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import file_state, fingerprint, lock
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 if TYPE_CHECKING:  # what predicts without torch imports this module, too
+    import torch
+    from torch import nn
+
     from maskwright.checkpoint import Trained
+    from maskwright.predict.windows import Windows
 
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
 _Read = tuple[tuple[str, tuple[int, int]], Array]
+Files = Iterable[tuple[str, Path]]
+"""(name, image file) pairs."""
 Predicted = Iterator[tuple[str, tuple[int, int], Probabilities]]
 """(name, (H, W) of the image, probabilities) one by one."""
+Doubted = Iterator[tuple[str, tuple[int, int], Probabilities, Uncertainty]]
+"""The same with how uncertain it is."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What predicts the images of a folder, other than the checkpoints of one recipe.
+    """What predicts the images of a folder.
 
     Attributes:
         categories: of the probabilities.
         stream: from (name, image file) pairs and a list for unreadable ones to what is predicted.
         made_by: plain data that tells it from others: labels that were made otherwise are not continued.
+        members: as `stream`, with the uncertainty among several networks; None: of the mean alone.
+        is_large: whether an image has to go by windows; None: none can.
+        windows: opens a large image, with the chain, and whether the uncertainty is asked for.
     """
 
     categories: Categories
-    stream: Callable[[Sequence[tuple[str, Path]], list[str] | None], Predicted]
+    stream: Callable[[Files, list[str] | None], Predicted]
     made_by: object
+    members: Callable[[Files, list[str] | None], Doubted] | None = None
+    is_large: Callable[[Path], bool] | None = None
+    windows: Callable[[Path, Sequence[PostprocessStep], bool], Windows] | None = None
+
+    def doubted(self, files: Files, unreadable: list[str] | None) -> Doubted:
+        """Yield what is predicted, and how uncertain it is."""
+        if self.members is not None:
+            yield from self.members(files, unreadable)
+            return
+        for name, size, found in self.stream(files, unreadable):
+            yield name, size, found, Uncertainty.of(found, [found])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of an image when its label file is about to be written.
+
+    Attributes:
+        name: of the image.
+        size: (H, W) of the image.
+        probabilities: (C, h, w) at working size.
+        label: (H, W) positions.
+        uncertainty: where it was asked for.
+    """
+
+    name: str
+    size: tuple[int, int]
+    probabilities: Probabilities
+    label: LabelMap
+    uncertainty: Uncertainty | None = None
 
 
 def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
@@ -83,107 +123,87 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
 
 def predict_files(
     trained: Sequence[Trained],
-    files: Sequence[tuple[str, Path]],
+    files: Files,
     spec: PredictSpec,
     *,
     accelerator: str = "auto",
     unreadable: list[str] | None = None,
-) -> Iterator[tuple[str, tuple[int, int], Probabilities]]:
+) -> Predicted:
     """Yield (name, (H, W) of the image, (C, h, w) mean probabilities at working size) for named image files.
 
-    Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
+    Files that can't be read, or need more memory than there is, are passed over and added to `unreadable`; without that
+    list they are a DataError. Categories of `predict.never` have probability 0, the others' are divided by their sum.
     """
-    from maskwright.inference import infer_stream, pick_device
+    from maskwright.inference import pick_device
 
-    first, device = trained[0], pick_device(accelerator)
-    networks = [t.network.to(device) for t in trained]
-
-    def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
-        image = read_image(item[1])
-        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
-        return (item[0], (image.shape[0], image.shape[1])), working
-
-    stream = infer_stream(
-        networks,
-        read_ahead(read, files, unreadable),
-        device=device,
-        **spec.way(),
-        precision=first.precision,
-        channels_last=first.channels_last,
-    )
+    device, never = pick_device(accelerator), never_predicted(trained[0].categories, spec)
+    images = read_ahead(_reader(trained[0]), files, unreadable)
+    stream = _inferred(trained[0], [t.network.to(device) for t in trained], images, spec, device)
     for (name, size), probabilities in stream:
-        yield name, size, probabilities
+        yield name, size, without(probabilities, never)
 
 
-def predict_folder(
-    checkpoints: Sequence[Path] | Source,
-    images: Path,
-    out: Path,
+def predict_members(
+    trained: Sequence[Trained],
+    files: Files,
+    spec: PredictSpec,
     *,
-    spec: PredictSpec | None = None,
-    chain: Sequence[PostprocessStep] = (),
-    overlays: bool = False,
-    probabilities: bool = False,
-    redo: bool = False,
-) -> list[Path]:
-    """Predict every image below a folder (or one file) and write an index PNG for each, named as the image.
+    accelerator: str = "auto",
+    unreadable: list[str] | None = None,
+) -> Doubted:
+    """Yield what `predict_files` does, and how uncertain it is; arguments as there.
 
-    What is there already is not predicted again, so a run that was cut short goes on.
+    The networks disagree as they are, each without the categories of `predict.never`.
+    """
+    from maskwright.inference import pick_device
 
-    Args:
-        checkpoints: averaged; or something else that predicts.
-        images: folder or file.
-        out: `NAME.png` holds category ids; nested folders are kept.
-        spec: tiles, views, batch; default: the recipe's defaults.
-        chain: post-processing.
-        overlays: also write `overlays/NAME.jpg`.
-        probabilities: also write `probabilities/NAME.npz` (float16, at working size).
-        redo: replace label files that were made by other networks or with other settings.
+    device, never = pick_device(accelerator), never_predicted(trained[0].categories, spec)
+    networks = [t.network.to(device) for t in trained]
+    copies = itertools.tee(read_ahead(_reader(trained[0]), files, unreadable), len(networks))
+    streams = [_inferred(trained[0], [n], copy, spec, device) for n, copy in zip(networks, copies, strict=True)]
+    for parts in zip(*streams, strict=True):
+        (name, size), members = parts[0][0], [part for _, part in parts]
+        mean = without(sum(members[1:], start=members[0]) / np.float32(len(members)), never)
+        yield name, size, mean, Uncertainty.of(mean, [without(part, never) for part in members])
 
-    Returns:
-        the label files, in the order of the images.
+
+def never_predicted(categories: Categories, spec: PredictSpec) -> list[int]:
+    """Return the positions of the categories that the recipe never lets predict.
 
     Raises:
-        DataError: no image there, two images of one name, or, when all others are done, files that can't be read.
-        StaleArtifactError: `out` holds labels that were made otherwise.
-        UsageError: another process writes into `out`.
+        RecipeError: a name that no category has.
     """
-    source = checkpoints if isinstance(checkpoints, Source) else _source_of(checkpoints, spec or PredictSpec())
-    files = named_images(images)
-    categories = source.categories
-    targets = {name: out / f"{name}.png" for name, _ in files}
-    maker = _maker(source, chain, also=(overlays, probabilities))
-    unreadable: list[str] = []
-    with lock(out):
-        log = PredictionLog(out)
-        todo = log.open_items(files, targets, maker, redo=redo)
-        paths = dict(todo)
-        store = ProbabilityStore(out / "probabilities")
+    return categories.positions(spec.never, where="predict.never")
 
-        def before(name: str, found: Probabilities, label: LabelMap) -> None:
-            log.add(name, paths[name], maker)
-            if probabilities:
-                store.write(name, found)
-            if overlays:
-                write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
-        stream = source.stream(todo, unreadable)
-        written = _write_labels(stream, targets, categories, chain=chain, before=before)
-        for _ in track(written, "predict", len(todo)):
-            pass
-    if unreadable:
-        raise _left_out(unreadable, len(files), out)
-    return list(targets.values())
+def source_of(trained: Sequence[Trained], spec: PredictSpec, made_by: object = None) -> Source:
+    """Return the networks of one recipe as what predicts a folder."""
+    first = trained[0]
+    never_predicted(first.categories, spec)  # before anything is written
+
+    def windows(path: Path, chain: Sequence[PostprocessStep], uncertain: bool) -> Windows:
+        from maskwright.predict.windows import Windows
+
+        return Windows(trained, path, spec, chain=chain, uncertain=uncertain)
+
+    return Source(
+        first.categories,
+        lambda files, unreadable: predict_files(trained, files, spec, unreadable=unreadable),
+        made_by,
+        lambda files, unreadable: predict_members(trained, files, spec, unreadable=unreadable),
+        lambda path: goes_by_windows(path, first.scale, first.intensity.channels, len(first.categories)),
+        windows,
+    )
 
 
 def predict_to_files(
-    trained: Sequence[Trained],
-    files: Sequence[tuple[str, Path]],
+    source: Source,
+    files: Files,
     targets: Mapping[str, Path],
-    spec: PredictSpec,
     *,
     chain: Sequence[PostprocessStep] = (),
-    before: Callable[[str, Probabilities, LabelMap], None] | None = None,
+    before: Callable[[Found], None] | None = None,
+    uncertainty: bool = False,
     unreadable: list[str] | None = None,
 ) -> Iterator[str]:
     """Write a label file for each image and yield its name; what follows the network runs while it is busy.
@@ -191,41 +211,35 @@ def predict_to_files(
     Of the maps that wait to be written, 8 are kept or 256 MB, and at least one.
 
     Args:
-        trained: averaged.
+        source: what predicts.
         files: (name, image file).
         targets: name → label file.
-        spec: tiles, views, batch.
         chain: post-processing.
-        before: called with name, probabilities at working size and label before the label file is written.
+        before: called before the label file is written.
+        uncertainty: whether `before` gets to know it.
         unreadable: as in `predict_files`.
     """
-    found = predict_files(trained, files, spec, unreadable=unreadable)
-    yield from _write_labels(found, targets, trained[0].categories, chain=chain, before=before)
+    paths = dict[str, Path]()
 
+    def noted() -> Iterator[tuple[str, Path]]:
+        for name, path in files:
+            paths[name] = path
+            yield name, path
 
-def _write_labels(
-    predicted: Predicted,
-    targets: Mapping[str, Path],
-    categories: Categories,
-    *,
-    chain: Sequence[PostprocessStep],
-    before: Callable[[str, Probabilities, LabelMap], None] | None,
-) -> Iterator[str]:
-    """See `predict_to_files`."""
-
-    paths = dict(files)
-
-    def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
-        label = apply_chain(to_full_size(found, size), chain, image=lambda: read_image(paths[name]))
+    def finish(name: str, size: tuple[int, int], found: Probabilities, doubt: Uncertainty | None = None) -> str:
+        path = paths.pop(name)
+        label = apply_chain(to_full_size(found, size), chain, image=lambda: read_image(path))
         if before is not None:
-            before(name, found, label)
-        write_label(targets[name], label, categories)
+            before(Found(name, size, found, label, doubt))
+        write_label(targets[name], label, source.categories)
         return name
 
     pending: deque[tuple[Future[str], int]] = deque()
+    predict: Callable[[Files, list[str] | None], Iterator[tuple[Any, ...]]]
+    predict = source.doubted if uncertainty else source.stream
     with ThreadPoolExecutor(1) as pool:
-        for name, size, found in predicted:
-            pending.append((pool.submit(finish, name, size, found), found.nbytes))
+        for name, size, found, *doubt in predict(noted(), unreadable):
+            pending.append((pool.submit(finish, name, size, found, *doubt), found.nbytes))
             while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
                 yield pending.popleft()[0].result()
         while pending:
@@ -275,42 +289,37 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _source_of(checkpoints: Sequence[Path], spec: PredictSpec) -> Source:
-    trained = load_ensemble(checkpoints)
-    made_by = {
-        "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-        "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-    }
-    return Source(
-        trained[0].categories,
-        lambda files, unreadable: predict_files(trained, files, spec, unreadable=unreadable),
-        made_by,
-    )
+def _reader(first: Trained) -> Callable[[tuple[str, Path]], _Read]:
+    """Return what reads a named file and prepares it for the network."""
+
+    def read(item: tuple[str, Path]) -> _Read:
+        image = read_image(item[1])
+        size = (image.shape[0], image.shape[1])
+        check_memory(item[1], size, working_size(size, first.scale), first.intensity.channels, len(first.categories))
+        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
+        return (item[0], size), working
+
+    return read
 
 
-def _maker(source: Source, chain: Sequence[PostprocessStep], also: tuple[bool, ...]) -> str:
-    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
-    steps = [step.model_dump(mode="json") for step in chain]
-    return fingerprint({"source": source.made_by, "chain": steps, "also": list(also)})
+def _inferred(
+    first: Trained, networks: list[nn.Module], images: Iterable[_Read], spec: PredictSpec, device: torch.device
+) -> Iterator[_Read]:
+    from maskwright.inference import infer_stream
 
-
-def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
-    listed = "".join(f"\n    {line}" for line in unreadable[:20])
-    more = f"\n    … and {len(unreadable) - 20} more" if len(unreadable) > 20 else ""
-    return DataError(
-        problem(
-            f"{count} images that can be read",
-            f"{len(unreadable)} that can't; the labels of the others are written:{listed}{more}",
-            where=str(out),
-            next_move="replace these files, or move them out of the folder; the same command goes on",
-        )
+    way = spec.way()
+    return infer_stream(
+        networks, images, device=device, **way, precision=first.precision, channels_last=first.channels_last
     )
 
 
 def read_ahead(
-    read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
+    read: Callable[[tuple[str, Path]], _Read], files: Files, unreadable: list[str] | None
 ) -> Iterator[_Read]:
-    """Yield what `read` returns for each file, a few read before they are asked for; see `predict_files`."""
+    """Yield what `read` returns for each file, a few read before they are asked for: 8, or 256 MB, and at least one.
+
+    Unreadable files are treated as `predict_files` says.
+    """
 
     def attempt(item: tuple[str, Path]) -> _Read | None:
         try:
@@ -321,10 +330,11 @@ def read_ahead(
             unreadable.append(f"{item[1]}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
             return None
 
-    pending: deque[Future[_Read | None]] = deque()
+    pending, ahead = deque[Future[_Read | None]](), 2
     with ThreadPoolExecutor(2) as pool:
-        for item in [*files, None]:
+        for item in itertools.chain(files, [None]):
             pending += [] if item is None else [pool.submit(attempt, item)]
-            while pending and (item is None or len(pending) >= _AHEAD):
+            while pending and (item is None or len(pending) >= ahead):
                 if (done := pending.popleft().result()) is not None:
+                    ahead = max(1, min(_AHEAD, ahead + 1, _PENDING_BYTES // done[1].nbytes))
                     yield done

@@ -64,10 +64,15 @@ class PredictionLog:
     def add(self, name: str, image: Path, maker: str) -> None:
         """Note what makes a label that is about to be written."""
         self.entries[name] = [maker, *file_state(image)]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps([name, *self.entries[name]]).encode() + b"\n"
-        with open(self.path, "ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                line = line if file.read() == b"\n" else b"\n" + line
-            file.write(line)
+        append_line(self.path, [name, *self.entries[name]])
+
+
+def append_line(path: Path, value: Any) -> None:
+    """Add a line of JSON to a file; one that a killed process cut short keeps to itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(value).encode() + b"\n"
+    with open(path, "ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            line = line if file.read() == b"\n" else b"\n" + line
+        file.write(line)

@@ -59,6 +59,9 @@ class PredictSpec(Spec):
     standardisation (the mean gray), or the image mirrored."""
     batch: int = Field(4, ge=1)
     """Images or tiles in one forward pass."""
+    never: tuple[str, ...] = ()
+    """Names of categories that are never predicted: their probability is taken away and the others' divided by what is
+    left, before any post-processing."""
     members: bool = False
     """Also score each fold's network alone on the held-out part: predictions/members.json."""
     overlays: int = Field(24, ge=0)

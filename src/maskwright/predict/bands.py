@@ -1,0 +1,79 @@
+"""Rows of probabilities that are finished from top to bottom, while tiles come row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from maskwright.tiling import Tile, tile_weights
+from maskwright.types import Probabilities
+
+
+@dataclass(frozen=True)
+class Band:
+    """Finished rows of probabilities.
+
+    Attributes:
+        top: number of the first row.
+        rows: (C, h, W) float32.
+    """
+
+    top: int
+    rows: Probabilities
+
+
+class Sums:
+    """Weighted sums of tiles over as many rows as a tile has; `tiling.TileBlender` a row of tiles at a time.
+
+    Args:
+        channels: C of the tiles.
+        height: of the tiles.
+        width: of the image.
+        blend: as in `tiling.tile_weights`.
+    """
+
+    def __init__(self, channels: int, height: int, width: int, blend: str = "linear") -> None:
+        self._blend = blend
+        self._total = np.zeros((channels, height, width), np.float32)
+        self._weight = np.zeros((height, width), np.float32)
+
+    def add(self, tile: Tile, part: Probabilities) -> None:
+        """Add the (C, height, width) values of a tile that begins at the first row of these."""
+        weights, columns = tile_weights(tile, self._blend), tile.slices[1]
+        self._total[:, :, columns] += part * weights
+        self._weight[:, columns] += weights
+
+    def finished(self, count: int) -> Probabilities:
+        """Return the (C, count, W) means of the first rows, and move on to the row behind them."""
+        rows: Probabilities = self._total[:, :count] / self._weight[:count]
+        for sums in (self._total.swapaxes(0, 1), self._weight):
+            sums[: len(sums) - count] = sums[count:].copy()
+            sums[len(sums) - count :] = 0
+        return rows
+
+
+class Rows:
+    """Rows of bands that come one after the other; those that are behind are dropped.
+
+    Args:
+        bands: from top to bottom, without gaps.
+    """
+
+    def __init__(self, bands: Iterator[Band]) -> None:
+        self._bands, self._held = bands, list[Band]()
+
+    def between(self, first: int, last: int) -> tuple[Probabilities, int]:
+        """Return the (C, h, W) rows from at most `first` to at least the one before `last`, and the first one's number.
+
+        Rows before `first` can't be asked for any more.
+        """
+        while not self._held or self._held[-1].top + self._held[-1].rows.shape[1] < last:
+            self._held.append(next(self._bands))
+        self._held = [band for band in self._held if band.top + band.rows.shape[1] > first]
+        start = self._held[0].top
+        if len(self._held) == 1:
+            return self._held[0].rows, start
+        rows = [band.rows[:, max(0, first - band.top) : last - band.top] for band in self._held]
+        return np.concatenate(rows, axis=1), max(first, start)
