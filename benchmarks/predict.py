@@ -15,7 +15,7 @@ from benchmarks.training_step import recipe_of
 from maskwright.checkpoint import Trained
 from maskwright.data.intensity import Intensity
 from maskwright.data.scenes import draw_layout, draw_views, render
-from maskwright.predict.files import predict_to_files
+from maskwright.predict.files import predict_to_files, source_of
 from maskwright.recipe.predict import PredictSpec
 from maskwright.train.fit import build_module
 
@@ -33,7 +33,7 @@ def main() -> None:
     network = network.to(memory_format=torch.channels_last if fast else torch.contiguous_format)
     about = {"precision": arguments.precision, "channels_last": fast, "scale": 1.0, "path": Path("none")}
     trained = Trained(network, recipe.data.to_categories(), Intensity.of(recipe.data), **about)
-    spec = PredictSpec(batch=BATCH, tta=("identity",))
+    source = source_of([trained], PredictSpec(batch=BATCH, tta=("identity",)))
     stack = torch.randn(BATCH, SIDE, SIDE, 3).permute(0, 3, 1, 2)  # channels last, as decoded images lie in memory
 
     def bare() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
         targets = {name: Path(folder) / "labels" / f"{name}.png" for name, _ in files}
 
         def ours() -> None:
-            for _ in predict_to_files([trained], files, targets, spec):
+            for _ in predict_to_files(source, files, targets):
                 pass
 
         took, other, found = compare(ours, bare, pairs=PAIRS)

@@ -55,7 +55,8 @@ def test_labels_are_those_of_the_image_predicted_whole(image, tmp_path, monkeypa
     monkeypatch.setattr(windows, "BLOCK", 48)
     monkeypatch.setattr(windows, "_COLUMNS", 64)
     trained, spec = [trained_with(), trained_with(seed=1)], SPEC.model_copy(update={"never": never})
-    (name,) = files.predict_to_files(trained, [("a", image)], {"a": tmp_path / "a.png"}, spec, chain=chain)
+    source, target = files.source_of(trained, spec), tmp_path / "a.png"
+    (name,) = files.predict_to_files(source, [("a", image)], {"a": target}, chain=chain)
     whole = np.asarray(Image.open(tmp_path / "a.png"))
     with Windows(trained, image, spec, chain=chain) as found:
         labels = list(found.labels())
@@ -68,7 +69,7 @@ def test_labels_are_those_of_the_image_predicted_whole(image, tmp_path, monkeypa
 def test_a_threshold_and_other_sizes(image, tmp_path, monkeypatch):
     monkeypatch.setattr(windows, "BLOCK", 48)
     chain, trained = (ThresholdSpec(value=0.6), MajoritySpec(size=5), FillHolesSpec(pixels=30)), [trained_with(0.5, 2)]
-    list(files.predict_to_files(trained, [("a", image)], {"a": tmp_path / "a.png"}, SPEC, chain=chain))
+    list(files.predict_to_files(files.source_of(trained, SPEC), [("a", image)], {"a": tmp_path / "a.png"}, chain=chain))
     with Windows(trained, image, SPEC, chain=chain) as found:
         assert np.array_equal(np.concatenate(list(found.labels())), np.asarray(Image.open(tmp_path / "a.png")))
 

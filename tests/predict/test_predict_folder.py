@@ -119,15 +119,15 @@ def test_maps_that_wait_to_be_written_are_bounded_by_their_bytes(images, tmp_pat
     trained, waiting, written = load_ensemble([a_checkpoint(tmp_path / "a.ckpt")]), [], []
     names = [f"i{number}" for number in range(20)]
 
-    def maps(*arguments, **options):
-        for name in names:
+    def maps(trained, images, *arguments, **options):
+        for name, _ in images:
             waiting.append(names.index(name) - len(written))  # those made before this one and not yet handed on
             yield name, (3, 4), np.full((2, 3, 4), 0.5, np.float32)  # 96 bytes
 
     monkeypatch.setattr(files, "predict_files", maps)
     monkeypatch.setattr(files, "_PENDING_BYTES", at_most)
     targets = {name: tmp_path / f"{name}.png" for name in names}
-    for name in files.predict_to_files(trained, [], targets, PredictSpec()):
+    for name in files.predict_to_files(files.source_of(trained, PredictSpec()), targets.items(), targets):
         assert name == names[len(written)]
         written.append(name)
     assert len(written) == len(names)
