@@ -340,8 +340,7 @@ def _refuse(options: dict[str, Any], next_move: str) -> None:
 
 
 def _step(step: dict[str, Any]) -> str:
-    stated = [f"{key} {value}" for key, value in step.items() if key != "kind" and value is not None]
-    return f"{step['kind']} ({', '.join(stated)})" if stated else step["kind"]
+    return " ".join(str(value) for value in step.values())
 
 
 def _checkpoints(folder: RunFolder, kind: str) -> list[Path]:
