@@ -64,8 +64,8 @@ class CrfSpec(Spec):
     color_sigma: float = Field(13.0, gt=0)
     """Standard deviation of each channel, in 8-bit levels; deeper images are stretched to 0..255 first."""
     exact_pixels: int = Field(8192, ge=0, le=20_000)
-    """Images with at most so many pixels get exact sums, in 4 bytes for each pair of pixels (8192: 268 MB); larger ones
-    are filtered on a lattice."""
+    """Images with at most so many pixels get exact sums, in 4 bytes for each pair of pixels (8192: 268 MB, a second);
+    larger ones are filtered on a lattice, which is near. 0: the lattice for all."""
 
 
 class OfForeground(Spec):
