@@ -1,4 +1,4 @@
-"""`maskwright tune RUN`: a run whose training and prediction are planted, through the real pipeline and command line."""
+"""`maskwright tune RUN` on a run whose training and prediction are planted, through pipeline and command line."""
 
 from __future__ import annotations
 
