@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,9 +19,12 @@ import pytest
 import yaml
 from PIL import Image
 
+from maskwright.data.categories import to_ids
 from maskwright.data.images import size_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.synthetic import make_playground
+from maskwright.postprocess import apply_chain
+from maskwright.recipe import load_recipe
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -227,6 +231,31 @@ def test_postprocess_and_evaluate_show_what_a_run_came_to(run):
         assert refused.returncode == 2
         assert str(command_line[2]) in refused.stderr
         assert "state it in the recipe" in refused.stderr
+
+
+def test_what_tune_chose_travels_with_the_model(run, data, tmp_path):
+    """`predict` of a copy of the run applies its chain: the labels are those of the chain on the very probabilities."""
+    out, _ = run
+    shutil.copytree(out, tmp_path / "run")
+    chain = '[{"kind": "smooth", "sigma": 2}, {"kind": "minimum_area", "pixels": 60}]'
+    tuned = maskwright("tune", tmp_path / "run", "--set", f"postprocess.chain={chain}")
+    assert tuned.returncode == 0, tuned.stderr
+    before = times(out / "round-0")
+    assert times(tmp_path / "run" / "round-0") == before  # nothing was trained or predicted anew
+    done = maskwright(
+        "predict", tmp_path / "run", data / "images", "--out", tmp_path / "p", "--probabilities", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    recipe = load_recipe(tmp_path / "run" / "recipe.yaml")
+    categories, store, different = recipe.data.to_categories(), ProbabilityStore(tmp_path / "p" / "probabilities"), 0
+    for file in map(Path, json.loads(done.stdout)["files"]):
+        probabilities = store.read(file.relative_to(tmp_path / "p").with_suffix("").as_posix())
+        label = np.asarray(Image.open(file))
+        expected = to_ids(apply_chain(probabilities, recipe.postprocess.chain), categories)
+        # stored in half precision: ties and values beside a border may fall otherwise
+        assert np.mean(label != expected) < 0.002, file
+        different += not np.array_equal(expected, to_ids(apply_chain(probabilities, ()), categories))
+    assert different > 5
 
 
 def test_the_report_is_written_anew(run):

@@ -147,12 +147,14 @@ def _step_words(step: Mapping[str, Any]) -> str:
         and value is not None
         and not isinstance(value, list)
         and _USUAL.get(key) != value
-        and not (key == "size" and step.get("weights") == "gaussian")
+        and not (step["kind"] == "smooth" and key in ("sigma", "size"))
     ]
     return said + (f" ({', '.join(others)})" if others else "")
 
 
 def _main(step: Mapping[str, Any]) -> str | None:
+    if step["kind"] == "smooth":
+        return "size" if step["weights"] == "box" else "sigma"
     return next((name for name in _MAIN if name in step), None)
 
 
