@@ -106,7 +106,6 @@ def coco_ap_of(scenes, scores):
     for image, (true, prediction) in enumerate(scenes, 1):
         for ids, target in ((true, rows), (prediction, found)):
             for number in np.unique(ids[ids > 0]).tolist():
-                rle = coco_mask.encode(np.asfortranarray((ids == number).astype(np.uint8)))
                 mask = (ids == number).astype(np.uint8)
                 item = {"image_id": image, "category_id": 1, "segmentation": coco_mask.encode(np.asfortranarray(mask))}
                 own = {"id": len(rows) + 1, "iscrowd": 0, "area": int(mask.sum())}
