@@ -17,8 +17,10 @@ SIZE, CATEGORIES, DISTINCT = (1024, 2048), 19, 16
 _MEASURE = """
 import resource, sys, time
 from maskwright.evaluate import evaluate_folders
+from maskwright.recipe.predict import EvaluateSpec
 started = time.perf_counter()
-found = evaluate_folders(sys.argv[1], sys.argv[2])
+spec = EvaluateSpec(families=sys.argv[3].split(",") if sys.argv[3] else ())
+found = evaluate_folders(sys.argv[1], sys.argv[2], spec=spec)
 print(len(found.per_image), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter() - started)
 """
 
@@ -26,12 +28,13 @@ print(len(found.per_image), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks evaluate", description=__doc__)
     parser.add_argument("--pairs", type=int, nargs=2, default=(1000, 4000))
+    parser.add_argument("--families", default="", help="beside pixel counts, such as boundary, which takes hours here")
     arguments = parser.parse_args()
     rows, peaks = {}, []
     with tempfile.TemporaryDirectory() as folder:
         for count in arguments.pairs:
             root = pairs(Path(folder) / str(count), count)
-            words = [sys.executable, "-c", _MEASURE, str(root / "p"), str(root / "t")]
+            words = [sys.executable, "-c", _MEASURE, str(root / "p"), str(root / "t"), arguments.families]
             lines, peak, seconds = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
             assert int(lines) == count * CATEGORIES
             peaks.append(int(peak) / 1024)

@@ -21,6 +21,7 @@ import numpy as np
 from benchmarks import record
 from benchmarks.record import Row
 from benchmarks.rig import PAIRS, compare, inverse
+from maskwright.data.images import read_ids
 from maskwright.metrics import PanopticCounts, Segments, panoptic_counts, segment_overlaps
 
 SIZE, CATEGORIES, THINGS = (1024, 2048), 19, 8
@@ -130,14 +131,9 @@ def annotation(number: int, ids: np.ndarray, segments: Segments) -> dict[str, An
 
 
 def read(folder: Path, number: int, pair: Pair) -> Pair:
-    """Return the pair with its maps read from the PNGs."""
-    maps = []
-    for part in ("t", "p"):
-        colors = cv2.imread(str(folder / part / f"{number}.png"), cv2.IMREAD_COLOR)
-        assert colors is not None
-        with_alpha = cv2.cvtColor(colors, cv2.COLOR_BGR2RGBA)
-        maps.append(with_alpha.view(np.uint32)[..., 0] & np.uint32(0xFFFFFF))
-    return maps[0], pair[1], maps[1], pair[3]
+    """Return the pair with its maps read from the PNGs, as `evaluate` reads them."""
+    truth, prediction = (read_ids(folder / part / f"{number}.png") for part in ("t", "p"))
+    return truth, pair[1], prediction, pair[3]
 
 
 def official(folder: Path, annotations: list[tuple[dict[str, Any], dict[str, Any]]]) -> SimpleNamespace:

@@ -105,6 +105,25 @@ def test_evaluate_scores_folders(capsys, data, tmp_path):
     assert json.loads((tmp_path / "scores" / "evaluation.json").read_text()) == json.loads(out)
 
 
+def test_evaluate_takes_families_files_and_processes(capsys, data, tmp_path):
+    masks = data / "masks"
+    first = sorted(masks.glob("*.png"))[0]
+    code, out, err = call(capsys, "evaluate", first, first, "--families", "none", "--json")
+    assert code == 0
+    assert json.loads(out)["mean_iou"] == {"value": 1.0, "low": None, "high": None, "n": 1} | {
+        "definition": json.loads(out)["mean_iou"]["definition"]
+    }
+    assert "mean_hd95" not in json.loads(out)
+    words = ("--families", "boundary,dental", "--tolerance", "1.5", "--workers", "1", "--classes", "binary", "--json")
+    code, out, _ = call(capsys, "evaluate", masks, masks, *words)
+    found = json.loads(out)
+    assert (code, found["mean_hd95"]["value"], found["dental_score"]["value"]) == (0, 0, 1)
+    assert "within 1.5 pixels" in found["mean_nsd"]["definition"]
+    assert "hd95/foreground" in found and "hd95/foreground" not in err  # of single categories only IoU is printed
+    code, _, err = call(capsys, "evaluate", masks, masks, "--kind", "instances", "--group-regex", "^s[0-9]")
+    assert code == 0 and "sbd" in err
+
+
 def test_postprocess_cleans_copies(capsys, tmp_path):
     label = np.zeros((9, 9), np.uint8)
     label[1:6, 1:6], label[3, 3], label[8, 8] = 1, 0, 1
@@ -171,6 +190,10 @@ def test_schema_goes_to_stdout_or_a_file(capsys, tmp_path):
         (["split", "--data", "DATA", "--group", "patient"], "meta.csv"),
         (["evaluate", "DATA/masks", "NOWHERE"], "a folder"),
         (["evaluate", "DATA/masks"], "PREDICTION TRUTH"),
+        (["evaluate", "DATA/masks", "DATA/masks", "--families", "hausdorf"], "--families"),
+        (["evaluate", "DATA/masks", "DATA/masks", "--tolerance", "0"], "--tolerance"),
+        (["evaluate", "DATA/masks", "DATA/masks", "--kind", "panoptic"], "segments_info"),
+        (["evaluate", "DATA/masks", "DATA/masks", "--group", "patient"], "a group for every image"),
         (["postprocess", "DATA/masks"], "--out FOLDER"),
         (["evaluate", "DATA/masks", "DATA/masks", "--ignore", "void"], "numbers"),
         (["evaluate", "DATA/masks", "DATA/masks", "--leave-out", "tooth"], "--leave-out"),

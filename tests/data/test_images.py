@@ -15,6 +15,7 @@ from maskwright.data.images import (
     COLOR,
     orientation_of,
     palette_of,
+    read_ids,
     read_image,
     read_preview,
     read_values,
@@ -318,3 +319,39 @@ def test_previews_of_broken_files_are_data_errors(tmp_path, suffix):
         path.write_bytes(data)
         with pytest.raises(DataError, match=path.name):
             read_preview(path, 8)
+
+
+NUMBERS = np.array([[0, 1, 300], [70_000, 2**24 - 1, 5]])
+
+
+def as_rgb(numbers, *more):
+    return np.stack([numbers % 256, numbers // 256 % 256, numbers // 65536, *more], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "expected"),
+    [
+        ("rgb.png", as_rgb(NUMBERS), NUMBERS),
+        ("rgba.png", as_rgb(NUMBERS, np.full(NUMBERS.shape, 7)), NUMBERS),  # alpha is dropped
+        ("rgb.tif", as_rgb(NUMBERS), NUMBERS),
+        ("gray.png", (NUMBERS % 256).astype(np.uint8), NUMBERS % 256),
+        ("deep.png", (NUMBERS % 65536).astype(np.uint16), NUMBERS % 65536),
+        ("deeper.tif", NUMBERS.astype(np.uint32), NUMBERS),
+        ("dot.png", as_rgb(NUMBERS[1:, 1:2]), NUMBERS[1:, 1:2]),
+    ],
+)
+def test_numbers_of_segments(tmp_path, name, pixels, expected):
+    if name.endswith(".tif"):
+        tifffile.imwrite(tmp_path / name, pixels)
+    else:
+        Image.fromarray(pixels).save(tmp_path / name)
+    assert read_ids(tmp_path / name).tolist() == expected.tolist()
+
+
+def test_indices_of_a_palette_are_the_numbers_and_half_a_file_is_none(tmp_path):
+    path = make.palette_png(tmp_path)
+    assert read_ids(path).tolist() == np.asarray(Image.open(path)).tolist()
+    Image.fromarray(as_rgb(NUMBERS.repeat(40, 0).repeat(40, 1))).save(path)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(DataError, match="truncated"):
+        read_ids(path)

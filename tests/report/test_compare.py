@@ -77,6 +77,65 @@ def test_more_comparisons_make_wider_intervals(pair, tmp_path):
     assert among.low < alone.low < alone.high < among.high
 
 
+def with_families(folder, distances, rights):
+    """Give a run the HD95 of rock, and pixels of one bin that are right, image by image."""
+    path = folder / "predictions" / "per_image.parquet"
+    table = pl.read_parquet(path)
+    column = [value for distance in distances for value in (None, float(distance))]
+    table.with_columns(hd95=pl.Series(column, dtype=pl.Float64)).write_parquet(path)
+    bins = [
+        {
+            "image": image,
+            "part": "oof",
+            "low": low,
+            "high": low + 0.5,
+            "pixels": pixels,
+            "right": right,
+            "confidence": c,
+        }
+        for image, own in zip(table["image"].unique(maintain_order=True), rights, strict=True)
+        for low, pixels, right, c in ((0.0, 0, 0, 0.0), (0.5, 10, own, 9.0))
+    ]
+    pl.DataFrame(bins).write_parquet(folder / "predictions" / "calibration.parquet")
+
+
+def test_any_number_of_the_evaluation_is_compared(pair):
+    one, two, _ = pair
+    with_families(one, range(8), [9] * 8)
+    with_families(two, range(2, 10), [5, 7] * 4)
+    plain, other = compare_runs([one, two], metric="mean_hd95")[0]
+    assert plain.score.value == pytest.approx(3.5)
+    assert (other.difference.value, other.difference.low, other.difference.high) == pytest.approx((2, 2, 2))
+    # confidence .9: 9 of 10 right is calibrated; 6 of 10 is .3 off, from 5 and 7 in turn
+    plain, other = compare_runs([one, two], metric="ece")[0]
+    assert (plain.score.value, other.score.value) == pytest.approx((0, 0.3))
+    assert other.difference.value == pytest.approx(0.3)
+    found = compare_runs([one, two], metric="recall/rock")[0]
+    assert found[1].difference.value == pytest.approx(0.1)  # 10 of 100 pixels more in each image
+    assert found[1].p_value == pytest.approx(2 / 401) and found[0].p_value is None
+    with pytest.raises(UsageError, match=r"mean_hd95(.|\n)*evaluate\.families"):
+        compare_runs([one, two], metric="mean_nsd")
+
+
+def test_a_metric_of_two_definitions_is_not_compared(tmp_path):
+    runs = []
+    for name, setting in (("one", "evaluate.tolerance=2"), ("two", "evaluate.tolerance=3")):
+        runs.append(make_run(tmp_path / name, [50] * 8, setting))
+        path = runs[-1] / "predictions" / "per_image.parquet"
+        pl.read_parquet(path).with_columns(nsd=0.5).write_parquet(path)
+    assert compare_runs(runs, metric="mean_dice")[0][1].difference.value == 0
+    with pytest.raises(DataError, match=r"within 2 pixels(.|\n)*got (.|\n)*within 3 pixels"):
+        compare_runs(runs, metric="mean_nsd")
+
+
+def test_p_values_are_adjusted_for_the_number_of_comparisons(pair, tmp_path):
+    one, two, first = pair
+    same = make_run(tmp_path / "same", first.tolist())
+    alone = compare_runs([one, two])[0][1].p_value
+    _, among, equal = compare_runs([one, two, same])[0]
+    assert (among.p_value, equal.p_value) == (pytest.approx(2 * alone), 1)  # Holm: the smaller one times 2
+
+
 def test_folds_and_their_networks_alone(tmp_path):
     members = {"holdout-fold-1": {"mean_dice": {"value": 0.25}}}
     run = make_run(tmp_path / "run", [50, 60] * 4, members=members)
