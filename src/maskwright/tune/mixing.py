@@ -66,16 +66,16 @@ def fit_simplex(images: Sequence[Pixels], members: Sequence[int]) -> Weights:
     is what the gain is judged by afterwards. Solved by sequential quadratic programming.
 
     Args:
-        images: drawn pixels; those of images without any are passed over.
+        images: drawn pixels; those of images without any are passed over, and without all the weights are equal.
         members: which may have a weight.
 
     Returns:
         A weight for every member; below 0.001 it is 0.
     """
     total = images[0].probabilities.shape[0]
-    if len(members) == 1:
-        return _spread([1.0], members, total)
     known = [image for image in images if len(image.truth)]
+    if len(members) == 1 or not known:
+        return _spread([1 / len(members)] * len(members), members, total)
     right = [image.probabilities[members][:, image.truth, np.arange(len(image.truth))] for image in known]
     q = np.maximum(np.concatenate(right, axis=1).astype(np.float64), _FLOOR)
     share = np.concatenate([_balanced(image.truth) for image in known]) / len(known)
