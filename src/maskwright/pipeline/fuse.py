@@ -131,10 +131,11 @@ def _read(path: Path) -> _Run:
 
 def _members(runs: Sequence[_Run], scales: Sequence[float]) -> list[dict[str, Any]]:
     """Return what tasks know of the members; names are those of the runs, numbered where two are called the same."""
-    found = []
+    found: list[dict[str, Any]] = []
+    called = [run.folder.root.resolve().name for run in runs]
     for number, run in enumerate(runs):
-        alike = sum(other.folder.root.name == run.folder.root.name for other in runs[:number])
-        name = run.folder.root.resolve().name + (f"-{alike + 1}" if alike else "")
+        alike = called[:number].count(called[number])
+        name = called[number] + (f"-{alike + 1}" if alike else "")
         about = {"run": str(run.folder.root.resolve()), "trained": run.trained()}
         for scale in scales or (None,):
             spec = run.recipe.predict

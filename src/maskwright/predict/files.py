@@ -115,7 +115,7 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
                     "checkpoints of one recipe",
                     "different categories, intensities or scales",
                     where=f"{first.path} and {other.path}",
-                    next_move="predict with each run on its own",
+                    next_move="predict with each run on its own, or fuse them: maskwright fuse RUN RUN --out FUSED",
                 )
             )
     return trained
