@@ -15,6 +15,14 @@ from maskwright.models import build_model
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 
+WITHOUT_TORCH = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "onnx")))
+from maskwright.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""The command line in a process where whoever imports torch, or what makes exports, gets an ImportError."""
+
 SETTINGS = (
     "model.kind=python",
     "model.target=make_export:Small",

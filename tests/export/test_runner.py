@@ -11,48 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from make_export import make_run
+from make_export import WITHOUT_TORCH
 from maskwright.artifacts import read_json, write_json
 from maskwright.cli import main
 from maskwright.data.images import read_image
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.export.manifest import read_manifest
 from maskwright.export.runner import Runner
-from maskwright.export.write import export_run
 from maskwright.postprocess import remove_small
 from maskwright.predict import load_ensemble, predict_files, predict_folder
 from maskwright.recipe.predict import MinimumAreaSpec, PredictSpec
-
-FORBIDDEN = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "onnx", "onnxscript")
-WITHOUT_TORCH = """
-import sys
-sys.modules.update(dict.fromkeys({forbidden}))  # who imports one of them gets an ImportError
-from maskwright.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("exported"))
-
-
-@pytest.fixture(scope="module")
-def export(folder):
-    export_run(folder.root, folder.root.parent / "export")
-    return folder.root.parent / "export"
-
-
-@pytest.fixture(scope="module")
-def images(folder):
-    """Sizes that are no multiples, one pixel, 16 bits, gray, and one that is tiled where tiles are small."""
-    rng, place = np.random.default_rng(0), folder.root.parent / "images"
-    (place / "deep").mkdir(parents=True)
-    for name, size in (("a", (40, 50, 3)), ("b", (40, 50, 3)), ("dot", (1, 1, 3)), ("wide", (90, 230, 3))):
-        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(place / f"{name}.png")
-    Image.fromarray(rng.integers(0, 256, (33, 64), dtype=np.uint8)).save(place / "deep" / "gray.jpg")
-    Image.fromarray(rng.integers(0, 65536, (31, 37), dtype=np.uint16)).save(place / "deep" / "bits.tif")
-    return place
 
 
 def predict(export, images, out, **options):
@@ -118,8 +86,7 @@ def test_the_command_writes_the_labels_that_the_run_writes_and_imports_no_torch(
     run, out = tmp_path / "by run", tmp_path / "by export"
     assert main(["predict", str(folder.root), str(images), "--out", str(run)]) == 0
     words = ["predict", str(export), str(images), "--out", str(out), "--overlays", "--probabilities", "--json"]
-    code = WITHOUT_TORCH.format(forbidden=set(FORBIDDEN))
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["files"]) == 6
     expected = labels_of(run)
