@@ -24,7 +24,7 @@ import tifffile
 import uvicorn
 from PIL import Image
 
-from make_export import WITHOUT_TORCH
+from make_export import MAKING, without
 from maskwright.cli import main
 from maskwright.data.categories import to_ids
 from maskwright.data.images import read_image
@@ -251,7 +251,7 @@ def test_an_error_of_ours_is_answered_too(runner, capsys):
 
 def test_the_command_serves_without_torch_and_ends_cleanly(export, images):
     words = ["serve", str(export), "--port", "0", "--threads", "1"]
-    process = subprocess.Popen([sys.executable, "-c", WITHOUT_TORCH, *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", without(MAKING), *words], stderr=subprocess.PIPE, text=True)
     line = process.stderr.readline()
     assert (found := re.search(r"http://127\.0\.0\.1:(\d+) ", line)), line
     for _ in range(200):
