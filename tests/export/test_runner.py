@@ -57,6 +57,12 @@ SPECS = {
 }
 
 
+def test_the_runner_knows_every_field_that_decides_a_label():
+    """A new field of the recipe's predict section needs a line in the runner, or a reason here why it doesn't."""
+    elsewhere = {"checkpoint", "members", "overlays"}  # which networks; scored in the run; pictures of the run
+    assert set(PredictSpec.model_fields) == {*PredictSpec().way(), *elsewhere}
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_probabilities_are_those_of_the_networks_under_torch(name, folder, export, images, tmp_path):
     spec = SPECS[name]

@@ -32,7 +32,7 @@ from maskwright.errors import UsageError
 from maskwright.export.runner import Runner
 from maskwright.export.service import Limits, build_service
 
-LIMITS = Limits(bytes=60_000, pixels=30_000, waiting=40, seconds=5)
+LIMITS = Limits(bytes=100_000, pixels=30_000, waiting=40, seconds=5)
 
 
 @contextmanager
@@ -134,14 +134,15 @@ WHOLE, PHOTO = PNG.getvalue(), JPEG.getvalue()
         ("", (b"hello there", {}), 415, "expected a PNG, JPEG or TIFF"),
         ("", (b"GIF89a" + bytes(100), {}), 415, "expected a PNG, JPEG or TIFF"),
         ("", (WHOLE[:200], {}), 422, "truncated or not an image"),
-        ("", (PHOTO[:200], {}), 422, "truncated or not an image"),
+        ("", (PHOTO[:-200], {}), 422, "truncated or not an image"),
+        ("", (PHOTO[:200], {}), 422, "expected a readable image, got Truncated File Read"),
         ("", (b"\x89PNG\r\n\x1a\n", {}), 422, "expected a readable image"),
         ("", (b"II*\x00" + bytes(50), {}), 422, "expected a readable image"),
-        ("", (WHOLE + bytes(60_000), {}), 413, "at most 60,000 bytes"),
-        ("", (WHOLE + bytes(400_000), {}), 413, "at most 60,000 bytes"),
+        ("", (WHOLE + bytes(100_000), {}), 413, "at most 100,000 bytes"),
+        ("", (WHOLE + bytes(400_000), {}), 413, "at most 100,000 bytes"),
         ("", (bomb(100_000, 100_000), {}), 413, "100000 × 100000"),
         ("", (bomb(301, 100), {}), 413, "at most 30,000 pixels, got 301 × 100"),
-        ("", (pages(100), {}), 413, "40 × 50 × 25"),
+        ("", (pages(100), {}), 413, "at most 120,000 values, got 200,000 in all pages"),
         ("?format=gif", (WHOLE, {}), 422, "a format among png, coco, panoptic, got gif"),
         ("", form_of(("a", WHOLE, True), ("b", WHOLE, True)), 422, "one file"),
         ("", form_of(("a", WHOLE, False)), 422, "a form with one file, got 0"),
