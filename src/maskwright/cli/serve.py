@@ -69,16 +69,24 @@ def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that is bound."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        place = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise _taken(host, port, error) from None
+    place = socket.socket(family, kind, protocol)
+    try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
     except OSError as error:
-        raise UsageError(
-            problem(
-                "an address that is free",
-                error.strerror or str(error),
-                where=f"{host}:{port}",
-                next_move="give another --port (0 takes a free one) or --host",
-            )
-        ) from None
+        place.close()
+        raise _taken(host, port, error) from None
     return place
+
+
+def _taken(host: str, port: int, error: OSError) -> UsageError:
+    return UsageError(
+        problem(
+            "an address that is free",
+            error.strerror or str(error),
+            where=f"{host}:{port}",
+            next_move="give another --port (0 takes a free one) or --host",
+        )
+    )

@@ -275,7 +275,7 @@ def _whole(image: Array) -> Preview:
 
 
 def _decoded(path: Path, data: bytes, flags: int) -> Array:
-    if (size := _stated_size(data)) is not None and flags not in _REDUCED_FLAGS:
+    if (size := stated_size(data)) is not None and flags not in _REDUCED_FLAGS:
         check_pixels(path, *size)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None or _is_truncated(path, data):
@@ -283,8 +283,8 @@ def _decoded(path: Path, data: bytes, flags: int) -> Array:
     return image
 
 
-def _stated_size(data: bytes) -> tuple[int, int] | None:
-    """Return (H, W) as the header of a PNG, JPEG or BMP has it; a WebP is never too large."""
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """Return (H, W) as the header of a PNG, JPEG or BMP has it, without decoding; a WebP is never too large."""
     if data.startswith(b"\x89PNG\r\n\x1a\n") and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return height, width

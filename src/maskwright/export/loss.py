@@ -18,7 +18,7 @@ from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
 from maskwright.export.check import in_float32
 from maskwright.export.manifest import LossSpec
-from maskwright.export.runner import Runner, filled_up
+from maskwright.export.runner import Runner, filled_up, grown
 from maskwright.export.variants import spread
 from maskwright.inference import STRIDE
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table
@@ -37,7 +37,7 @@ _Jobs = list[tuple[list[int], list[int]]]
 
 
 def calibration_images(
-    folder: RunFolder, index: Index, trained: Trained, spec: PredictSpec, fold: int
+    folder: RunFolder, index: Index, trained: Trained, spec: PredictSpec, fold: int, smallest: int
 ) -> Iterator[Array]:
     """Yield (1, C, H, W) standardised, padded images that a fold's network learned from; of large ones the middle."""
     folds = read_folds(folder.folds)
@@ -47,7 +47,7 @@ def calibration_images(
         image = to_working(read_image(index.path(names[place])), trained.intensity, trained.scale)
         (top, height), (left, width) = (_middle(side, spec.tile) for side in image.shape[:2])
         seen = standardise(np.ascontiguousarray(image[top : top + height, left : left + width]), trained.intensity)
-        yield filled_up(seen.transpose(2, 0, 1)[None], STRIDE, spec.pad)
+        yield grown(filled_up(seen.transpose(2, 0, 1)[None], STRIDE, spec.pad), smallest)
 
 
 def measure_loss(

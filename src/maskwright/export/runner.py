@@ -142,8 +142,7 @@ class Runner:
     def _run(self, session: Session, images: Array) -> Probabilities:
         """Return the probabilities of images that fill multiples, brought to the size and number that a graph takes."""
         height, width = images.shape[2:]
-        more = [max(0, self.manifest.smallest - side) for side in (height, width)]
-        whole = np.pad(images, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode="edge") if any(more) else images
+        whole = grown(images, self.manifest.smallest)
         if (fixed := self.manifest.fixed_size) is not None and whole.shape[2:] != fixed:
             raise DataError(
                 problem(
@@ -174,3 +173,9 @@ def filled_up(images: Array, multiple: int, pad: str) -> Array:
     height, width = images.shape[2:]
     more = ((0, 0), (0, 0), (0, -height % multiple), (0, -width % multiple))
     return np.pad(images, more, mode=_MODES[pad])  # type: ignore[call-overload,no-any-return]
+
+
+def grown(images: Array, smallest: int) -> Array:
+    """Return (N, C, H, W) images whose sides have at least `smallest` pixels, the border repeated below and right."""
+    more = [max(0, smallest - side) for side in images.shape[2:]]
+    return np.pad(images, ((0, 0), (0, 0), (0, more[0]), (0, more[1])), mode="edge") if any(more) else images

@@ -21,7 +21,7 @@ from typing import Any
 
 import tifffile
 
-from maskwright.data.images import read_image, size_of
+from maskwright.data.images import read_image, size_of, stated_size
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.export.answers import ANSWERS, Answer
 from maskwright.export.doors import need
@@ -168,34 +168,35 @@ class _Service:
         with tempfile.NamedTemporaryFile(suffix=suffix) as file:
             file.write(data)
             file.flush()
-            image = self._image(Path(file.name))
+            image = self._image(Path(file.name), data)
         try:
             return ANSWERS[form](self.runner.label(image), self.runner.categories)
         except MaskwrightError as error:  # a graph of a fixed size
             raise Refused(422, *_parts(error)) from None
 
-    def _image(self, path: Path) -> Array:
+    def _image(self, path: Path, data: bytes) -> Array:
         """Return the decoded image, once its header is known to be harmless."""
+        most = self.limits.pixels
         try:
-            height, width, *_ = size_of(path)
-            pages = _pages(path) if path.suffix == ".tif" else 1
-            if height * width * pages > self.limits.pixels:
-                got = f"{height} × {width}" + (f" × {pages}" if pages > 1 else "")
-                raise Refused(413, f"at most {self.limits.pixels:,} pixels", got, "send it smaller, or in parts")
+            height, width = stated_size(data) or size_of(path)[:2]
+            if height * width > most:
+                raise Refused(413, f"at most {most:,} pixels", f"{height} × {width}", "send it smaller, or in parts")
+            if path.suffix == ".tif" and (values := _values(path)) > 4 * most:
+                raise Refused(413, f"at most {4 * most:,} values", f"{values:,} in all pages", "send a single page")
             return read_image(path)
         except DataError as error:
             expected, got, _ = _parts(error)
+            got = got.replace(repr(str(path)), "the file").replace(str(path), "the file")
             raise Refused(422, expected, got, "send the whole file of a readable image") from None
 
 
-def _pages(path: Path) -> int:
-    """Return how many images of its first one's size a TIFF's first series holds."""
+def _values(path: Path) -> int:
+    """Return how many numbers the first series of a TIFF holds: all pages of one size."""
     try:
         with tifffile.TiffFile(path) as tiff:
-            page: Any = tiff.pages[0]
-            return max(1, math.prod(tiff.series[0].shape) // max(1, int(page.imagelength * page.imagewidth) * 4))
+            return math.prod(tiff.series[0].shape)
     except Exception:  # what is wrong with it is said by who reads it
-        return 1
+        return 0
 
 
 def _form(request: Any) -> str:

@@ -83,10 +83,10 @@ def _open_openvino(path: Path, precision: Precision, threads: int | None) -> Ses
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
+    if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise RuntimeError("this processor has no bfloat16 arithmetic")
     compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
     real = str(compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-    if precision == "bf16" and "bf16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") and real != "bf16":
-        raise RuntimeError("this processor has no bfloat16 arithmetic")
 
     def run(images: Array) -> Probabilities:
         request = compiled.create_infer_request()

@@ -88,7 +88,7 @@ def export_run(
     """Export the networks of a run, one graph each, with all that using them needs; return the manifest.
 
     One graph a network, not one for all: a call of each takes as long as a call of all in one, and so each can be left
-    out, scored on the fold that it never saw, and held in memory alone.
+    out, and scored on the fold that it never saw.
 
     The folder is there when all is done and checked, or not at all.
 
@@ -166,9 +166,10 @@ def _write_graphs(job: _Job) -> Shape:
     fixed, shapes = _one_size(job), set()
     for stem, fold, one in track(list(zip(job.stems, job.folds, job.trained, strict=True)), "export"):
         source = job.part / f"{stem}.onnx"
-        shapes.add(write_graph(one.network, source, channels=one.intensity.channels, fixed=fixed))
+        shape = write_graph(one.network, source, channels=one.intensity.channels, fixed=fixed)
+        shapes.add(shape)
         if job.precision == "int8":
-            seen = calibration_images(job.folder, job.index, one, job.recipe.predict, fold)
+            seen = calibration_images(job.folder, job.index, one, job.recipe.predict, fold, shape.smallest)
             quantise(source, source.with_suffix(".int8"), seen)
             source.with_suffix(".int8").replace(source)
         if job.form == "openvino":
