@@ -257,7 +257,7 @@ def modules_after(*arguments, cwd):
     return set(done.stderr.rsplit("LOADED ", 1)[1].split()), done.stdout
 
 
-@pytest.mark.parametrize("command", ["help", "version", "audit", "doctor", "evaluate", "split", "schema"])
+@pytest.mark.parametrize("command", ["help", "version", "audit", "doctor", "evaluate", "split", "schema", "measure"])
 def test_what_needs_no_torch_loads_none(data, tmp_path, command):
     arguments = {
         "help": ["--help"],
@@ -267,6 +267,7 @@ def test_what_needs_no_torch_loads_none(data, tmp_path, command):
         "doctor": ["doctor", data / "images" / "s0_0.png"],
         "evaluate": ["evaluate", data / "masks", data / "masks"],
         "schema": ["schema"],
+        "measure": ["measure", data / "masks", "--out", tmp_path / "measured.csv"],
     }[command]
     loaded, out = modules_after(*arguments, cwd=tmp_path)
     assert not loaded & set(HEAVY)

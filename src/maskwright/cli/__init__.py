@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": ("predict", "Predict new images with the networks of a run."),
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "evaluate": ("stages", "Score a run, or any folder of label files against another."),
+    "measure": ("measure", "Measure areas, counts and lengths of what label files show."),
     "report": ("stages", "Write the report of a run anew."),
     "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),
