@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 
 import tifffile
 
-from maskwright.data.formats.dicom import SUFFIXES as DICOM
-from maskwright.data.formats.dicom import read_header
+from maskwright.data.formats import dicom
 from maskwright.errors import DataError, problem
 
 Spacing = tuple[float, float]
 """Height and width of a pixel in millimetres."""
 
 TIFF = (".tif", ".tiff")
+DICOM = dicom.SUFFIXES
 _PRINTED = (1.0, 72.0, 96.0)
 """Dots per inch that programs write where they know nothing: of screens and printers, not of what is in the image."""
 _MILLIMETRES = {
@@ -72,7 +72,7 @@ def parse_spacing(text: str) -> Spacing:
 
 
 def _of_dicom(path: Path) -> Spacing | None:
-    header = read_header(path)
+    header = dicom.read_header(path)
     stated = header.get("PixelSpacing")
     if stated is None:
         shared = header.get("SharedFunctionalGroupsSequence") or [{}]
