@@ -92,8 +92,9 @@ def write_submission(
 def write_rle_csv(found: Predicted, out: Path, rows: Rows = "object", pixels: Pixels = "index") -> None:
     """Write Kaggle's CSV: ImageId, EncodedPixels, a row an object, or an image and class.
 
-    EncodedPixels are start and length of runs, column by column, the first pixel 1. With several categories besides the background there is a column ClassId between, which holds ids. An image without
-    objects has one row without pixels; a row an image and class is there for each category, also without pixels.
+    EncodedPixels are start and length of runs, column by column, the first pixel 1. With several categories besides the
+    background there is a column ClassId between, which holds ids. An image without objects has one row without pixels;
+    a row an image and class is there for each category, also without pixels.
 
     Raises:
         DataError: two images of one name, or an id map that is missing.
