@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -16,6 +19,7 @@ from skimage.measure import perimeter as perimeter_of_skimage
 
 from maskwright.measure import feret, measure_objects, perimeter
 
+DATA = Path(os.environ.get("MASKWRIGHT_DATA", "/nonexistent")) / "fixtures"
 MASKS = arrays.arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12)))
 
 
@@ -94,3 +98,17 @@ def test_components_and_ids_agree():
     shapes = sorted(measure_objects(label(ids > 0, connectivity=2)), key=lambda s: s.area)
     own = sorted(measure_objects(ids), key=lambda s: s.area)
     assert [s.area for s in shapes] == [s.area for s in own]
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder with fixtures")
+def test_real_nuclei_are_those_of_scikit_image():
+    ids = tifffile.imread(DATA / "stardist_tiff" / "mask2d.tif").astype(np.int32)
+    found, expected = list(measure_objects(ids)), regionprops(ids)
+    assert len(found) == len(expected) > 50
+    for shape, region in zip(found, expected, strict=True):
+        assert (shape.object, shape.area) == (region.label, region.area)
+        assert shape.perimeter == pytest.approx(region.perimeter)
+        assert shape.feret_max == pytest.approx(
+            pdist(np.concatenate(find_contours(np.pad(region.image, 1) * 1.0, 0.5))).max()
+        )
