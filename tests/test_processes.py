@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from maskwright import processes
+from maskwright.processes import free_memory
+
 FOLLOW = """
 import sys, time
 from maskwright.processes import follow
@@ -20,3 +23,21 @@ time.sleep(float(sys.argv[2]))
 def test_a_process_ends_when_its_parent_is_another_one(parent, seconds, code):
     run = subprocess.run([sys.executable, "-c", FOLLOW, str(parent or os.getpid()), seconds], check=False, timeout=30)
     assert run.returncode == code
+
+
+def test_free_memory_is_the_least_that_machine_and_container_leave(tmp_path, monkeypatch):
+    free = free_memory()
+    assert free is None or free > 1 << 20
+    for name, text in (
+        ("memory.max", "5000000\n"),
+        ("memory.current", "4000000\n"),
+        ("memory.stat", "anon 3000000\nactive_file 200000\ninactive_file 100000\n"),
+    ):
+        (tmp_path / name).write_text(text)
+    group = (str(tmp_path), "memory.max", "memory.current", ("active_file", "inactive_file"))
+    monkeypatch.setattr(processes, "_GROUPS", (group,))
+    assert free_memory() == 1_300_000  # what is not used, and pages of files, which are given back
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory() == processes._left_of_machine()
+    monkeypatch.setattr(processes, "_left_of_machine", lambda: None)
+    assert free_memory() is None  # nobody says

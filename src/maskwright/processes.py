@@ -8,10 +8,16 @@ import time
 from pathlib import Path
 
 _INTERVAL = 0.5
-_LIMITS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+_GROUPS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
+    (
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        ("total_active_file", "total_inactive_file"),
+    ),
 )
+"""Where containers state limit and use, and which of it are pages of files, which are given back (groups 2 and 1)."""
 
 
 def follow(parent: int) -> None:
@@ -44,7 +50,9 @@ def cores() -> int:
 
 def free_memory() -> int | None:
     """Return the bytes that machine and container (Linux) leave this process; None where nobody says."""
-    known = [left for left in (_left_of_machine(), *map(_left_of_container, _LIMITS)) if left is not None]
+    known = [
+        left for left in (_left_of_machine(), *(_left_of_container(*group) for group in _GROUPS)) if left is not None
+    ]
     return min(known, default=None)
 
 
@@ -56,12 +64,13 @@ def _left_of_machine() -> int | None:
         return None
 
 
-def _left_of_container(files: tuple[str, str]) -> int | None:
+def _left_of_container(folder: str, limit: str, used: str, files: tuple[str, str]) -> int | None:
     try:
-        limit, used = (int(Path(file).read_text(encoding="ascii")) for file in files)
+        known = dict(line.split() for line in (Path(folder) / "memory.stat").read_text(encoding="ascii").splitlines())
+        most, now = (int((Path(folder) / name).read_text(encoding="ascii")) for name in (limit, used))
     except (OSError, ValueError):  # no such file, or "max"
         return None
-    return max(0, limit - used)
+    return max(0, most - now + sum(int(known.get(name, 0)) for name in files))
 
 
 def _watch(parent: int) -> None:

@@ -280,7 +280,9 @@ def modules_after(*arguments, cwd):
     return set(done.stderr.rsplit("LOADED ", 1)[1].split()), done.stdout
 
 
-@pytest.mark.parametrize("command", ["help", "version", "audit", "doctor", "evaluate", "split", "schema"])
+@pytest.mark.parametrize(
+    "command", ["help", "version", "audit", "doctor", "evaluate", "split", "schema", "measure", "submit"]
+)
 def test_what_needs_no_torch_loads_none(data, tmp_path, command):
     arguments = {
         "help": ["--help"],
@@ -290,6 +292,8 @@ def test_what_needs_no_torch_loads_none(data, tmp_path, command):
         "doctor": ["doctor", data / "images" / "s0_0.png"],
         "evaluate": ["evaluate", data / "masks", data / "masks"],
         "schema": ["schema"],
+        "measure": ["measure", data / "masks", "--out", tmp_path / "measured.csv"],
+        "submit": ["submit", data / "masks", "--to", "rle_csv", "--out", tmp_path / "submission.csv"],
     }[command]
     loaded, out = modules_after(*arguments, cwd=tmp_path)
     assert not loaded & set(HEAVY)

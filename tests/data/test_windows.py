@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from maskwright.data.windows import TiffWindows, write_tiled
 from maskwright.errors import DataError
 from maskwright.tiling import Tile
 
+DATA = Path(os.environ.get("MASKWRIGHT_DATA", "/nonexistent")) / "fixtures"
 RNG = np.random.default_rng(0)
 WINDOWS = [Tile(0, 0, 90, 70), Tile(17, 33, 40, 37), Tile(89, 69, 1, 1), Tile(31, 0, 34, 70)]
 WAYS = {
@@ -44,6 +47,36 @@ def test_a_window_is_that_of_the_whole_image(way, channels, dtype, tmp_path):
             found = windows.read(window)
             assert found.dtype == whole.dtype
             assert np.array_equal(found, whole[window.slices])
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("L", {"compression": "tiff_lzw"}),
+        ("RGB", {"compression": "tiff_lzw"}),
+        ("RGB", {"compression": "tiff_lzw", "tiffinfo": {317: 2}}),
+        ("I;16", {"compression": "tiff_lzw"}),
+        ("F", {"compression": "tiff_lzw"}),
+        ("L", {"compression": "packbits"}),
+        ("RGB", {"compression": "jpeg", "quality": 80}),
+        ("L", {"compression": "jpeg", "quality": 80}),
+    ],
+)
+def test_what_tifffile_leaves_to_another_package_is_decoded_by_pillow(mode, options, tmp_path):
+    """Strips of 8 rows, the last one of 2, as the oracle reads the whole file."""
+    image = Image.fromarray(RNG.integers(0, 256, (90, 70, 3), np.uint8))
+    gray = np.asarray(image.convert("L"))
+    image = {"L": image.convert("L"), "I;16": Image.fromarray(gray.astype(np.uint16) * 200)}.get(mode, image)
+    image = Image.fromarray(gray.astype(np.float32) / 7) if mode == "F" else image
+    info = {278: 8, **options.get("tiffinfo", {})}
+    image.save(tmp_path / "a.tif", **{**options, "tiffinfo": info})
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert len(file.pages[0].dataoffsets) > 5
+    with Image.open(tmp_path / "a.tif") as file:
+        whole = np.asarray(file).reshape(90, 70, -1)
+    with TiffWindows(tmp_path / "a.tif") as windows:
+        for window in WINDOWS:
+            assert np.array_equal(windows.read(window), whole[window.slices])
 
 
 def test_planes_one_after_the_other_are_put_together(tmp_path):
@@ -104,8 +137,14 @@ def no_tiff(path):
     path.write_bytes(b"no TIFF at all")
 
 
-def lzw(path):
-    Image.fromarray(RNG.integers(0, 256, (40, 30), np.uint8)).save(path, compression="tiff_lzw")
+def sixteen_bit_colours(path):
+    """LZW of 16-bit RGB: a package that isn't required decodes it."""
+    tifffile.imwrite(path, RNG.integers(0, 256, (16, 16, 3)).astype(np.uint16), photometric="rgb", rowsperstrip=16)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags["Compression"].valueoffset
+    data[place] = 5
+    path.write_bytes(bytes(data))
 
 
 @pytest.mark.parametrize(
@@ -115,12 +154,12 @@ def lzw(path):
         (cut_off, "cut off after"),
         (damaged, "expected a readable TIFF"),
         (no_tiff, "expected a readable TIFF"),
-        (lzw, "imagecodecs"),
+        (sixteen_bit_colours, "a TIFF that tifffile or Pillow decodes"),
     ],
 )
 def test_what_can_not_be_read_by_windows_is_named(make, said, tmp_path):
-    if make is lzw and importlib.util.find_spec("imagecodecs"):
-        pytest.skip("with imagecodecs, LZW is read")
+    if make is sixteen_bit_colours and importlib.util.find_spec("imagecodecs"):
+        pytest.skip("imagecodecs decodes it")
     make(tmp_path / "a.tif")
     with pytest.raises(DataError, match=said) as error, TiffWindows(tmp_path / "a.tif") as windows:
         windows.read(Tile(0, 0, 20, 20))
@@ -169,3 +208,16 @@ def test_of_what_fails_half_way_nothing_is_left(tmp_path):
     with pytest.raises(DataError, match="no more"):
         write_tiled(tmp_path / "a.tif", rows(), (900, 600), np.uint8)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif(not DATA.is_dir(), reason="MASKWRIGHT_DATA names no folder with fixtures")
+def test_windows_of_real_files_are_those_of_the_whole_image():
+    files = sorted(path for path in DATA.rglob("*.tif*") if not path.name.startswith("."))
+    assert files
+    for path in files:
+        whole = read_image(path)
+        with TiffWindows(path) as windows:
+            height, width = windows.size
+            window = Tile(height // 3, width // 4, height // 2, width // 2)
+            assert np.array_equal(windows.read(window), whole[window.slices]), path

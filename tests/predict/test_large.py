@@ -196,3 +196,12 @@ def test_memory_is_that_of_a_row_of_tiles(tmp_path):
     # the image is 24 MB of pixels, and 24 · 4 · (3 + 2 · 2 + 1) = 768 MB of floats; a row of tiles is 16.4 MB of these
     assert int(done.stdout) < 64 * 2**20
     assert tifffile.imread(tmp_path / "label.tif").shape == (height, width)
+
+
+def test_a_large_image_that_is_replaced_by_a_small_one(image, small_limit, ensemble, tmp_path):
+    out = tmp_path / "out"
+    assert predict_folder(ensemble, image, out, spec=SPEC) == [out / "a.tif"]
+    tifffile.imwrite(image, np.zeros((40, 50, 3), np.uint8), photometric="rgb")
+    assert predict_folder(ensemble, image, out, spec=SPEC, redo=True) == [out / "a.png"]
+    assert [path.name for path in out.glob("a.*")] == ["a.png"]
+    assert (out / "a.png").read_bytes().startswith(b"\x89PNG")

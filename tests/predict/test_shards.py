@@ -11,13 +11,10 @@ import pytest
 from PIL import Image
 from small_networks import a_checkpoint, labels_of
 
-from maskwright.artifacts import RunFolder, write_json, write_text
 from maskwright.cli import main
 from maskwright.errors import DataError, RecipeError, UsageError
 from maskwright.predict import Shard, predict_folder
 from maskwright.predict.results import SCHEMA, ResultLog
-from maskwright.recipe import Recipe, apply_settings, dump_recipe
-from maskwright.recipe.data import DataSpec
 from maskwright.recipe.predict import PredictSpec
 
 COUNT = 3
@@ -142,21 +139,22 @@ def test_what_is_never_predicted_is_not_there_and_unknown_names_are_refused(imag
     assert not (tmp_path / "other").exists()
 
 
-@pytest.fixture
-def run(tmp_path, checkpoint):
-    """A run folder of one finished training."""
-    folder = RunFolder(tmp_path / "run")
-    write_json(folder.records / "train-fold-0.json", {})
-    write_text(folder.recipe, dump_recipe(apply_settings(Recipe(data=DataSpec(root="none")), ["split.folds=1"])))
-    folder.fold(0).mkdir(parents=True)
-    checkpoint.rename(folder.fold(0) / "last.ckpt")
-    return folder.root
-
-
-def test_the_command(capsys, run, images, tmp_path):
+def test_the_command(capsys, run_folder, images, tmp_path):
     out = tmp_path / "out"
-    words = ["predict", str(run), str(images), "--out", str(out), "--shards", "2", "--shard", "1", "--uncertainty"]
-    assert main([*words, "--set", "predict.never=[a]", "--json"]) == 0
+    words = [
+        "predict",
+        str(run_folder),
+        str(images),
+        "--out",
+        str(out),
+        "--shards",
+        "2",
+        "--shard",
+        "1",
+        "--uncertainty",
+    ]
+    parts = ["--shards", "2", "--shard", "1"]
+    assert main([*words, *parts, "--set", "predict.never=[a]", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
     assert 0 < len(files) < 12
     assert pl.read_parquet(out / "predictions-00001-of-00002.parquet")["entropy"].max() == 0  # b is certain
@@ -167,6 +165,6 @@ def test_the_command(capsys, run, images, tmp_path):
         (["--set", "train.lr=1"], "predict.*"),
         (["--set", "predict.never=[water]"], "names among a, b"),
     ):
-        assert main(["predict", str(run), str(images), "--out", str(tmp_path / "new"), *wrong]) == 2
+        assert main(["predict", str(run_folder), str(images), "--out", str(tmp_path / "new"), *wrong]) == 2
         assert said in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "new").exists()

@@ -20,6 +20,8 @@ COMMANDS = {
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "tune": ("tune", "Choose a run's post-processing anew, from other candidates."),
     "evaluate": ("evaluate", "Score a run, or any folder of label files against another."),
+    "measure": ("measure", "Measure areas, counts and lengths of what label files show."),
+    "submit": ("submit", "Write label files as one file that challenges take."),
     "report": ("stages", "Write the report of a run anew."),
     "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, is_export, read_json
+from maskwright.artifacts import LOCK, RunFolder, is_export, read_json, write_json
 from maskwright.cli.console import progress, result, say
 from maskwright.cli.finished import checkpoints, refuse
 from maskwright.errors import UsageError, problem
+from maskwright.progress import track
 from maskwright.recipe import apply_settings, load_recipe
 
 if TYPE_CHECKING:
     from maskwright.predict import Shard
+    from maskwright.recipe.predict import PostprocessStep, PredictSpec
+    from maskwright.types import LabelMap
 
 Flag = Parameter(negative=())
 
@@ -31,6 +35,7 @@ def predict(
     uncertainty: Annotated[bool, Flag] = False,
     shards: int | None = None,
     shard: int | None = None,
+    stream: Annotated[bool, Flag] = False,
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
@@ -55,12 +60,24 @@ def predict(
         shards: predict one of so many parts of the images, and write its rows to predictions-K-of-N.parquet; all parts
             may be predicted at the same time, on machines that share the folder.
         shard: which part, from 1 on.
+        stream: IMAGES are the frames of a video, all of one size, or a video file: label one after the other, and say
+            how long a frame takes (median and 99th percentile, also in latency.json). Needs a new folder.
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
     from maskwright.predict import predict_folder
 
     source, chain, spec = _source(run, settings, checkpoint)
+    if stream:
+        given = {"--overlays": overlays, "--probabilities": probabilities, "--uncertainty": uncertainty, "--redo": redo}
+        _refuse_with_stream(given | {"--shards": shards is not None, "--shard": shard is not None})
+        if spec is None:
+            next_move = "name the run itself"
+            raise UsageError(
+                problem("a run folder with --stream", "fused runs or an export", where=str(run), next_move=next_move)
+            )
+        _stream(source, images, out, spec, chain, as_json=json)
+        return
     with progress():
         files = predict_folder(
             source,
@@ -98,6 +115,49 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
     return checkpoints(folder, checkpoint or recipe.predict.checkpoint), chain, recipe.predict
+
+
+def _stream(
+    checkpoints: list[Path],
+    frames: Path,
+    out: Path,
+    spec: PredictSpec,
+    chain: tuple[PostprocessStep, ...],
+    *,
+    as_json: bool,
+) -> None:
+    from maskwright.predict import load_ensemble
+    from maskwright.predict.files import write_label
+    from maskwright.predict.stream import frames_of, predict_stream
+    from maskwright.tasks import lock
+
+    trained, files = load_ensemble(checkpoints), list[Path]()
+    with lock(out):
+        if standing := sorted(path.name for path in out.iterdir() if path.name != LOCK):
+            next_move = "give another --out"
+            raise UsageError(problem("a new folder", f"one with {standing[0]}", where=str(out), next_move=next_move))
+
+        def write(name: str, label: LabelMap) -> None:
+            files.append(out / f"{name}.png")
+            write_label(files[-1], label, trained[0].categories)
+
+        with progress():
+            latency = predict_stream(trained, track(frames_of(frames), "stream"), spec, write, chain=chain)
+        write_json(out / "latency.json", asdict(latency))
+    for line in latency.skipped:
+        say(f"left out: {line}")
+    say(f"{latency.frames} label files in {out}")
+    say(
+        f"a frame took {latency.median:.1f} ms (median), {latency.p99:.1f} ms (99th percentile), at most "
+        f"{latency.longest:.1f} ms; the network {latency.network:.1f} ms; {latency.frames_per_second:.1f} frames/s"
+    )
+    result({"files": [str(f) for f in files], "latency": asdict(latency)}, as_json=as_json)
+
+
+def _refuse_with_stream(given: dict[str, bool]) -> None:
+    if named := [name for name, is_given in given.items() if is_given]:
+        next_move = "predict the frames as images, without --stream, for these"
+        raise UsageError(problem("--stream alone", ", ".join(named), where="predict", next_move=next_move))
 
 
 def _of_predict(settings: tuple[str, ...]) -> list[str]:

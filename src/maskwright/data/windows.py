@@ -15,6 +15,7 @@ import tifffile
 
 from maskwright.artifacts import atomic
 from maskwright.data.images import as_hwc
+from maskwright.data.segments import decode_segment
 from maskwright.errors import DataError, problem
 from maskwright.tiling import Tile
 from maskwright.types import Array
@@ -40,7 +41,7 @@ class TiffWindows:
         dtype: of the stored values.
 
     Raises:
-        DataError: no TIFF, cut off, several pages or planes, a compression that needs another package, or one strip for
+        DataError: no TIFF, cut off, several pages or planes, a compression that nothing here decodes, or one strip for
             all of a compressed image.
     """
 
@@ -158,15 +159,27 @@ class TiffWindows:
         handle = self._file.filehandle
         handle.seek(int(self._page.dataoffsets[index]))
         tables = {"jpegtables": self._page.jpegtables} if self._page.jpegtables is not None else {}
-        decoded = self._page.decode(handle.read(count), index, **tables)[0]
-        if decoded is None:
-            raise ValueError(f"segment {index} holds nothing")
-        segment: Array = np.asarray(decoded)[0]
+        data = handle.read(count)
+        try:
+            segment: Array = np.asarray(self._page.decode(data, index, **tables)[0])[0]
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            try:
+                segment = decode_segment(self._page, data, self._shape_of(index)).astype(self.dtype, copy=False)
+            except (OSError, SyntaxError):
+                raise error from None
         self._segments[index] = segment
         self._held += segment.nbytes
         while self._held > self.keep and len(self._segments) > 1:
             self._held -= self._segments.popitem(last=False)[1].nbytes
         return segment
+
+    def _shape_of(self, index: int) -> tuple[int, int]:
+        """Return (h, w) of a segment: a tile is whole, the last strip may be shorter."""
+        height, width = self._segment
+        row = index % -(-self.size[0] // height)
+        return (height, width) if self._page.is_tiled else (min(height, self.size[0] - row * height), width)
 
 
 def write_tiled(
@@ -221,6 +234,7 @@ def _paste(out: Array, segment: Array, top: int, left: int) -> None:
 def _unreadable(path: Path, why: str) -> DataError:
     if "imagecodecs" in why:
         next_move = f"pip install imagecodecs, which decodes it, or {_RECOMPRESS}"
-        return DataError(problem("a TIFF without compression, or deflated", why, where=str(path), next_move=next_move))
+        expected = "a TIFF that tifffile or Pillow decodes"
+        return DataError(problem(expected, why, where=str(path), next_move=next_move))
     next_move = "replace the file, or move it out of the folder"
     return DataError(problem("a readable TIFF", why, where=str(path), next_move=next_move))

@@ -156,7 +156,10 @@ class _Work:
 
     def _is_large(self, item: tuple[str, Path]) -> bool:
         large = self.source.is_large is not None and self.source.is_large(item[1])
-        self.large += [item] if large else []
+        if large:
+            self.large.append(item)
+        else:  # also where that of an image that was larger then, and is replaced, was a TIFF
+            self.targets[item[0]] = self.out / f"{item[0]}.png"
         return large
 
     def _predict_large(self, name: str, path: Path) -> None:

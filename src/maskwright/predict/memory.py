@@ -42,7 +42,8 @@ def check_memory(path: Path, size: tuple[int, int], working: tuple[int, int], ch
                 f"{short[0] / 1e9:.1f} GB of memory for the probabilities of {size[1]} × {size[0]} pixels",
                 f"{short[1] / 1e9:.1f} GB",
                 where=str(path),
-                next_move="write the image as a TIFF, which is predicted by windows, or cut it into pieces",
+                next_move="cut it into pieces"
+                + ("" if path.suffix.lower() in TIFF else ", or write it as a TIFF: `predict` reads these by windows"),
             )
         )
 

@@ -6,7 +6,7 @@ import json
 import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -102,6 +102,8 @@ class DataSpec(Spec):
     """Mean per channel after `value_range`; null: measured on the labelled images."""
     std: tuple[float, ...] | None = None
     """Standard deviation per channel after `value_range`; null: measured."""
+    spacing: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] | None = None
+    """Height and width of a pixel of all images in millimetres, for `measure`; null: what TIFF and DICOM state."""
 
     @field_validator("value_range")
     @classmethod

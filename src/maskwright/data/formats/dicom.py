@@ -50,7 +50,7 @@ def read(root: Path) -> Source:
         if not _is_named(path):
             continue
         name = match_name(path.relative_to(place))
-        header = _header(path)
+        header = read_header(path)
         if header.get("SOPClassUID") == _SEGMENTATION:
             next_move = "write its frames as PNG into masks/, under the names of the images"
             raise DataError(problem("images", "a DICOM SEG object", where=str(path), next_move=next_move))
@@ -140,7 +140,12 @@ def _is_named(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _header(path: Path) -> Any:
+def read_header(path: Path) -> Any:
+    """Return what a file states of its image, without the pixels.
+
+    Raises:
+        DataError: pydicom isn't installed, or the file can't be read.
+    """
     pydicom = _pydicom(path)
     try:
         return pydicom.dcmread(path, stop_before_pixels=True)

@@ -1,0 +1,45 @@
+"""What challenges take: `submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from maskwright.cli.console import progress, result, say
+
+
+def submit(
+    prediction: Path,
+    *,
+    to: str,
+    out: Path,
+    rows: Literal["object", "class"] = "object",
+    pixels: Literal["index", "color"] = "index",
+    instances: Path | None = None,
+    names: Path | None = None,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Write label files as one file that challenges take. Needs no torch.
+
+    Examples: maskwright submit labels --to rle_csv --out submission.csv --names runs/teeth
+              maskwright submit labels --to png_zip --out submission.zip
+
+    Args:
+        prediction: folder of label files, or a run folder.
+        to: rle_csv (Kaggle: ImageId, EncodedPixels; ClassId with several categories), npz (masks (N, H, W) and names)
+            or png_zip.
+        out: the file.
+        rows: of rle_csv: a row an object, or a row an image and category.
+        pixels: of png_zip: category ids, or the categories' colours.
+        instances: folder of id maps of the same names that say what is one object (default: 8-connected components).
+        names: the run that predicted the labels, or a classes.json (default: what is in or beside the folder).
+        json: write what was done as JSON to stdout.
+    """
+    from maskwright.data.submissions import write_submission
+
+    with progress():
+        count = write_submission(prediction, out, to, rows=rows, pixels=pixels, instances=instances, named_by=names)
+    say(f"{count} images in {out}")
+    result({"images": count, "out": str(out), "format": to}, as_json=json)

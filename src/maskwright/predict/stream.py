@@ -1,0 +1,175 @@
+"""Frames one after the other, all of one size, as fast as they come: labels, and how long each took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from maskwright.checkpoint import Trained
+from maskwright.data.images import read_image
+from maskwright.data.intensity import standardise, to_working
+from maskwright.data.tensors import image_tensor
+from maskwright.errors import DataError, problem
+from maskwright.inference import infer, infer_stream, pick_device
+from maskwright.postprocess import apply_chain
+from maskwright.predict.files import named_images, never_predicted, to_full_size
+from maskwright.predict.uncertainty import without
+from maskwright.recipe.predict import PostprocessStep, PredictSpec
+from maskwright.types import Array, LabelMap, Probabilities
+
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+WARM_UP = 3
+"""Frames at the beginning whose time is not counted: memory and kernels are found then."""
+
+Frame = tuple[str, Callable[[], Array]]
+"""Name, and what reads the (H, W, 1 or 3) pixels."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long frames took, from the file to the label that is handed on. In milliseconds.
+
+    Attributes:
+        frames: that were labelled.
+        counted: those behind the warm-up, which the other numbers are of; all, where there are no more than these.
+        median: of a frame.
+        p99: which 99 of 100 frames don't exceed; linear between the frames next to it.
+        longest: of a frame.
+        network: the median of the part between image and probabilities.
+        frames_per_second: frames over the sum of their times.
+        skipped: "name: why" of frames that could not be read or have another size.
+    """
+
+    frames: int
+    counted: int
+    median: float
+    p99: float
+    longest: float
+    network: float
+    frames_per_second: float
+    skipped: tuple[str, ...] = ()
+
+
+def frames_of(source: Path) -> Iterator[Frame]:
+    """Yield the frames of a folder in the order of their names, or of a video file, named by their numbers from 0.
+
+    Raises:
+        DataError: there are none, or the video can't be opened.
+    """
+    if source.suffix.lower() not in VIDEOS or source.is_dir():
+        for name, path in named_images(source):
+            yield name, lambda path=path: read_image(path)  # type: ignore[misc]
+        return
+    video = cv2.VideoCapture(str(source))
+    try:
+        number = 0
+        while True:
+            done, pixels = video.read()
+            if not done:
+                break
+            yield f"{number:06d}", lambda pixels=pixels: cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[misc]
+            number += 1
+    finally:
+        video.release()
+    if number == 0:
+        next_move = "give a video that OpenCV opens, or a folder of frames"
+        raise DataError(problem("a video with frames", "none", where=str(source), next_move=next_move))
+
+
+def predict_stream(
+    trained: Sequence[Trained],
+    frames: Iterator[Frame],
+    spec: PredictSpec,
+    each: Callable[[str, LabelMap], None],
+    *,
+    chain: Sequence[PostprocessStep] = (),
+    accelerator: str = "auto",
+    clock: Callable[[], float] = time.perf_counter,
+) -> Latency:
+    """Label frames of one size; hand each on before the next is read.
+
+    The first frame that can be read decides the size; the tensor that the network sees is made once. Labels are those
+    of `predict_files`.
+
+    Args:
+        trained: averaged.
+        frames: as `frames_of` yields them.
+        spec: tiles and views.
+        each: called with name and (H, W) label; its time counts.
+        chain: post-processing.
+        accelerator: as of the recipe.
+        clock: seconds.
+
+    Raises:
+        DataError: no frame can be read.
+    """
+    network, never = _Network(trained, spec, accelerator), never_predicted(trained[0].categories, spec)
+    times, inner, skipped, size = list[float](), list[float](), list[str](), None
+    start = clock()
+    for name, read in frames:
+        try:
+            pixels = read()
+            size = size or pixels.shape
+            if pixels.shape != size:
+                raise DataError(f"expected {size}, got {pixels.shape[1]}×{pixels.shape[0]} after {size[1]}×{size[0]}")
+        except DataError as error:
+            skipped.append(f"{name}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
+            start = clock()
+            continue
+        begun = clock()
+        found = network(pixels)
+        inner.append(clock() - begun)
+        each(name, apply_chain(without(to_full_size(found, (size[0], size[1])), never), chain, image=pixels))
+        end = clock()
+        times.append(end - start)
+        start = end
+    if not times:
+        listed = "; ".join(skipped[:3])
+        next_move = "replace the files, or give another folder"
+        raise DataError(problem("frames that can be read", listed or "none", where="the stream", next_move=next_move))
+    return _summary(times, inner, skipped)
+
+
+def _summary(times: list[float], inner: list[float], skipped: list[str]) -> Latency:
+    first = WARM_UP if len(times) > WARM_UP else 0
+    whole, network = (np.array(part[first:]) * 1000 for part in (times, inner))
+    return Latency(
+        frames=len(times),
+        counted=len(whole),
+        median=float(np.median(whole)),
+        p99=float(np.percentile(whole, 99)),
+        longest=float(whole.max()),
+        network=float(np.median(network)),
+        frames_per_second=float(1000 * len(whole) / whole.sum()),
+        skipped=tuple(skipped),
+    )
+
+
+class _Network:
+    """Pixels to (C, h, w) probabilities at working size, by a tensor that is filled anew."""
+
+    def __init__(self, trained: Sequence[Trained], spec: PredictSpec, accelerator: str) -> None:
+        self.first, self.spec, self.device = trained[0], spec, pick_device(accelerator)
+        self.networks = [t.network.to(self.device) for t in trained]
+        self.input: torch.Tensor | None = None
+
+    def __call__(self, pixels: Array) -> Probabilities:
+        first, spec = self.first, self.spec
+        working = standardise(to_working(pixels, first.intensity, first.scale), first.intensity)
+        if max(working.shape[:2]) > spec.tile or spec.scales != (1.0,) or spec.fusion != "mean":
+            way = spec.way() | {"precision": first.precision, "channels_last": first.channels_last}
+            ((_, probabilities),) = infer_stream(self.networks, [(None, working)], device=self.device, **way)
+            return probabilities
+        image, views = image_tensor(working), {"tta": spec.tta, "pad": spec.pad, "precision": first.precision}
+        if self.input is None:
+            layout = torch.channels_last if first.channels_last else torch.contiguous_format
+            self.input = torch.empty((1, *image.shape), device=self.device).contiguous(memory_format=layout)
+        self.input.copy_(image[None])
+        found: Probabilities = infer(self.networks, self.input, **views)[0].cpu().numpy()  # type: ignore[arg-type]
+        return found
