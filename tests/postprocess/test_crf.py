@@ -237,7 +237,24 @@ def test_deeper_images_count_by_their_range():
     deep, real = crf(p, image.astype(np.uint16) * 257, spec), crf(p, image.astype(np.float32) / 7 - 3, spec)
     assert np.allclose(deep, real, atol=1e-4)
     low, high = np.percentile(image, (0.1, 99.9))
-    assert np.allclose(deep, crf(p, image, CrfSpec(color_sigma=30 * (high - low) / 255)), atol=1e-4)
+    same = np.clip(image, low, high)  # all in 8-bit levels, so that no stretching but the one worked here comes in
+    assert np.allclose(deep, by_all_pairs(p, same, CrfSpec(color_sigma=30 * (high - low) / 255)), atol=1e-4)
+    spike = image.astype(np.float64)
+    spike[5, 5, 0] = 1e12  # one of 2160 values: less than a thousandth
+    assert np.abs(crf(p, spike, LATTICE) - crf(p, image.astype(np.float64), LATTICE)).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (3, 900)])
+def test_very_narrow_gaussians_leave_pixels_alone(size):
+    # every pixel sees itself alone, so that Q <- P exp(w Q) without a neighbour; worked by the formula, 2 iterations
+    p = np.random.default_rng(0).dirichlet(np.ones(2), size).transpose(2, 0, 1)
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    spec = CrfSpec(gaussian_sigma=0.1, bilateral_sigma=0.1, color_sigma=0.1, iterations=2, exact_pixels=0)
+    q = p
+    for _ in range(2):
+        q = np.clip(p, 1e-5, 1) * np.exp(13 * q)
+        q /= q.sum(axis=0)
+    assert np.allclose(crf(p, image, spec), q, atol=1e-3)
 
 
 def test_the_bilateral_sigma_grows_with_the_image():
