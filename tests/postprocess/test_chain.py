@@ -98,6 +98,7 @@ def test_all_together_and_categories_one_after_the_other():
         ([{"kind": "fill_holes"}], 3, "two categories for fill_holes"),
         ([{"kind": "majority"}, {"kind": "smooth"}], 2, "it needs the probabilities"),
         ([{"kind": "closing", "category": 2}], 2, r"expected positions 0\.\.1"),
+        ([{"kind": "minimum_area", "pixels": 2, "category": 2}], 2, r"expected positions 0\.\.1"),
         ([{"kind": "majority"}, {"kind": "crf"}], 2, "it needs the probabilities"),
     ],
 )

@@ -101,6 +101,7 @@ else:
 _SEARCH: tuple[SearchStep, ...] = TypeAdapter(tuple[SearchStep, ...]).validate_python(
     [
         {"kind": "smooth", "share": [0.0015, 0.003, 0.006]},
+        {"kind": "favour", "factor": [0.5, 0.7, 1.4, 2], "by_category": True},
         {"kind": "threshold", "value": [0.3, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7]},
         {"kind": "select", "drop": [0.2], "high": [0.5, 0.7, 0.9], "lower": [0.3, 0.4, 0.5]},
         {"kind": "majority", "share": [0.005, 0.01]},
@@ -121,7 +122,8 @@ class PostprocessSpec(Spec):
     search: tuple[SearchStep, ...] = _SEARCH
     """What tuning tries: for each step its fields with lists of candidates; in any order, since those on probabilities
     come first and those on labels last. Of threshold, select and staged one is taken. Steps for two categories are
-    passed over in tasks with more. Empty: nothing is tuned."""
+    passed over in tasks with more, and favour in tasks with two, where a threshold does the same. Empty: nothing is
+    tuned."""
     budget: int = Field(200, ge=1)
     """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
     several try is computed once."""
