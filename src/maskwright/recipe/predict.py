@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
 
 from maskwright.recipe.search import SearchSpec, search_steps
 from maskwright.recipe.spec import Spec
@@ -114,6 +114,23 @@ _SEARCH: tuple[SearchStep, ...] = TypeAdapter(tuple[SearchStep, ...]).validate_p
 )
 
 
+_OF_NO_PIXELS = ("boundary", "hausdorff", "hd95", "surface", "nsd", "dental", "pq", "sq", "rq", "ap", "precision_at")
+
+
+def _adds_up(name: object) -> object:
+    if isinstance(name, str) and name.startswith(_OF_NO_PIXELS):
+        raise ValueError(
+            "a metric that adds up from the true and false pixels of images is expected, such as mean_dice"
+        )
+    return name
+
+
+SearchMetric = Annotated[
+    Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"],
+    BeforeValidator(_adds_up),
+]
+
+
 class PostprocessSpec(Spec):
     """From probabilities to labels."""
 
@@ -127,9 +144,7 @@ class PostprocessSpec(Spec):
     budget: int = Field(200, ge=1)
     """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
     several try is computed once."""
-    metric: Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"] = (
-        "auto"
-    )
+    metric: SearchMetric = "auto"
     """The metric that is raised; auto: that of `train.monitor`. Those of boundaries and segments are none of these: the
     search adds up true and false pixels of images, and a distance isn't one of them."""
 
