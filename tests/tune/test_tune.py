@@ -338,7 +338,7 @@ def test_one_group_alone_says_nothing_of_the_spread():
         lambda row: items[row], [i % 4 for i in range(COUNT)], ["one"] * COUNT, [SIZE * SIZE] * COUNT, SPEC, BINARY,
         metric="mean_dice", evaluate=EvaluateSpec(samples=200),
     )  # fmt: skip
-    assert found.gain["value"] > 0.1
+    assert found.gain["value"] > 0
     assert np.isnan(found.gain["low"])
     assert not found.adopted
 
