@@ -193,3 +193,15 @@ def test_minimum_area_replaces_by_background_unless_told():
     assert minimum_area(label, 1, 2).tolist() == [[0, 0, 1, 1, 2]]
     assert minimum_area(label, 2, 2, replacement=1).tolist() == [[1, 0, 1, 1, 1]]
     assert minimum_area(label, 3, 2).tolist() == label.tolist()
+
+
+def test_small_components_of_one_category_alone():
+    label = np.zeros((9, 9), np.uint8)
+    label[1, 1], label[4:6, 4:6], label[8, 8] = 1, 2, 2
+    assert np.array_equal(remove_small(label, 5, category=1), np.where(label == 1, 0, label))
+    expected = label.copy()
+    expected[4:6, 4:6] = expected[8, 8] = 0
+    assert np.array_equal(remove_small(label, 5, category=2), expected)
+    assert np.array_equal(remove_small(label, 5, category=3), label)
+    whole = remove_small(remove_small(label, 5, category=1), 5, category=2)
+    assert np.array_equal(whole, remove_small(label, 5))

@@ -140,6 +140,7 @@ def test_holes_of_one_category_of_three():
         ([{"kind": "fill_holes", "category": 3}], 3, r"expected positions 0\.\.2"),
         ([{"kind": "majority"}, {"kind": "smooth"}], 2, "it needs the probabilities"),
         ([{"kind": "closing", "category": 2}], 2, r"expected positions 0\.\.1"),
+        ([{"kind": "minimum_area", "pixels": 2, "category": 2}], 2, r"expected positions 0\.\.1"),
         ([{"kind": "majority"}, {"kind": "crf"}], 2, "it needs the probabilities"),
     ],
 )

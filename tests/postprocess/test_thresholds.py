@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from maskwright.errors import DataError, UsageError
-from maskwright.postprocess import most_probable, threshold
+from maskwright.postprocess import favour, most_probable, threshold
 
 foregrounds = arrays(np.float32, (3, 5), elements=st.floats(0, 1, width=32))
 logits = arrays(np.float32, (4, 3, 5), elements=st.floats(-3, 3, width=32))
@@ -78,3 +78,27 @@ def test_254_categories_one_pixel_and_none():
 def test_never_must_leave_a_category_and_name_real_ones(never):
     with pytest.raises(UsageError, match=r"some but not all of the positions 0\.\.1"):
         most_probable(two([[0.5]]), never)
+
+
+def test_favoured_probabilities_worked_by_hand():
+    p = np.float32([[[0.6, 0.0]], [[0.3, 0.0]], [[0.1, 0.0]]])
+    before = p.copy()
+    # .6, .3 · 4, .1 sum to 1.9; pixels without any probability stay
+    assert favour(p, 1, 4).ravel() == pytest.approx([0.6 / 1.9, 0, 1.2 / 1.9, 0, 0.1 / 1.9, 0], abs=1e-6)
+    assert np.array_equal(p, before)
+    assert favour(p, 1, 1) == pytest.approx(p, abs=1e-6)
+
+
+def test_a_favoured_foreground_is_a_lower_threshold():
+    """p ≥ t / (t + f · (1 − t)): with t = .5 and f = 3 that is 1 / 4."""
+    foreground = np.linspace(0, 1, 41, dtype=np.float32)[None]
+    p = np.stack([1 - foreground, foreground])
+    sure = abs(foreground - 0.25) > 1e-3
+    assert np.array_equal(threshold(favour(p, 1, 3), 0.5)[sure], threshold(p, 0.25)[sure])
+
+
+def test_what_can_not_be_favoured():
+    with pytest.raises(UsageError, match=r"positions 0\.\.1"):
+        favour(np.zeros((2, 1, 1), np.float32), 2, 2)
+    with pytest.raises(DataError, match="finite"):
+        favour(np.full((2, 1, 1), np.nan, np.float32), 1, 2)

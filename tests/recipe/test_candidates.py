@@ -7,10 +7,18 @@ from typing import get_args
 import pytest
 
 from maskwright.errors import RecipeError
+from maskwright.metrics import SUMMARIES
 from maskwright.recipe import Recipe, apply_settings, dump_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.predict import MinimumAreaSpec, PostprocessSpec, PostprocessStep, SearchStep, ThresholdSpec
+from maskwright.recipe.predict import (
+    MinimumAreaSpec,
+    PostprocessSpec,
+    PostprocessStep,
+    SearchMetric,
+    SearchStep,
+    ThresholdSpec,
+)
 from maskwright.recipe.steps import ClosingSpec, MajoritySpec, SelectSpec, SmoothSpec, SplitSpec
 
 RECIPE = Recipe(data=DataSpec(root="."))
@@ -78,9 +86,19 @@ def test_faults_name_the_field(plain, message):
         parse_recipe({"data": {"root": "."}, "postprocess": {"search": plain}}, where="here")
 
 
-def test_metrics_that_no_sum_of_pixels_gives_are_refused():
-    with pytest.raises(RecipeError, match=r"postprocess\.metric: should be 'auto', 'mean_dice'.*got 'boundary_f'"):
-        apply_settings(RECIPE, ["postprocess.metric=boundary_f"])
+@pytest.mark.parametrize("name", ["boundary_f", "hd95", "pq", "ap50"])
+def test_metrics_that_no_sum_of_pixels_gives_are_refused(name):
+    with pytest.raises(RecipeError, match=r"postprocess\.metric: a metric that adds up from the true and false pixels"):
+        apply_settings(RECIPE, [f"postprocess.metric={name}"])
+
+
+def test_the_metrics_are_those_of_a_table():
+    names = set(get_args(get_args(SearchMetric)[0])) - {"auto"}
+    assert names == set(SUMMARIES)
+    for name in names:
+        apply_settings(RECIPE, [f"postprocess.metric={name}"])
+    with pytest.raises(RecipeError, match="should be 'auto', 'mean_dice'"):
+        apply_settings(RECIPE, ["postprocess.metric=accuracy"])
 
 
 def test_the_metric_is_that_of_training_unless_one_is_named():

@@ -7,6 +7,7 @@ import pytest
 
 from maskwright.metrics import SUMMARIES, Counts, overlap_table
 from maskwright.postprocess import apply_chain
+from maskwright.progress import listen
 from maskwright.recipe.predict import EvaluateSpec, MinimumAreaSpec, PostprocessSpec, ThresholdSpec
 from maskwright.tune import chain_gain, tune_chain
 from maskwright.types import Categories, Category
@@ -131,8 +132,8 @@ def test_a_fold_s_chain_never_depends_on_its_own_images(fold, seed):
     ]
     one, two_ = (tune(x, folds) for x in (items, changed))
     assert (fold in one.fold_chains) == one.adopted
-    if one.adopted and two_.adopted:
-        assert one.fold_chains[fold] == two_.fold_chains[fold]
+    before, after = one.folds[fold], two_.folds[fold]
+    assert (before.fold, before.chain, before.inside) == (after.fold, after.chain, after.inside)
 
 
 def test_without_candidates_nothing_is_tried():
@@ -329,6 +330,27 @@ def test_the_gain_on_other_images_is_that_of_counting_afresh():
     assert chain_gain(
         (), lambda row: items[row], ["a"] * COUNT, BINARY, metric="mean_dice", evaluate=EvaluateSpec()
     )["value"] == 0  # fmt: skip
+
+
+def test_one_group_alone_says_nothing_of_the_spread():
+    items = low(6)
+    found = tune_chain(
+        lambda row: items[row], [i % 4 for i in range(COUNT)], ["one"] * COUNT, [SIZE * SIZE] * COUNT, SPEC, BINARY,
+        metric="mean_dice", evaluate=EvaluateSpec(samples=200),
+    )  # fmt: skip
+    assert found.gain["value"] > 0
+    assert np.isnan(found.gain["low"])
+    assert not found.adopted
+
+
+def test_progress_ends_where_it_said():
+    seen = []
+    with listen(lambda label, done, total, note: seen.append((label, done, total))):
+        tune(low(7))
+    assert {label for label, _, _ in seen} == {"tune"}
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    assert len({total for *_, total in seen}) == 1
+    assert seen[-1][1] == seen[-1][2]
 
 
 def test_what_is_written_says_what_was_found():

@@ -186,8 +186,8 @@ def test_another_metric_is_raised(trained):
     ("arguments", "said"),
     [
         (["--set", "train.lr=1"], "fields of postprocess"),
-        (["--set", "postprocess.metric=boundary_f"], "postprocess.metric: should be 'auto'"),
-        (["--set", "postprocess.serch=[]"], "did you mean postprocess.search"),
+        (["--set", "postprocess.metric=boundary_f"], "postprocess.metric: a metric that adds up"),
+        (["--set", "postprocess.metrik=auto"], "did you mean postprocess.metric"),
     ],
 )
 def test_wrong_use_changes_nothing(trained, capsys, arguments, said):

@@ -148,7 +148,7 @@ def _enclosed_inside(mask: Mask, pixels: int | None, background: Connectivity) -
     fill[0] = False  # number 0 is the mask itself
     if pixels is not None and fill.any():
         fill[1:] &= component_areas(numbered, count) <= pixels
-    return mask | fill[numbered] if fill.any() else mask.copy()
+    return mask | np.take(fill, numbered) if fill.any() else mask.copy()
 
 
 def _reaches_out(mask: Mask, boxes: Array, edges: Edges, inside: Sides) -> Mask:

@@ -90,5 +90,5 @@ def _filtered(probabilities: Probabilities, weights: Array) -> Probabilities:
 
 
 def _votes(mask: Array, size: int) -> Array:
-    counted = mask.astype(np.float32)  # whole numbers up to 2 ** 24 are exact
+    counted = np.ascontiguousarray(mask).view(np.uint8)  # whole numbers up to 2 ** 24 are exact in float32
     return np.asarray(cv2.boxFilter(counted, cv2.CV_32F, (size, size), normalize=False, borderType=cv2.BORDER_CONSTANT))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, model_validator
 
 from maskwright.recipe.search import SearchSpec, search_steps
 from maskwright.recipe.spec import Spec
@@ -139,6 +139,7 @@ else:
 _SEARCH: tuple[SearchStep, ...] = TypeAdapter(tuple[SearchStep, ...]).validate_python(
     [
         {"kind": "smooth", "share": [0.0015, 0.003, 0.006]},
+        {"kind": "favour", "factor": [0.5, 0.7, 1.4, 2], "by_category": True},
         {"kind": "threshold", "value": [0.3, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7]},
         {"kind": "select", "drop": [0.2], "high": [0.5, 0.7, 0.9], "lower": [0.3, 0.4, 0.5]},
         {"kind": "majority", "share": [0.005, 0.01]},
@@ -151,6 +152,23 @@ _SEARCH: tuple[SearchStep, ...] = TypeAdapter(tuple[SearchStep, ...]).validate_p
 )
 
 
+_OF_NO_PIXELS = ("boundary", "hausdorff", "hd95", "surface", "nsd", "dental", "pq", "sq", "rq", "ap", "precision_at")
+
+
+def _adds_up(name: object) -> object:
+    if isinstance(name, str) and name.startswith(_OF_NO_PIXELS):
+        raise ValueError(
+            "a metric that adds up from the true and false pixels of images is expected, such as mean_dice"
+        )
+    return name
+
+
+SearchMetric = Annotated[
+    Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"],
+    BeforeValidator(_adds_up),
+]
+
+
 class PostprocessSpec(Spec):
     """From probabilities to labels."""
 
@@ -159,13 +177,12 @@ class PostprocessSpec(Spec):
     search: tuple[SearchStep, ...] = _SEARCH
     """What tuning tries: for each step its fields with lists of candidates; in any order, since those on probabilities
     come first and those on labels last. Of threshold, select and staged one is taken. Steps for two categories are
-    passed over in tasks with more. Empty: nothing is tuned."""
+    passed over in tasks with more, and favour in tasks with two, where a threshold does the same. Empty: nothing is
+    tuned."""
     budget: int = Field(200, ge=1)
     """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
     several try is computed once."""
-    metric: Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"] = (
-        "auto"
-    )
+    metric: SearchMetric = "auto"
     """The metric that is raised; auto: that of `train.monitor`. Those of boundaries and segments are none of these: the
     search adds up true and false pixels of images, and a distance isn't one of them."""
 

@@ -12,7 +12,7 @@ import numpy as np
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
-from maskwright.statistics import Interval, paired_difference
+from maskwright.statistics import Statistic, paired_difference
 from maskwright.tune.counting import Chain, ChainCounts, Read, ReadImage
 from maskwright.tune.search import Search, Slot, run_searches, slots_of
 from maskwright.types import Array, Categories
@@ -127,39 +127,27 @@ def tune_chain(
         seed: of the bootstrap.
     """
     counts = ChainCounts(read, len(folds), len(categories), image=image)
+    scoring = _Scoring(categories, groups, metric, evaluate, seed)
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
     numbers = sorted(set(folds))
     seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
     searches = [Search(rows[None].astype(np.float64), spec.budget, [None] * len(slots)) for rows in seen]
-
-    def value(found: Counts, weights: Array) -> Array:
-        return statistic_of(found, metric, categories.evaluated, EmptyCases.of(evaluate))(weights)
-
-    def gain(chains: Sequence[Chain]) -> dict[str, float]:
-        pair = counts.of_rows(chains), counts.found[()]
-        return _interval(pair, groups, categories, metric=metric, evaluate=evaluate, seed=seed)
-
-    run_searches(searches, slots, counts, value)
+    run_searches(searches, slots, counts, scoring.value)
     *own, everywhere = searches
-    chains = {fold: search.chain for fold, search in zip(numbers, own, strict=True)}
-    cross_fitted = gain([chains[fold] for fold in folds])
-    adopted = bool(cross_fitted["low"] > 0)
-    plain = counts.found[()]
-    choices = []
-    for fold, search in zip(numbers, own, strict=True):
-        outside = 1 - search.weights
-        change = value(counts.found[search.chain], outside) - value(plain, outside)
-        choices.append(FoldChoice(fold, search.chain, search.value - search.trail[0][1], float(change[0])))
+    choices = {fold: _choice(fold, search, counts, scoring) for fold, search in zip(numbers, own, strict=True)}
+    plain, naive = counts.found[()], counts.found[everywhere.chain]
+    gain = scoring.gain(counts.of_rows([choices[fold].chain for fold in folds]), plain)
+    adopted = bool(gain["low"] > 0)
     return Tuned(
         adopted=adopted,
         chain=everywhere.chain if adopted else (),
-        fold_chains=chains if adopted else {},
-        gain=cross_fitted,
+        fold_chains={fold: choice.chain for fold, choice in choices.items()} if adopted else {},
+        gain=gain,
         tried=len(counts.found),
         metric=metric,
         best=everywhere.chain,
-        naive_gain=gain([everywhere.chain] * len(folds)),
-        folds=tuple(choices),
+        naive_gain=scoring.gain(naive, plain),
+        folds=tuple(choices.values()),
         trail=tuple((chain, found - everywhere.trail[0][1]) for chain, found in everywhere.trail),
         candidates=tuple(slots),
     )
@@ -191,31 +179,42 @@ def chain_gain(
     counts = ChainCounts(read, len(groups), len(categories), image=image)
     for _ in counts.add(list(dict.fromkeys([(), chain]))):
         pass
-    pair = counts.found[chain], counts.found[()]
-    return _interval(pair, groups, categories, metric=metric, evaluate=evaluate, seed=seed)
+    return _Scoring(categories, groups, metric, evaluate, seed).gain(counts.found[chain], counts.found[()])
 
 
-def _interval(
-    pair: tuple[Counts, Counts],
-    groups: Sequence[str],
-    categories: Categories,
-    *,
-    metric: str,
-    evaluate: EvaluateSpec,
-    seed: int,
-) -> dict[str, float]:
-    """Return the interval of the first counts' metric over that of the second."""
-    one, two = (statistic_of(c, metric, categories.evaluated, EmptyCases.of(evaluate)) for c in pair)
-    found: Interval = paired_difference(
-        one,
-        two,
-        len(groups),
-        groups=groups,
-        samples=evaluate.samples,
-        confidence=evaluate.confidence,
-        rng=np.random.default_rng((seed, 4)),
-    )
-    return {"value": found.value, "low": found.low, "high": found.high}
+@dataclass(frozen=True)
+class _Scoring:
+    """The metric of chains, and of one over another with its interval."""
+
+    categories: Categories
+    groups: Sequence[str]
+    metric: str
+    evaluate: EvaluateSpec
+    seed: int
+
+    def value(self, counts: Counts, weights: Array) -> Array:
+        return self._statistic(counts)(weights)
+
+    def gain(self, counts: Counts, plain: Counts) -> dict[str, float]:
+        found = paired_difference(
+            self._statistic(counts),
+            self._statistic(plain),
+            len(self.groups),
+            groups=self.groups,
+            samples=self.evaluate.samples,
+            confidence=self.evaluate.confidence,
+            rng=np.random.default_rng((self.seed, 4)),
+        )
+        return {"value": found.value, "low": found.low, "high": found.high}
+
+    def _statistic(self, counts: Counts) -> Statistic:
+        return statistic_of(counts, self.metric, self.categories.evaluated, EmptyCases.of(self.evaluate))
+
+
+def _choice(fold: int, search: Search, counts: ChainCounts, scoring: _Scoring) -> FoldChoice:
+    outside = 1 - search.weights
+    change = scoring.value(counts.found[search.chain], outside) - scoring.value(counts.found[()], outside)
+    return FoldChoice(fold, search.chain, search.value - search.trail[0][1], float(change[0]))
 
 
 def _plain(steps: Sequence[Any]) -> list[dict[str, Any]]:

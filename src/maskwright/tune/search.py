@@ -15,6 +15,7 @@ from maskwright.metrics import Counts
 from maskwright.postprocess.chain import FOREGROUND_STEPS, PROBABILITY_STEPS
 from maskwright.progress import report
 from maskwright.recipe.predict import FillHolesSpec, PostprocessStep, SearchStep
+from maskwright.recipe.steps import FavourSpec
 from maskwright.tune.counting import Chain, ChainCounts
 from maskwright.types import Array
 
@@ -81,19 +82,26 @@ class Search:
         return _chain([*self.chosen[:place], step, *self.chosen[place + 1 :]])
 
 
-def slots_of(entries: Iterable[SearchStep], area: float, categories: int) -> list[Slot]:
+def slots_of(entries: Sequence[SearchStep], area: float, categories: int) -> list[Slot]:
     """Return the candidates for each place of a chain, in the order in which a chain takes its steps.
 
+    Steps for two categories are passed over where there are more; where there are two, `favour` is, if what decides on
+    the foreground is searched, too: it would do the same.
+
     Args:
-        entries: what is searched; steps for two categories are passed over where there are more.
+        entries: what is searched.
         area: pixels of the median image.
         categories: number of categories.
     """
     early: list[Slot] = []
     deciding: list[PostprocessStep] = []
     late: list[Slot] = []
+    searched = {entry.step for entry in entries}
+    idle = {*FOREGROUND_STEPS, FillHolesSpec} if categories != 2 else set()
+    if categories == 2 and not searched.isdisjoint(FOREGROUND_STEPS):
+        idle = {FavourSpec}
     for entry in entries:
-        if categories != 2 and (entry.step in FOREGROUND_STEPS or entry.step is FillHolesSpec):
+        if entry.step in idle:
             continue
         for candidates in entry.combinations(area, categories):
             slot: Slot = tuple(dict.fromkeys(candidates))  # type: ignore[arg-type]

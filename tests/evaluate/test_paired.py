@@ -1,0 +1,42 @@
+"""Counts read back from per-image tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from maskwright.evaluate import Overlaps, counts_and_groups, per_image_table, statistic_of
+from maskwright.metrics import EmptyCases, mean_dice
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.types import Categories, Category
+
+CATEGORIES = Categories(tuple(Category(i, name) for i, name in enumerate("abc")))
+
+
+def table_of(names, groups, seed=0):
+    rng = np.random.default_rng(seed)
+    overlaps = Overlaps(CATEGORIES)
+    for name, group in zip(names, groups, strict=True):
+        truth, prediction = rng.integers(0, 3, (2, 6, 7), np.uint8)
+        overlaps.add(name, truth, prediction, group=group)
+    return overlaps, per_image_table(overlaps, EvaluateSpec(), "oof")
+
+
+def test_what_was_counted_comes_back_by_name():
+    overlaps, table = table_of(["d", "a", "c"], ["g", "h", "g"])
+    counts, groups = counts_and_groups(table, 3)
+    assert groups == ["h", "g", "g"]
+    for name in ("tp", "fp", "fn"):
+        assert np.array_equal(getattr(counts, name), getattr(overlaps.stacked(), name)[[1, 2, 0]])
+    again, _ = counts_and_groups(table.filter(pl.col("image") != "c"), 3)
+    assert np.array_equal(again.tp, counts.tp[[0, 2]])
+
+
+def test_a_statistic_is_the_metric_under_weights():
+    counts, _ = counts_and_groups(table_of(["a", "b"], ["g", "h"])[1], 3)
+    weights = np.float64([[1, 1], [2, 0]])
+    found = statistic_of(counts, "mean_dice", [1, 2], EmptyCases())(weights)
+    # the mean over both images, then that of the first alone
+    single = [mean_dice(counts, [1, 2], row[None])[0] for row in np.eye(2)]
+    assert found == pytest.approx([np.mean(single), single[0]])
