@@ -9,6 +9,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+import tifffile
 from panoptic_pairs import THINGS, N, annotation, drawn_pair, official, rgb
 from PIL import Image
 from pycocotools import mask as coco_mask
@@ -262,6 +263,17 @@ def test_sizes_that_differ(id_folders):
     p, t, _ = id_folders
     Image.fromarray(np.zeros((5, 6), np.uint16)).save(p / "i03.png")
     with pytest.raises(DataError, match="truth's size 64×50, got 6×5"):
+        evaluate_folders(p, t, kind="instances", spec=QUICK)
+
+
+@pytest.mark.parametrize("largest", [2**31, 3_000_000_000])
+def test_ids_that_no_table_holds(id_folders, largest):
+    p, t, _ = id_folders
+    ids = np.zeros((50, 64), np.uint32)
+    ids[3:6, 3:6] = largest
+    (p / "i03.png").unlink()
+    tifffile.imwrite(p / "i03.tif", ids)
+    with pytest.raises(DataError, match=r"ids from (0|1) to 2147483647(.|\n)*i03"):
         evaluate_folders(p, t, kind="instances", spec=QUICK)
 
 
