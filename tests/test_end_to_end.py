@@ -56,6 +56,7 @@ FILES = (
     "round-0/fold-1/last.ckpt",
     "tuned.json",
     "predictions/per_image.parquet",
+    "predictions/calibration.parquet",
     "predictions/evaluation.json",
     "suspects/images.parquet",
     "suspects/suspects.parquet",
@@ -118,7 +119,8 @@ def test_the_run_folder_holds_what_the_names_say(run, data):
     assert summary["scores"] == json.loads((out / "predictions" / "evaluation.json").read_text())
     for name in ("mean_dice", "pooled_miou"):
         assert set(summary["scores"][name]) == {"value", "low", "high", "n", "definition"}
-    columns = {"image", "group", "fold", "category", "tp", "fp", "fn", "dice", "iou"}
+    assert {"oof/mean_hd95", "holdout/mean_nsd", "oof/ece", "pixel_accuracy"} <= summary["scores"].keys()
+    columns = {"image", "group", "fold", "category", "tp", "fp", "fn", "dice", "iou", "hd95", "boundary_iou"}
     assert columns <= set(pl.read_parquet(out / "predictions" / "per_image.parquet").columns)
     kinds = set(pl.read_parquet(out / "audit" / "findings.parquet")["kind"])
     assert {"duplicate_exact", "conflict"} <= kinds

@@ -27,6 +27,7 @@ from maskwright.pictures import (
     histogram,
     overlay,
     quantiles,
+    reliability,
     side_by_side,
     thumbnail_map,
     to_rgb8,
@@ -223,6 +224,7 @@ def charts():
         "bars": bars(names, [0.9, 0.25, nan], [0.8, 0.2, nan], [1.0, 0.3, nan], x="IoU", alt="Loss & <co>"),
         "confusion": confusion(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), names, alt="Loss & <co>"),
         "histogram": histogram([0.1, nan, 0.4, 0.4], span=(0, 1), x="Dice", alt="Loss & <co>"),
+        "reliability": reliability(np.array([nan, 0.8]), np.array([nan, 0.7]), np.array([0, 1.0]), alt="Loss & <co>"),
     }
 
 
@@ -231,7 +233,7 @@ def words(svg):
 
 
 class TestCharts:
-    @pytest.mark.parametrize("kind", ["curves", "bars", "confusion", "histogram"])
+    @pytest.mark.parametrize("kind", ["curves", "bars", "confusion", "histogram", "reliability"])
     def test_is_small_well_formed_named_and_the_same_twice(self, kind):
         svg = charts()[kind]
         root = ET.fromstring(svg)

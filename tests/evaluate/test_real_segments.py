@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from instance_tools import pycocotools_ap
 from panoptic_pairs import annotation, rgb
 from PIL import Image
 from test_panoptic_real import bdd_map, coco_truth, disturbed
@@ -27,6 +28,16 @@ pytestmark = [
 
 def scored(folder, pairs, n, things, capsys):
     """Return what the command says of the pairs' files, and what cityscapesScripts' evalPanoptic… says."""
+    words, both, listed = written(folder, pairs, n, things)
+    tool = importlib.import_module("cityscapesscripts.evaluation.evalPanopticSemanticLabeling")
+    with contextlib.redirect_stdout(io.StringIO()):
+        stat = tool.pq_compute_single_core(0, both, folder / "t", folder / "p", listed)
+    assert main([*words, "--families", "panoptic", "--json"]) == 0
+    return json.loads(capsys.readouterr().out), tool.average_pq(stat, listed)
+
+
+def written(folder, pairs, n, things):
+    """Write the files; return the command on them, their annotations and categories."""
     categories = [{"id": c, "name": f"c{c}", "isthing": int(c in things)} for c in range(n)]
     trees = {"t": {"categories": categories, "annotations": []}, "p": {"annotations": []}}
     for number, (truth, true, prediction, found) in enumerate(pairs):
@@ -36,14 +47,8 @@ def scored(folder, pairs, n, things, capsys):
             trees[part]["annotations"].append(annotation(f"{number}.png", segments, ids))
     for part, tree in trees.items():
         (folder / f"{part}.json").write_text(json.dumps(tree))
-    tool = importlib.import_module("cityscapesscripts.evaluation.evalPanopticSemanticLabeling")
-    listed = {c["id"]: c for c in categories}
     both = list(zip(trees["t"]["annotations"], trees["p"]["annotations"], strict=True))
-    with contextlib.redirect_stdout(io.StringIO()):
-        stat = tool.pq_compute_single_core(0, both, folder / "t", folder / "p", listed)
-    words = ["evaluate", str(folder / "p.json"), str(folder / "t.json"), "--families", "panoptic", "--json"]
-    assert main(words) == 0
-    return json.loads(capsys.readouterr().out), tool.average_pq(stat, listed)
+    return ["evaluate", str(folder / "p.json"), str(folder / "t.json")], both, {c["id"]: c for c in categories}
 
 
 def agree(found, expected):
@@ -60,6 +65,26 @@ def test_coco_panoptic(tmp_path, capsys):
     things = [position for position, category in enumerate(listed) if category["isthing"]]
     pairs = [(ids, truth, *disturbed(ids, truth, rng)) for ids, truth, _ in truths for _ in range(3)]
     agree(*scored(tmp_path, pairs, len(listed), things, capsys))
+
+
+def test_ap_of_coco_s_things_is_that_of_pycocotools(tmp_path, capsys):
+    rng, truths = np.random.default_rng(1), list(coco_truth())
+    listed = json.loads((DATA / "coco_panoptic" / "panoptic_examples.json").read_text())["categories"]
+    things = [position for position, category in enumerate(listed) if category["isthing"]]
+    pairs = [(ids, truth, *disturbed(ids, truth, rng)) for ids, truth, _ in truths for _ in range(3)]
+    words, *_ = written(tmp_path, pairs, len(listed), things)
+    tree, found = json.loads((tmp_path / "p.json").read_text()), []
+    for (*_, prediction, segments), item in zip(pairs, tree["annotations"], strict=True):
+        scores = (rng.integers(1, 20, len(segments)) / 20).tolist()  # ties
+        for segment, score in zip(item["segments_info"], scores, strict=True):
+            segment["score"] = score
+        found.append((prediction, Segments.of(segments.ids, segments.categories, scores=scores)))
+    (tmp_path / "p.json").write_text(json.dumps(tree))
+    expected = pycocotools_ap([pair[:2] for pair in pairs], found, set(things))
+    assert main([*words, "--families", "instances", "--absent", "skip", "--json"]) == 0
+    ours = json.loads(capsys.readouterr().out)
+    assert (ours["ap"]["value"], ours["ap50"]["value"]) == pytest.approx(expected, abs=1e-9)
+    assert 0.05 < ours["ap"]["value"] < 0.95
 
 
 @pytest.mark.parametrize("part", ["gt", "gt+"])

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 
 import numpy as np
 import polars as pl
 import pytest
+import tifffile
+from instance_tools import pycocotools_ap
 from panoptic_pairs import THINGS, N, annotation, drawn_pair, official, rgb
 from PIL import Image
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from maskwright.errors import DataError, UsageError
 from maskwright.evaluate import evaluate_folders
-from maskwright.metrics import overlap_table, symmetric_best_dice
+from maskwright.metrics import Segments, overlap_table, symmetric_best_dice
 from maskwright.metrics.segments import segment_overlaps
 from maskwright.recipe.predict import EvaluateSpec
 
@@ -100,26 +97,10 @@ def id_folders(tmp_path):
     return tmp_path / "p", tmp_path / "t", scenes
 
 
-def coco_ap_of(scenes, scores):
-    """Return AP and AP50 by pycocotools, of masks made from the ids."""
-    truth, rows, found = COCO(), [], []
-    for image, (true, prediction) in enumerate(scenes, 1):
-        for ids, target in ((true, rows), (prediction, found)):
-            for number in np.unique(ids[ids > 0]).tolist():
-                mask = (ids == number).astype(np.uint8)
-                item = {"image_id": image, "category_id": 1, "segmentation": coco_mask.encode(np.asfortranarray(mask))}
-                own = {"id": len(rows) + 1, "iscrowd": 0, "area": int(mask.sum())}
-                target.append(item | (own if target is rows else {"score": scores[image - 1, number]}))
-    height, width = scenes[0][0].shape
-    images = [{"id": image, "height": height, "width": width} for image in range(1, len(scenes) + 1)]
-    truth.dataset = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "object"}]}
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth.createIndex()
-        tool = COCOeval(truth, truth.loadRes(found), "segm")
-        tool.evaluate()
-        tool.accumulate()
-        tool.summarize()
-    return tool.stats[0], tool.stats[1]
+def listed_instances(ids, image, scores):
+    """Return (ids, segments) of one category with the scores of (image, id), 0 where there is none."""
+    present = np.unique(ids[ids > 0])
+    return ids, Segments.of(present, 1, scores=[scores.get((image, n), 0) for n in present.tolist()])
 
 
 def test_instance_ids_with_scores_have_the_ap_of_pycocotools(id_folders):
@@ -129,7 +110,9 @@ def test_instance_ids_with_scores_have_the_ap_of_pycocotools(id_folders):
     rows = [f"i{k:02d},{n},{score}" for (k, n), score in scores.items()]
     (p / "segments.csv").write_text("\n".join(["name,id,score", *rows]))
     found = evaluate_folders(p, t, kind="instances", spec=QUICK)
-    assert (found.scores["ap"]["value"], found.scores["ap50"]["value"]) == pytest.approx(coco_ap_of(scenes, scores))
+    listed = [listed_instances(ids, k, scores) for k, scene in enumerate(scenes) for ids in scene]
+    expected = pycocotools_ap(listed[::2], listed[1::2], {1})
+    assert (found.scores["ap"]["value"], found.scores["ap50"]["value"]) == pytest.approx(expected, abs=1e-9)
     assert "COCO" in found.scores["ap"]["definition"]
     assert found.scores["ap"]["low"] <= found.scores["ap"]["value"] <= found.scores["ap"]["high"]
     other = evaluate_folders(p, t, kind="instances", spec=EvaluateSpec(samples=100, ap_definition="cityscapes"))
@@ -262,6 +245,17 @@ def test_sizes_that_differ(id_folders):
     p, t, _ = id_folders
     Image.fromarray(np.zeros((5, 6), np.uint16)).save(p / "i03.png")
     with pytest.raises(DataError, match="truth's size 64×50, got 6×5"):
+        evaluate_folders(p, t, kind="instances", spec=QUICK)
+
+
+@pytest.mark.parametrize("largest", [2**31, 3_000_000_000])
+def test_ids_that_no_table_holds(id_folders, largest):
+    p, t, _ = id_folders
+    ids = np.zeros((50, 64), np.uint32)
+    ids[3:6, 3:6] = largest
+    (p / "i03.png").unlink()
+    tifffile.imwrite(p / "i03.tif", ids)
+    with pytest.raises(DataError, match=r"ids from (0|1) to 2147483647(.|\n)*i03"):
         evaluate_folders(p, t, kind="instances", spec=QUICK)
 
 

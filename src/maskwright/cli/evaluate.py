@@ -73,7 +73,7 @@ def evaluate(
         boundary_width: pixels from a mask's border that count for boundary IoU (default: 2 % of the diagonal).
         ap_definition: coco (default) or cityscapes: whose rules AP follows; it needs scores.
         empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
-        absent: pooled IoU of a category that is predicted but nowhere true: zero (default), or skip.
+        absent: pooled IoU, and AP, of a category that is predicted but nowhere true: zero (default), or skip.
         partial: score the truths that have a prediction; a run makes none for images that its decisions left out.
         seed: seed of the bootstrap (default 0).
         workers: processes that read and score (default: threads of this one).

@@ -253,7 +253,7 @@ def _average_precision(detections: Detections, categories: Categories, spec: Eva
     over = "averaged over thresholds and the categories that have instances."
 
     def scores(weights: Array) -> Scores:
-        ap = function(detections, weights=weights)  # (S, n, t)
+        ap = function(detections, weights=weights, absent=spec.absent)  # (S, n, t)
         means = [mean_ap(ap, positions), mean_ap(ap[..., :1], positions)]
         single = [mean_ap(ap, [p]) for p in positions] if each else []
         return np.stack([*means, *single], axis=1)

@@ -159,6 +159,7 @@ def _naive_recipe(recipe: Recipe, folds: Path) -> Recipe:
     )
     quiet = {
         "predict": recipe.predict.model_copy(update={"overlays": 0}),
+        "evaluate": recipe.evaluate.model_copy(update={"families": ()}),
         "report": recipe.report.model_copy(update={"price_of_leaks": False}),
     }
     return recipe.model_copy(update={"data": data, "split": split} | quiet)

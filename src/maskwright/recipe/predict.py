@@ -212,7 +212,7 @@ class EvaluateSpec(Spec):
     empty: Literal["nan", "one"] = "nan"
     """Dice and IoU of a category absent in truth and prediction of an image: left out, or 1."""
     absent: Literal["zero", "skip"] = "zero"
-    """Pooled IoU of a category without truth but with predictions: 0, or left out."""
+    """Pooled IoU, and AP, of a category without truth but with predictions: 0, or left out as official tools do."""
     samples: int = Field(1000, ge=100)
     """Bootstrap resamples."""
     confidence: float = Field(0.95, gt=0.5, lt=1)

@@ -17,7 +17,16 @@ from maskwright.metrics import Evidence
 from maskwright.recipe import Recipe, flatten, load_recipe
 from maskwright.statistics import Interval, Statistic, bootstrap, difference_p_value, holm, paired_difference
 
-_UNSAID = ("executor", "report", "train.threads", "train.workers", "train.cache", "train.loggers", "train.minutes")
+_UNSAID = (
+    "executor",
+    "report",
+    "evaluate.families",
+    "train.threads",
+    "train.workers",
+    "train.cache",
+    "train.loggers",
+    "train.minutes",
+)
 """Fields that change no number by themselves: not named among the differences."""
 
 
@@ -64,9 +73,17 @@ class _Run:
         """Return a metric's definition, and what computes it from image weights."""
         known = statistics_of(self.evidence(table), self.recipe.data.to_categories(), self.recipe.evaluate)
         if metric not in known:
+            whole = [name for name in known if "/" not in name]
+            of_each = sorted({f"{name.partition('/')[0]}/NAME" for name in known.keys() - set(whole)})
             next_move = "use one of these; what belongs to a family that the run lacks needs evaluate.families"
-            where = f"--metric, {self.folder}"
-            raise UsageError(problem(f"a metric of {', '.join(known)}", metric, where=where, next_move=next_move))
+            raise UsageError(
+                problem(
+                    f"a metric of {', '.join((*whole, *of_each))}",
+                    metric,
+                    where=f"--metric, {self.folder}",
+                    next_move=next_move,
+                )
+            )
         return known[metric]
 
 
