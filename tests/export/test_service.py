@@ -135,7 +135,7 @@ WHOLE, PHOTO = PNG.getvalue(), JPEG.getvalue()
         ("", (b"GIF89a" + bytes(100), {}), 415, "expected a PNG, JPEG or TIFF"),
         ("", (WHOLE[:200], {}), 422, "truncated or not an image"),
         ("", (PHOTO[:-200], {}), 422, "truncated or not an image"),
-        ("", (PHOTO[:200], {}), 422, "expected a readable image, got Truncated File Read"),
+        ("", (PHOTO[:200], {}), 422, "truncated or not an image"),
         ("", (b"\x89PNG\r\n\x1a\n", {}), 422, "expected a readable image"),
         ("", (b"II*\x00" + bytes(50), {}), 422, "expected a readable image"),
         ("", (WHOLE + bytes(100_000), {}), 413, "at most 100,000 bytes"),
@@ -252,18 +252,19 @@ def test_an_error_of_ours_is_answered_too(runner, capsys):
 
 def test_the_command_serves_without_torch_and_ends_cleanly(export, images):
     words = ["serve", str(export), "--port", "0", "--threads", "1"]
-    process = subprocess.Popen([sys.executable, "-c", without(MAKING), *words], stderr=subprocess.PIPE, text=True)
-    line = process.stderr.readline()
-    assert (found := re.search(r"http://127\.0\.0\.1:(\d+) ", line)), line
-    for _ in range(200):
-        try:
-            assert ask(int(found[1]), body=(images / "a.png").read_bytes())[0] == 200
-            break
-        except ConnectionError:
-            time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 0
-    assert process.stderr.read().strip() == "ended"
+    program = [sys.executable, "-c", without(MAKING), *words]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        assert (found := re.search(r"http://127\.0\.0\.1:(\d+) ", line)), line
+        for _ in range(200):
+            try:
+                assert ask(int(found[1]), body=(images / "a.png").read_bytes())[0] == 200
+                break
+            except ConnectionError:
+                time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert process.stderr.read().strip() == "ended"
 
 
 def test_a_taken_port_and_wrong_limits_are_said(export, capsys):

@@ -42,9 +42,9 @@ def compare(
     """
     spec, margins = runner.manifest.predict, _Differences()
     precision = trained[0].precision
-    streams = [runner.files(files), predict_files(in_float32(trained), files, spec)]
+    streams = [runner.files(files), predict_files(in_float32(trained), files, spec, accelerator="cpu")]
     if precision != "float32":
-        streams.append(predict_files(trained, files, spec))
+        streams.append(predict_files(trained, files, spec, accelerator="cpu"))
     for (name, size, found), (_, _, exact), *recipe in track(zip(*streams, strict=True), "check", len(files)):
         margins.add(runner, size, found, exact, recipe[0][2] if recipe else exact)
         if bound is not None and margins.largest > bound:

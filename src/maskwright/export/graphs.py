@@ -140,15 +140,22 @@ def _verify(module: nn.Module, path: Path, shape: Shape, channels: int) -> None:
         raise ValueError(f"expected the network's probabilities {expected.shape}, got {got}")
 
 
+_POOLINGS = (functional.adaptive_avg_pool2d, torch._C._nn.adaptive_avg_pool2d)
+"""As modules and networks call it, and what that calls."""
+
+
 class _Pooling(TorchFunctionMode):
     """Adaptive mean pooling as two matrix products, whose matrices follow the size; the exporter's own is for one."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if function is functional.adaptive_avg_pool2d:
-            return _pooled(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+        options = kwargs or {}
+        if function in _POOLINGS:
+            return _pooled(*args, **options)
+        if function is functional.interpolate and options.get("mode") == "area" and options.get("size") is not None:
+            return _pooled(args[0], options["size"])  # the same sums
+        return function(*args, **options)
 
 
 def _pooled(maps: torch.Tensor, output_size: int | tuple[int | None, int | None]) -> torch.Tensor:

@@ -64,7 +64,7 @@ def measure_loss(
         runner = Runner(export, members=members)
         files = [(str(row), index.path(index.images[row])) for row in rows]
         networks = [one for one, fold in zip(trained, folds, strict=True) if fold in members]
-        exact = predict_files(in_float32(networks), files, recipe.predict)
+        exact = predict_files(in_float32(networks), files, recipe.predict, accelerator="cpu")
         for (name, size, found), (_, _, expected) in track(
             zip(runner.files(files), exact, strict=True), "loss", len(files)
         ):
