@@ -10,6 +10,9 @@ import numpy as np
 from maskwright.tiling import Tile, tile_weights
 from maskwright.types import Probabilities
 
+_PIECE = 128
+"""Rows that are handed on at a time."""
+
 
 @dataclass(frozen=True)
 class Band:
@@ -45,13 +48,15 @@ class Sums:
         self._total[:, :, columns] += part * weights
         self._weight[:, columns] += weights
 
-    def finished(self, count: int) -> Probabilities:
-        """Return the (C, count, W) means of the first rows, and move on to the row behind them."""
-        rows: Probabilities = self._total[:, :count] / self._weight[:count]
+    def finished(self, count: int) -> Iterator[Probabilities]:
+        """Yield the (C, h, W) means of the first rows, a few rows at a time; then move on to the row behind them."""
+        for first in range(0, count, _PIECE):
+            piece = slice(first, min(first + _PIECE, count))
+            rows: Probabilities = self._total[:, piece] / self._weight[piece]
+            yield rows
         for sums in (self._total.swapaxes(0, 1), self._weight):
             sums[: len(sums) - count] = sums[count:].copy()
             sums[len(sums) - count :] = 0
-        return rows
 
 
 class Rows:

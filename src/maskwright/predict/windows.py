@@ -99,7 +99,10 @@ class Windows:
             for tile, part in self._inferred(networks, line):
                 sums.add(tile, part)
             following = lines[number + 1][0].top if number + 1 < len(lines) else self.working[0]
-            yield Band(line[0].top, sums.finished(following - line[0].top))
+            top = line[0].top
+            for rows in sums.finished(following - top):
+                yield Band(top, rows)
+                top += rows.shape[1]
 
     def labels(self) -> Iterator[LabelMap]:
         """Yield (h, W) label maps at the image's size, from top to bottom, each `BLOCK` rows but the last."""
@@ -177,8 +180,9 @@ class Windows:
                 f"{', '.join(needs_all)}, which looks at the probabilities of the whole image",
                 "cut the image into pieces, or use a run whose chain has none of it",
             )
+        rows = self.tiles[0].height + 3 * BLOCK + 2 * self.halo  # sums of a row of tiles; what waits for their labels
         members = len(self.networks) if self.uncertain else 1
-        band = 4 * self.working[1] * self.tiles[0].height * (3 * len(self.categories) + 1) * members + self.file.keep
+        band = 4 * self.working[1] * rows * (len(self.categories) + 1) * members + self.file.keep
         if free is not None and band > free:
             raise self._refused(
                 f"{band / 1e9:.1f} GB of memory for a row of tiles of {self.tiles[0].height} pixels",
