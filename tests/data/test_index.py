@@ -47,7 +47,7 @@ def test_resolving_a_resolved_section_changes_nothing(tmp_path, fields):
         if field in ("channels", "mean", "group_regex", "leave_out"):
             assert getattr(resolved, field) == value
     unresolved = [name for name, value in resolved if value is None]
-    assert set(unresolved) <= {"group", "group_regex", "domain", "label_source", "map"}
+    assert set(unresolved) <= {"group", "group_regex", "domain", "label_source", "map", "spacing"}
 
 
 def test_rows_say_what_the_files_are(tmp_path):

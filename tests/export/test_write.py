@@ -182,7 +182,7 @@ def test_a_fused_folder_is_refused(tmp_path, capsys):
 
 def test_the_tuned_chain_travels(folder, tmp_path):
     shutil.copytree(folder.root, tmp_path / "run")
-    chain = [{"kind": "minimum_area", "pixels": 30}]
+    chain = [{"kind": "minimum_area", "category": None, "pixels": 30}]
     (tmp_path / "run" / "tuned.json").write_text(json.dumps({"chain": chain}))
     manifest = export_run(tmp_path / "run", tmp_path / "out", members=[0], images=1)
     assert [step.pixels for step in manifest.chain] == [30]

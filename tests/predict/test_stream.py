@@ -36,7 +36,7 @@ def test_labels_are_those_of_predict(tmp_path, size, never):
     predict_stream(trained, frames_of(frames), spec, labels.__setitem__, chain=chain)
     named = files.named_images(frames)
     targets = {name: tmp_path / "out" / f"{name}.png" for name, _ in named}
-    list(files.predict_to_files(trained, named, targets, spec, chain=chain))
+    list(files.predict_to_files(files.source_of(trained, spec), named, targets, chain=chain))
     assert list(labels) == [name for name, _ in named]
     for name, label in labels_of(tmp_path / "out").items():
         assert np.array_equal(labels[name.removesuffix(".png")], label)

@@ -17,6 +17,8 @@ COMMANDS = {
     "train": ("stages", "Train the folds of a recipe."),
     "fuse": ("fuse", "Fuse runs or input scales into one, with fitted weights."),
     "predict": ("predict", "Predict new images with the networks of a run."),
+    "export": ("export", "Write a run's networks as files that run without torch."),
+    "serve": ("serve", "Answer images over HTTP with what export wrote."),
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "tune": ("tune", "Choose a run's post-processing anew, from other candidates."),
     "evaluate": ("evaluate", "Score a run, or any folder of label files against another."),
