@@ -14,13 +14,15 @@ from PIL import Image
 from make_export import MAKING, without
 from maskwright.artifacts import read_json, write_json
 from maskwright.cli import main
+from maskwright.data.categories import to_ids
 from maskwright.data.images import read_image
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.export.manifest import read_manifest
 from maskwright.export.runner import Runner
-from maskwright.postprocess import remove_small
-from maskwright.predict import load_ensemble, predict_files, predict_folder
+from maskwright.postprocess import apply_chain, remove_small
+from maskwright.predict import load_ensemble, predict_files, predict_folder, to_full_size
 from maskwright.recipe.predict import MinimumAreaSpec, PredictSpec
+from maskwright.recipe.steps import CrfSpec
 
 
 def predict(export, images, out, **options):
@@ -101,6 +103,16 @@ def test_the_command_writes_the_labels_that_the_run_writes_and_imports_no_torch(
     assert expected.keys() == labels_of(out).keys()
     assert all(np.array_equal(labels_of(out)[name], label) for name, label in expected.items())
     assert len(list((out / "overlays").rglob("*.jpg"))) == len(list((out / "probabilities").rglob("*.npz"))) == 6
+
+
+def test_a_step_that_looks_at_the_image_gets_it(export, images, tmp_path):
+    chain = (CrfSpec(iterations=2), MinimumAreaSpec(pixels=4))
+    own = changed(export, tmp_path / "crf", chain=[step.model_dump(mode="json") for step in chain])
+    image, runner = read_image(images / "wide.png"), Runner(own)
+    wanted = apply_chain(to_full_size(runner.probabilities(image), image.shape[:2]), chain, image=image)
+    assert np.array_equal(runner.label(image), wanted)
+    predict(own, images / "wide.png", tmp_path / "out")
+    assert np.array_equal(labels_of(tmp_path / "out")["wide.png"], to_ids(wanted, runner.categories))
 
 
 def test_the_chain_is_applied(export, images, tmp_path):

@@ -65,13 +65,14 @@ def measure_loss(
         files = [(str(row), index.path(index.images[row])) for row in rows]
         networks = [one for one, fold in zip(trained, folds, strict=True) if fold in members]
         exact = predict_files(in_float32(networks), files, recipe.predict, accelerator="cpu")
+        paths = dict(files)
         for (name, size, found), (_, _, expected) in track(
             zip(runner.files(files), exact, strict=True), "loss", len(files)
         ):
             truth = index.read_label(int(name))
             assert truth is not None, "folds hold labelled images"
             for kept, probabilities in zip(counts, (found, expected), strict=True):
-                label = runner.finish(probabilities, size)
+                label = runner.finish(probabilities, size, partial(read_image, paths[name]))
                 kept.append(Counts.from_table(overlap_table(truth, label, len(runner.categories))))
     if not counts[0]:
         raise DataError(

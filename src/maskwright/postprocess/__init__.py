@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskwright.postprocess.areas import enclosed, fill_holes, minimum_area, remove_small
-from maskwright.postprocess.chain import apply_chain, apply_probability_steps, apply_steps
+from maskwright.postprocess.chain import Image, apply_chain, apply_probability_steps, apply_steps
 from maskwright.postprocess.crf import crf
 from maskwright.postprocess.morphology import closing, largest_component, opening
 from maskwright.postprocess.reach import reach
@@ -13,6 +13,7 @@ from maskwright.postprocess.thresholds import favour, most_probable, threshold
 from maskwright.postprocess.watershed import cut_touching, split_touching
 
 __all__ = [
+    "Image",
     "apply_chain",
     "apply_probability_steps",
     "apply_steps",
