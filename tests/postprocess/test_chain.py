@@ -89,13 +89,55 @@ def test_all_together_and_categories_one_after_the_other():
     assert np.array_equal(only, largest_component(most_probable(p), 2))
 
 
+def test_a_category_of_its_own_threshold():
+    # three categories in five pixels; 1 is taken from .3 on, 2 from .6 on. Pixel 0: 1 reaches its threshold though 0 is
+    # the most probable; 1: neither does, so 0; 2: both do, 2 is more probable; 3: 2 is the most probable and doesn't
+    # reach its own; 4: 1 alone does
+    p = np.float32(
+        [[[0.60, 0.20, 0.08, 0.05, 0.20]], [[0.35, 0.25, 0.32, 0.40, 0.60]], [[0.05, 0.55, 0.60, 0.55, 0.20]]]
+    )
+    chain = [{"kind": "threshold", "value": 0.3, "category": 1}, {"kind": "threshold", "value": 0.6, "category": 2}]
+    assert apply_chain(p, steps(*chain)).tolist() == [[1, 0, 2, 1, 1]]
+    assert apply_chain(p, steps(*chain[::-1])).tolist() == [[1, 0, 2, 1, 1]]
+    # only category 2 has one: elsewhere the more probable one of 0 and 1
+    assert apply_chain(p, steps(chain[1])).tolist() == [[0, 1, 2, 1, 1]]
+
+
+@pytest.mark.parametrize("step", [{"kind": "threshold", "value": 0.4}, SELECT, {"kind": "staged", "pixels": 9}])
+def test_a_stated_category_of_two_is_the_foreground(step):
+    p = probabilities()
+    assert np.array_equal(apply_chain(p, steps({**step, "category": 1})), apply_chain(p, steps(step)))
+
+
+def test_components_are_selected_for_one_category_of_three():
+    p = probabilities(3)
+    chosen = select(p[2], SelectSpec(drop=0.2, high=0.7, lower=0.3)).astype(bool)
+    found = apply_chain(p, steps({**SELECT, "category": 2}))
+    assert np.array_equal(found, np.where(chosen, 2, p[:2].argmax(axis=0)))
+    assert 0 < chosen.sum() < (p.argmax(axis=0) == 2).sum() * 2
+
+
+def test_holes_of_one_category_of_three():
+    label = np.uint8([[1, 1, 1, 2, 2, 2], [1, 0, 1, 2, 0, 2], [1, 1, 1, 2, 2, 2]])
+    filled = {c: apply_steps(label, steps({"kind": "fill_holes", "category": c}), categories=3) for c in (1, 2)}
+    assert filled[1][1].tolist() == [1, 1, 1, 2, 0, 2]
+    assert filled[2][1].tolist() == [1, 0, 1, 2, 2, 2]
+    both = apply_steps(label, steps({"kind": "fill_holes"}), categories=3)
+    assert both[1].tolist() == [1, 1, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("chain", "categories", "message"),
     [
         ([{"kind": "majority"}, {"kind": "threshold"}], 2, r"got a threshold at place 2 with 2 categories"),
         ([{"kind": "smooth"}, SELECT, {"kind": "staged"}], 2, r"got a staged at place 3 with 2 categories"),
         ([SELECT], 3, r"got a select at place 1 with 3 categories"),
-        ([{"kind": "fill_holes"}], 3, "two categories for fill_holes"),
+        ([{**SELECT, "category": 2}], 2, r"expected positions 0\.\.1"),
+        ([{**SELECT, "category": 2}, SELECT], 3, r"got a select at place 2 with 3 categories"),
+        ([{**SELECT, "category": 2}, {"kind": "threshold", "category": 2}], 3, r"got a threshold at place 2"),
+        ([{"kind": "majority"}, {"kind": "threshold", "category": 1}], 3, r"got a threshold at place 2"),
+        ([{"kind": "threshold", "category": c} for c in (0, 1)], 2, r"got one for each of 2 categories"),
+        ([{"kind": "fill_holes", "category": 3}], 3, r"expected positions 0\.\.2"),
         ([{"kind": "majority"}, {"kind": "smooth"}], 2, "it needs the probabilities"),
         ([{"kind": "closing", "category": 2}], 2, r"expected positions 0\.\.1"),
         ([{"kind": "minimum_area", "pixels": 2, "category": 2}], 2, r"expected positions 0\.\.1"),

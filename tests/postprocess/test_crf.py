@@ -96,7 +96,7 @@ def test_a_lattice_of_one_dimension_by_hand():
     assert np.allclose(found, [0, 0, 0.25, 1, 1.5, 1, 0.25, 0, 0], atol=1e-5)
 
 
-@pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 9, 24])
+@pytest.mark.parametrize("dimensions", [1, 2, 3, 5, 9, 24, 150])
 def test_corners_surround_their_points(dimensions):
     # barycentric weights: none below 0, together 1. Filtered values of a constant are positive; points far apart
     # share no corner, so that each gets back its own value alone
@@ -135,18 +135,39 @@ def picture(categories=3, size=(40, 56)):
     return (raised / raised.sum(axis=0)).astype(np.float32), image
 
 
+WEAK = CrfSpec(
+    gaussian_weight=0.7, bilateral_weight=1.2, bilateral_sigma=8, reference=None, iterations=3, exact_pixels=0
+)
+
+
 def test_it_is_that_of_pydensecrf():
     library = pytest.importorskip("pydensecrf.densecrf")  # of the extra `bench`: it has to be compiled
     p, image = picture()
     field = library.DenseCRF2D(56, 40, 3)
     field.setUnaryEnergy(-np.log(p.reshape(3, -1)))
-    field.addPairwiseGaussian(sxy=3, compat=3)
-    field.addPairwiseBilateral(sxy=8, srgb=13, rgbim=image, compat=10)
-    expected = np.asarray(field.inference(5)).reshape(p.shape)
-    found = crf(p, image, CrfSpec(bilateral_sigma=8, reference=None, exact_pixels=0))
-    assert np.abs(found - expected).max() < 1e-3
-    assert np.array_equal(found.argmax(axis=0), expected.argmax(axis=0))
-    assert 0.02 < (found.argmax(axis=0) != p.argmax(axis=0)).mean() < 0.5
+    field.addPairwiseGaussian(sxy=3, compat=0.7)
+    field.addPairwiseBilateral(sxy=8, srgb=13, rgbim=image, compat=1.2)
+    expected = np.asarray(field.inference(3)).reshape(p.shape)
+    assert np.abs(crf(p, image, WEAK) - expected).max() < 1e-5
+
+
+def test_numbers_that_pydensecrf_gave():
+    # by the test above with pydensecrf2 1.1: pixels of each category, sums of probabilities, and some pixels; exact
+    # sums are up to .04 away
+    p, image = picture()
+    found = crf(p, image, WEAK)
+    assert np.bincount(found.argmax(axis=0).ravel()).tolist() == [678, 796, 766]
+    assert np.bincount(p.argmax(axis=0).ravel()).tolist() == [713, 761, 766]
+    assert np.allclose(found.sum(axis=(1, 2)), [701.5616, 772.4028, 766.0365], atol=1e-2)
+    pixels = {
+        (0, 0): [0.36731, 0.46236, 0.17032],
+        (7, 31): [0.07719, 0.01501, 0.9078],
+        (20, 20): [0.16831, 0.72235, 0.10934],
+        (33, 50): [0.02682, 0.01878, 0.9544],
+        (39, 12): [0.20289, 0.00561, 0.79151],
+    }
+    for (row, column), expected in pixels.items():
+        assert np.allclose(found[:, row, column], expected, atol=2e-5)
 
 
 def test_points_in_bands_are_the_points_at_once(monkeypatch):
@@ -216,7 +237,24 @@ def test_deeper_images_count_by_their_range():
     deep, real = crf(p, image.astype(np.uint16) * 257, spec), crf(p, image.astype(np.float32) / 7 - 3, spec)
     assert np.allclose(deep, real, atol=1e-4)
     low, high = np.percentile(image, (0.1, 99.9))
-    assert np.allclose(deep, crf(p, image, CrfSpec(color_sigma=30 * (high - low) / 255)), atol=1e-4)
+    same = np.clip(image, low, high)  # all in 8-bit levels, so that no stretching but the one worked here comes in
+    assert np.allclose(deep, by_all_pairs(p, same, CrfSpec(color_sigma=30 * (high - low) / 255)), atol=1e-4)
+    spike = image.astype(np.float64)
+    spike[5, 5, 0] = 1e12  # one of 2160 values: less than a thousandth
+    assert np.abs(crf(p, spike, LATTICE) - crf(p, image.astype(np.float64), LATTICE)).mean() < 0.01
+
+
+@pytest.mark.parametrize("size", [(1, 4000), (3, 900)])
+def test_very_narrow_gaussians_leave_pixels_alone(size):
+    # every pixel sees itself alone, so that Q <- P exp(w Q) without a neighbour; worked by the formula, 2 iterations
+    p = np.random.default_rng(0).dirichlet(np.ones(2), size).transpose(2, 0, 1)
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    spec = CrfSpec(gaussian_sigma=0.1, bilateral_sigma=0.1, color_sigma=0.1, iterations=2, exact_pixels=0)
+    q = p
+    for _ in range(2):
+        q = np.clip(p, 1e-5, 1) * np.exp(13 * q)
+        q /= q.sum(axis=0)
+    assert np.allclose(crf(p, image, spec), q, atol=1e-3)
 
 
 def test_the_bilateral_sigma_grows_with_the_image():

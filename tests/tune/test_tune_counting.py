@@ -42,7 +42,9 @@ def test_labels_are_those_of_each_chain_alone():
 
 def test_labels_of_more_categories():
     probabilities, _ = image(1, 4)
-    chains = [(*a, *c) for a, c in itertools.product(EARLY, ((), (SplitSpec(),), LATE[1], LATE[2]))]
+    of_two = tuple(ThresholdSpec(value=0.3, category=c) for c in (1, 3))
+    late = ((), (SplitSpec(),), of_two[:1], of_two, (*of_two, MajoritySpec()), LATE[1], LATE[2])
+    chains = [(*a, *c) for a, c in itertools.product(EARLY, late)]
     for chain, label in labels_of(probabilities, chains):
         assert np.array_equal(label, apply_chain(probabilities, chain)), chain
 

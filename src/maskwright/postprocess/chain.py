@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
 from maskwright.errors import RecipeError, UsageError, problem
 from maskwright.postprocess.areas import fill_holes, remove_small
 from maskwright.postprocess.crf import crf
@@ -26,6 +28,7 @@ from maskwright.recipe.steps import (
     LargestSpec,
     MajoritySpec,
     OfCategory,
+    OfForeground,
     OpeningSpec,
     SelectSpec,
     SmoothSpec,
@@ -51,12 +54,12 @@ FOREGROUND_STEPS: dict[type, Callable[[Probabilities, Any], LabelMap]] = {
 }
 LABEL_STEPS: dict[type, Callable[[LabelMap, Any], LabelMap]] = {
     MinimumAreaSpec: lambda label, step: remove_small(label, step.pixels, category=step.category),
-    FillHolesSpec: lambda label, step: fill_holes(
-        label, 1, pixels=step.pixels, edges=step.edges, background=step.background
-    ),
     MajoritySpec: lambda label, step: majority(label, step.size),
 }
 CATEGORY_STEPS: dict[type, Callable[[LabelMap, int, Any], LabelMap]] = {
+    FillHolesSpec: lambda label, category, step: fill_holes(
+        label, category, pixels=step.pixels, edges=step.edges, background=step.background
+    ),
     ClosingSpec: lambda label, category, step: closing(label, category, step.size),
     OpeningSpec: lambda label, category, step: opening(label, category, step.size),
     LargestSpec: lambda label, category, step: largest_component(label, category),
@@ -72,8 +75,8 @@ def apply_chain(
 ) -> LabelMap:
     """Return the (H, W) label map of (C, H, W) probabilities.
 
-    First steps on probabilities, then at most one step that decides what is foreground, else the most probable category
-    is taken; then the steps on labels.
+    First steps on probabilities; then those that decide what is foreground, one of two categories or one for each of
+    some, else the most probable category is taken; then the steps on labels.
 
     Args:
         probabilities: (C, H, W) float in 0..1.
@@ -81,7 +84,8 @@ def apply_chain(
         image: that was predicted; read at most once, and only if a step looks at it.
 
     Raises:
-        RecipeError: a step for two categories met more, steps stand in another order, or a category isn't there.
+        RecipeError: steps stand in another order, a category isn't there or has two thresholds, or a threshold of no
+            category met more than two.
         DataError: a step met probabilities that aren't finite, or outside of 0..1, or an image of another size.
         UsageError: a step looks at the image, and there is none.
     """
@@ -89,18 +93,9 @@ def apply_chain(
     smoothing = next((i for i, step in enumerate(steps) if type(step) not in PROBABILITY_STEPS), len(steps))
     probabilities = apply_probability_steps(probabilities, steps[:smoothing], image=image)
     steps = steps[smoothing:]
-    deciding = [i for i, step in enumerate(steps) if type(step) in FOREGROUND_STEPS]
-    if deciding and (categories != 2 or deciding != [0]):
-        raise RecipeError(
-            problem(
-                "at most one threshold, as the first step of a two-category chain",
-                f"a {steps[deciding[-1]].kind} at place {smoothing + deciding[-1] + 1} with {categories} categories",
-                where="postprocess.chain",
-                next_move="remove it (only smooth, favour and crf go before); without one the most probable is taken",
-            )
-        )
-    label = FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0]) if deciding else most_probable(probabilities)
-    return apply_steps(label, steps[len(deciding) :], categories=categories)
+    deciding = next((i for i, step in enumerate(steps) if type(step) not in FOREGROUND_STEPS), len(steps))
+    _check_deciding(steps, deciding, smoothing, categories)
+    return apply_steps(_decided(probabilities, steps[:deciding]), steps[deciding:], categories=categories)
 
 
 def apply_probability_steps(
@@ -129,7 +124,9 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
             for category in _categories(step, categories):
                 label = CATEGORY_STEPS[type(step)](label, category, step)
             continue
-        _check(step, categories)
+        _check(step)
+        if isinstance(step, MinimumAreaSpec):
+            _categories(step, categories)
         label = LABEL_STEPS[type(step)](label, step)
     return label
 
@@ -147,7 +144,50 @@ def _image(image: Image | None, step: PostprocessStep) -> Array:
     return image() if callable(image) else image
 
 
-def _categories(step: OfCategory | MinimumAreaSpec, categories: int) -> Sequence[int]:
+def _decided(probabilities: Probabilities, steps: Sequence[Any]) -> LabelMap:
+    """Return the label map before any step on labels, by steps of `FOREGROUND_STEPS`.
+
+    Categories with a step of their own are where it says, of several that take a pixel the most probable; other pixels
+    get the most probable one of the categories without a step.
+    """
+    if not steps:
+        return most_probable(probabilities)
+    if steps[0].category is None:
+        return FOREGROUND_STEPS[type(steps[0])](probabilities, steps[0])
+    label = most_probable(probabilities, never=[step.category for step in steps])
+    highest = np.full(label.shape, -1, probabilities.dtype)
+    for step in sorted(steps, key=lambda step: step.category):
+        own = probabilities[step.category]
+        taken = FOREGROUND_STEPS[type(step)](np.stack([1 - own, own]), step).astype(bool) & (own > highest)
+        label[taken], highest[taken] = step.category, own[taken]
+    return label
+
+
+def _check_deciding(steps: Sequence[Any], deciding: int, before: int, categories: int) -> None:
+    """Raise a RecipeError unless the first `deciding` steps can decide together, and no other one decides."""
+    wrong = [i for i, step in enumerate(steps) if i >= deciding and type(step) in FOREGROUND_STEPS]
+    stated = [step.category for step in steps[:deciding]]
+    if None in stated and (stated, categories) != ([None], 2):
+        wrong.append(deciding - 1)
+    for step in steps[:deciding]:
+        if step.category is not None:
+            _categories(step, categories)
+    wrong += [i for i, category in enumerate(stated) if category in stated[:i]]
+    if wrong or len(stated) == categories:
+        raise RecipeError(
+            problem(
+                "at most one threshold for a category, before all steps on labels, with its `category` where there are "
+                "more than two, and a category without one",
+                f"a {steps[wrong[0]].kind} at place {before + wrong[0] + 1} with {categories} categories"
+                if wrong
+                else f"one for each of {categories} categories",
+                where="postprocess.chain",
+                next_move="remove it (only smooth, favour and crf go before); without one the most probable is taken",
+            )
+        )
+
+
+def _categories(step: OfCategory | OfForeground | MinimumAreaSpec, categories: int) -> Sequence[int]:
     if step.category is None:
         return range(1, categories)
     if step.category >= categories:
@@ -162,18 +202,7 @@ def _categories(step: OfCategory | MinimumAreaSpec, categories: int) -> Sequence
     return (step.category,)
 
 
-def _check(step: PostprocessStep, categories: int) -> None:
-    if isinstance(step, MinimumAreaSpec):
-        _categories(step, categories)
-    if isinstance(step, FillHolesSpec) and categories != 2:
-        raise RecipeError(
-            problem(
-                "two categories for fill_holes",
-                f"{categories}",
-                where="postprocess.chain",
-                next_move="use minimum_area, which closes small holes of any category",
-            )
-        )
+def _check(step: PostprocessStep) -> None:
     if type(step) not in LABEL_STEPS:
         raise RecipeError(
             problem(

@@ -27,7 +27,8 @@ class Lattice:
 
     Attributes:
         weights: (N, M) sparse float32: each point's barycentric weights at its corners, d + 1 a row.
-        neighbours: for each of the d + 1 directions the (2, M) int32 corners before and after; M where there is none.
+        neighbours: for each of the d + 1 directions (3, k) int32: the corners that have a neighbour, the one before and
+            the one after; M where there is none.
     """
 
     weights: sparse.csr_array
@@ -64,11 +65,11 @@ class Lattice:
         """
         held = np.zeros((self.weights.shape[1] + 1, values.shape[1]), np.float32)  # the last one stands for no corner
         held[:-1] = self.weights.T @ values
-        for before, after in self.neighbours:
+        for at, before, after in self.neighbours:
             around = held.take(before, axis=0)
             around += held.take(after, axis=0)
             around *= np.float32(0.5)
-            held[:-1] += around
+            held[at] += around
         sums: Array = self.weights @ held[:-1]
         return sums
 
@@ -110,9 +111,9 @@ def _place(points: Array, strides: Array, bits: int) -> tuple[Array, Array]:
     lifted = _elevation(len(points)).astype(np.float32) @ points
     nearest = np.rint(lifted * np.float32(1 / size))  # the nearest corner of color 0, in units of d + 1
     rank = _ranks(lifted - nearest * np.float32(size))
-    rank += nearest.sum(axis=0).astype(np.int8)  # back onto the plane, where coordinates add up to 0
+    rank += nearest.sum(axis=0).astype(np.int16)  # back onto the plane, where coordinates add up to 0
     moved = (rank < 0).view(np.int8) - (rank >= size)
-    rank += moved * np.int8(size)
+    rank += moved * np.int16(size)
     nearest += moved
     by_rank = rank.astype(np.intp) * count + np.arange(count)
     rest, jumps = np.empty((size, count), np.float32), np.empty((size, count), np.int64)
@@ -130,8 +131,8 @@ def _place(points: Array, strides: Array, bits: int) -> tuple[Array, Array]:
 
 
 def _ranks(rest: Array) -> Array:
-    """Return the rank, int8, of each of (k, n) numbers among the k of its column, the largest first."""
-    rank = np.zeros(rest.shape, np.int8)
+    """Return the rank, int16, of each of (k, n) numbers among the k of its column, the largest first."""
+    rank = np.zeros(rest.shape, np.int16)
     for i in range(len(rest)):
         for j in range(i + 1, len(rest)):
             less = (rest[i] < rest[j]).view(np.int8)
@@ -160,12 +161,12 @@ def _distinct(codes: Array) -> tuple[Array, Array]:
 
 
 def _neighbours(codes: Array, strides: Array, bits: int) -> tuple[Array, ...]:
-    """Return for each direction the (2, M) corners before and after each of M sorted codes; M where there is none."""
+    """Return for each direction the (3, k) numbers of `Lattice.neighbours` among M sorted codes."""
     dimensions, none = len(strides), len(codes)
     colors = codes & ((1 << bits) - 1)
     # one less in every coordinate: the color falls by 1, from 0 to d, which takes a whole unit off every coordinate
     lower = np.where(colors > 0, codes - 1, codes - (strides.sum() << bits) + dimensions)
-    pairs = []
+    found = []
     for stride in np.append(strides, 0):
         wanted = lower + (stride << bits)
         after = np.searchsorted(codes, wanted).astype(np.int32)
@@ -173,5 +174,6 @@ def _neighbours(codes: Array, strides: Array, bits: int) -> tuple[Array, ...]:
         before = np.full(none, none, np.int32)
         there = np.flatnonzero(after < none)
         before[after[there]] = there
-        pairs.append(np.stack([before, after]))
-    return tuple(pairs)
+        at = np.flatnonzero((before < none) | (after < none)).astype(np.int32)
+        found.append(np.stack([at, before[at], after[at]]))
+    return tuple(found)
