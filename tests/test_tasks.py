@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError
-from maskwright.tasks import Task, drop_others, fingerprint, lock, run_tasks, status
+from maskwright.tasks import Task, drop_others, fingerprint, forget, lock, run_tasks, status
 
 
 def copy(root: Path, spec: dict) -> None:
@@ -83,6 +83,12 @@ def test_each_task_runs_once_and_in_order(tmp_path):
     assert run_tasks(tmp_path, [a(), b()]) == {}
     assert calls(tmp_path) == ["a", "b"]
     assert status(tmp_path, [a(), b()]) == {"a": "done", "b": "done"}
+
+
+def test_a_task_whose_basis_was_forgotten_is_stale(tmp_path):
+    run_tasks(tmp_path, [a(), b()])
+    forget(tmp_path, a())  # as a redo does before it is cut short
+    assert status(tmp_path, [a(), b()]) == {"a": "open", "b": "stale"}
 
 
 def test_an_output_that_is_gone_is_made_again(tmp_path):

@@ -112,6 +112,8 @@ def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
         record = _load_record(root, task.name)
         if record is None:
             states[task.name] = "open"
+        elif any(_load_record(root, name) is None for name in task.after):  # a redo was cut short
+            states[task.name] = "stale"
         else:
             states[task.name] = "done" if not _changes(root, task, record) else "stale"
     return states

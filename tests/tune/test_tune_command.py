@@ -14,7 +14,7 @@ from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.cli import main
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
-from maskwright.pipeline import run, stages
+from maskwright.pipeline import progress_of, run, stages
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 
@@ -161,6 +161,24 @@ def test_redo_searches_again_and_finds_the_same(trained):
     assert folder.tuned.stat().st_mtime_ns > before
     assert tuned_of(folder) == known
     assert ran == []
+
+
+def test_what_was_cut_short_goes_on(trained, monkeypatch):
+    folder, ran = trained
+    setting = "postprocess.search=[{kind: threshold, value: [0.3]}]"
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "tune", interrupted)
+        assert main(["tune", str(folder.root), "--set", setting]) == 130
+    assert not folder.tuned.exists()
+    assert main(["tune", str(folder.root)]) == 0
+    assert kinds(tuned_of(folder)["chain"]) == ["threshold"]
+    assert "minimum_area" not in (folder.predictions / "report.html").read_text(encoding="utf-8")
+    assert set(progress_of(folder.root).values()) == {"done"}
+    assert ran == []
+
+
+def interrupted(root, spec):
+    raise KeyboardInterrupt
 
 
 def test_a_stated_chain_and_an_empty_search(trained):

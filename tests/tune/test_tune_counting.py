@@ -8,11 +8,20 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from maskwright.errors import DataError
+from maskwright.errors import DataError, UsageError
 from maskwright.metrics import Counts, overlap_table
 from maskwright.postprocess import apply_chain
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, ThresholdSpec
-from maskwright.recipe.steps import ClosingSpec, FavourSpec, MajoritySpec, SelectSpec, SmoothSpec, SplitSpec, StagedSpec
+from maskwright.recipe.steps import (
+    ClosingSpec,
+    CrfSpec,
+    FavourSpec,
+    MajoritySpec,
+    SelectSpec,
+    SmoothSpec,
+    SplitSpec,
+    StagedSpec,
+)
 from maskwright.tune import counting
 from maskwright.tune.counting import ChainCounts, labels_of
 
@@ -42,9 +51,33 @@ def test_labels_are_those_of_each_chain_alone():
 
 def test_labels_of_more_categories():
     probabilities, _ = image(1, 4)
-    chains = [(*a, *c) for a, c in itertools.product(EARLY, ((), (SplitSpec(),), LATE[1], LATE[2]))]
+    of_two = tuple(ThresholdSpec(value=0.3, category=c) for c in (1, 3))
+    late = ((), (SplitSpec(),), of_two[:1], of_two, (*of_two, MajoritySpec()), LATE[1], LATE[2])
+    chains = [(*a, *c) for a, c in itertools.product(EARLY, late)]
     for chain, label in labels_of(probabilities, chains):
         assert np.array_equal(label, apply_chain(probabilities, chain)), chain
+
+
+def test_an_image_is_read_once_and_only_if_a_step_looks_at_it():
+    probabilities, _ = image(2, shape=(12, 15))
+    pixels, reads = np.random.default_rng(0).integers(0, 255, (12, 15, 3), np.uint8), []
+    plain = [(ThresholdSpec(value=0.4),), (SmoothSpec(),)]
+    looking = [(CrfSpec(iterations=n), ThresholdSpec(value=v)) for n in (1, 2) for v in (0.4, 0.6)]
+
+    def source():
+        reads.append(1)
+        return pixels
+
+    assert len(dict(labels_of(probabilities, plain, image=source))) == 2
+    assert reads == []
+    for chain, label in labels_of(probabilities, [*plain, *looking], image=source):
+        assert np.array_equal(label, apply_chain(probabilities, chain, image=pixels)), chain
+    assert reads == [1]
+    counts = ChainCounts(lambda row: image(row, shape=(12, 15)), 3, 2, image=lambda row: (reads.append(row), pixels)[1])
+    list(counts.add(looking))
+    assert sorted(reads[1:]) == [0, 1, 2]
+    with pytest.raises(UsageError, match="the image that was predicted"):
+        dict(labels_of(probabilities, looking))
 
 
 def test_what_chains_share_is_computed_once(monkeypatch):

@@ -125,7 +125,7 @@ def test_places_stand_in_the_order_of_a_chain():
         (MajoritySpec(),),
         (FillHolesSpec(),),
     ]
-    assert [slot[0].kind for slot in slots(3, *LISTED)] == ["smooth", "minimum_area", "majority"]
+    assert [slot[0].kind for slot in slots(3, *LISTED)] == ["smooth", "minimum_area", "majority", "fill_holes"]
 
 
 def test_categories_have_places_of_their_own():
@@ -135,11 +135,21 @@ def test_categories_have_places_of_their_own():
     assert slots(2, entry, {"kind": "threshold"}) == [(ThresholdSpec(),)]  # which does the same
 
 
+def test_categories_have_thresholds_of_their_own():
+    entries = [{"kind": "threshold", "value": v, "by_category": True} for v in (0.3, 0.4)]
+    both = [tuple(ThresholdSpec(value=v, category=c) for v in (0.3, 0.4)) for c in (1, 2)]
+    assert slots(3, *entries, {"kind": "threshold"}) == both
+    # of two categories there is one foreground
+    assert slots(2, *entries, {"kind": "threshold"}) == [
+        (ThresholdSpec(value=0.3, category=1), ThresholdSpec(value=0.4, category=1), ThresholdSpec())
+    ]
+
+
 def test_the_default_fits_both_kinds_of_task():
     two, three = (slots_of(PostprocessSpec().search, 400_000, n) for n in (2, 3))
     assert [slot[0].kind for slot in two] == [
         "smooth", "threshold", "majority", "opening", "closing", "fill_holes", "minimum_area", "largest",
     ]  # fmt: skip
     assert [slot[0].kind for slot in three] == [
-        "smooth", "favour", "favour", "majority", "opening", "closing", "minimum_area", "largest",
+        "smooth", "favour", "favour", "majority", "opening", "closing", "fill_holes", "minimum_area", "largest",
     ]  # fmt: skip

@@ -56,13 +56,11 @@ def tune(
     folder = finished(run, "predict", redo=False)
     recipe = load_recipe(folder.recipe)
     wanted = apply_settings(recipe, settings)
-    with progress():
-        if wanted == recipe and not redo:
-            pipeline.run(recipe, run, until="tune")
-        else:  # the price of leaks is a training; it is left for `run`
-            until = "evaluate" if recipe.report.price_of_leaks else "report"
-            anew = "tune" if redo else None
-            pipeline.run(wanted, run, since="tune", until=until, anew=anew, redo=True)
+    until = "evaluate" if recipe.report.price_of_leaks else "report"  # the price is a training: it is left for `run`
+    states = pipeline.progress_of(run)
+    if redo or wanted != recipe or any(states[task] != "done" for task in ("tune", "evaluate", until)):
+        with progress():
+            pipeline.run(wanted, run, since="tune", until=until, anew="tune" if redo else None, redo=True)
     tuned = read_json(RunFolder(run).tuned)
     show_tuned(tuned)
     result(tuned, as_json=json)

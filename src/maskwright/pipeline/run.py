@@ -76,7 +76,7 @@ def run(
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)
         if STAGES.index(since) > STAGES.index("plan"):  # the stage that would write it is not among these
-            _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
+            _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo, until=until)
         seconds: dict[str, float] = {}
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
@@ -92,7 +92,7 @@ def run(
             if stage == "split":
                 stages.certify_leaks(folder)
             if stage == "plan":
-                _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo)
+                _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo, until=until)
             if stage in ("train", "evaluate"):
                 _note(folder, seconds, command)
         _note(folder, seconds, command)
@@ -173,12 +173,16 @@ def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
         )
 
 
-def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
-    """Write the resolved recipe, unless results of another one are in the way."""
-    if not redo:
-        check_specs(folder.root, [task for name in STAGES[4:] for task in _TASKS[name](folder, recipe)])
+def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool, until: str = STAGES[-1]) -> None:
+    """Write the resolved recipe, unless results of another one are in the way.
+
+    Where it stands already, what comes after the last stage of this call is no concern: it may wait to be done anew.
+    """
     text, note = dump_recipe(recipe), folder.records / "recipe.json"
     stands = folder.recipe.read_text(encoding="utf-8") if folder.recipe.is_file() else None
+    if not redo:
+        checked = STAGES[4:] if stands != text else STAGES[4 : STAGES.index(until) + 1]
+        check_specs(folder.root, [task for name in checked for task in _TASKS[name](folder, recipe)])
     if stands != text:  # of the two, whichever stands if this is cut short is ours
         write_json(note, {"written": fingerprint(text), "before": fingerprint(stands)})
         write_text(folder.recipe, text)

@@ -124,7 +124,9 @@ def apply_steps(label: LabelMap, steps: Sequence[PostprocessStep], *, categories
             for category in _categories(step, categories):
                 label = CATEGORY_STEPS[type(step)](label, category, step)
             continue
-        _check(step, categories)
+        _check(step)
+        if isinstance(step, MinimumAreaSpec):
+            _categories(step, categories)
         label = LABEL_STEPS[type(step)](label, step)
     return label
 
@@ -200,9 +202,7 @@ def _categories(step: OfCategory | OfForeground | MinimumAreaSpec, categories: i
     return (step.category,)
 
 
-def _check(step: PostprocessStep, categories: int) -> None:
-    if isinstance(step, MinimumAreaSpec):
-        _categories(step, categories)
+def _check(step: PostprocessStep) -> None:
     if type(step) not in LABEL_STEPS:
         raise RecipeError(
             problem(

@@ -176,9 +176,9 @@ class PostprocessSpec(Spec):
     """Fixed steps; null: tuned on out-of-fold predictions, and adopted only where the gain is there."""
     search: tuple[SearchStep, ...] = _SEARCH
     """What tuning tries: for each step its fields with lists of candidates; in any order, since those on probabilities
-    come first and those on labels last. Of threshold, select and staged one is taken. Steps for two categories are
-    passed over in tasks with more, and favour in tasks with two, where a threshold does the same. Empty: nothing is
-    tuned."""
+    come first and those on labels last. Of threshold, select and staged one is taken, in tasks with more than two
+    categories one for each `category` that they name; there, those that name none are passed over, and in tasks with
+    two favour is, where a threshold does the same. Empty: nothing is tuned."""
     budget: int = Field(200, ge=1)
     """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
     several try is computed once."""

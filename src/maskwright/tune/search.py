@@ -14,7 +14,7 @@ import numpy as np
 from maskwright.metrics import Counts
 from maskwright.postprocess.chain import FOREGROUND_STEPS, PROBABILITY_STEPS
 from maskwright.progress import report
-from maskwright.recipe.predict import FillHolesSpec, PostprocessStep, SearchStep
+from maskwright.recipe.predict import PostprocessStep, SearchStep
 from maskwright.recipe.steps import FavourSpec
 from maskwright.tune.counting import Chain, ChainCounts
 from maskwright.types import Array
@@ -85,8 +85,8 @@ class Search:
 def slots_of(entries: Sequence[SearchStep], area: float, categories: int) -> list[Slot]:
     """Return the candidates for each place of a chain, in the order in which a chain takes its steps.
 
-    Steps for two categories are passed over where there are more; where there are two, `favour` is, if what decides on
-    the foreground is searched, too: it would do the same.
+    What decides on the foreground of two categories is passed over where there are more, unless it names a category;
+    where there are two, `favour` is, if what decides is searched, too: it would do the same.
 
     Args:
         entries: what is searched.
@@ -94,22 +94,24 @@ def slots_of(entries: Sequence[SearchStep], area: float, categories: int) -> lis
         categories: number of categories.
     """
     early: list[Slot] = []
-    deciding: list[PostprocessStep] = []
+    deciding: dict[int | None, list[PostprocessStep]] = {}
     late: list[Slot] = []
-    searched = {entry.step for entry in entries}
-    idle = {*FOREGROUND_STEPS, FillHolesSpec} if categories != 2 else set()
-    if categories == 2 and not searched.isdisjoint(FOREGROUND_STEPS):
-        idle = {FavourSpec}
+    decides = any(entry.step in FOREGROUND_STEPS for entry in entries)
     for entry in entries:
-        if entry.step in idle:
-            continue
         for candidates in entry.combinations(area, categories):
             slot: Slot = tuple(dict.fromkeys(candidates))  # type: ignore[arg-type]
             if entry.step in FOREGROUND_STEPS:
-                deciding += slot
+                for step in slot:
+                    category = None if categories == 2 else getattr(step, "category", None)
+                    deciding.setdefault(category, []).append(step)
+            elif entry.step in PROBABILITY_STEPS:
+                early += [] if entry.step is FavourSpec and decides and categories == 2 else [slot]
             else:
-                (early if entry.step in PROBABILITY_STEPS else late).append(slot)
-    return [slot for slot in (*early, tuple(dict.fromkeys(deciding)), *late) if slot]
+                late.append(slot)
+    if categories != 2:
+        deciding.pop(None, None)
+    middle = [tuple(dict.fromkeys(steps)) for steps in deciding.values()]
+    return [slot for slot in (*early, *middle, *late) if slot]
 
 
 def run_searches(searches: Sequence[Search], slots: Sequence[Slot], counts: ChainCounts, value: Value) -> None:
