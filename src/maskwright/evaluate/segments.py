@@ -150,7 +150,7 @@ def _table_with_background(overlaps: SegmentOverlaps, rows: _Rows, n: int, known
 
 
 def _instance_columns(overlaps: SegmentOverlaps, rows: _Rows, n: int, things: list[int]) -> dict[str, Array]:
-    """Return best Dice and the difference in count of each thing's instances; NaN for stuff. Crowds have category -1."""
+    """Return best Dice and difference in count of each thing's instances, NaN for stuff; crowds have category -1."""
     columns = {name: np.full(n, np.nan) for name in ("sbd", "count_difference")}
     for thing in things:
         own = _of_category(overlaps, rows, thing)
