@@ -289,3 +289,37 @@ def test_the_parts_add_up_to_the_whole(tmp_path):
     columns = ["tp", "fp", "fn", "segments_iou", "segments_tp", "segments_fp", "segments_fn"]
     both = pl.concat([one.per_image.select(columns) for one in single])
     assert both.equals(whole.per_image.select(columns))
+
+
+def write_layers(folder, labels, ids):
+    for part, array in (("masks", np.array(labels, np.uint8)), ("instances", np.array(ids, np.uint16))):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(folder / part / "a.png")
+
+
+CLASSES = {"categories": [{"id": 0, "name": "soil"}, {"id": 1, "name": "rock", "isthing": True}], "ignore": 255}
+
+
+def test_masks_and_instances_are_panoptic(tmp_path):
+    """Soil 3 of 4 pixels found: IoU 3 / 4. Rock 7 is found whole; of rock 8 one pixel of two; the crowd's isn't wrong.
+
+    truth:      soil soil soil soil | rock 7 7 | rock 8 8 | rock without number (a crowd) | ignored
+    prediction: soil soil soil rock 4 | 5 5 | 6 soil | 9 | soil
+    """
+    write_layers(tmp_path / "t", [[0, 0, 0, 0, 1, 1, 1, 1, 1, 255]], [[0, 0, 0, 0, 7, 7, 8, 8, 0, 0]])
+    write_layers(tmp_path / "p", [[0, 0, 0, 1, 1, 1, 1, 0, 1, 0]], [[0, 0, 0, 4, 5, 5, 6, 0, 9, 0]])
+    (tmp_path / "t" / "classes.json").write_text(json.dumps(CLASSES))
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t", spec=QUICK)
+    # soil: 3 shared, truth 4, prediction 5 less 1 on void: union 4 + 4 - 3 = 5, IoU .6
+    # rock: 5 with 7 has IoU 1; 6 with 8 has 1 / 2, which is no match: FP and FN; 4 is FP; 9 is on the crowd
+    assert found.scores["pq/soil"]["value"] == pytest.approx(0.6)
+    assert found.scores["pq/rock"]["value"] == pytest.approx(1 / (1 + 0.5 * 2 + 0.5 * 1))
+    assert found.scores["pq_things"]["value"] == found.scores["pq/rock"]["value"]
+    assert found.confusion == [[3, 1, 0], [1, 4, 0]]
+    assert found.scores["count_difference"]["value"] == 4 - 2  # a crowd is no instance
+    (tmp_path / "p" / "instances" / "a.png").rename(tmp_path / "p" / "instances" / "b.png")
+    with pytest.raises(DataError, match="none for 1: a"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t", spec=QUICK)
+    (tmp_path / "t" / "instances" / "a.png").rename(tmp_path / "t" / "instances" / "b.png")
+    with pytest.raises(DataError, match=r"2 in one of them only: a, b"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t", spec=QUICK)

@@ -60,7 +60,8 @@ def evaluate(
         prediction: folder of index PNGs, file of segments, or a run folder; a run's own recipe says how it is scored.
         truth: folder of index PNGs, or file of segments.
         kind: what the files hold: semantic, values of categories (default); instances, ids of objects, 0 the
-            background (segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs.
+            background (segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs, or
+            masks/ and instances/ in both folders.
         classes: all (default), or binary: everything but 0 is foreground.
         ignore: values in the truth whose pixels don't count, comma-separated.
         leave_out: categories left out of the means, comma-separated.

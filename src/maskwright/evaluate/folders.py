@@ -14,6 +14,7 @@ import polars as pl
 from maskwright.data.formats.sidecars import meta_of, named_group, read_meta
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate.label_files import LabelPair, label_categories, label_pairs, measured_labels, or_ids
+from maskwright.evaluate.layer_files import MASKS, LayerPair, has_layers, layer_pairs, measured_layers
 from maskwright.evaluate.measure import Measured
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.evaluate.segment_files import (
@@ -25,7 +26,7 @@ from maskwright.evaluate.segment_files import (
 )
 from maskwright.evaluate.spread import spread
 from maskwright.recipe.predict import EvaluateSpec
-from maskwright.types import Categories
+from maskwright.types import Categories, Category
 
 Kind = Literal["semantic", "instances", "panoptic"]
 
@@ -83,8 +84,8 @@ def evaluate_folders(
         seed: of the bootstrap.
         workers: processes that read and measure; 0: threads of this one.
         kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
-            `panoptic`, COCO's PNGs and JSON file. None: panoptic where the truth is that, else semantic, as ids and
-            categories can't be told apart.
+            `panoptic`, COCO's PNGs and JSON file, or masks/ and instances/ in both folders. None: panoptic where the
+            truth is that, else semantic, as ids and categories can't be told apart.
         group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
             `group_regex` as well: each image is its own group.
         group_regex: the same from the images' names: what its first group, or all of it, matches.
@@ -95,23 +96,26 @@ def evaluate_folders(
         UsageError: both `group` and `group_regex`, or an expression that is none.
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
-    kind = kind or ("panoptic" if has_panoptic_file(truth) else "semantic")
     ignored, left_out = tuple(ignore), frozenset(leave_out)
-    rows: Sequence[LabelPair] | Sequence[SegmentPair]
-    if kind == "panoptic":
-        items, rows = panoptic_files(prediction, truth, partial=partial)
-    else:
-        pairs = label_pairs(prediction, truth, None if images is None else Path(images), partial=partial)
-        items, rows = (), pairs
-        if kind == "instances":
-            items, rows = instance_pairs(pairs, prediction, truth, ignore=ignored)
-            left_out = left_out or frozenset({items[0].name})
-        elif categories is None:
-            categories = label_categories(truth, pairs, classes, ignored, left_out)
-    categories = categories or Categories(items, left_out)
+    kind = kind or ("panoptic" if has_layers(truth) or has_panoptic_file(truth) else "semantic")
+    items: tuple[Category, ...] = ()
+    rows: Sequence[LabelPair] | Sequence[LayerPair] | Sequence[SegmentPair]
     one: Callable[..., Measured] = measured_pair
-    if kind == "semantic":
-        one = functools.partial(measured_labels, predicted_as=or_ids(categories))
+    if kind == "panoptic" and not has_layers(truth):
+        items, rows = panoptic_files(prediction, truth, partial=partial)
+    elif kind == "instances":
+        pairs = label_pairs(prediction, truth, None, partial=partial)
+        items, rows = instance_pairs(pairs, prediction, truth, ignore=ignored)
+        left_out = left_out or frozenset({items[0].name})
+    else:
+        of_images = None if images is None else Path(images)
+        layers = layer_pairs(prediction, truth, partial=partial) if kind == "panoptic" else []
+        pairs = [layer.labels for layer in layers] or label_pairs(prediction, truth, of_images, partial=partial)
+        rows, one = layers or pairs, measured_layers if layers else measured_labels
+        place = truth / MASKS if layers else truth
+        categories = categories or label_categories(place, pairs, classes, ignored, left_out)
+        one = functools.partial(one, predicted_as=or_ids(categories))
+    categories = categories or Categories(items, left_out)
     overlaps = Overlaps(categories, spec)
     names = [row.name for row in rows]
     work = spread(functools.partial(one, categories=categories, spec=spec), list(rows), "score", workers=workers)

@@ -21,10 +21,11 @@ from maskwright.evaluate.measure import Measured, measure
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category, LabelMap
 
-_UNKNOWN = (
+UNKNOWN = (
     "list the values in a classes.json beside the truth folder, --ignore them if they are in the truth, "
     "or use --classes binary; if they number objects, --kind instances"
 )
+"""What to do about values that no category claims."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ def measured_labels(
     Raises:
         DataError: files that can't be read, sizes that differ, or values that no category claims.
     """
-    true = read_label(pair.truth, categories, like=pair.image, next_move=_UNKNOWN)
-    predicted = read_label(pair.prediction, predicted_as, next_move=_UNKNOWN)
-    _check_sizes(true, predicted, pair)
+    true = read_label(pair.truth, categories, like=pair.image, next_move=UNKNOWN)
+    predicted = read_label(pair.prediction, predicted_as, next_move=UNKNOWN)
+    check_sizes(true, predicted, pair)
     return measure(true, predicted, categories, spec, where=pair.name)
 
 
-def _check_sizes(true: LabelMap, predicted: LabelMap, pair: LabelPair) -> None:
+def check_sizes(true: LabelMap, predicted: LabelMap, pair: LabelPair) -> None:
+    """Raise DataError if a prediction has another size than its truth."""
     if true.shape != predicted.shape:
         raise DataError(
             problem(

@@ -88,7 +88,8 @@ def measure_segments(
     detections = None
     if "instances" in spec.families:
         things = [p for p, c in enumerate(categories.items) if c.isthing]
-        columns |= _instance_columns(overlaps, rows, n, things)
+        crowd = true.crowd[listed(overlaps.truth_ids, true, n, side="truth", where=where)]
+        columns |= _instance_columns(overlaps, (np.where(crowd, -1, rows[0]), rows[1]), n, things)
         if not np.isnan(found.scores).any():
             detections = _detections(overlaps, true, found, n, spec, zero, where)
     if {"boundary", "dental", "keras"} & set(spec.families):
@@ -149,7 +150,7 @@ def _table_with_background(overlaps: SegmentOverlaps, rows: _Rows, n: int, known
 
 
 def _instance_columns(overlaps: SegmentOverlaps, rows: _Rows, n: int, things: list[int]) -> dict[str, Array]:
-    """Return best Dice and the difference in count of each thing's instances; NaN for stuff."""
+    """Return best Dice and difference in count of each thing's instances, NaN for stuff; crowds have category -1."""
     columns = {name: np.full(n, np.nan) for name in ("sbd", "count_difference")}
     for thing in things:
         own = _of_category(overlaps, rows, thing)

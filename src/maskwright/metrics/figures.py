@@ -212,12 +212,14 @@ def _segments_of_each(evidence: Evidence, categories: Categories) -> Iterator[Fi
         "sq": segmentation_quality,
         "rq": recognition_quality,
     }
+    positions = categories.evaluated
+    names = [categories.names[p] for p in positions]
     for metric, score in scores.items():
         yield _each(
             metric,
-            categories.names,
-            [f"{metric.upper()} of {name} from the segments of all images together." for name in categories.names],
-            lambda weights, f=score: f(counts.pooled(weights)),  # type: ignore[misc]
+            names,
+            [f"{metric.upper()} of {name} from the segments of all images together." for name in names],
+            lambda weights, f=score: f(counts.pooled(weights))[:, positions],  # type: ignore[misc]
         )
 
 
