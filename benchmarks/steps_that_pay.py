@@ -105,11 +105,12 @@ def rows_of(run: RunFolder, scales: tuple[float, ...], limit: int | None, out: P
                 rng=np.random.default_rng(0),
                 **options,
             )
-            comparison = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
+            low, high = known(gain.low), known(gain.high)
+            comparison = Comparison(kind="difference", value=gain.value, low=low, high=high, n=gain.n)
         found[f"{run.root.name}: {step.name}"] = Row(
             figure=own.value,
             unit=recipe.metric(),
-            interval=(own.low, own.high),
+            interval=(known(own.low), known(own.high)),
             against="" if before is None else "the step before",
             comparison=comparison,
             details={
@@ -191,6 +192,10 @@ def fused_map(members: Sequence[Member], image: Array) -> Probabilities:
     for member in members:
         fusion.add(member.predict(image), member.weight)
     return fusion.result()
+
+
+def known(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def shipped(fused: RunFolder) -> dict[str, object]:

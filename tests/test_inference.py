@@ -185,7 +185,7 @@ def test_a_fine_pattern_is_averaged_when_an_image_shrinks():
 
 def test_one_scale_of_one_is_the_plain_way_bit_for_bit():
     image = np.random.default_rng(0).normal(size=(45, 33, 2)).astype(np.float32)
-    plain = infer([pointwise()], torch.from_numpy(image[None].transpose(0, 3, 1, 2)), tta=("identity", "flip_lr"))
+    plain = infer([pointwise()], torch.from_numpy(np.stack([image]).transpose(0, 3, 1, 2)), tta=("identity", "flip_lr"))
     assert np.array_equal(stream(image, tta=("identity", "flip_lr"), scales=(1.0,)), plain[0].numpy())
 
 

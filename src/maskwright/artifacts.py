@@ -142,6 +142,11 @@ class RunFolder:
         """Return those of all folds: what predicts new images."""
         return [path for fold in range(folds) for path in self.checkpoints(fold, kind)]
 
+    def member_run(self, member: dict[str, Any]) -> RunFolder:
+        """Return where the run of a member in fused.json lies now: as it lay from here, or where it was."""
+        beside = (self.root / member["beside"]).resolve()
+        return RunFolder(beside if beside.is_dir() else Path(member["run"]))
+
     def store(self, part: str, round_number: int = 0) -> Path:
         """Probability store of one part, such as `oof`."""
         return self.root / f"round-{round_number}" / part

@@ -20,7 +20,7 @@ class Fusion(Protocol):
         ...
 
     def result(self) -> Probabilities:
-        """Return the (C, H, W) float32 fused map, which sums to one over C as the members' do."""
+        """Return the (C, H, W) float32 fused map, which sums to one over C as the members' do; then add no more."""
         ...
 
 
@@ -42,7 +42,10 @@ class MeanFusion:
     def result(self) -> Probabilities:
         """Return the mean; see `Fusion`."""
         assert self._sum is not None, "no member"
-        return self._sum / np.float32(self._weight)
+        if self._weight != 1:  # in place: no second map
+            self._sum /= np.float32(self._weight)
+            self._weight = 1.0
+        return self._sum
 
 
 class RankFusion:

@@ -15,7 +15,7 @@ COMMANDS = {
     "audit": ("stages", "Look for what is wrong with a data folder."),
     "split": ("stages", "Cut grouped, stratified folds and a held-out part."),
     "train": ("stages", "Train the folds of a recipe."),
-    "fuse": ("fuse", "Fuse runs, or input scales, into one predictor with fitted weights."),
+    "fuse": ("fuse", "Fuse runs or input scales into one, with fitted weights."),
     "predict": ("stages", "Predict new images with the networks of a run."),
     "export": ("export", "Write a run's networks as files that run without torch."),
     "serve": ("serve", "Answer images over HTTP with what export wrote."),

@@ -74,9 +74,10 @@ def _said(about: dict[str, Any]) -> str:
     gain = about["gain"]
     if about["method"] == "mean":
         return "none, it is that"
-    return f"{_points(gain)} points" + (
-        "" if gain["low"] is not None and gain["low"] > 0 else ": not clearly above 0, so refused"
-    )
+    if gain["low"] is None or gain["low"] <= 0:
+        return f"{_points(gain)} points: not clearly above 0, so refused"
+    beaten = "" if about["shipped"] == "fused" else "; but the best single member scores no lower"
+    return f"{_points(gain)} points{beaten}"
 
 
 def _points(gain: dict[str, Any]) -> str:

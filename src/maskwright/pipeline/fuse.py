@@ -92,7 +92,7 @@ def load_fused(folder: RunFolder) -> tuple[Source, tuple[PostprocessStep, ...]]:
     about = read_json(folder.fused)
     members, state = [], []
     for member in (m for m in about["members"] if m["weight"] > 0):
-        run = _read(_found(folder, member))
+        run = _read(folder.member_run(member).root)
         state.append([member["name"], member["weight"], member["predict"], trained := run.trained()])
         if trained != member["trained"]:
             raise StaleArtifactError(
@@ -131,10 +131,11 @@ def _read(path: Path) -> _Run:
 
 def _members(runs: Sequence[_Run], scales: Sequence[float]) -> list[dict[str, Any]]:
     """Return what tasks know of the members; names are those of the runs, numbered where two are called the same."""
-    found = []
+    found: list[dict[str, Any]] = []
+    called = [run.folder.root.resolve().name for run in runs]
     for number, run in enumerate(runs):
-        alike = sum(other.folder.root.name == run.folder.root.name for other in runs[:number])
-        name = run.folder.root.resolve().name + (f"-{alike + 1}" if alike else "")
+        alike = called[:number].count(called[number])
+        name = called[number] + (f"-{alike + 1}" if alike else "")
         about = {"run": str(run.folder.root.resolve()), "trained": run.trained()}
         for scale in scales or (None,):
             spec = run.recipe.predict
@@ -202,9 +203,3 @@ def _tasks(
     files = tuple(f"predictions/{name}" for name in ("per_image.parquet", "evaluation.json"))
     after = ("weights", "holdout") if held else ("weights",)
     return [*tasks, Task("evaluate", fusing.evaluate, spec, after, files)]
-
-
-def _found(folder: RunFolder, member: dict[str, Any]) -> Path:
-    """Return where a member's run lies now: as it lay from here, or where it was."""
-    beside = (folder.root / member["beside"]).resolve()
-    return beside if beside.is_dir() else Path(member["run"])

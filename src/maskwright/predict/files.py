@@ -75,7 +75,7 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
                     "checkpoints of one recipe",
                     "different categories, intensities or scales",
                     where=f"{first.path} and {other.path}",
-                    next_move="predict with each run on its own",
+                    next_move="predict with each run on its own, or fuse them: maskwright fuse RUN RUN --out FUSED",
                 )
             )
     return trained
@@ -255,7 +255,10 @@ def to_full_size(probabilities: Probabilities, size: tuple[int, int]) -> Probabi
     """Return (C, H, W) probabilities of (C, h, w) ones, bilinear."""
     if probabilities.shape[1:] == size:
         return probabilities
-    return np.stack([cv2.resize(p, size[::-1], interpolation=cv2.INTER_LINEAR) for p in probabilities])
+    full = np.empty((len(probabilities), *size), probabilities.dtype)
+    for plane, small in zip(full, probabilities, strict=True):  # one by one: not all of them twice
+        plane[:] = cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return full
 
 
 def write_label(path: Path, label: LabelMap, categories: Categories) -> None:

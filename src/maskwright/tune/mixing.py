@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -65,16 +66,16 @@ def fit_simplex(images: Sequence[Pixels], members: Sequence[int]) -> Weights:
     is what the gain is judged by afterwards. Solved by sequential quadratic programming.
 
     Args:
-        images: drawn pixels; those of images without any are passed over.
+        images: drawn pixels; those of images without any are passed over, and without all the weights are equal.
         members: which may have a weight.
 
     Returns:
         A weight for every member; below 0.001 it is 0.
     """
     total = images[0].probabilities.shape[0]
-    if len(members) == 1:
-        return _spread([1.0], members, total)
     known = [image for image in images if len(image.truth)]
+    if len(members) == 1 or not known:
+        return _spread([1 / len(members)] * len(members), members, total)
     right = [image.probabilities[members][:, image.truth, np.arange(len(image.truth))] for image in known]
     q = np.maximum(np.concatenate(right, axis=1).astype(np.float64), _FLOOR)
     share = np.concatenate([_balanced(image.truth) for image in known]) / len(known)
@@ -84,15 +85,10 @@ def fit_simplex(images: Sequence[Pixels], members: Sequence[int]) -> Weights:
         return float(-(share @ np.log(mixed))), -(q @ (share / mixed))
 
     start = np.full(len(members), 1 / len(members))
-    found = minimize(
-        loss,
-        start,
-        jac=True,
-        method="SLSQP",
-        bounds=[(0, 1)] * len(members),
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
-        options={"maxiter": 200, "ftol": 1e-9},
-    )
+    simplex: Any = {"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like}
+    options: Any = {"maxiter": 200, "ftol": 1e-9}
+    bounds = [(0.0, 1.0)] * len(members)
+    found = minimize(loss, start, jac=True, method="SLSQP", bounds=bounds, constraints=simplex, options=options)
     best = found.x if found.fun <= loss(start)[0] else start
     kept = np.where(best < _LEAST, 0, best)
     return _spread((kept / kept.sum()).tolist(), members, total)

@@ -79,6 +79,7 @@ def test_an_image_that_is_all_ignored_gives_no_pixel_and_changes_nothing():
     rows = items(1.0, 2.0, count=6)
     nothing = (rows[0][0], np.full((SIZE, SIZE), IGNORE, np.uint8))
     assert draw_pixels(*nothing, 50, np.random.default_rng(0)).truth.size == 0
+    assert fit_simplex(drawn([nothing] * 3), [0, 1]) == (0.5, 0.5)
     assert fit_simplex(drawn([*rows, nothing]), [0, 1]) == pytest.approx(fit_simplex(drawn(rows), [0, 1]), abs=1e-4)
 
 
