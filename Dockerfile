@@ -1,4 +1,4 @@
-# An image that serves an export, without torch (about 0.5 GB instead of 6). From the root of the repository:
+# An image that serves an export, without torch and what comes with it. From the root of the repository:
 #   docker build -t maskwright .
 #   docker run --rm -p 8000:8000 -v ./teeth-export:/export:ro maskwright
 FROM python:3.12-slim

@@ -272,6 +272,8 @@ def test_a_taken_port_and_wrong_limits_are_said(export, capsys):
         assert main(["serve", str(export), "--port", str(taken.getsockname()[1])]) == 2
     assert "--port" in capsys.readouterr().err
     assert main(["serve", str(export), "--running", "0"]) == 2
+    assert main(["serve", str(export), "--port", "0", "--check"]) == 0
+    assert "POST /predict" in capsys.readouterr().err
 
 
 def test_missing_packages_name_the_extra(runner, monkeypatch):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from maskwright.cli.console import say
 from maskwright.errors import UsageError, problem
@@ -21,6 +23,7 @@ def serve(
     megabytes: float = 32,
     megapixels: float = 33.5,
     threads: int | None = None,
+    check: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Serve an export over HTTP: POST an image to /predict, get its labels; GET /health. Needs no torch.
 
@@ -42,6 +45,7 @@ def serve(
         megabytes: most bytes of a request, in 2^20.
         megapixels: most pixels of an image, in 10^6.
         threads: of the runtime for one image (default: one a core).
+        check: see that the export is whole and the address free, and end.
     """
     from maskwright.export.doors import need
     from maskwright.export.runner import Runner
@@ -56,6 +60,8 @@ def serve(
     runner = Runner(export, threads=threads)
     with _listen(host, port) as place:
         say(f"{export} on http://{host}:{place.getsockname()[1]} (POST /predict, GET /health); {runner.runs_in}")
+        if check:
+            return
         config = uvicorn.Config(
             build_service(runner, limits), log_level="warning", access_log=False, timeout_graceful_shutdown=30
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from maskwright.inference import STRIDE
 
 CLOSE = 1e-3
 """By which a probability of a graph may differ from the network's."""
+_COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _LARGEST = 1_900_000_000
 """Bytes of weights up to which they are a part of the graph's file; protobuf ends at 2 GiB."""
 
@@ -185,6 +187,9 @@ def _told(shape: Shape) -> str:
     return f"{'any number of images' if shape.batch is None else f'{shape.batch} image(s)'}, {size}"
 
 
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+def _line(error: BaseException) -> str:
+    """Return what an exporter failed at first, in a line: the errors around it tell how its steps are called."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines)[:300]}"

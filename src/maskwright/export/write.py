@@ -87,8 +87,7 @@ def export_run(
 ) -> Manifest:
     """Export the networks of a run, one graph each, with all that using them needs; return the manifest.
 
-    One graph a network, not one for all: a call of each takes as long as a call of all in one, and so each can be left
-    out, and scored on the fold that it never saw.
+    One graph a network, not one for all: so each can be left out, and scored on the fold that it never saw.
 
     The folder is there when all is done and checked, or not at all.
 
