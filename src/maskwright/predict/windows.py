@@ -20,12 +20,12 @@ from maskwright.data.windows import BLOCK, TiffWindows
 from maskwright.errors import DataError, problem
 from maskwright.inference import STRIDE, infer, pick_device
 from maskwright.postprocess import apply_chain, apply_steps, reach
+from maskwright.postprocess.chain import CATEGORY_STEPS, LABEL_STEPS
 from maskwright.predict.bands import Band, Rows, Sums
 from maskwright.predict.uncertainty import Uncertainty, to_gray, without
 from maskwright.processes import free_memory
 from maskwright.progress import report
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.recipe.steps import SelectSpec, StagedSpec
 from maskwright.tiling import Tile, tile_grid
 from maskwright.types import Array, LabelMap, Probabilities
 
@@ -168,7 +168,7 @@ class Windows:
 
     def _check_memory(self) -> None:
         pixels, free = self.size[0] * self.size[1], free_memory()
-        if needs_all := [step.kind for step in self.rest if isinstance(step, SelectSpec | StagedSpec)]:
+        if needs_all := [step.kind for step in self.rest if type(step) not in {**LABEL_STEPS, **CATEGORY_STEPS}]:
             raise self._refused(
                 "post-processing that an image can be given by windows",
                 f"{', '.join(needs_all)}, which looks at the probabilities of the whole image",
