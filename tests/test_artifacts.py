@@ -22,6 +22,20 @@ from maskwright.artifacts import (
     write_table,
     write_text,
 )
+from maskwright.errors import UsageError
+
+
+def test_the_best_checkpoints_are_those_that_were_kept_in_the_order_of_their_steps(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.fold(1).mkdir(parents=True)
+    for step in (1000, 200, 40):
+        (folder.fold(1) / f"top-{step}.ckpt").touch()
+    names = [path.name for path in folder.checkpoints(1, "topk")]
+    assert names == ["top-40.ckpt", "top-200.ckpt", "top-1000.ckpt"]
+    assert folder.checkpoints(0, "best") == [folder.fold(0) / "best.ckpt"]
+    assert folder.all_checkpoints("last", 2) == [folder.fold(k) / "last.ckpt" for k in (0, 1)]
+    with pytest.raises(UsageError, match=r"train\.keep=3"):
+        folder.all_checkpoints("topk", 2)
 
 
 def test_a_crash_in_the_block_leaves_the_old_file_and_no_other(tmp_path):

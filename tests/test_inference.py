@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from maskwright.inference import STRIDE, infer, infer_stream, infer_tiled
+from maskwright.augment.dihedral import DIHEDRAL, apply
+from maskwright.errors import RecipeError
+from maskwright.fusion import RankFusion
+from maskwright.inference import STRIDE, infer, infer_stream, infer_tiled, turned
+from maskwright.recipe.predict import PredictSpec
 
 VIEWS = ("identity", "flip_lr", "flip_ud", "rotate_180")
 CPU = torch.device("cpu")
@@ -59,7 +64,7 @@ def test_sides_are_filled_up_as_numpy_does_and_multiples_get_nothing(pad, mode, 
     assert np.array_equal(network.images.numpy(), np.pad(images.numpy(), more, mode=mode))
 
 
-@pytest.mark.parametrize("views", [VIEWS[:1], VIEWS[1:2], VIEWS[2:3], VIEWS[3:], VIEWS])
+@pytest.mark.parametrize("views", [VIEWS, DIHEDRAL, *((view,) for view in DIHEDRAL)])
 def test_views_of_an_equivariant_network_change_nothing(views):
     network, images = pointwise(), torch.randn(2, 2, 33, 45)
     assert torch.allclose(infer([network], images, tta=views), oracle(network, images), atol=1e-6)
@@ -71,6 +76,125 @@ def test_views_are_averaged_where_the_place_matters():
     seen, mirrored = torch.sigmoid(place), torch.sigmoid(place.flip(0))
     found = infer([Strict()], images, tta=("identity", "flip_lr"))[0, 1, 0]
     assert torch.allclose(found, (seen + mirrored) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize("view", DIHEDRAL)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_tensors_are_turned_as_our_augmentation_turns_arrays(view, layout):
+    maps = torch.randn(2, 3, 4, 7).contiguous(memory_format=layout)
+    found = turned(maps, view)
+    assert np.array_equal(found.numpy(), apply(maps.numpy(), view, axes=(2, 3)))
+    assert found.is_contiguous(memory_format=layout)
+
+
+def test_the_recipe_knows_every_view():
+    assert PredictSpec(tta=DIHEDRAL).tta == DIHEDRAL
+
+
+def test_a_quarter_turn_by_hand():
+    # what the network says depends on the column alone: on the turned image (columns are the old rows, and a turn
+    # counter-clockwise puts the first row into the first column), so, turned back, on the row of the original
+    images = torch.zeros(1, 1, 64, 32)
+    rows = torch.sigmoid(torch.linspace(0, 1, 64))
+    found = infer([Strict()], images, tta=("rotate_90",))[0, 1]
+    assert torch.allclose(found, rows[:, None].expand(64, 32), atol=1e-6)
+    # the transpose's columns are the rows, too; the turn clockwise puts the last row first
+    assert torch.allclose(infer([Strict()], images, tta=("transpose",))[0, 1], found, atol=1e-6)
+    assert torch.allclose(infer([Strict()], images, tta=("rotate_270",))[0, 1], found.flip(0), atol=1e-6)
+
+
+def test_a_network_of_one_size_says_so():
+    network = pointwise()
+    network.fixed_size = (32, 64)
+    images = torch.randn(1, 2, 32, 64)
+    infer([network], images, tta=VIEWS)
+    with pytest.raises(RecipeError, match=r"expected images of 32 × 64.*got 64 × 32"):
+        infer([network], images, tta=("identity", "rotate_90"))
+    with pytest.raises(RecipeError, match=r"other factors than 1 out of predict\.scales"):
+        list(infer_stream([network], [("k", np.zeros((32, 64, 2), np.float32))], device=CPU, scales=(1.0, 2.0)))
+
+
+def stream(image, networks=None, **options):
+    ((_, found),) = infer_stream(networks or [pointwise()], [("k", image)], device=CPU, **options)
+    return found
+
+
+class Constant(nn.Module):
+    """The same logits everywhere."""
+
+    def forward(self, images):
+        return torch.tensor([0.3, -1.0, 2.0]).view(1, 3, 1, 1).expand(len(images), 3, *images.shape[2:])
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.lists(st.sampled_from([0.25, 0.5, 0.75, 1.0, 1.5, 2.0]), min_size=1, max_size=3, unique=True),
+    st.sampled_from(["linear", "gaussian", "flat"]),
+    st.floats(0, 0.5),
+)
+def test_a_constant_network_gives_its_constant_at_any_size_scale_and_overlap(height, width, scales, blend, overlap):
+    image = np.random.default_rng(0).normal(size=(height, width, 2)).astype(np.float32)
+    found = stream(image, [Constant()], scales=scales, blend=blend, overlap=overlap, tile=32, tta=DIHEDRAL)
+    expected = torch.tensor([0.3, -1.0, 2.0]).softmax(0).numpy()[:, None, None]
+    assert found.shape == (3, height, width)
+    assert np.abs(found - expected).max() < 1e-5
+
+
+class Share(nn.Module):
+    """Gives the image, whose values are in 0..1, back as the probability of the second of two categories."""
+
+    def forward(self, images):
+        share = images[:, :1].clamp(1e-6, 1 - 1e-6)
+        return torch.cat([(1 - share).log(), share.log()], 1)
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.sampled_from(["linear", "gaussian", "flat"]),
+    st.floats(0, 0.5),
+    st.sampled_from([32, 64]),
+)
+def test_an_identity_network_gives_back_the_image_at_any_size_and_overlap(height, width, blend, overlap, tile):
+    image = np.random.default_rng(0).uniform(0.01, 0.99, (height, width, 1)).astype(np.float32)
+    found = stream(image, [Share()], blend=blend, overlap=overlap, tile=tile, tta=DIHEDRAL)
+    assert np.abs(found[1] - image[..., 0]).max() < 1e-5
+
+
+def test_each_scale_is_opencvs_resize_and_back_and_they_are_weighted():
+    image = np.random.default_rng(0).uniform(0.01, 0.99, (40, 56, 1)).astype(np.float32)[..., 0]
+    half = cv2.resize(
+        cv2.resize(image, (28, 20), interpolation=cv2.INTER_AREA), (56, 40), interpolation=cv2.INTER_LINEAR
+    )
+    twice = cv2.resize(
+        cv2.resize(image, (112, 80), interpolation=cv2.INTER_LINEAR), (56, 40), interpolation=cv2.INTER_AREA
+    )
+    for weights, expected in ((None, (half + image + twice) / 3), ((2, 1, 5), (2 * half + image + 5 * twice) / 8)):
+        found = stream(image[..., None], [Share()], scales=(0.5, 1.0, 2.0), scale_weights=weights)
+        assert np.abs(found[1] - expected).max() < 1e-5
+
+
+def test_a_fine_pattern_is_averaged_when_an_image_shrinks():
+    """A chequerboard has no coarse structure: at half size it is gray, not one of its colours."""
+    image = (np.indices((64, 64)).sum(0) % 2).astype(np.float32)[..., None]
+    assert stream(image, [Share()], scales=(0.5,))[1] == pytest.approx(np.full((64, 64), 0.5), abs=1e-5)
+
+
+def test_one_scale_of_one_is_the_plain_way_bit_for_bit():
+    image = np.random.default_rng(0).normal(size=(45, 33, 2)).astype(np.float32)
+    plain = infer([pointwise()], torch.from_numpy(np.stack([image]).transpose(0, 3, 1, 2)), tta=("identity", "flip_lr"))
+    assert np.array_equal(stream(image, tta=("identity", "flip_lr"), scales=(1.0,)), plain[0].numpy())
+
+
+def test_networks_fused_by_rank_are_fused_with_their_scales_averaged():
+    image = np.random.default_rng(0).normal(size=(20, 30, 2)).astype(np.float32)
+    networks, fusion = [pointwise(0), pointwise(1)], RankFusion()
+    for network in networks:
+        fusion.add(stream(image, [network], scales=(0.5, 1.0)))
+    assert np.array_equal(stream(image, networks, scales=(0.5, 1.0), fusion="rank"), fusion.result())
 
 
 def test_networks_are_averaged_as_probabilities_that_sum_to_one():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from maskwright.tiling import Tile, TileBlender, tile_grid, tile_weights
 
@@ -37,18 +38,21 @@ def test_neighbours_overlap_by_at_least_the_share(length, tile, overlap):
         assert first + tile - second >= min(overlap * tile, tile - 1) - 1e-9
 
 
-@given(SIDES, SIDES, SIDES, SIDES, OVERLAPS, st.floats(-5, 5, width=32))
-def test_tiles_of_a_constant_give_back_the_constant(height, width, tile_height, tile_width, overlap, value):
-    blender = TileBlender(2, (height, width))
+BLENDS = st.sampled_from(["linear", "gaussian", "flat"])
+
+
+@given(SIDES, SIDES, SIDES, SIDES, OVERLAPS, st.floats(-5, 5, width=32), BLENDS)
+def test_tiles_of_a_constant_give_back_the_constant(height, width, tile_height, tile_width, overlap, value, blend):
+    blender = TileBlender(2, (height, width), blend)
     for tile in tile_grid((height, width), (tile_height, tile_width), overlap):
         blender.add(tile, np.full((2, tile.height, tile.width), value, np.float32))
     assert blender.result() == pytest.approx(np.full((2, height, width), value), rel=1e-5, abs=1e-6)
 
 
-@given(SIDES, SIDES, SIDES, SIDES, OVERLAPS)
-def test_tiles_cut_from_an_image_give_back_the_image(height, width, tile_height, tile_width, overlap):
+@given(SIDES, SIDES, SIDES, SIDES, OVERLAPS, BLENDS)
+def test_tiles_cut_from_an_image_give_back_the_image(height, width, tile_height, tile_width, overlap, blend):
     image = np.random.default_rng(0).random((3, height, width)).astype(np.float32)
-    blender = TileBlender(3, (height, width))
+    blender = TileBlender(3, (height, width), blend)
     for tile in tile_grid((height, width), (tile_height, tile_width), overlap):
         blender.add(tile, image[:, *tile.slices])
     assert blender.result() == pytest.approx(image, abs=1e-6)
@@ -62,6 +66,20 @@ def test_the_middle_of_a_tile_counts_more_than_its_border():
     blender.add(Tile(0, 2, 100, 4), np.ones((1, 100, 4), np.float32))
     # columns 2 and 3 are in both: weights .75/.25 and .25/.75
     assert blender.result()[0, 50] == pytest.approx([0, 0, 0.25, 0.75, 1, 1])
+
+
+def test_gaussian_weights_are_scipys():
+    expected = np.outer(*(stats.norm(loc=(n - 1) / 2, scale=n / 8).pdf(np.arange(n)) for n in (16, 24)))
+    weights = tile_weights(Tile(0, 0, 16, 24), "gaussian")
+    assert weights == pytest.approx(np.maximum(expected / stats.norm.pdf(0) ** 2 * (16 / 8) * (24 / 8), 1e-3))
+
+
+def test_flat_weights_are_the_plain_mean():
+    # 4 + 4 wide over 6: columns 2 and 3 are in both
+    blender = TileBlender(1, (2, 6), "flat")
+    blender.add(Tile(0, 0, 2, 4), np.zeros((1, 2, 4), np.float32))
+    blender.add(Tile(0, 2, 2, 4), np.ones((1, 2, 4), np.float32))
+    assert blender.result()[0, 0] == pytest.approx([0, 0, 0.5, 0.5, 1, 1])
 
 
 def test_a_hole_is_our_own_fault():

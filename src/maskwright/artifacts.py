@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskwright.errors import UsageError, problem
+
 if TYPE_CHECKING:  # a quarter of a second, which --help needn't wait for
     import polars as pl
 
@@ -90,6 +92,11 @@ class RunFolder:
         return self.root / "tuned.json"
 
     @property
+    def fused(self) -> Path:
+        """Of a folder of fused runs: its members and their weights."""
+        return self.root / "fused.json"
+
+    @property
     def predictions(self) -> Path:
         """Label maps, tables, scores, report."""
         return self.root / "predictions"
@@ -107,6 +114,35 @@ class RunFolder:
     def fold(self, fold: int, round_number: int = 0) -> Path:
         """Checkpoints and curves of one training."""
         return self.root / f"round-{round_number}" / f"fold-{fold}"
+
+    def checkpoints(self, fold: int, kind: str, round_number: int = 0) -> list[Path]:
+        """Return the files of one training that `predict.checkpoint` means: last, best, or the several of topk.
+
+        Raises:
+            UsageError: topk, and none were kept.
+        """
+        if kind != "topk":
+            return [self.fold(fold, round_number) / f"{kind}.ckpt"]
+        kept = sorted(self.fold(fold, round_number).glob("top-*.ckpt"), key=lambda path: (len(path.name), path.name))
+        if not kept:
+            raise UsageError(
+                problem(
+                    "the several best checkpoints of a training",
+                    "none that were kept",
+                    where=str(self.fold(fold, round_number)),
+                    next_move="train with --set train.keep=3 (or more) and at least two folds, or use last or best",
+                )
+            )
+        return kept
+
+    def all_checkpoints(self, kind: str, folds: int) -> list[Path]:
+        """Return those of all folds: what predicts new images."""
+        return [path for fold in range(folds) for path in self.checkpoints(fold, kind)]
+
+    def member_run(self, member: dict[str, Any]) -> RunFolder:
+        """Return where the run of a member in fused.json lies now: as it lay from here, or where it was."""
+        beside = (self.root / member["beside"]).resolve()
+        return RunFolder(beside if beside.is_dir() else Path(member["run"]))
 
     def store(self, part: str, round_number: int = 0) -> Path:
         """Probability store of one part, such as `oof`."""

@@ -39,10 +39,22 @@ def tile_grid(size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.2
     return [Tile(top, left, height, width) for top in rows for left in columns]
 
 
-def tile_weights(tile: Tile) -> Array:
-    """Return float32 (height, width) weights that fall linearly from the tile's centre, at least 1e-3."""
-    rows, columns = _ramp(tile.height), _ramp(tile.width)
-    return np.maximum(np.minimum(rows[:, None], columns[None, :]), 1e-3).astype(np.float32)
+def tile_weights(tile: Tile, blend: str = "linear") -> Array:
+    """Return float32 (height, width) weights of a tile's pixels, at least 1e-3.
+
+    Args:
+        tile: the window.
+        blend: linear falls from the centre to the nearest border; gaussian is 1 at the centre, with a standard
+            deviation of an eighth of each side (as nnU-Net has it, Isensee et al. 2021); flat is 1.
+    """
+    if blend == "flat":
+        return np.ones((tile.height, tile.width), np.float32)
+    weights: Array
+    if blend == "gaussian":
+        weights = np.outer(_bell(tile.height), _bell(tile.width))
+    else:
+        weights = np.minimum(_ramp(tile.height)[:, None], _ramp(tile.width)[None, :])
+    return np.maximum(weights, 1e-3).astype(np.float32)
 
 
 class TileBlender:
@@ -51,15 +63,17 @@ class TileBlender:
     Args:
         channels: C of the tiles.
         size: (H, W) of the whole.
+        blend: as in `tile_weights`.
     """
 
-    def __init__(self, channels: int, size: tuple[int, int]) -> None:
+    def __init__(self, channels: int, size: tuple[int, int], blend: str = "linear") -> None:
+        self._blend = blend
         self._sum = np.zeros((channels, *size), np.float32)
         self._weight = np.zeros(size, np.float32)
 
     def add(self, tile: Tile, values: Array) -> None:
         """Add the (C, height, width) values of a tile."""
-        weights = tile_weights(tile)
+        weights = tile_weights(tile, self._blend)
         self._sum[:, *tile.slices] += values * weights
         self._weight[tile.slices] += weights
 
@@ -81,3 +95,9 @@ def _ramp(length: int) -> Array:
     positions = np.arange(length, dtype=np.float32) + 0.5
     ramp: Array = np.minimum(positions, length - positions) / (length / 2)
     return ramp
+
+
+def _bell(length: int) -> Array:
+    centred = np.arange(length) + 0.5 - length / 2
+    bell: Array = np.exp(-0.5 * (centred / (length / 8)) ** 2)
+    return bell

@@ -186,6 +186,12 @@ def test_settings_that_lead_nowhere(setting, words):
         ("mix={kind: cutmix}", "mix: should be a list, got {'kind': 'cutmix'}; put it into [ ]"),
         ("mix=[{probability: 0.5}]", "mix.0.kind: missing; one of: cutmix, classmix, copy_paste, mixup"),
         ("levels=[1]", "levels.0: should be fields (loss, weight), got 1"),
+        ("predict.tta=[identity, rotate90]", "did you mean rotate_90?"),
+        ("predict.tta=[]", "predict.tta: should have at least 1 item"),
+        ("predict.scales=[0]", "predict.scales.0: should be greater than or equal to 0.125, got 0"),
+        ("predict.scales=[1, 1]", "predict: scales: each factor once"),
+        ("predict.scale_weights=[1, 2]", "predict: scale_weights (2) must be as many as scales (1)"),
+        ("predict.checkpoint=topk", "topk averages the best checkpoints of a fold: it needs train.keep"),
         (
             "augment=[{kind: noise, probability: {begin: 0.4}}]",
             "augment.0.probability.begin: no such field; did you mean end?",

@@ -15,6 +15,7 @@ COMMANDS = {
     "audit": ("stages", "Look for what is wrong with a data folder."),
     "split": ("stages", "Cut grouped, stratified folds and a held-out part."),
     "train": ("stages", "Train the folds of a recipe."),
+    "fuse": ("fuse", "Fuse runs or input scales into one, with fitted weights."),
     "predict": ("predict", "Predict new images with the networks of a run."),
     "postprocess": ("stages", "Clean up the labels of a run, or a folder of label files."),
     "evaluate": ("stages", "Score a run, or any folder of label files against another."),

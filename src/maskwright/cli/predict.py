@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from maskwright.artifacts import LOCK, RunFolder, read_json, write_json
 from maskwright.cli.console import progress, result, say
-from maskwright.cli.stages import checkpoints
+from maskwright.cli.stages import checkpoints, refuse
 from maskwright.errors import UsageError, problem
 from maskwright.progress import track
 from maskwright.recipe import apply_settings, load_recipe
@@ -29,7 +29,7 @@ def predict(
     *,
     out: Path,
     settings: Annotated[tuple[str, ...], Parameter(name=["--set"], negative=())] = (),
-    checkpoint: Literal["last", "best"] | None = None,
+    checkpoint: Literal["last", "best", "topk"] | None = None,
     overlays: Annotated[bool, Flag] = False,
     probabilities: Annotated[bool, Flag] = False,
     uncertainty: Annotated[bool, Flag] = False,
@@ -39,7 +39,7 @@ def predict(
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
-    """Predict new images with the networks of a run: an index PNG with category ids for each.
+    """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
 
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption. TIFFs too large for the memory go by windows.
@@ -48,11 +48,11 @@ def predict(
               maskwright predict runs/teeth archive --out labels --shards 20 --shard 7
 
     Args:
-        run: run folder.
+        run: run folder, or a folder that `maskwright fuse` made.
         images: folder of images, or one image.
         out: folder for the label files.
         settings: any field of the recipe's predict section, such as predict.tile=512 or predict.never=[water].
-        checkpoint: which checkpoint of each fold (default: the recipe's).
+        checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
         uncertainty: also write maps of the entropy and, of several networks, of their disagreement (0 certain, 255 as
@@ -68,21 +68,30 @@ def predict(
     from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
-    folder = RunFolder(run)
-    recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
-    paths = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
-    if stream:
+    folder, spec = RunFolder(run), None
+    source: Any
+    if folder.fused.is_file():
+        from maskwright.pipeline.fuse import load_fused
+
+        next_move = "leave it out: each run's own settings were fitted, and are used"
+        refuse({"--checkpoint": checkpoint, "--set": settings or None}, next_move, "fused runs")
+        refuse({"--stream": stream or None}, "predict the frames as images, or stream one of the runs", "fused runs")
+        source, chain = load_fused(folder)
+    else:
+        recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
+        source, spec = checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict
+        chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    if stream and spec is not None:
         given = {"--overlays": overlays, "--probabilities": probabilities, "--uncertainty": uncertainty, "--redo": redo}
         _refuse_with_stream(given | {"--shards": shards is not None, "--shard": shard is not None})
-        _stream(paths, images, out, recipe.predict, chain, as_json=json)
+        _stream(source, images, out, spec, chain, as_json=json)
         return
     with progress():
         files = predict_folder(
-            paths,
+            source,
             images,
             out,
-            spec=recipe.predict,
+            spec=spec,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,

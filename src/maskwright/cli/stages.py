@@ -152,7 +152,7 @@ def postprocess(
         json: write what was chosen, or the list of files, as JSON to stdout.
     """
     if _is_run(labels):
-        _refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, _STATED)
+        refuse({"--out": out, "--minimum-area": minimum_area, "--fill-holes": fill_holes}, _STATED)
         tuned = read_json(_finished(labels, "tune", redo=redo).tuned)
         say(f"chain: {' → '.join(_step(step) for step in tuned['chain']) or 'none'}")
         gain = tuned["gain"]
@@ -257,7 +257,7 @@ def _evaluate_run(run: Path, given: dict[str, Any], *, redo: bool, as_json: bool
                 next_move="maskwright evaluate PREDICTION TRUTH",
             )
         )
-    _refuse(given, _STATED)
+    refuse(given, _STATED)
     scores = read_json(_finished(run, "evaluate", redo=redo).predictions / "evaluation.json")
     print_scores(scores)
     result(scores, as_json=as_json)
@@ -285,10 +285,10 @@ def _finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> 
         return pipeline.run(load_recipe(folder.recipe), run, until=stage, anew=anew, redo=redo)
 
 
-def _refuse(options: dict[str, Any], next_move: str) -> None:
+def refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:
     """Raise UsageError if an option is given that a run folder's recipe decides."""
     if given := [name for name, value in options.items() if value is not None]:
-        raise UsageError(problem("a run folder alone", ", ".join(given), where="the command line", next_move=next_move))
+        raise UsageError(problem(f"{folder} alone", ", ".join(given), where="the command line", next_move=next_move))
 
 
 def _step(step: dict[str, Any]) -> str:
@@ -307,7 +307,7 @@ def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
                 next_move=f"finish them: maskwright train --recipe {folder.recipe} --out {folder.root}",
             )
         )
-    return [folder.fold(k) / f"{kind}.ckpt" for k in range(folds)]
+    return folder.all_checkpoints(kind, folds)
 
 
 def _check_free(out: Path, names: tuple[str, ...]) -> None:

@@ -70,7 +70,7 @@ def run(
     """
     folder = RunFolder(Path(out))
     recipe = _absolute(recipe)
-    _check_folder(folder)
+    check_folder(folder)
     with lock(folder.root):
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)
@@ -127,8 +127,8 @@ def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
     return parse_recipe(tree, where=str(folder.recipe))
 
 
-def _check_folder(folder: RunFolder) -> None:
-    """A folder that holds other things is no run folder: a redo would remove what it takes for its own."""
+def check_folder(folder: RunFolder) -> None:
+    """Raise UsageError if a folder holds other things than a run: a redo would remove what it takes for its own."""
     started = folder.records.is_dir() or not folder.root.is_dir()
     others = [] if started else sorted(p.name for p in folder.root.iterdir() if p.name != ".lock")
     if others:

@@ -29,7 +29,7 @@ _MADE_BY = {
 }
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
-_SELECTED = " Each network's checkpoint was selected on the fold that is scored here: optimistic."
+_SELECTED = " Each network's checkpoints were selected on the fold that is scored here: optimistic."
 
 
 def score_run(
@@ -51,7 +51,7 @@ def score_run(
             continue
         rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
         overlaps = _score_part(folder, whole, part, rows, tuned, predict)
-        note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint == "best" else "")
+        note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)

@@ -159,14 +159,14 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     whole, store = _index(folder, spec), ProbabilityStore(folder.store(part))
     store.folder.mkdir(parents=True, exist_ok=True)
     count = spec["split"]["folds"]
-    paths = [folder.fold(fold) / f"{wanted.checkpoint}.ckpt" for fold in range(count)]
+    paths = [folder.checkpoints(fold, wanted.checkpoint) for fold in range(count)]
     for networks, images in _jobs(folder, whole, part, count):
         missing = [image for image in images if name_of(image) not in store]
         if not missing:
             continue
         _check_room(folder, whole.only(missing), store)
         todo = [(name_of(image), whole.path(image)) for image in missing]
-        trained = load_ensemble([paths[n] for n in networks])
+        trained = load_ensemble([path for n in networks for path in paths[n]])
         found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
         for name, _, probabilities in track(found, f"predict {part}", len(todo)):
             store.write(name, probabilities)

@@ -34,15 +34,17 @@ class Sums:
         channels: C of the tiles.
         height: of the tiles.
         width: of the image.
+        blend: as in `tiling.tile_weights`.
     """
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
+    def __init__(self, channels: int, height: int, width: int, blend: str = "linear") -> None:
+        self._blend = blend
         self._total = np.zeros((channels, height, width), np.float32)
         self._weight = np.zeros((height, width), np.float32)
 
     def add(self, tile: Tile, part: Probabilities) -> None:
         """Add the (C, height, width) values of a tile that begins at the first row of these."""
-        weights, columns = tile_weights(tile), tile.slices[1]
+        weights, columns = tile_weights(tile, self._blend), tile.slices[1]
         self._total[:, :, columns] += part * weights
         self._weight[:, columns] += weights
 

@@ -23,6 +23,7 @@ from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
+from maskwright.fusion import FUSIONS
 from maskwright.inference import infer_stream, pick_device
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
@@ -34,6 +35,26 @@ from maskwright.types import Array, Categories, LabelMap, Probabilities
 _AHEAD = 8
 _PENDING_BYTES = 256 << 20
 _Read = tuple[tuple[str, tuple[int, int]], Array]
+Predicted = Iterator[tuple[str, tuple[int, int], Probabilities]]
+"""(name, (H, W) of the image, probabilities) one by one."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What predicts the images of a folder.
+
+    Attributes:
+        categories: of the probabilities.
+        stream: from (name, image file) pairs and a list for unreadable ones to what is predicted.
+        made_by: plain data that tells it from others: labels that were made otherwise are not continued.
+        trained: the networks, where they are checkpoints of one recipe; else there is neither uncertainty nor are large
+            images predicted by windows.
+    """
+
+    categories: Categories
+    stream: Callable[[Iterable[tuple[str, Path]], list[str] | None], Predicted]
+    made_by: object
+    trained: tuple[Trained, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +95,7 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
                     "checkpoints of one recipe",
                     "different categories, intensities or scales",
                     where=f"{first.path} and {other.path}",
-                    next_move="predict with each run on its own",
+                    next_move="predict with each run on its own, or fuse them: maskwright fuse RUN RUN --out FUSED",
                 )
             )
     return trained
@@ -94,7 +115,7 @@ def predict_files(
     list they are a DataError. Categories of `predict.never` have probability 0, the others' are divided by their sum.
     """
     device, never = pick_device(accelerator), never_predicted(trained, spec)
-    images = _read_ahead(_reader(trained[0]), files, unreadable)
+    images = read_ahead(_reader(trained[0]), files, unreadable)
     stream = _inferred(trained[0], [t.network.to(device) for t in trained], images, spec, device)
     for (name, size), probabilities in stream:
         yield name, size, without(probabilities, never)
@@ -114,11 +135,14 @@ def predict_members(
     """
     device, never = pick_device(accelerator), never_predicted(trained, spec)
     networks = [t.network.to(device) for t in trained]
-    copies = itertools.tee(_read_ahead(_reader(trained[0]), files, unreadable), len(networks))
+    copies = itertools.tee(read_ahead(_reader(trained[0]), files, unreadable), len(networks))
     streams = [_inferred(trained[0], [n], copy, spec, device) for n, copy in zip(networks, copies, strict=True)]
     for parts in zip(*streams, strict=True):
         (name, size), members = parts[0][0], [part for _, part in parts]
-        mean = without(sum(members[1:], start=members[0]) / np.float32(len(members)), never)
+        fused = FUSIONS[spec.fusion]()
+        for member in members:
+            fused.add(member)
+        mean = without(fused.result(), never)
         yield name, size, mean, Uncertainty.of(mean, [without(part, never) for part in members])
 
 
@@ -139,7 +163,6 @@ def predict_to_files(
     *,
     chain: Sequence[PostprocessStep] = (),
     before: Callable[[Found], None] | None = None,
-    uncertainty: bool = False,
     unreadable: list[str] | None = None,
 ) -> Iterator[str]:
     """Write a label file for each image and yield its name; what follows the network runs while it is busy.
@@ -153,21 +176,40 @@ def predict_to_files(
         spec: tiles, views, batch.
         chain: post-processing.
         before: called before the label file is written.
-        uncertainty: whether `before` gets to know it.
         unreadable: as in `predict_files`.
+    """
+    found = predict_files(trained, files, spec, unreadable=unreadable)
+    yield from write_labels(found, targets, trained[0].categories, chain=chain, before=before)
+
+
+def write_labels(
+    predicted: Iterator[tuple[str, tuple[int, int], Probabilities, *tuple[Uncertainty, ...]]],
+    targets: Mapping[str, Path],
+    categories: Categories,
+    *,
+    chain: Sequence[PostprocessStep] = (),
+    before: Callable[[Found], None] | None = None,
+) -> Iterator[str]:
+    """Write a label file for each predicted image and yield its name; see `predict_to_files`.
+
+    Args:
+        predicted: as `predict_files` or `predict_members` yield it.
+        targets: name → label file.
+        categories: of the probabilities.
+        chain: post-processing.
+        before: called before the label file is written.
     """
 
     def finish(name: str, size: tuple[int, int], found: Probabilities, doubt: Uncertainty | None = None) -> str:
         label = apply_chain(to_full_size(found, size), chain)
         if before is not None:
             before(Found(name, size, found, label, doubt))
-        write_label(targets[name], label, trained[0].categories)
+        write_label(targets[name], label, categories)
         return name
 
     pending: deque[tuple[Future[str], int]] = deque()
-    predict = predict_members if uncertainty else predict_files
     with ThreadPoolExecutor(1) as pool:
-        for name, size, found, *doubt in predict(trained, files, spec, unreadable=unreadable):
+        for name, size, found, *doubt in predicted:
             pending.append((pool.submit(finish, name, size, found, *doubt), found.nbytes))
             while len(pending) > 1 and (len(pending) >= _AHEAD or sum(n for _, n in pending) > _PENDING_BYTES):
                 yield pending.popleft()[0].result()
@@ -200,7 +242,10 @@ def to_full_size(probabilities: Probabilities, size: tuple[int, int]) -> Probabi
     """Return (C, H, W) probabilities of (C, h, w) ones, bilinear."""
     if probabilities.shape[1:] == size:
         return probabilities
-    return np.stack([cv2.resize(p, size[::-1], interpolation=cv2.INTER_LINEAR) for p in probabilities])
+    full = np.empty((len(probabilities), *size), probabilities.dtype)
+    for plane, small in zip(full, probabilities, strict=True):  # one by one: not all of them twice
+        plane[:] = cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR)
+    return full
 
 
 def write_label(path: Path, label: LabelMap, categories: Categories) -> None:
@@ -235,17 +280,13 @@ def _inferred(
         networks,
         images,
         device=device,
-        tile=spec.tile,
-        overlap=spec.overlap,
-        batch=spec.batch,
-        tta=spec.tta,
-        pad=spec.pad,
+        **spec.way(),
         precision=first.precision,
         channels_last=first.channels_last,
     )
 
 
-def _read_ahead(
+def read_ahead(
     read: Callable[[tuple[str, Path]], _Read], files: Iterable[tuple[str, Path]], unreadable: list[str] | None
 ) -> Iterator[_Read]:
     """Yield what `read` returns for each file, a few read before they are asked for: 8, or 256 MB, and at least one."""

@@ -5,22 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from maskwright.checkpoint import Trained
 from maskwright.data.categories import id_type, to_ids
 from maskwright.data.images import LARGEST_PIXELS, read_image
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.windows import BLOCK, write_tiled
-from maskwright.errors import DataError, problem
+from maskwright.errors import DataError, UsageError, problem
 from maskwright.predict.files import (
     Found,
+    Source,
     load_ensemble,
     named_images,
     never_predicted,
-    predict_to_files,
+    predict_files,
+    predict_members,
     write_label,
+    write_labels,
     write_overlay,
 )
 from maskwright.predict.log import PredictionLog
@@ -33,7 +36,7 @@ from maskwright.tasks import file_state, fingerprint, lock
 
 
 def predict_folder(
-    checkpoints: Sequence[Path],
+    checkpoints: Sequence[Path] | Source,
     images: Path,
     out: Path,
     *,
@@ -52,7 +55,7 @@ def predict_folder(
     labels are a TIFF, too, with tiles. Such an image comes after all others.
 
     Args:
-        checkpoints: averaged.
+        checkpoints: averaged; or something else that predicts.
         images: folder or file.
         out: `NAME.png` holds category ids; nested folders are kept.
         spec: tiles, views, batch; default: the recipe's defaults.
@@ -74,13 +77,17 @@ def predict_folder(
         StaleArtifactError: `out` holds labels that were made otherwise.
         UsageError: another process writes into `out`, or it holds labels of other shards.
     """
-    trained, spec = load_ensemble(checkpoints), spec or PredictSpec()
-    never_predicted(trained, spec)  # before anything is written
+    spec = spec or PredictSpec()
+    source = checkpoints if isinstance(checkpoints, Source) else _source_of(checkpoints, spec)
+    if uncertainty and not source.trained:
+        next_move = "predict with one of the runs, or leave --uncertainty out"
+        got = "runs that were fused, or an export"
+        raise UsageError(problem("networks of one run", got, where="--uncertainty", next_move=next_move))
     files = [(name, path) for name, path in named_images(images) if shard is None or name in shard]
     also = (overlays, probabilities, *(("uncertainty",) if uncertainty else ()))
-    work = _Work(trained, spec, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
+    work = _Work(source, spec, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
     work.targets = {name: _target(out, name, path) for name, path in files}
-    work.maker = _maker(checkpoints, spec, chain, also)
+    work.maker = _maker(source, chain, also)
     with lock(work.place):
         work.log = PredictionLog(work.place)
         todo = work.log.open_items(files, work.targets, work.maker, redo=redo)
@@ -102,7 +109,7 @@ class _Work:
 
     def __init__(
         self,
-        trained: list[Trained],
+        source: Source,
         spec: PredictSpec,
         chain: tuple[PostprocessStep, ...],
         out: Path,
@@ -110,7 +117,7 @@ class _Work:
         also: Sequence[object],
         tabled: bool,
     ) -> None:
-        self.trained, self.spec, self.chain, self.out, self.place = trained, spec, chain, out, place
+        self.source, self.spec, self.chain, self.out, self.place = source, spec, chain, out, place
         self.overlays, self.probabilities, self.uncertainty = also[0], also[1], len(also) > 2
         self.tabled, self.results, self.store = tabled, ResultLog(place), ProbabilityStore(out / "probabilities")
         self.paths, self.unreadable, self.large = dict[str, Path](), list[str](), list[tuple[str, Path]]()
@@ -119,16 +126,13 @@ class _Work:
     def predicted(self, todo: Sequence[tuple[str, Path]]) -> Iterator[str]:
         """Predict images; yield the name of each whose label file is written."""
         self.paths, self.clock = dict(todo), time.perf_counter()
-        yield from predict_to_files(
-            self.trained,
-            (item for item in todo if not self._is_large(item)),
-            self.targets,
-            self.spec,
-            chain=self.chain,
-            before=self.note,
-            uncertainty=self.uncertainty,
-            unreadable=self.unreadable,
+        files = (item for item in todo if not self._is_large(item))
+        found: Iterator[Any] = (
+            predict_members(self.source.trained, files, self.spec, unreadable=self.unreadable)
+            if self.uncertainty
+            else self.source.stream(files, self.unreadable)
         )
+        yield from write_labels(found, self.targets, self.source.categories, chain=self.chain, before=self.note)
         for name, path in self.large:
             try:
                 self._predict_large(name, path)
@@ -144,7 +148,7 @@ class _Work:
         if self.probabilities:
             self.store.write(name, found.probabilities)
         if self.overlays:
-            categories = self.trained[0].categories
+            categories = self.source.categories
             write_overlay(self.out / "overlays" / f"{name}.jpg", read_image(path), found.label, categories)
         if found.uncertainty is not None:
             found.uncertainty.write(self.out, name, found.size)
@@ -159,8 +163,10 @@ class _Work:
             self.results.add(row | {"seconds": seconds, "entropy": None, "disagreement": None} | doubt)
 
     def _is_large(self, item: tuple[str, Path]) -> bool:
-        first = self.trained[0]
-        large = goes_by_windows(item[1], first.scale, first.intensity.channels, len(first.categories))
+        large = any(
+            goes_by_windows(item[1], first.scale, first.intensity.channels, len(first.categories))
+            for first in self.source.trained[:1]
+        )
         if large:
             self.large.append(item)
         else:  # also where that of an image that was larger then, and is replaced, was a TIFF
@@ -177,8 +183,8 @@ class _Work:
                     next_move="predict this image in a call of its own, without them",
                 )
             )
-        with Windows(self.trained, path, self.spec, chain=self.chain, uncertain=self.uncertainty) as windows:
-            size, labels, categories = windows.size, windows.labels(), self.trained[0].categories
+        with Windows(self.source.trained, path, self.spec, chain=self.chain, uncertain=self.uncertainty) as windows:
+            size, labels, categories = windows.size, windows.labels(), self.source.categories
             self.log.add(name, path, self.maker)
 
             def before() -> None:
@@ -203,19 +209,26 @@ def _target(out: Path, name: str, image: Path) -> Path:
     return large if image.suffix.lower() in TIFF and large.is_file() else out / f"{name}.png"
 
 
-def _maker(
-    checkpoints: Sequence[Path], spec: PredictSpec, chain: Sequence[PostprocessStep], also: Sequence[object]
-) -> str:
-    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
+def _source_of(checkpoints: Sequence[Path], spec: PredictSpec) -> Source:
+    trained = load_ensemble(checkpoints)
+    never_predicted(trained, spec)  # before anything is written
     left_out = {"overlays", "checkpoint", "batch"} | (set() if spec.never else {"never"})  # as before there was `never`
-    return fingerprint(
-        {
-            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
-            "predict": spec.model_dump(mode="json", exclude=left_out),
-            "chain": [step.model_dump(mode="json") for step in chain],
-            "also": list(also),
-        }
+    made_by = {
+        "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+        "predict": spec.model_dump(mode="json", exclude=left_out),
+    }
+    return Source(
+        trained[0].categories,
+        lambda files, unreadable: predict_files(trained, files, spec, unreadable=unreadable),
+        made_by,
+        tuple(trained),
     )
+
+
+def _maker(source: Source, chain: Sequence[PostprocessStep], also: Sequence[object]) -> str:
+    """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
+    steps = [step.model_dump(mode="json") for step in chain]
+    return fingerprint({"source": source.made_by, "chain": steps, "also": list(also)})
 
 
 def _shortly(path: Path, error: DataError) -> str:

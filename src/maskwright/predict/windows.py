@@ -94,7 +94,7 @@ class Windows:
         They are those that `inference.infer_tiled` returns for the whole image.
         """
         lines = [list(group) for _, group in groupby(self.tiles, key=lambda tile: tile.top)]
-        sums = Sums(len(self.categories), lines[0][0].height, self.working[1])
+        sums = Sums(len(self.categories), lines[0][0].height, self.working[1], self.spec.blend)
         for number, line in enumerate(lines):
             for tile, part in self._inferred(networks, line):
                 sums.add(tile, part)
@@ -168,6 +168,12 @@ class Windows:
 
     def _check_memory(self) -> None:
         pixels, free = self.size[0] * self.size[1], free_memory()
+        if self.spec.scales != (1.0,) or (self.spec.fusion != "mean" and len(self.networks) > 1):
+            raise self._refused(
+                "one input scale and the mean of the networks, where an image is predicted by windows",
+                f"predict.scales {list(self.spec.scales)}, predict.fusion {self.spec.fusion}",
+                "add --set predict.scales=[1] --set predict.fusion=mean, or cut the image into pieces",
+            )
         if needs_all := [step.kind for step in self.rest if type(step) not in {**LABEL_STEPS, **CATEGORY_STEPS}]:
             raise self._refused(
                 "post-processing that an image can be given by windows",

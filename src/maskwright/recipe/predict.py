@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.steps import (
@@ -19,18 +19,36 @@ from maskwright.recipe.steps import (
     StagedSpec,
 )
 
+View = Literal["identity", "flip_lr", "flip_ud", "rotate_90", "rotate_180", "rotate_270", "transpose", "transpose_anti"]
+"""The eight flips and quarter turns; see `maskwright.augment.dihedral`."""
+
+Checkpoint = Literal["last", "best", "topk"]
+
 
 class PredictSpec(Spec):
-    """Prediction: fold models averaged, tiles blended, flips undone."""
+    """Prediction: fold models averaged, tiles blended, flips and turns undone."""
 
-    checkpoint: Literal["last", "best"] = "last"
-    """last: nothing is selected on the fold that is scored. best: by the monitor on that fold; the report says so."""
+    checkpoint: Checkpoint = "last"
+    """last: nothing is selected on the fold that is scored. best: by the monitor on that fold; the report says so.
+    topk: the mean of the `train.keep` best, selected in the same way."""
     tile: int = Field(1024, ge=64)
     """Largest side that is predicted in one piece, in pixels after scaling; larger images are tiled."""
     overlap: float = Field(0.25, ge=0, le=0.5)
     """Share of a tile that overlaps its neighbour."""
-    tta: tuple[Literal["identity", "flip_lr", "flip_ud", "rotate_180"], ...] = ("identity", "flip_lr")
-    """Views whose probabilities are averaged."""
+    blend: Literal["linear", "gaussian", "flat"] = "linear"
+    """Weights of a tile's pixels where tiles overlap: falling linearly from the centre, by a Gaussian with a standard
+    deviation of an eighth of a side, or all the same."""
+    tta: tuple[View, ...] = Field(("identity", "flip_lr"), min_length=1)
+    """Views whose probabilities are averaged. Turns by 90° are counter-clockwise; a network for one size of images
+    that aren't square takes none."""
+    scales: tuple[Annotated[float, Field(ge=0.125, le=4)], ...] = Field((1.0,), min_length=1)
+    """Factors on the size that the network works at; the image is resized to each, and the probabilities, brought
+    back, are averaged."""
+    scale_weights: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """Weight of each of the scales in that mean; null: all the same."""
+    fusion: Literal["mean", "rank"] = "mean"
+    """How several networks become one: the mean of probabilities, or of each pixel's ranks in the image, given back
+    probabilities by the networks' mean distribution."""
     pad: Literal["replicate", "zero", "reflect"] = "replicate"
     """What fills sides up to a multiple of 32 (none, where they are one): the border repeated, zeros after
     standardisation (the mean gray), or the image mirrored."""
@@ -43,6 +61,21 @@ class PredictSpec(Spec):
     """Also score each fold's network alone on the held-out part: predictions/members.json."""
     overlays: int = Field(24, ge=0)
     """How many overlay pictures to write."""
+
+    def way(self) -> dict[str, Any]:
+        """Return the fields that say how networks are applied to an image, as `inference.infer_stream` takes them."""
+        named = ("tile", "overlap", "blend", "tta", "pad", "batch", "scales", "scale_weights", "fusion")
+        return {name: getattr(self, name) for name in named}
+
+    @model_validator(mode="after")
+    def _has_a_weight_for_each_scale(self) -> Self:
+        if self.scale_weights is not None and len(self.scale_weights) != len(self.scales):
+            raise ValueError(
+                f"scale_weights ({len(self.scale_weights)}) must be as many as scales ({len(self.scales)})"
+            )
+        if len({*self.scales}) < len(self.scales):
+            raise ValueError("scales: each factor once; scale_weights says how much it counts")
+        return self
 
 
 class ThresholdSpec(Spec):

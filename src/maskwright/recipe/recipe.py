@@ -86,6 +86,15 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _keeps_the_checkpoints_that_it_averages(self) -> Recipe:
+        if self.predict.checkpoint == "topk" and (self.train.keep < 2 or self.split.folds < 2):
+            raise ValueError(
+                "predict.checkpoint: topk averages the best checkpoints of a fold: "
+                "it needs train.keep and split.folds of at least 2"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _learns_from_what_it_mixes(self) -> Recipe:
         check_mix(self.mix, self._losses)
         return self

@@ -45,6 +45,13 @@ class _Run:
     folder: Path
     recipe: Recipe
     table: pl.DataFrame
+    members: str | None = None
+    """What was fused, and with which weights; None of a run."""
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of the recipe, of fused runs those of the first one and what was fused."""
+        fused = {} if self.members is None else {"members": self.members}
+        return flatten(self.recipe.model_dump(mode="json")) | fused
 
     def counts(self, table: pl.DataFrame) -> Counts:
         categories = len(self.recipe.data.to_categories())
@@ -105,14 +112,18 @@ def _rng() -> np.random.Generator:
 
 def _read(folder: Path) -> _Run:
     paths = RunFolder(folder)
-    table = paths.predictions / "per_image.parquet"
-    for needed in (paths.recipe, table):
+    table, recipe, members = paths.predictions / "per_image.parquet", paths.recipe, None
+    if paths.fused.is_file():
+        about = read_json(paths.fused)["members"]
+        recipe = paths.member_run(about[0]).recipe
+        members = " + ".join(f"{m['weight']:.2f} {m['name']}" for m in about if m["weight"] > 0)
+    for needed in (recipe, table):
         if not needed.is_file():
             next_move = f"finish the run: maskwright run --recipe RECIPE --out {folder}"
             raise DataError(
                 problem(f"an evaluated run with {needed.name}", "none", where=str(folder), next_move=next_move)
             )
-    return _Run(folder, load_recipe(paths.recipe), read_table(table))
+    return _Run(folder, load_recipe(recipe), read_table(table), members)
 
 
 def _part(runs: Sequence[_Run]) -> str:
@@ -149,7 +160,7 @@ def _shared(runs: Sequence[_Run], part: str) -> list[pl.DataFrame]:
 
 
 def _fields(runs: Sequence[_Run], by: Sequence[str]) -> list[dict[str, Any]]:
-    flat = [flatten(run.recipe.model_dump(mode="json")) for run in runs]
+    flat = [run.fields() for run in runs]
     known = list(dict.fromkeys(key for fields in flat for key in fields))
     if unknown := [key for key in by if not any(name == key or name.startswith(f"{key}.") for name in known)]:
         next_move = "name fields as in recipe.yaml, such as model.encoder"

@@ -182,7 +182,7 @@ def _leaks(artifacts: Artifacts) -> Iterator[str]:
 
 
 def _chosen(artifacts: Artifacts) -> Iterator[str]:
-    if (artifacts.recipe.get("predict") or {}).get("checkpoint") == "best":
+    if (artifacts.recipe.get("predict") or {}).get("checkpoint") in ("best", "topk"):
         yield (
             "The checkpoints were chosen by their score on the fold that they are scored on: "
             "out-of-fold scores are a little too good."
