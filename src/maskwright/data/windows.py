@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
 from collections import OrderedDict
@@ -47,8 +48,8 @@ class TiffWindows:
 
     def __init__(self, path: Path, *, keep: int = 1 << 28) -> None:
         self.path, self.keep = path, keep
-        self._segments: OrderedDict[int, Array] = OrderedDict()
-        self._held = 0
+        self._slots: OrderedDict[int, int] = OrderedDict()
+        self._pool: Array | None = None
         try:
             self._file = tifffile.TiffFile(path)
         except _FAULTS as error:
@@ -71,7 +72,8 @@ class TiffWindows:
 
     def close(self) -> None:
         """Close the file."""
-        self._segments.clear()
+        self._slots.clear()
+        self._pool = None
         self._file.close()
 
     def read(self, window: Tile) -> Array:
@@ -150,30 +152,41 @@ class TiffWindows:
 
     def _decode(self, index: int) -> Array:
         """Return (h, w, samples) of a tile or strip; those that were used last are kept."""
-        if index in self._segments:
-            self._segments.move_to_end(index)
-            return self._segments[index]
-        count = int(self._page.databytecounts[index])
+        if index in self._slots:
+            self._slots.move_to_end(index)
+            assert self._pool is not None
+            known: Array = self._pool[self._slots[index]]
+            return known
+        segment, shape = self._read_segment(index), (*self._segment, self._samples)
+        # one piece of memory for all: many small ones that live long leave gaps between large ones that don't
+        if self._pool is None:
+            weight = math.prod(shape) * self.dtype.itemsize
+            slots = min(len(self._page.dataoffsets), max(1, self.keep // weight))
+            self._pool = np.empty((slots, *shape), self.dtype)
+        slot = len(self._slots) if len(self._slots) < len(self._pool) else self._slots.popitem(last=False)[1]
+        self._pool[slot][: segment.shape[0], : segment.shape[1]] = segment
+        self._slots[index] = slot
+        found: Array = self._pool[slot]
+        return found
+
+    def _read_segment(self, index: int) -> Array:
+        """Return (h, w, samples) of a tile or strip, without what of it may lie outside of the image."""
+        count, size = int(self._page.databytecounts[index]), self._shape_of(index)
         if count == 0:  # a sparse file leaves out what is empty
-            return np.full((*self._segment, self._samples), self._page.nodata, self.dtype)
+            return np.full((*size, self._samples), self._page.nodata, self.dtype)
         handle = self._file.filehandle
         handle.seek(int(self._page.dataoffsets[index]))
         tables = {"jpegtables": self._page.jpegtables} if self._page.jpegtables is not None else {}
         data = handle.read(count)
         try:
-            segment: Array = np.asarray(self._page.decode(data, index, **tables)[0])[0]
+            return np.asarray(self._page.decode(data, index, **tables)[0])[0]  # type: ignore[no-any-return]
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
             try:
-                segment = decode_segment(self._page, data, self._shape_of(index)).astype(self.dtype, copy=False)
+                return decode_segment(self._page, data, size)
             except (OSError, SyntaxError):
                 raise error from None
-        self._segments[index] = segment
-        self._held += segment.nbytes
-        while self._held > self.keep and len(self._segments) > 1:
-            self._held -= self._segments.popitem(last=False)[1].nbytes
-        return segment
 
     def _shape_of(self, index: int) -> tuple[int, int]:
         """Return (h, w) of a segment: a tile is whole, the last strip may be shorter."""

@@ -60,25 +60,36 @@ class Sums:
 
 
 class Rows:
-    """Rows of bands that come one after the other; those that are behind are dropped.
+    """Rows of bands that come one after the other, in memory that is used again; those that are behind are dropped.
 
     Args:
         bands: from top to bottom, without gaps.
     """
 
     def __init__(self, bands: Iterator[Band]) -> None:
-        self._bands, self._held = bands, list[Band]()
+        self._bands = bands
+        self._held = np.zeros((0, 0, 0), np.float32)
+        self._start = self._count = 0
 
     def between(self, first: int, last: int) -> tuple[Probabilities, int]:
         """Return the (C, h, W) rows from at most `first` to at least the one before `last`, and the first one's number.
 
-        Rows before `first` can't be asked for any more.
+        Rows before `first` can't be asked for any more; what is returned holds until the next call.
         """
-        while not self._held or self._held[-1].top + self._held[-1].rows.shape[1] < last:
-            self._held.append(next(self._bands))
-        self._held = [band for band in self._held if band.top + band.rows.shape[1] > first]
-        start = self._held[0].top
-        if len(self._held) == 1:
-            return self._held[0].rows, start
-        rows = [band.rows[:, max(0, first - band.top) : last - band.top] for band in self._held]
-        return np.concatenate(rows, axis=1), max(first, start)
+        if (behind := min(max(first - self._start, 0), self._count)) > 0:
+            self._count -= behind
+            self._start += behind
+            for plane in self._held:
+                plane[: self._count] = plane[behind : behind + self._count]
+        while self._start + self._count < last:
+            self._append(next(self._bands).rows)
+        return self._held[:, : self._count], self._start
+
+    def _append(self, rows: Probabilities) -> None:
+        end = self._count + rows.shape[1]
+        if end > self._held.shape[1]:
+            grown = np.empty((len(rows), end, rows.shape[2]), np.float32)
+            grown[:, : self._count] = self._held[:, : self._count] if self._count else 0
+            self._held = grown
+        self._held[:, self._count : end] = rows
+        self._count = end

@@ -21,6 +21,7 @@ from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
+from maskwright.fusion import FUSIONS
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
 from maskwright.predict.memory import check_memory, goes_by_windows
@@ -163,7 +164,10 @@ def predict_members(
     streams = [_inferred(trained[0], [n], copy, spec, device) for n, copy in zip(networks, copies, strict=True)]
     for parts in zip(*streams, strict=True):
         (name, size), members = parts[0][0], [part for _, part in parts]
-        mean = without(sum(members[1:], start=members[0]) / np.float32(len(members)), never)
+        fused = FUSIONS[spec.fusion]()
+        for member in members:
+            fused.add(member)
+        mean = without(fused.result(), never)
         yield name, size, mean, Uncertainty.of(mean, [without(part, never) for part in members])
 
 

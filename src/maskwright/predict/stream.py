@@ -6,17 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from maskwright.checkpoint import Trained
 from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
-from maskwright.data.tensors import image_tensor
 from maskwright.errors import DataError, problem
-from maskwright.inference import infer, infer_stream, pick_device
+from maskwright.inference import infer_stream, pick_device
 from maskwright.postprocess import apply_chain
 from maskwright.predict.files import named_images, never_predicted, to_full_size
 from maskwright.predict.uncertainty import without
@@ -94,8 +93,7 @@ def predict_stream(
 ) -> Latency:
     """Label frames of one size; hand each on before the next is read.
 
-    The first frame that can be read decides the size; the tensor that the network sees is made once. Labels are those
-    of `predict_files`.
+    The first frame that can be read decides the size. Labels are those of `predict_files`.
 
     Args:
         trained: averaged.
@@ -152,24 +150,15 @@ def _summary(times: list[float], inner: list[float], skipped: list[str]) -> Late
 
 
 class _Network:
-    """Pixels to (C, h, w) probabilities at working size, by a tensor that is filled anew."""
+    """Pixels to (C, h, w) probabilities at working size."""
 
     def __init__(self, trained: Sequence[Trained], spec: PredictSpec, accelerator: str) -> None:
-        self.first, self.spec, self.device = trained[0], spec, pick_device(accelerator)
+        self.first, self.way, self.device = trained[0], spec.way(), pick_device(accelerator)
         self.networks = [t.network.to(self.device) for t in trained]
-        self.input: torch.Tensor | None = None
 
     def __call__(self, pixels: Array) -> Probabilities:
-        first, spec = self.first, self.spec
+        first = self.first
         working = standardise(to_working(pixels, first.intensity, first.scale), first.intensity)
-        if max(working.shape[:2]) > spec.tile or spec.scales != (1.0,) or spec.fusion != "mean":
-            way = spec.way() | {"precision": first.precision, "channels_last": first.channels_last}
-            ((_, probabilities),) = infer_stream(self.networks, [(None, working)], device=self.device, **way)
-            return probabilities
-        image, views = image_tensor(working), {"tta": spec.tta, "pad": spec.pad, "precision": first.precision}
-        if self.input is None:
-            layout = torch.channels_last if first.channels_last else torch.contiguous_format
-            self.input = torch.empty((1, *image.shape), device=self.device).contiguous(memory_format=layout)
-        self.input.copy_(image[None])
-        found: Probabilities = infer(self.networks, self.input, **views)[0].cpu().numpy()  # type: ignore[arg-type]
+        options: dict[str, Any] = {"precision": first.precision, "channels_last": first.channels_last}
+        ((_, found),) = infer_stream(self.networks, [(0, working)], device=self.device, **self.way, **options)
         return found

@@ -20,12 +20,12 @@ from maskwright.data.windows import BLOCK, TiffWindows
 from maskwright.errors import DataError, problem
 from maskwright.inference import STRIDE, infer, pick_device
 from maskwright.postprocess import apply_chain, apply_steps, reach
+from maskwright.postprocess.chain import CATEGORY_STEPS, LABEL_STEPS
 from maskwright.predict.bands import Band, Rows, Sums
 from maskwright.predict.uncertainty import Uncertainty, to_gray, without
 from maskwright.processes import free_memory
 from maskwright.progress import report
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.recipe.steps import SelectSpec, StagedSpec
 from maskwright.tiling import Tile, tile_grid
 from maskwright.types import Array, LabelMap, Probabilities
 
@@ -170,11 +170,11 @@ class Windows:
         pixels, free = self.size[0] * self.size[1], free_memory()
         if self.spec.scales != (1.0,) or (self.spec.fusion != "mean" and len(self.networks) > 1):
             raise self._refused(
-                "one input scale, and the mean of the networks, of an image that is predicted by windows",
-                f"scales {', '.join(f'{scale:g}' for scale in self.spec.scales)} and fusion by {self.spec.fusion}",
-                "add --set 'predict.scales=[1]' --set predict.fusion=mean, or cut the image into pieces",
+                "one input scale and the mean of the networks, where an image is predicted by windows",
+                f"predict.scales {list(self.spec.scales)}, predict.fusion {self.spec.fusion}",
+                "add --set predict.scales=[1] --set predict.fusion=mean, or cut the image into pieces",
             )
-        if needs_all := [step.kind for step in self.rest if isinstance(step, SelectSpec | StagedSpec)]:
+        if needs_all := [step.kind for step in self.rest if type(step) not in {**LABEL_STEPS, **CATEGORY_STEPS}]:
             raise self._refused(
                 "post-processing that an image can be given by windows",
                 f"{', '.join(needs_all)}, which looks at the probabilities of the whole image",
