@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_image
 from maskwright.data.index import Index, load_index
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps, per_image_table, summarise
@@ -26,7 +28,7 @@ from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval
 from maskwright.tune import Fitted, Mixture, fit_fusion, tune_chain
-from maskwright.types import LabelMap, Probabilities
+from maskwright.types import Array, LabelMap, Probabilities
 
 _TIMED = 4
 """Images that a member's time is taken on."""
@@ -140,7 +142,8 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
                 truth = read.truth(row)
                 store = ProbabilityStore(root / "holdout")
                 found = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
-            overlaps.add(image, truth, apply_chain(found, own.get(fold, shipped)), group=group, fold=fold)
+            label = apply_chain(found, own.get(fold, shipped), image=partial(read.image, row))
+            overlaps.add(image, truth, label, group=group, fold=fold)
         headline = summarise(overlaps, wanted, seed=spec["seed"], note=_MADE_BY[part])
         tables.append(per_image_table(overlaps, wanted, part))
         scores |= {f"{part}/{name}": value for name, value in headline.items()}
@@ -160,6 +163,9 @@ class _Reader:
         truth, name = self.truth(row), name_of(self.images.images[row])
         size = (truth.shape[0], truth.shape[1])
         return [to_full_size(store.read(name), size) for store in self.stores], truth
+
+    def image(self, row: int) -> Array:
+        return read_image(self.images.path(self.images.images[row]))
 
     def truth(self, row: int) -> LabelMap:
         truth = self.images.read_label(row)
@@ -206,9 +212,8 @@ def _chain(
 
     table = read.images.table
     areas = (table["width"] * table["height"]).to_list()
-    return tune_chain(
-        fused, folds, rows["group"].to_list(), areas, wanted, read.images.categories, **options
-    ).to_plain()
+    groups, categories = rows["group"].to_list(), read.images.categories
+    return tune_chain(fused, folds, groups, areas, wanted, categories, image=read.image, **options).to_plain()
 
 
 def _about(root: Path, spec: dict[str, Any], fitted: Fitted, cost: dict[str, float]) -> dict[str, Any]:
