@@ -172,7 +172,7 @@ def test_what_was_cut_short_goes_on(trained, monkeypatch):
     assert not folder.tuned.exists()
     assert main(["tune", str(folder.root)]) == 0
     assert kinds(tuned_of(folder)["chain"]) == ["threshold"]
-    assert "minimum_area" not in (folder.predictions / "report.html").read_text(encoding="utf-8")
+    assert "threshold 0.3 → minimum_area" not in (folder.predictions / "report.html").read_text(encoding="utf-8")
     assert set(progress_of(folder.root).values()) == {"done"}
     assert ran == []
 

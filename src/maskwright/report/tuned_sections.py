@@ -60,7 +60,7 @@ def gain_rows(tuned: Mapping[str, Any]) -> Rows:
         ("fitted on all folds, on the held-out part", "held_out_gain"),
     ):
         if (found := tuned.get(key)) is not None:
-            lost = percent(1 - _value(found) / naive) if naive > 0 and key != "naive_gain" else DASH
+            lost = DASH if key == "naive_gain" or not naive > 0 else percent(max(0.0, 1 - _value(found) / naive))
             rows.append((name, _gain(found), lost))
     return ("scored how", "gain", "of the naive gain vanished"), rows
 
