@@ -200,6 +200,13 @@ def test_panoptic_files_that_are_not_consistent(tmp_path, part, change, message)
         evaluate_folders(*files, spec=QUICK)
 
 
+@pytest.mark.parametrize("option", [{"classes": "binary"}, {"ignore": [255]}, {"images": "images"}])
+def test_options_of_label_files_are_refused(tmp_path, option):
+    files = write_files(tmp_path, [drawn_pair(3)])
+    with pytest.raises(UsageError, match=f"--{next(iter(option))}"):
+        evaluate_folders(*files, spec=QUICK, **option)
+
+
 def test_the_only_file_of_a_folder_is_found_and_two_are_named(tmp_path):
     pairs = [drawn_pair(3)]
     for part in ("one", "two"):

@@ -93,15 +93,19 @@ def evaluate_folders(
     Raises:
         DataError: no pairs, a truth without prediction, sizes that differ, values that no category claims, segments
             that disagree with their list, or images without group.
-        UsageError: both `group` and `group_regex`, or an expression that is none.
+        UsageError: both `group` and `group_regex`, an expression that is none, or options that say nothing of files
+            of segments.
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
     ignored, left_out = tuple(ignore), frozenset(leave_out)
-    kind = kind or ("panoptic" if has_layers(truth) or has_panoptic_file(truth) else "semantic")
+    layered = has_layers(truth) and has_layers(prediction)
+    kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "semantic")
+    given = {"--classes": classes != "all", "--images": images is not None, "--ignore": bool(ignored)}
+    _refuse(kind, [name for name, there in given.items() if there], layered=layered)
     items: tuple[Category, ...] = ()
     rows: Sequence[LabelPair] | Sequence[LayerPair] | Sequence[SegmentPair]
     one: Callable[..., Measured] = measured_pair
-    if kind == "panoptic" and not has_layers(truth):
+    if kind == "panoptic" and not layered:
         items, rows = panoptic_files(prediction, truth, partial=partial)
     elif kind == "instances":
         pairs = label_pairs(prediction, truth, None, partial=partial)
@@ -128,6 +132,24 @@ def evaluate_folders(
         [] if overlaps.table is None else overlaps.table.tolist(),
         categories.names,
     )
+
+
+def _refuse(kind: Kind, options: Sequence[str], *, layered: bool) -> None:
+    """Raise UsageError if options are given that change nothing for files of a kind."""
+    known = {
+        "semantic": ("--classes", "--images", "--ignore"),
+        "instances": ("--ignore",),
+        "panoptic": ("--classes", "--ignore") if layered else (),
+    }
+    if idle := [option for option in options if option not in known[kind]]:
+        raise UsageError(
+            problem(
+                f"options for {kind} files ({', '.join(known[kind]) or 'none of those for label files'})",
+                " and ".join(idle),
+                where="evaluate",
+                next_move="leave them out; what files of segments mean is said by the JSON file or segments.csv",
+            )
+        )
 
 
 def groups_of(names: Sequence[str], truth: Path, column: str | None, pattern: str | None) -> list[str | None]:
