@@ -6,13 +6,16 @@ import torch
 from PIL import Image
 
 from maskwright.checkpoint import KEY, describe
+from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.models import build_model
+from maskwright.postprocess import crf
 from maskwright.predict import files, load_ensemble, predict_folder
 from maskwright.predict.labels import clean_folder
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.predict import PredictSpec, ThresholdSpec
+from maskwright.recipe.steps import CrfSpec
 from maskwright.tasks import lock
 from maskwright.types import Category
 
@@ -57,13 +60,24 @@ def test_labels_have_the_images_names_and_sizes_and_hold_ids(images, tmp_path):
 
 def test_an_ensemble_is_the_mean_of_its_members(images, tmp_path):
     paths = [a_checkpoint(tmp_path / f"{seed}.ckpt", seed) for seed in (1, 2)]
-    from maskwright.data.store import ProbabilityStore
-
     for name, members in {"both": paths, "first": paths[:1], "second": paths[1:]}.items():
         predict_folder(members, images, tmp_path / name, probabilities=True)
     read = {n: ProbabilityStore(tmp_path / n / "probabilities").read("one") for n in ("both", "first", "second")}
     assert np.allclose(read["both"], (read["first"] + read["second"]) / 2, atol=1e-3)
     assert not np.allclose(read["first"], read["second"], atol=1e-2)
+
+
+def test_a_crf_in_the_chain_sees_the_image_that_was_predicted(images, tmp_path):
+    checkpoint = a_checkpoint(tmp_path / "a.ckpt")
+    predict_folder([checkpoint], images, tmp_path / "out", chain=[CrfSpec()], probabilities=True)
+    found = labels_of(tmp_path / "out")
+    for name, label in found.items():
+        (stored,) = (tmp_path / "out" / "probabilities").rglob(f"{name.rpartition('/')[2].removesuffix('.png')}.npz")
+        pixels = np.asarray(Image.open(images / name))
+        small = ProbabilityStore(stored.parent).read(stored.stem)
+        expected = crf(files.to_full_size(small, pixels.shape), pixels, CrfSpec()).argmax(axis=0)
+        # stored as float16, so a pixel between two categories may fall otherwise
+        assert (label == np.where(expected == 1, 9, 3)).mean() > 0.99
 
 
 def test_what_is_there_is_kept_and_what_is_missing_is_made(images, tmp_path):

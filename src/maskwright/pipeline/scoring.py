@@ -92,7 +92,7 @@ def _score_part(
         truth = images.read_label(row)
         assert truth is not None
         chain = own.get(fold, shipped)
-        label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
+        label = _label(store, whole, image, (truth.shape[0], truth.shape[1]), chain)
         if image in counted:
             overlaps.add(image, truth, label, group=group, fold=fold)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
@@ -109,7 +109,7 @@ def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: 
         store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)
         for row, (image, group, _) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
             if image in counted and (truth := images.read_label(row)) is not None:
-                label = _label(store, image, (truth.shape[0], truth.shape[1]), chain)
+                label = _label(store, whole, image, (truth.shape[0], truth.shape[1]), chain)
                 overlaps.add(image, truth, label, group=group, fold=HELD_OUT)
         note = "Images that no training saw, predicted by one fold's network alone."
         found[part] = summarise(overlaps, evaluate, seed=seed, note=note)
@@ -122,12 +122,15 @@ def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, .
     sizes = zip(table["image"], table["height"], table["width"], strict=True)
     for row, (image, height, width) in enumerate(track(sizes, "write pool", table.height)):
         if name_of(image) in store:
-            label = _label(store, image, (height, width), chain)
+            label = _label(store, whole, image, (height, width), chain)
             _write(folder, whole, image, label, overlay=row < predict.overlays)
 
 
-def _label(store: ProbabilityStore, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]) -> LabelMap:
-    return apply_chain(to_full_size(store.read(name_of(image)), size), chain)
+def _label(
+    store: ProbabilityStore, whole: Index, image: str, size: tuple[int, int], chain: tuple[PostprocessStep, ...]
+) -> LabelMap:
+    probabilities = to_full_size(store.read(name_of(image)), size)
+    return apply_chain(probabilities, chain, image=lambda: read_image(whole.path(image)))
 
 
 def _write(folder: RunFolder, whole: Index, image: str, label: LabelMap, *, overlay: bool) -> None:

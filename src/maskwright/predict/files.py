@@ -213,8 +213,10 @@ def _write_labels(
 ) -> Iterator[str]:
     """See `predict_to_files`."""
 
+    paths = dict(files)
+
     def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
-        label = apply_chain(to_full_size(found, size), chain)
+        label = apply_chain(to_full_size(found, size), chain, image=lambda: read_image(paths[name]))
         if before is not None:
             before(name, found, label)
         write_label(targets[name], label, categories)

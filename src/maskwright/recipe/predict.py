@@ -9,9 +9,12 @@ from pydantic import Field, model_validator
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    CrfSpec,
     Edges,
     LargestSpec,
     MajoritySpec,
+    OfCategory,
+    OfForeground,
     OpeningSpec,
     SelectSpec,
     SmoothSpec,
@@ -75,8 +78,8 @@ class PredictSpec(Spec):
         return self
 
 
-class ThresholdSpec(Spec):
-    """Foreground where its probability reaches `value` (binary tasks)."""
+class ThresholdSpec(OfForeground):
+    """Foreground where its probability reaches `value`."""
 
     kind: Literal["threshold"] = "threshold"
     value: float = Field(0.5, gt=0, lt=1)
@@ -91,8 +94,8 @@ class MinimumAreaSpec(Spec):
     """Area in pixels of the original image."""
 
 
-class FillHolesSpec(Spec):
-    """Holes inside the foreground up to `pixels` are filled (binary tasks)."""
+class FillHolesSpec(OfCategory):
+    """Holes inside a category up to `pixels` become that category."""
 
     kind: Literal["fill_holes"] = "fill_holes"
     pixels: int | None = Field(None, ge=1)
@@ -105,6 +108,7 @@ class FillHolesSpec(Spec):
 
 PostprocessStep = Annotated[
     SmoothSpec
+    | CrfSpec
     | ThresholdSpec
     | SelectSpec
     | StagedSpec

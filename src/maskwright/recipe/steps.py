@@ -23,7 +23,7 @@ Window = Annotated[int, Field(ge=1), AfterValidator(_odd)]
 
 
 class SmoothSpec(Spec):
-    """Probabilities averaged over their surroundings; before any other step."""
+    """Probabilities averaged over their surroundings; before any other step but a CRF."""
 
     kind: Literal["smooth"] = "smooth"
     weights: Literal["gaussian", "box"] = "gaussian"
@@ -32,6 +32,38 @@ class SmoothSpec(Spec):
     """Standard deviation of the Gaussian in pixels; its window ends at 4 of them."""
     size: Window = 3
     """Side of the box in pixels."""
+
+
+class CrfSpec(Spec):
+    """Pixels that are near and of like colour agree on a category: a fully connected CRF; before any other step but
+    smoothing. It reads the image."""
+
+    kind: Literal["crf"] = "crf"
+    iterations: int = Field(5, ge=1, le=100)
+    """Rounds of mean field."""
+    gaussian_weight: float = Field(3.0, ge=0)
+    """Of the kernel of places alone, which removes specks."""
+    gaussian_sigma: float = Field(3.0, ge=0.1)
+    """Its standard deviation in pixels of the image."""
+    bilateral_weight: float = Field(10.0, ge=0)
+    """Of the kernel of places and colours, which moves borders to edges of the image."""
+    bilateral_sigma: float = Field(80.0, ge=0.1)
+    """Its standard deviation in pixels of an image whose shorter side is `reference`."""
+    reference: int | None = Field(500, ge=1)
+    """Shorter side in pixels that `bilateral_sigma` is stated for; null: pixels of the image itself."""
+    color_sigma: float = Field(13.0, ge=0.1)
+    """Standard deviation of each channel, in 8-bit levels; deeper images are stretched to 0..255 first."""
+    exact_pixels: int = Field(8192, ge=0, le=20_000)
+    """Images with at most so many pixels get exact sums, in 4 bytes for each pair of pixels (8192: 268 MB, a second);
+    larger ones are filtered on a lattice, which is near. 0: the lattice for all."""
+
+
+class OfForeground(Spec):
+    """What decides which pixels are foreground."""
+
+    category: int | None = Field(None, ge=0)
+    """Position of the category that it decides on; null: the foreground of a task of two. Several categories may have
+    a step each; what none of them takes goes to the most probable of the other categories."""
 
 
 class StageSpec(Spec):
@@ -47,14 +79,14 @@ class StageSpec(Spec):
     """A component is kept only if at least this share of it is above 0.9 × high."""
 
 
-class SelectSpec(StageSpec):
-    """Foreground by drop, high and lower thresholds on 8-connected components (binary tasks)."""
+class SelectSpec(OfForeground, StageSpec):
+    """Foreground by drop, high and lower thresholds on 8-connected components."""
 
     kind: Literal["select"] = "select"
 
 
-class StagedSpec(Spec):
-    """Select, close, fill and drop small areas, and loosen the thresholds while little is found (binary tasks)."""
+class StagedSpec(OfForeground):
+    """Select, close, fill and drop small areas, and loosen the thresholds while little is found."""
 
     kind: Literal["staged"] = "staged"
     stages: tuple[StageSpec, ...] = Field(
