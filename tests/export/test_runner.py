@@ -18,9 +18,10 @@ from maskwright.data.images import read_image
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.export.manifest import read_manifest
 from maskwright.export.runner import Runner
-from maskwright.postprocess import remove_small
+from maskwright.postprocess import apply_chain, remove_small
 from maskwright.predict import load_ensemble, predict_files, predict_folder
 from maskwright.recipe.predict import MinimumAreaSpec, PredictSpec
+from maskwright.recipe.steps import CrfSpec
 
 
 def predict(export, images, out, **options):
@@ -109,6 +110,17 @@ def test_the_chain_is_applied(export, images, tmp_path):
     found = Runner(changed(export, tmp_path / "with", chain=chain)).label(image)
     assert np.array_equal(found, remove_small(plain, 40))
     assert not np.array_equal(found, plain)
+
+
+def test_a_chain_that_looks_at_the_image_sees_it(folder, export, images, tmp_path):
+    chain = [CrfSpec().model_dump(mode="json")]
+    seen = changed(export, tmp_path / "e", chain=chain)
+    runner, image = Runner(seen), read_image(images / "a.png")
+    found = runner.label(image)
+    assert np.array_equal(found, apply_chain(runner.probabilities(image), [CrfSpec()], image=image))
+    predict(seen, images / "a.png", tmp_path / "out")
+    ids = np.array(runner.categories.ids)
+    assert np.array_equal(labels_of(tmp_path / "out")["a.png"], ids[found])
 
 
 def test_what_is_there_is_kept_and_another_export_is_refused_until_redo(export, images, tmp_path):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from maskwright.checkpoint import Trained
+from maskwright.data.images import read_image
 from maskwright.errors import DataError, problem
 from maskwright.export.manifest import CheckSpec
 from maskwright.export.runner import Runner
 from maskwright.postprocess import most_probable
+from maskwright.postprocess.chain import Image
 from maskwright.predict.files import predict_files, to_full_size
 from maskwright.progress import track
 from maskwright.types import Array, Probabilities
@@ -40,13 +43,14 @@ def compare(
     Raises:
         DataError: it is.
     """
-    spec, margins = runner.manifest.predict, _Differences()
+    spec, margins, paths = runner.manifest.predict, _Differences(), dict(files)
     precision = trained[0].precision
     streams = [runner.files(files), predict_files(in_float32(trained), files, spec, accelerator="cpu")]
     if precision != "float32":
         streams.append(predict_files(trained, files, spec, accelerator="cpu"))
     for (name, size, found), (_, _, exact), *recipe in track(zip(*streams, strict=True), "check", len(files)):
-        margins.add(runner, size, found, exact, recipe[0][2] if recipe else exact)
+        image = partial(read_image, paths[name])
+        margins.add(runner, size, image, found, exact, recipe[0][2] if recipe else exact)
         if bound is not None and margins.largest > bound:
             raise DataError(
                 problem(
@@ -76,13 +80,19 @@ class _Differences:
         self.pixels = self.differ = self.clear = self.recipe = 0
 
     def add(
-        self, runner: Runner, size: tuple[int, int], found: Probabilities, exact: Probabilities, recipe: Probabilities
+        self,
+        runner: Runner,
+        size: tuple[int, int],
+        image: Image,
+        found: Probabilities,
+        exact: Probabilities,
+        recipe: Probabilities,
     ) -> None:
         self.largest = max(self.largest, float(np.abs(found - exact).max()))
-        label = runner.finish(found, size)
+        label = runner.finish(found, size, image)
         self.pixels += label.size
-        self.differ += int((label != runner.finish(exact, size)).sum())
-        self.recipe += int((label != runner.finish(recipe, size)).sum())
+        self.differ += int((label != runner.finish(exact, size, image)).sum())
+        self.recipe += int((label != runner.finish(recipe, size, image)).sum())
         full = to_full_size(exact, size)
         other = most_probable(to_full_size(found, size)) != most_probable(full)
         self.clear += int((other & (_margin(full) >= MARGIN)).sum())

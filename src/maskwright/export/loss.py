@@ -71,7 +71,8 @@ def measure_loss(
             truth = index.read_label(int(name))
             assert truth is not None, "folds hold labelled images"
             for kept, probabilities in zip(counts, (found, expected), strict=True):
-                label = runner.finish(probabilities, size)
+                image = partial(read_image, index.path(index.images[int(name)]))
+                label = runner.finish(probabilities, size, image)
                 kept.append(Counts.from_table(overlap_table(truth, label, len(runner.categories))))
     if not counts[0]:
         raise DataError(

@@ -20,6 +20,7 @@ from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.sessions import Session, open_session
 from maskwright.passes import Key, stream, tiled
 from maskwright.postprocess import apply_chain
+from maskwright.postprocess.chain import Image
 from maskwright.predict.files import Predicted, Source, read_ahead, to_full_size
 from maskwright.tiling import Tile
 from maskwright.types import Array, LabelMap, Probabilities
@@ -58,7 +59,7 @@ class Runner:
 
     def label(self, image: Array) -> LabelMap:
         """Return the (H, W) label map of an image as `read_image` returns it; positions of the categories."""
-        return self.finish(self.probabilities(image), (image.shape[0], image.shape[1]))
+        return self.finish(self.probabilities(image), (image.shape[0], image.shape[1]), image)
 
     def probabilities(self, image: Array) -> Probabilities:
         """Return the (K, h, w) probabilities of an image as `read_image` returns it, at working size."""
@@ -70,9 +71,15 @@ class Runner:
         intensity = self.manifest.intensity
         return standardise(to_working(image, intensity, self.manifest.scale), intensity)
 
-    def finish(self, probabilities: Probabilities, size: tuple[int, int]) -> LabelMap:
-        """Return the label map at (H, W) of probabilities at working size: enlarged, then the chain."""
-        return apply_chain(to_full_size(probabilities, size), self.manifest.chain)
+    def finish(self, probabilities: Probabilities, size: tuple[int, int], image: Image) -> LabelMap:
+        """Return the label map at (H, W) of probabilities at working size: enlarged, then the chain.
+
+        Args:
+            probabilities: (K, h, w).
+            size: (H, W).
+            image: as `apply_chain` takes it.
+        """
+        return apply_chain(to_full_size(probabilities, size), self.manifest.chain, image=image)
 
     def stream(self, images: Iterable[tuple[Key, Array]]) -> Iterator[tuple[Key, Probabilities]]:
         """Yield (key, (K, h, w) probabilities) for prepared (h, w, C) images, neighbours of one size together."""

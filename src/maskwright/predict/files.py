@@ -168,7 +168,7 @@ def predict_folder(
                 write_overlay(out / "overlays" / f"{name}.jpg", read_image(paths[name]), label, categories)
 
         stream = source.stream(todo, unreadable)
-        written = _write_labels(stream, targets, categories, chain=chain, before=before)
+        written = _write_labels(stream, todo, targets, categories, chain=chain, before=before)
         for _ in track(written, "predict", len(todo)):
             pass
     if unreadable:
@@ -200,11 +200,12 @@ def predict_to_files(
         unreadable: as in `predict_files`.
     """
     found = predict_files(trained, files, spec, unreadable=unreadable)
-    yield from _write_labels(found, targets, trained[0].categories, chain=chain, before=before)
+    yield from _write_labels(found, files, targets, trained[0].categories, chain=chain, before=before)
 
 
 def _write_labels(
     predicted: Predicted,
+    files: Sequence[tuple[str, Path]],
     targets: Mapping[str, Path],
     categories: Categories,
     *,
@@ -212,7 +213,6 @@ def _write_labels(
     before: Callable[[str, Probabilities, LabelMap], None] | None,
 ) -> Iterator[str]:
     """See `predict_to_files`."""
-
     paths = dict(files)
 
     def finish(name: str, size: tuple[int, int], found: Probabilities) -> str:
