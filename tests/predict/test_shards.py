@@ -141,18 +141,7 @@ def test_what_is_never_predicted_is_not_there_and_unknown_names_are_refused(imag
 
 def test_the_command(capsys, run_folder, images, tmp_path):
     out = tmp_path / "out"
-    words = [
-        "predict",
-        str(run_folder),
-        str(images),
-        "--out",
-        str(out),
-        "--shards",
-        "2",
-        "--shard",
-        "1",
-        "--uncertainty",
-    ]
+    words = ["predict", str(run_folder), str(images), "--out", str(out), "--uncertainty"]
     parts = ["--shards", "2", "--shard", "1"]
     assert main([*words, *parts, "--set", "predict.never=[a]", "--json"]) == 0
     files = json.loads(capsys.readouterr().out)["files"]
