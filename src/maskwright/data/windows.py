@@ -152,9 +152,8 @@ class TiffWindows:
 
     def _decode(self, index: int) -> Array:
         """Return (h, w, samples) of a tile or strip; those that were used last are kept."""
-        if index in self._slots:
+        if index in self._slots and self._pool is not None:
             self._slots.move_to_end(index)
-            assert self._pool is not None
             known: Array = self._pool[self._slots[index]]
             return known
         segment, shape = self._read_segment(index), (*self._segment, self._samples)
@@ -166,8 +165,8 @@ class TiffWindows:
         slot = len(self._slots) if len(self._slots) < len(self._pool) else self._slots.popitem(last=False)[1]
         self._pool[slot][: segment.shape[0], : segment.shape[1]] = segment
         self._slots[index] = slot
-        found: Array = self._pool[slot]
-        return found
+        kept: Array = self._pool[slot]
+        return kept
 
     def _read_segment(self, index: int) -> Array:
         """Return (h, w, samples) of a tile or strip, without what of it may lie outside of the image."""
@@ -179,7 +178,8 @@ class TiffWindows:
         tables = {"jpegtables": self._page.jpegtables} if self._page.jpegtables is not None else {}
         data = handle.read(count)
         try:
-            return np.asarray(self._page.decode(data, index, **tables)[0])[0]  # type: ignore[no-any-return]
+            segment: Array = np.asarray(self._page.decode(data, index, **tables)[0])[0]
+            return segment
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
