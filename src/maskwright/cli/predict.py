@@ -55,34 +55,26 @@ def predict(
         checkpoint: which checkpoint of each fold (default: the recipe's).
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
-        uncertainty: also write maps of the entropy and, of several networks, of their disagreement (0 certain, 255 as
-            uncertain as can be), and predictions.parquet with their means, a row an image.
-        shards: predict one of so many parts of the images, and write its rows to predictions-K-of-N.parquet; all parts
-            may be predicted at the same time, on machines that share the folder.
+        uncertainty: also write maps of entropy and, of several networks, disagreement, and their means as a table.
+        shards: predict one of so many parts of the images, with a table of its own; all may run at the same time.
         shard: which part, from 1 on.
-        stream: IMAGES are the frames of a video, all of one size, or a video file: label one after the other, and say
-            how long a frame takes (median and 99th percentile, also in latency.json). Needs a new folder.
+        stream: IMAGES are frames of one size, or a video file: label them one by one and say how long each takes.
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
-    from maskwright.pipeline.stages import read_chain
     from maskwright.predict import predict_folder
 
-    folder = RunFolder(run)
-    recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
-    paths = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    paths, spec, chain = _read_run(RunFolder(run), settings, checkpoint)
     if stream:
-        given = {"--overlays": overlays, "--probabilities": probabilities, "--uncertainty": uncertainty, "--redo": redo}
-        _refuse_with_stream(given | {"--shards": shards is not None, "--shard": shard is not None})
-        _stream(paths, images, out, recipe.predict, chain, as_json=json)
-        return
+        others = {"--shards": shards, "--shard": shard, "--redo": redo or None, "--overlays": overlays or None}
+        _refuse_with_stream(others | {"--probabilities": probabilities or None, "--uncertainty": uncertainty or None})
+        return _stream(paths, images, out, spec, chain, as_json=json)
     with progress():
         files = predict_folder(
             paths,
             images,
             out,
-            spec=recipe.predict,
+            spec=spec,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,
@@ -92,6 +84,17 @@ def predict(
         )
     say(f"{len(files)} label files in {out}")
     result({"files": [str(f) for f in files]}, as_json=json)
+
+
+def _read_run(
+    folder: RunFolder, settings: tuple[str, ...], checkpoint: Literal["last", "best"] | None
+) -> tuple[list[Path], PredictSpec, tuple[PostprocessStep, ...]]:
+    """Return checkpoints, predict section and post-processing of a run."""
+    from maskwright.pipeline.stages import read_chain
+
+    recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
+    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
+    return checkpoints(folder, checkpoint or recipe.predict.checkpoint), recipe.predict, chain
 
 
 def _stream(
@@ -131,8 +134,8 @@ def _stream(
     result({"files": [str(f) for f in files], "latency": asdict(latency)}, as_json=as_json)
 
 
-def _refuse_with_stream(given: dict[str, bool]) -> None:
-    if named := [name for name, is_given in given.items() if is_given]:
+def _refuse_with_stream(given: dict[str, int | bool | None]) -> None:
+    if named := [name for name, value in given.items() if value is not None]:
         next_move = "predict the frames as images, without --stream, for these"
         raise UsageError(problem("--stream alone", ", ".join(named), where="predict", next_move=next_move))
 
