@@ -44,8 +44,7 @@ def predict(
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption. TIFFs too large for the memory go by windows.
 
-    Examples: maskwright predict runs/teeth photos --out labels --uncertainty
-              maskwright predict runs/teeth archive --out labels --shards 20 --shard 7
+    Example: maskwright predict runs/teeth archive --out labels --uncertainty --shards 20 --shard 7
 
     Args:
         run: run folder.
