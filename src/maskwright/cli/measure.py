@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from maskwright.artifacts import write_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.errors import UsageError, problem
+
+if TYPE_CHECKING:
+    from maskwright.measure import Measured
 
 _SHOWN = 5
 
@@ -44,8 +47,6 @@ def measure(
         names: the run that predicted the labels, or a classes.json (default: what is in or beside the folder).
         json: write the rows of --out as JSON to stdout.
     """
-    import polars as pl
-
     from maskwright.data.spacing import parse_spacing
     from maskwright.measure import measure_folder
 
@@ -59,6 +60,14 @@ def measure(
     if objects is not None:
         write_table(objects, found.per_object)
         say(f"{found.per_object.height} objects in {objects}")
+    _show(found)
+    result(found.per_image.to_dicts(), as_json=json)
+
+
+def _show(found: Measured) -> None:
+    """Print which images are measured in pixels, and the sums of each category."""
+    import polars as pl
+
     if bare := found.without_spacing:
         listed = ", ".join(bare[:_SHOWN]) + (" …" if len(bare) > _SHOWN else "")
         say(f"note: measured in pixels, as nothing states how large they are: {len(bare)} images ({listed})")
@@ -75,7 +84,6 @@ def measure(
         for row in by_category.iter_rows(named=True)
     ]
     table("Measured", ("category", "objects", "area", "lengths"), rows)
-    result(found.per_image.to_dicts(), as_json=json)
 
 
 def _check_new(path: Path | None) -> None:

@@ -44,8 +44,7 @@ def predict(
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
     passed over, so the same command goes on after an interruption. TIFFs too large for the memory go by windows.
 
-    Examples: maskwright predict runs/teeth photos --out labels --uncertainty
-              maskwright predict runs/teeth archive --out labels --shards 20 --shard 7
+    Example: maskwright predict runs/teeth archive --out labels --uncertainty --shards 20 --shard 7
 
     Args:
         run: run folder, or a folder that `maskwright fuse` or `maskwright export` made; the last needs no torch.
@@ -55,13 +54,10 @@ def predict(
         checkpoint: which checkpoint of each fold (default: the recipe's); topk: the mean of those that train.keep kept.
         overlays: also write pictures with the labels drawn over the images.
         probabilities: also write the probability maps.
-        uncertainty: also write maps of the entropy and, of several networks, of their disagreement (0 certain, 255 as
-            uncertain as can be), and predictions.parquet with their means, a row an image.
-        shards: predict one of so many parts of the images, and write its rows to predictions-K-of-N.parquet; all parts
-            may be predicted at the same time, on machines that share the folder.
+        uncertainty: also write maps of entropy and, of several networks, disagreement, and their means as a table.
+        shards: predict one of so many parts of the images, with a table of its own; all may run at the same time.
         shard: which part, from 1 on.
-        stream: IMAGES are the frames of a video, all of one size, or a video file: label one after the other, and say
-            how long a frame takes (median and 99th percentile, also in latency.json). Needs a new folder.
+        stream: IMAGES are frames of one size, or a video file: label them one by one and say how long each takes.
         redo: replace label files in the folder that were made by another run or with other settings.
         json: write the list of files as JSON to stdout.
     """
@@ -69,15 +65,12 @@ def predict(
 
     source, chain, spec = _source(run, settings, checkpoint)
     if stream:
-        given = {"--overlays": overlays, "--probabilities": probabilities, "--uncertainty": uncertainty, "--redo": redo}
-        _refuse_with_stream(given | {"--shards": shards is not None, "--shard": shard is not None})
+        others = {"--shards": shards, "--shard": shard, "--redo": redo or None, "--overlays": overlays or None}
+        _refuse_with_stream(others | {"--probabilities": probabilities or None, "--uncertainty": uncertainty or None})
         if spec is None:
-            next_move = "name the run itself"
-            raise UsageError(
-                problem("a run folder with --stream", "fused runs or an export", where=str(run), next_move=next_move)
-            )
-        _stream(source, images, out, spec, chain, as_json=json)
-        return
+            wanted, got = "a run folder with --stream", "fused runs or an export"
+            raise UsageError(problem(wanted, got, where=str(run), next_move="name the run itself"))
+        return _stream(source, images, out, spec, chain, as_json=json)
     with progress():
         files = predict_folder(
             source,
@@ -154,8 +147,8 @@ def _stream(
     result({"files": [str(f) for f in files], "latency": asdict(latency)}, as_json=as_json)
 
 
-def _refuse_with_stream(given: dict[str, bool]) -> None:
-    if named := [name for name, is_given in given.items() if is_given]:
+def _refuse_with_stream(given: dict[str, int | bool | None]) -> None:
+    if named := [name for name, value in given.items() if value is not None]:
         next_move = "predict the frames as images, without --stream, for these"
         raise UsageError(problem("--stream alone", ", ".join(named), where="predict", next_move=next_move))
 

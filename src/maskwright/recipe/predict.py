@@ -164,7 +164,19 @@ def _adds_up(name: object) -> object:
 
 
 SearchMetric = Annotated[
-    Literal["auto", "mean_dice", "mean_iou", "pooled_miou", "pooled_mdice", "mean_precision", "mean_recall"],
+    Literal[
+        "auto",
+        "mean_dice",
+        "mean_iou",
+        "pooled_miou",
+        "pooled_mdice",
+        "mean_precision",
+        "mean_recall",
+        "pooled_mprecision",
+        "pooled_mrecall",
+        "pixel_accuracy",
+        "mean_pixel_accuracy",
+    ],
     BeforeValidator(_adds_up),
 ]
 
