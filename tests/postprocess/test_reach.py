@@ -9,6 +9,7 @@ from maskwright.postprocess import apply_chain, reach
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, ThresholdSpec
 from maskwright.recipe.steps import (
     ClosingSpec,
+    FavourSpec,
     LargestSpec,
     MajoritySpec,
     OpeningSpec,
@@ -22,6 +23,7 @@ CHAINS = {
     "none": ((), 2, 0),
     "gaussian": ((SmoothSpec(sigma=1.3),), 3, 5),
     "box": ((SmoothSpec(weights="box", size=7),), 3, 3),
+    "favour": ((FavourSpec(category=1, factor=3),), 3, 0),
     "threshold": ((ThresholdSpec(value=0.4),), 2, 0),
     "majority": ((MajoritySpec(size=5),), 3, 2),
     "closing": ((ClosingSpec(size=5),), 3, 8),

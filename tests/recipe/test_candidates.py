@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import get_args
 
 import pytest
@@ -119,3 +120,8 @@ def parse_recipe_text(text):
     import yaml
 
     return parse_recipe(yaml.safe_load(text), where="text")
+
+
+def test_a_recipe_goes_to_other_processes():
+    recipe = Recipe()
+    assert pickle.loads(pickle.dumps(recipe)) == recipe

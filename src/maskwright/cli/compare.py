@@ -52,6 +52,9 @@ def compare(
         raise UsageError(problem("a file NAME.csv", str(out), where="--out", next_move="end its name in .csv"))
     found, name, scored = compare_runs(runs, metric=metric, part=part, by=[str(word) for word in listed(by) or ()])
     rows = [row for run in found for row in _rows(run, folds=folds)]
+    if not rows:
+        next_move = "leave out --folds: these runs were scored on a held-out part alone"
+        raise UsageError(problem("runs with out-of-fold scores", "none", where="--folds", next_move=next_move))
     columns = list(rows[0])
     fields = list(found[0].fields)
     drawn = rows if folds else [_joined(row) for row in rows]

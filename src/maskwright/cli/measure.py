@@ -53,6 +53,8 @@ def measure(
     for path in (out, objects):
         _check_new(path)
     size = None if spacing is None else parse_spacing(spacing)
+    if objects is not None and objects.resolve() == out.resolve():
+        raise UsageError(problem("two files", str(out), where="--out and --objects", next_move="name another for one"))
     with progress():
         found = measure_folder(prediction, instances=instances, images=images, spacing=size, named_by=names)
     write_table(out, found.per_image)

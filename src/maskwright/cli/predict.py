@@ -17,7 +17,8 @@ from maskwright.recipe import apply_settings, load_recipe
 
 if TYPE_CHECKING:
     from maskwright.predict import Shard
-    from maskwright.recipe.predict import PostprocessStep, PredictSpec
+    from maskwright.recipe import Recipe
+    from maskwright.recipe.predict import PostprocessStep
     from maskwright.types import LabelMap
 
 Flag = Parameter(negative=())
@@ -63,33 +64,34 @@ def predict(
     """
     from maskwright.predict import predict_folder
 
-    source, chain, spec = _source(run, settings, checkpoint)
+    source, chain, recipe = _source(run, settings, checkpoint)
     if stream:
         others = {"--shards": shards, "--shard": shard, "--redo": redo or None, "--overlays": overlays or None}
         _refuse_with_stream(others | {"--probabilities": probabilities or None, "--uncertainty": uncertainty or None})
-        if spec is None:
+        if recipe is None:
             wanted, got = "a run folder with --stream", "fused runs or an export"
             raise UsageError(problem(wanted, got, where=str(run), next_move="name the run itself"))
-        return _stream(source, images, out, spec, chain, as_json=json)
+        return _stream(source, images, out, recipe, chain, as_json=json)
     with progress():
         files = predict_folder(
             source,
             images,
             out,
-            spec=spec,
+            spec=None if recipe is None else recipe.predict,
             chain=chain,
             overlays=overlays,
             probabilities=probabilities,
             uncertainty=uncertainty,
             shard=_shard(shards, shard),
             redo=redo,
+            accelerator="auto" if recipe is None else recipe.train.accelerator,
         )
     say(f"{len(files)} label files in {out}")
     result({"files": [str(f) for f in files]}, as_json=json)
 
 
 def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tuple[Any, Any, Any]:
-    """Return what predicts, the chain, and the section of the recipe where one decides."""
+    """Return what predicts, the chain, and the recipe where one decides."""
     folder = RunFolder(run)
     given = {"--checkpoint": checkpoint, "--set": settings or None}
     if folder.fused.is_file():
@@ -106,15 +108,16 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     from maskwright.pipeline.stages import read_chain
 
     recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
-    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else ()
-    return checkpoints(folder, checkpoint or recipe.predict.checkpoint), chain, recipe.predict
+    stated = recipe.postprocess.chain or ()
+    chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else stated
+    return checkpoints(folder, checkpoint or recipe.predict.checkpoint), chain, recipe
 
 
 def _stream(
     checkpoints: list[Path],
     frames: Path,
     out: Path,
-    spec: PredictSpec,
+    recipe: Recipe,
     chain: tuple[PostprocessStep, ...],
     *,
     as_json: bool,
@@ -135,7 +138,14 @@ def _stream(
             write_label(files[-1], label, trained[0].categories)
 
         with progress():
-            latency = predict_stream(trained, track(frames_of(frames), "stream"), spec, write, chain=chain)
+            latency = predict_stream(
+                trained,
+                track(frames_of(frames), "stream"),
+                recipe.predict,
+                write,
+                chain=chain,
+                accelerator=recipe.train.accelerator,
+            )
         write_json(out / "latency.json", asdict(latency))
     for line in latency.skipped:
         say(f"left out: {line}")

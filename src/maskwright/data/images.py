@@ -33,7 +33,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
-_FAULTS = (OSError, SyntaxError, ValueError, IndexError, *_BOMBS, tifffile.TiffFileError)
+_FAULTS = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error, *_BOMBS, tifffile.TiffFileError)
 _REDUCED = {
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,

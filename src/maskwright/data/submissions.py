@@ -99,6 +99,7 @@ def write_rle_csv(found: Predicted, out: Path, rows: Rows = "object", pixels: Pi
     Raises:
         DataError: two images of one name, or an id map that is missing.
     """
+    _check_suffix(out, ".csv")
     shown = [p for p, name in enumerate(found.categories.names) if name.lower() not in BACKGROUND_NAMES]
     names = _last_parts(found)
     lines: list[tuple[str, str | None, str]] = []
@@ -110,7 +111,6 @@ def write_rle_csv(found: Predicted, out: Path, rows: Rows = "object", pixels: Pi
         for position, pairs in entries:
             lines.append((names[name], None if position < 0 else str(found.categories.ids[position]), pairs))
     table = pl.DataFrame(lines, {"ImageId": pl.String, "ClassId": pl.String, "EncodedPixels": pl.String}, orient="row")
-    _check_suffix(out, ".csv")
     write_table(out, table if len(shown) > 1 else table.drop("ClassId"))
 
 

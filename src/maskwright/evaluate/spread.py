@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
-from maskwright.processes import follow
+from maskwright.processes import cores, follow
 from maskwright.progress import track
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], label: str, *, worker
     """
     with _executor(workers) as pool:
         waiting: deque[Future[R]] = deque()
-        at_once = _AHEAD * (workers or os.cpu_count() or 1)
+        at_once = _AHEAD * (workers or cores())
         rest = iter(items)
         try:
             for _ in track(range(len(items)), label):
@@ -44,6 +44,6 @@ def spread(function: Callable[[T], R], items: Sequence[T], label: str, *, worker
 
 def _executor(workers: int) -> Executor:
     if not workers:
-        return ThreadPoolExecutor(os.cpu_count() or 1)
+        return ThreadPoolExecutor(cores())
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(workers, mp_context=spawn, initializer=follow, initargs=(os.getpid(),))

@@ -100,8 +100,8 @@ def _jobs(folder: RunFolder, index: Index, folds: Sequence[int]) -> tuple[Litera
     everyone = sorted(set(folds))
     if held:
         return "holdout", [(everyone, [places[held[k]] for k in spread(_SCORED, len(held))])]
-    if table["fold"].n_unique() == 1:
-        seen = table["image"].to_list()
+    if table["fold"].drop_nulls().n_unique() == 1:
+        seen = table.drop_nulls("fold")["image"].to_list()
         return "training", [(everyone, [places[seen[k]] for k in spread(_SCORED, len(seen))])]
     jobs = []
     for fold in everyone:

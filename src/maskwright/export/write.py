@@ -105,7 +105,7 @@ def export_run(
         UsageError: `out` is taken, a fold doesn't exist, the precision isn't there in this form, or a package isn't.
         DataError: a network can't be written, or the runner's results are not the run's.
     """
-    folder, recipe = RunFolder(run), load_recipe(RunFolder(run).recipe)
+    folder, recipe, out = RunFolder(run), load_recipe(RunFolder(run).recipe), out.resolve()
     _check_wanted(recipe, out, form, precision, members, redo=redo)
     kind = checkpoint or recipe.predict.checkpoint
     folds = range(recipe.split.folds) if members is None else sorted(set(members))
@@ -192,6 +192,13 @@ def _one_size(job: _Job) -> tuple[int, int] | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
+def _chain(job: _Job) -> list[Any]:
+    """Return what was tuned, or what the recipe states where `tune` has not run yet."""
+    if job.folder.tuned.is_file():
+        return list(read_json(job.folder.tuned)["chain"])
+    return [step.model_dump(mode="json") for step in job.recipe.postprocess.chain or ()]
+
+
 def _manifest(job: _Job, shape: Shape) -> Manifest:
     first = job.trained[0]
     graphs = [
@@ -223,7 +230,7 @@ def _manifest(job: _Job, shape: Shape) -> Manifest:
         "fixed_size": shape.size,
         "fixed_batch": shape.batch,
         "predict": job.recipe.predict.model_dump(mode="json"),
-        "chain": read_json(job.folder.tuned)["chain"] if job.folder.tuned.is_file() else [],
+        "chain": _chain(job),
         "categories": [
             {"id": c.id, "name": c.name, "color": c.color, "isthing": c.isthing} for c in first.categories.items
         ],

@@ -85,7 +85,7 @@ def _pixels(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> I
     for name, summary in SUMMARIES.items():
         yield _one(
             name,
-            summary.definition,
+            summary.definition + _cases_words(categories, spec),
             lambda weights, f=summary.function: f(counts, positions, weights, cases),  # type: ignore[misc]
         )
     if (wrong := evidence.columns.get(LEFT_OUT)) is not None:
@@ -101,13 +101,14 @@ def _pixels_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSp
     counts, absent = evidence.counts, EmptyCases.of(spec).absent
     left = ["" if p in categories.evaluated else " Left out of the means." for p in range(len(categories))]
     scores = {"iou": pooled_iou, "dice": pooled_dice, "precision": pooled_precision, "recall": pooled_recall}
+    skipped = " Without truth it is left out." if absent == "skip" else ""
     words = {"iou": "IoU", "dice": "Dice", "precision": "Precision", "recall": "Recall"}
     for metric, score in scores.items():
         yield _each(
             metric,
             categories.names,
             [
-                f"{words[metric]} of {name} from the pixels of all images together.{rest}"
+                f"{words[metric]} of {name} from the pixels of all images together.{rest}{skipped}"
                 for name, rest in zip(categories.names, left, strict=True)
             ],
             lambda weights, f=score: f(counts.pooled(weights), absent=absent),  # type: ignore[misc]
@@ -144,6 +145,15 @@ def _measures_of_each(evidence: Evidence, categories: Categories, spec: Evaluate
                 definitions,
                 lambda weights, v=values[:, positions]: weighted_mean(v, weights),  # type: ignore[misc]
             )
+
+
+def _cases_words(categories: Categories, spec: EvaluateSpec) -> str:
+    """Return what else decides a summary: the empty cases that differ from the default, and categories left out."""
+    said = " A category in neither truth nor prediction of an image counts 1." if spec.empty == "one" else ""
+    said += " Pooled, categories without truth are left out." if spec.absent == "skip" else ""
+    if len(categories.evaluated) < len(categories):
+        said += f" Categories: {', '.join(categories.names[p] for p in categories.evaluated)}."
+    return said
 
 
 def tolerance_words(spec: EvaluateSpec) -> str:

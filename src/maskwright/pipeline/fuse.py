@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,20 +130,32 @@ def _read(path: Path) -> _Run:
     return _Run(folder, recipe)
 
 
+def _numbered(name: str) -> Iterator[str]:
+    """Yield a name, then the same numbered from 2 on."""
+    yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
+
+
 def _members(runs: Sequence[_Run], scales: Sequence[float]) -> list[dict[str, Any]]:
     """Return what tasks know of the members; names are those of the runs, numbered where two are called the same."""
+    if wrong := [scale for scale in scales if not 0.125 <= scale <= 4]:
+        next_move = "give factors on the size, such as --scales 0.75 1 1.25"
+        raise UsageError(
+            problem("scales from 0.125 to 4", ", ".join(map(str, wrong)), where="--scales", next_move=next_move)
+        )
     found: list[dict[str, Any]] = []
+    names: list[str] = []
     called = [run.folder.root.resolve().name for run in runs]
     for number, run in enumerate(runs):
-        alike = called[:number].count(called[number])
-        name = called[number] + (f"-{alike + 1}" if alike else "")
+        name = next(name for name in _numbered(called[number]) if name not in names)
+        names.append(name)
         about = {"run": str(run.folder.root.resolve()), "trained": run.trained()}
         for scale in scales or (None,):
             spec = run.recipe.predict
             if scale is not None:
                 spec = spec.model_validate(spec.model_dump() | {"scales": (scale,), "scale_weights": None})
             own = spec.scales == run.recipe.predict.scales
-            said = {"name": name if scale is None else f"{name}@{scale:g}", "own": own}
+            said = {"name": name if scale is None else f"{name}@{scale!r}", "own": own}
             found.append(about | said | {"predict": spec.model_dump(mode="json", exclude={"overlays", "members"})})
     if len(found) < 2 or len({(member["run"], str(member["predict"]["scales"])) for member in found}) < len(found):
         raise UsageError(
@@ -192,6 +205,7 @@ def _tasks(
     stores = {m["name"]: read_json(Path(m["run"]) / ".tasks" / "predict-oof.json")["fingerprint"] for m in members}
     seconds = Task("seconds", fusing.seconds, base, outputs=("members/seconds.json",))
     fitted = base | {"method": method, "budget": budget, "metric": first.recipe.metric()}
+    fitted |= {"tuned_metric": first.recipe.tuned_metric()}
     fitted |= first.recipe.model_dump(mode="json", include={"seed", "evaluate", "postprocess"})
     names = ("seconds", *(task.name for task in predicted))
     weights = Task("weights", fusing.weights, fitted, names, ("fused.json", "tuned.json"), stores)

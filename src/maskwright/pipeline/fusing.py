@@ -33,6 +33,7 @@ from maskwright.types import Array, LabelMap, Probabilities
 _TIMED = 4
 """Images that a member's time is taken on."""
 _FITTED_ON = "out-of-fold predictions; each fold's images are scored with weights fitted on the others"
+_SELECTED = " Networks' checkpoints were selected on the folds that are scored here: optimistic."
 _MADE_BY = {
     "oof": "Each image was predicted by networks that never saw its fold, fused with weights fitted on other folds.",
     "holdout": "Images that no training saw, predicted by all networks that are fused: what `predict` ships.",
@@ -128,11 +129,12 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
         int(k): Mixture(tuple(w.values()), about["fusion"]) for k, w in tuned["weights"]["fold_weights"].items()
     }
     tables, scores = [], dict[str, Any]()
+    selected = any(m["weight"] > 0 and m["predict"]["checkpoint"] != "last" for m in about["members"])
     for part in ("oof", "holdout") if spec["held"] else ("oof",):
         rows = _rows(index, folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout")))
         read, overlaps = (
             _Reader(root, index.only(rows["image"].to_list()), about["members"]),
-            Overlaps(index.categories),
+            Overlaps(index.categories, wanted),
         )
         for row, (image, group, fold) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
             if part == "oof":
@@ -143,8 +145,9 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
                 store = ProbabilityStore(root / "holdout")
                 found = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
             label = apply_chain(found, own.get(fold, shipped), image=partial(read.image, row))
-            overlaps.add(image, truth, label, group=group, fold=fold)
-        headline = summarise(overlaps, wanted, seed=spec["seed"], note=_MADE_BY[part])
+            overlaps.add(image, truth, label, group=group, fold=fold, probabilities=found)
+        note = _MADE_BY[part] + (_SELECTED if part == "oof" and selected else "")
+        headline = summarise(overlaps, wanted, seed=spec["seed"], note=note)
         tables.append(per_image_table(overlaps, wanted, part))
         scores |= {f"{part}/{name}": value for name, value in headline.items()}
     write_json(root / "predictions" / "evaluation.json", headline | scores)
@@ -213,6 +216,7 @@ def _chain(
     table = read.images.table
     areas = (table["width"] * table["height"]).to_list()
     groups, categories = rows["group"].to_list(), read.images.categories
+    options = options | {"metric": spec["tuned_metric"]}
     return tune_chain(fused, folds, groups, areas, wanted, categories, image=read.image, **options).to_plain()
 
 

@@ -37,6 +37,10 @@ _MADE_BY = {
 }
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
+_ADOPTED = (
+    " Each fold's post-processing was chosen on the other folds; that there is any, by its gain on all of them: a "
+    "little optimistic."
+)
 _SELECTED = " Each network's checkpoints were selected on the fold that is scored here: optimistic."
 
 
@@ -65,6 +69,7 @@ def score_run(
         rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
         overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
+        note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)

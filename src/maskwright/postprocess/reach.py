@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maskwright.recipe.predict import PostprocessStep, ThresholdSpec
-from maskwright.recipe.steps import ClosingSpec, MajoritySpec, OfCategory, OpeningSpec, SmoothSpec
+from maskwright.recipe.steps import ClosingSpec, FavourSpec, MajoritySpec, OfCategory, OpeningSpec, SmoothSpec
 
 _WHOLE = -1
 
@@ -41,7 +41,7 @@ def reach(steps: Sequence[PostprocessStep], categories: int) -> tuple[int, int]:
 def _reach_of(step: PostprocessStep, categories: int) -> int:
     if isinstance(step, SmoothSpec):
         return step.size // 2 if step.weights == "box" else int(4 * step.sigma + 0.5)
-    if isinstance(step, ThresholdSpec):
+    if isinstance(step, ThresholdSpec | FavourSpec):  # pixel by pixel
         return 0
     if isinstance(step, MajoritySpec):
         return step.size // 2

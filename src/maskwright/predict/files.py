@@ -180,7 +180,9 @@ def never_predicted(categories: Categories, spec: PredictSpec) -> list[int]:
     return categories.positions(spec.never, where="predict.never")
 
 
-def source_of(trained: Sequence[Trained], spec: PredictSpec, made_by: object = None) -> Source:
+def source_of(
+    trained: Sequence[Trained], spec: PredictSpec, made_by: object = None, *, accelerator: str = "auto"
+) -> Source:
     """Return the networks of one recipe as what predicts a folder."""
     first = trained[0]
     never_predicted(first.categories, spec)  # before anything is written
@@ -188,13 +190,19 @@ def source_of(trained: Sequence[Trained], spec: PredictSpec, made_by: object = N
     def windows(path: Path, chain: Sequence[PostprocessStep], uncertain: bool) -> Windows:
         from maskwright.predict.windows import Windows
 
-        return Windows(trained, path, spec, chain=chain, uncertain=uncertain)
+        return Windows(trained, path, spec, chain=chain, uncertain=uncertain, accelerator=accelerator)
+
+    def stream(files: Files, unreadable: list[str] | None) -> Predicted:
+        return predict_files(trained, files, spec, accelerator=accelerator, unreadable=unreadable)
+
+    def members(files: Files, unreadable: list[str] | None) -> Doubted:
+        return predict_members(trained, files, spec, accelerator=accelerator, unreadable=unreadable)
 
     return Source(
         first.categories,
-        lambda files, unreadable: predict_files(trained, files, spec, unreadable=unreadable),
+        stream,
         made_by,
-        lambda files, unreadable: predict_members(trained, files, spec, unreadable=unreadable),
+        members,
         lambda path: goes_by_windows(path, first.scale, first.intensity.channels, len(first.categories)),
         windows,
     )

@@ -43,6 +43,7 @@ def predict_folder(
     uncertainty: bool = False,
     shard: Shard | None = None,
     redo: bool = False,
+    accelerator: str = "auto",
 ) -> list[Path]:
     """Predict every image below a folder (or one file) and write an index PNG for each, named as the image.
 
@@ -64,6 +65,7 @@ def predict_folder(
         shard: predict these images alone, and write the table as `predictions-SHARD.parquet`. Other processes may
             predict other shards into the same folder at the same time.
         redo: replace label files that were made by other networks or with other settings.
+        accelerator: as in the recipe; of checkpoints.
 
     Returns:
         the label files, in the order of the images.
@@ -73,7 +75,9 @@ def predict_folder(
         StaleArtifactError: `out` holds labels that were made otherwise.
         UsageError: another process writes into `out`, or it holds labels of other shards.
     """
-    source = checkpoints if isinstance(checkpoints, Source) else _ensemble(checkpoints, spec or PredictSpec())
+    source = (
+        checkpoints if isinstance(checkpoints, Source) else _ensemble(checkpoints, spec or PredictSpec(), accelerator)
+    )
     files = [(name, path) for name, path in named_images(images) if shard is None or name in shard]
     also = (overlays, probabilities, *(("uncertainty",) if uncertainty else ()))
     work = _Work(source, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
@@ -199,12 +203,12 @@ def _target(out: Path, name: str, image: Path) -> Path:
     return large if image.suffix.lower() in TIFF and large.is_file() else out / f"{name}.png"
 
 
-def _ensemble(checkpoints: Sequence[Path], spec: PredictSpec) -> Source:
+def _ensemble(checkpoints: Sequence[Path], spec: PredictSpec, accelerator: str) -> Source:
     made_by = {
         "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
         "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
     }
-    return source_of(load_ensemble(checkpoints), spec, made_by)
+    return source_of(load_ensemble(checkpoints), spec, made_by, accelerator=accelerator)
 
 
 def _maker(source: Source, chain: Sequence[PostprocessStep], also: Sequence[object]) -> str:

@@ -123,7 +123,7 @@ def predict_stream(
         begun = clock()
         found = network(pixels)
         inner.append(clock() - begun)
-        each(name, apply_chain(without(to_full_size(found, (size[0], size[1])), never), chain, image=pixels))
+        each(name, apply_chain(to_full_size(without(found, never), (size[0], size[1])), chain, image=pixels))
         end = clock()
         times.append(end - start)
         start = end

@@ -74,6 +74,7 @@ def candidates_of(step: type[Spec]) -> type[SearchSpec]:
     doc = f"Candidates: {(step.__doc__ or '').strip()[:1].lower()}{(step.__doc__ or '').strip()[1:]}"
     made = create_model(name, __base__=SearchSpec, __doc__=doc, __module__=__name__, **fields)
     made.step = step
+    globals()[name] = made  # where pickle looks for it: recipes go to other processes
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -82,7 +83,10 @@ def vanished(tuned: Mapping[str, Any]) -> str:
         f"A search fitted and scored on the same images claims {_signed(naive)}; on folds that had no part in the "
         f"choice it is {_signed(real)}"
     )
-    said += f", so {percent(1 - real / naive)} of it vanishes" if real < naive else ", so nothing of it vanishes"
+    if math.isnan(real):
+        said += ", so how much of it vanishes isn't known"
+    else:
+        said += f", so {percent(1 - real / naive)} of it vanishes" if real < naive else ", so nothing of it vanishes"
     if held is not None:
         said += f". On the held-out images, which no search saw, the chain gains {_gain(held)}"
     return f"{said}."
@@ -94,7 +98,11 @@ def _refused(tuned: Mapping[str, Any]) -> str:
     if not tuned.get("best", True):
         return "Not adopted: no step makes it better."
     best = f" of {chain_words(tuned['best'])}" if "best" in tuned else ""
-    return f"Not adopted: the gain{best} is not there: its interval holds 0."
+    low, high = (tuned["gain"].get(end) for end in ("low", "high"))
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return f"Not adopted: the gain{best} has no interval."
+    why = "its interval lies below 0" if high < 0 else "its interval holds 0"
+    return f"Not adopted: the gain{best} is not there: {why}."
 
 
 def _agreement(tuned: Mapping[str, Any]) -> str:

@@ -42,7 +42,7 @@ class Tuned:
     """The chosen post-processing.
 
     Attributes:
-        adopted: False if the cross-fitted gain is not clearly above 0; the chain is then empty.
+        adopted: False if the cross-fitted gain is not clearly above 0, or no chain is best; the chain is then empty.
         chain: fitted on all folds; what ships.
         fold_chains: fold → the chain fitted without it; what its own images are scored with. Empty if not adopted.
         gain: of each fold under the chain fitted without it over no chain, with the interval.
@@ -137,7 +137,7 @@ def tune_chain(
     choices = {fold: _choice(fold, search, counts, scoring) for fold, search in zip(numbers, own, strict=True)}
     plain, naive = counts.found[()], counts.found[everywhere.chain]
     gain = scoring.gain(counts.of_rows([choices[fold].chain for fold in folds]), plain)
-    adopted = bool(gain["low"] > 0)
+    adopted = bool(gain["low"] > 0) and bool(everywhere.chain)
     return Tuned(
         adopted=adopted,
         chain=everywhere.chain if adopted else (),

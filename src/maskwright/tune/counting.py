@@ -64,9 +64,11 @@ class ChainCounts:
     def _of_row(self, row: int, chains: Sequence[Chain]) -> list[Counts]:
         probabilities, truth = self._image(row)
         image = None if self._image_of is None else partial(self._image_of, row)
-        labels = dict(labels_of(probabilities, chains, image=image))
-        tables = [overlap_table(truth, labels[chain], self.categories) for chain in chains]
-        return [Counts.from_table(table) for table in tables]
+        found = {  # one label map after the other: of large images, all of them are more than there is room for
+            chain: Counts.from_table(overlap_table(truth, label, self.categories))
+            for chain, label in labels_of(probabilities, chains, image=image)
+        }
+        return [found[chain] for chain in chains]
 
     def _image(self, row: int) -> tuple[Probabilities, LabelMap]:
         if row in self._kept:

@@ -6,6 +6,7 @@ several want to try is counted once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,8 +58,9 @@ class Search:
         return _chain(self.chosen)
 
     def begin(self, value: float) -> None:
-        """Start from the empty chain."""
+        """Start from the empty chain; where that has no value, no chain can be said to be better."""
         self.value, self.tried, self.trail = value, {()}, [((), value)]
+        self.open = not math.isnan(value)
 
     def candidates(self, place: int, slot: Slot) -> list[Chain]:
         """Return the chains to compare: that without a step at this place, and that with each candidate."""
@@ -123,7 +125,7 @@ def run_searches(searches: Sequence[Search], slots: Sequence[Slot], counts: Chai
     total, rounds = (1 + PASSES * len(order)) * counts.rows, 0
     _count(counts, [()], (0, total))
     for search in searches:
-        search.begin(_known(value(counts.found[()], search.weights)))
+        search.begin(float(value(counts.found[()], search.weights)[0]))
     for _ in range(PASSES):
         changed = [False] * len(searches)
         for place in order:
@@ -163,7 +165,7 @@ def _count(counts: ChainCounts, chains: Iterable[Chain], done: tuple[int, int]) 
 
 
 def _known(values: Array) -> float:
-    return float(np.nan_to_num(values[0], nan=-1.0))
+    return float(np.nan_to_num(values[0], nan=-np.inf))
 
 
 def _chain(steps: Iterable[PostprocessStep | None]) -> Chain:
