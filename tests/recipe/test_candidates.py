@@ -123,5 +123,5 @@ def parse_recipe_text(text):
 
 
 def test_a_recipe_goes_to_other_processes():
-    recipe = Recipe()
+    recipe = Recipe(data=DataSpec(root="."))
     assert pickle.loads(pickle.dumps(recipe)) == recipe
