@@ -119,6 +119,27 @@ def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
     return states
 
 
+def check_fresh(root: Path, name: str) -> None:
+    """See that what a task made was made from what stands now; a task without record has made nothing.
+
+    Raises:
+        StaleArtifactError: what it follows was made anew since, or is gone.
+    """
+    record = _load_record(root, name)
+    for before, known in (record or {}).get("after", {}).items():
+        now = _load_record(root, before)
+        if now is None or now["fingerprint"] != known:
+            raise StaleArtifactError(
+                problem(
+                    f"results of {name} that were made from what {before} made",
+                    f"older ones: {before} was done anew since",
+                    where=str(_record_path(root, name)),
+                    next_move=f"finish the run: maskwright run --recipe {root}/recipe.yaml --out {root} --redo",
+                )
+            )
+        check_fresh(root, before)
+
+
 def forget(root: Path, task: Task) -> None:
     """Remove a task's outputs and its record.
 

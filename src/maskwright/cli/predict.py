@@ -106,8 +106,10 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
         runner = Runner(run)
         return runner.source(), runner.manifest.chain, None
     from maskwright.pipeline.stages import read_chain
+    from maskwright.tasks import check_fresh
 
     recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
+    check_fresh(folder.root, "tune")
     stated = recipe.postprocess.chain or ()
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else stated
     return checkpoints(folder, checkpoint or recipe.predict.checkpoint), chain, recipe

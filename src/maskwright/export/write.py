@@ -40,6 +40,7 @@ from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.split import HELD_OUT
+from maskwright.tasks import check_fresh
 
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
 
@@ -194,6 +195,7 @@ def _one_size(job: _Job) -> tuple[int, int] | None:
 
 def _chain(job: _Job) -> list[Any]:
     """Return what was tuned, or what the recipe states where `tune` has not run yet."""
+    check_fresh(job.folder.root, "tune")
     if job.folder.tuned.is_file():
         return list(read_json(job.folder.tuned)["chain"])
     return [step.model_dump(mode="json") for step in job.recipe.postprocess.chain or ()]

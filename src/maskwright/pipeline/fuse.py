@@ -16,7 +16,7 @@ from maskwright.predict.ensembles import fused_source, load_member
 from maskwright.predict.files import Source
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.tasks import Task, drop_others, lock, run_tasks
+from maskwright.tasks import Task, check_fresh, drop_others, lock, run_tasks
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ def _read(path: Path) -> _Run:
         raise DataError(
             problem("a finished run", f"{', '.join(missing)} missing", where=str(path), next_move=next_move)
         )
+    check_fresh(folder.root, "predict-oof")
     return _Run(folder, recipe)
 
 
