@@ -156,7 +156,7 @@ def _members(runs: Sequence[_Run], scales: Sequence[float]) -> list[dict[str, An
             if scale is not None:
                 spec = spec.model_validate(spec.model_dump() | {"scales": (scale,), "scale_weights": None})
             own = spec.scales == run.recipe.predict.scales
-            said = {"name": name if scale is None else f"{name}@{scale!r}", "own": own}
+            said = {"name": name if scale is None else f"{name}@{scale:.12g}", "own": own}
             found.append(about | said | {"predict": spec.model_dump(mode="json", exclude={"overlays", "members"})})
     if len(found) < 2 or len({(member["run"], str(member["predict"]["scales"])) for member in found}) < len(found):
         raise UsageError(
