@@ -244,9 +244,16 @@ def test_networks_that_were_trained_anew_are_told_from_those_that_were_fused(run
     for path in (*both, tmp_path / "fused"):
         shutil.move(path, moved / path.name)
     load_fused(RunFolder(moved / "fused"))  # moved together they are found
-    for run in runs:  # whichever ships
-        record = moved / run.name / ".tasks" / "train-fold-0.json"
-        record.write_text(json.dumps(read_json(record) | {"fingerprint": "0"}))
+    records = [moved / run.name / ".tasks" for run in runs]  # whichever ships
+    for folder in records:
+        trained = read_json(folder / "train-fold-0.json") | {"fingerprint": "0"}
+        (folder / "train-fold-0.json").write_text(json.dumps(trained))
+    with pytest.raises(StaleArtifactError, match="finish the run"):  # its out-of-fold predictions are older ones'
+        load_fused(RunFolder(moved / "fused"))
+    for folder in records:
+        predicted = read_json(folder / "predict-oof.json")
+        predicted["after"]["train-fold-0"] = "0"
+        (folder / "predict-oof.json").write_text(json.dumps(predicted))
     with pytest.raises(StaleArtifactError, match="fuse again"):
         load_fused(RunFolder(moved / "fused"))
     words = ["predict", str(moved / "fused"), str(moved), "--out", str(tmp_path / "l"), "--checkpoint", "best"]
