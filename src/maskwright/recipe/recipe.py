@@ -15,6 +15,7 @@ from maskwright.recipe.optimise import PlateauSpec
 from maskwright.recipe.policies import AutoAugmentSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.sampling import SamplingSpec, UniformSpec, sampled_names
+from maskwright.recipe.selftrain import SelftrainSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.recipe.train import TrainSpec
@@ -48,6 +49,7 @@ class Recipe(Spec):
     """How crops are mixed with crops of other images, after `augment`; in order, each with its own partner."""
     sampling: SamplingSpec = UniformSpec()
     train: TrainSpec = TrainSpec()
+    selftrain: SelftrainSpec = SelftrainSpec()
     predict: PredictSpec = PredictSpec()
     postprocess: PostprocessSpec = PostprocessSpec()
     evaluate: EvaluateSpec = EvaluateSpec()

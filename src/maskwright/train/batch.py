@@ -10,6 +10,23 @@ import torch
 from maskwright.losses import PixelCounts, count_labels
 
 
+class PoolBatch(NamedTuple):
+    """Views of images without labels; V views of each image for the teacher, S for the student.
+
+    Attributes:
+        clean: (N, V, C, H, W) float32, standardised: what a teacher sees.
+        noisy: (N, S, C, H, W) float32, S a multiple of V; noisy view s shows what clean view s % V shows, pixel for
+            pixel, in other colours.
+        valid: (N, V, H, W) bool: whether a pixel lies inside the image.
+        matrices: (N, V, 2, 3) float32: from (x, y) pixels of a view to those of the image at working size.
+    """
+
+    clean: torch.Tensor
+    noisy: torch.Tensor
+    valid: torch.Tensor
+    matrices: torch.Tensor
+
+
 class Batch(NamedTuple):
     """A batch of training crops.
 
@@ -19,17 +36,19 @@ class Batch(NamedTuple):
             which sum to 0 where ignored.
         targets: what the losses need besides, by name: (N, …) tensors.
         counts: where this is a part of a step: what the labels of both hold.
+        pool: images without labels, where the method learns from them, too.
     """
 
     images: torch.Tensor
     labels: torch.Tensor
     targets: dict[str, torch.Tensor]
     counts: PixelCounts | None = None
+    pool: PoolBatch | None = None
 
     @classmethod
     def of(cls, items: Sequence[Batch]) -> Batch:
         """Return the batch of single crops, whose tensors have no N."""
-        images, labels, targets, _ = zip(*items, strict=True)
+        images, labels, targets, *_ = zip(*items, strict=True)
         named = {name: torch.stack([target[name] for target in targets]) for name in targets[0]}
         return cls(torch.stack(images), torch.stack(labels), named)
 

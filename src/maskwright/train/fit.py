@@ -47,6 +47,7 @@ def train_fold(
     *,
     fold: int = 0,
     start: Path | None = None,
+    pool: Index | None = None,
 ) -> Path:
     """Train one network and leave best.ckpt, last.ckpt and metrics.csv in `folder`.
 
@@ -59,12 +60,13 @@ def train_fold(
         recipe: resolved.
         fold: its number; changes the order of images and the network's start.
         start: checkpoint of an older training whose network this one starts from.
+        pool: images to learn from without their labels, as `selftrain.method` says.
 
     Returns:
         the path of last.ckpt.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = (folder, training, validation, recipe, fold, start)
+    arguments = (folder, training, validation, recipe, fold, start, pool)
     if recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
@@ -84,6 +86,7 @@ def _train(
     recipe: Recipe,
     fold: int,
     start: Path | None,
+    pool: Index | None,
 ) -> None:
     """Do one process's share of a training: all of it, if there is one device."""
     spec = recipe.train
