@@ -10,7 +10,7 @@ from torch import nn
 
 from maskwright.losses import LevelsLoss
 from maskwright.recipe import Recipe
-from maskwright.recipe.unlabelled import FixMatchSpec
+from maskwright.recipe.unlabelled import DACSSpec, FixMatchSpec, MeanTeacherSpec, UniMatchSpec, UniMatchV2Spec
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled.consistency import ConsistencyStep
 from maskwright.train.unlabelled.views import Draw, consistency_views
@@ -33,6 +33,10 @@ class Method:
 
 METHODS: dict[type, Method] = {
     FixMatchSpec: Method(consistency_views, ConsistencyStep),
+    UniMatchSpec: Method(consistency_views, ConsistencyStep),
+    UniMatchV2Spec: Method(consistency_views, ConsistencyStep),
+    MeanTeacherSpec: Method(consistency_views, ConsistencyStep),
+    DACSSpec: Method(consistency_views, ConsistencyStep),
 }
 
 
