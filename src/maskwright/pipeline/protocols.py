@@ -1,4 +1,4 @@
-"""The four protocols of learning from pseudo-labels side by side: the same folds, labels and steps (source 0's table)."""
+"""The four protocols of learning from pseudo-labels side by side: the same folds, labels and steps."""
 
 from __future__ import annotations
 
