@@ -12,7 +12,6 @@ from maskwright.artifacts import RunFolder, read_folds, write_json
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.pipeline import rounds, stages
-from maskwright.pipeline.run import run
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec
 from maskwright.split import HELD_OUT
@@ -42,6 +41,8 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
     Returns:
         {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only}}.
     """
+    from maskwright.pipeline import run
+
     alone = recipe.selftrain.model_copy(update={"rounds": 0, "protocol": "mixed"})
     base = run(recipe.model_copy(update={"selftrain": alone}), out, until="predict", redo=redo, command=command)
     resolved = load_recipe(base.recipe)
