@@ -27,7 +27,7 @@ from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.progress import report
 from maskwright.recipe import Recipe
-from maskwright.train.callbacks import Curves
+from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
 from maskwright.train.loader import training_batches, validation_batches
@@ -226,6 +226,7 @@ def build_trainer(
         options: dict[str, Any] = {"save_top_k": spec.keep, "auto_insert_metric_name": False}
         keepers.append(_Keeper(folder, filename="top-{step}", **options, **by_metric))
     last = _Keeper(folder, filename="last", **kept)
+    thirds = [Thirds(folder)] if recipe.selftrain.keeps_thirds else []
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
@@ -240,6 +241,7 @@ def build_trainer(
             callbacks=[
                 Curves(folder / "metrics.csv", None if watch is None else watch.row),
                 *([] if watch is None else [watch]),
+                *thirds,
                 *keepers,
                 last,
             ],
