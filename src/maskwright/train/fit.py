@@ -21,9 +21,11 @@ from maskwright.artifacts import atomic
 from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
+from maskwright.errors import UsageError, problem
 from maskwright.inference import pick_device
 from maskwright.losses import build_levels
 from maskwright.models import build_model
+from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
@@ -34,6 +36,8 @@ from maskwright.train.memory import Parts, free_memory
 from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
+from maskwright.train.unlabelled import build_step, build_views, learns_online
+from maskwright.train.unlabelled.pool import PoolStream, pool_batch
 from maskwright.train.working import WorkingImages
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -60,12 +64,14 @@ def train_fold(
         recipe: resolved.
         fold: its number; changes the order of images and the network's start.
         start: checkpoint of an older training whose network this one starts from.
-        pool: images to learn from without their labels, as `selftrain.method` says.
+        pool: images to learn from without their labels, as `selftrain.method` says; where it holds none, the training
+            is the supervised one, which is said.
 
     Returns:
         the path of last.ckpt.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    pool = _checked(pool, recipe)
     arguments = (folder, training, validation, recipe, fold, start, pool)
     if recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
@@ -96,15 +102,21 @@ def _train(
         torch.set_num_threads(spec.threads)
     intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
+    unlabelled = None
+    if pool is not None:
+        unlabelled = WorkingImages(pool, intensity, scale=spec.scale, cache=cache, labels=False)
     recipe = with_class_weights(recipe, map(images.label, range(len(images))))
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
     last = folder / "last.ckpt"
     parts = Parts.of(last, step=spec.accumulate)
     while True:
-        module = build_module(recipe, fold, parts, start)
+        module = build_module(recipe, fold, parts, start, pool=pool is not None)
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
+        stream = None
+        if unlabelled is not None:
+            stream = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step)
         loaders = (
-            training_batches(images, recipe, fold, parts=parts.step, rank=rank),
+            training_batches(images, recipe, fold, parts=parts.step, rank=rank, pool=stream),
             None if held is None else validation_batches(held, recipe, parts=parts.validation, rank=rank),
         )
         if _fits(trainer, module, loaders, resume=last if last.is_file() else None):
@@ -116,15 +128,41 @@ def _train(
         _write_log(folder / "log.txt", recipe, module, training, validation, parts)
 
 
+def _checked(pool: Index | None, recipe: Recipe) -> Index | None:
+    """Return the images to learn from without labels, None where there are none.
+
+    Raises:
+        UsageError: the recipe's method is one that learns from labels made beforehand.
+    """
+    if pool is None or not len(pool):
+        if pool is not None:
+            report("pool", 0, 0, "no images without labels: learning from labels alone")
+        return None
+    if not learns_online(recipe):
+        raise UsageError(
+            problem(
+                "a method that learns from images without labels while it trains",
+                recipe.selftrain.method.kind,
+                where="train_fold(…, pool=…)",
+                next_move="choose another selftrain.method, or give the images with their pseudo-labels as training",
+            )
+        )
+    pool_batch(recipe)
+    return pool
+
+
 def build_module(
     recipe: Recipe,
     fold: int,
     parts: Parts = Parts(),  # noqa: B008
     start: Path | None = None,
+    *,
+    pool: bool = False,
 ) -> SegmentationModule:
     """Return the Lightning module of a resolved recipe.
 
-    Its network is drawn from the seed and the fold, or starts from the one in the checkpoint `start`.
+    Its network is drawn from the seed and the fold, or starts from the one in the checkpoint `start`. With a pool its
+    step is that of the recipe's method, else the supervised one.
     """
     spec, categories = recipe.train, recipe.data.to_categories()
     assert recipe.data.channels is not None and spec.scale is not None
@@ -138,7 +176,8 @@ def build_module(
         network.compile()
     loss = build_levels(recipe.levels, recipe.loss, categories)
     mean_from = None if spec.swa is None else round(spec.swa * (spec.steps or 1))
-    step = SupervisedStep(network, loss, momentum=spec.ema, mean_from=mean_from)
+    average: dict[str, Any] = {"momentum": spec.ema, "mean_from": mean_from}
+    step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
     about = describe(
         recipe.model,
         recipe.data,
