@@ -96,7 +96,7 @@ def test_colour_masks_of_the_main_folder(tmp_path):
 
 
 def presence(tmp_path, **fields):
-    """Return the images that are taken of a folder with soil, then truck, then train, then both, then a bit of truck."""
+    """Return which images are taken of a folder with soil, truck, train, both, and a bit of truck."""
     real = folder(tmp_path / "real", [0], {"0": "soil", "1": "truck", "2": "train"})
     other = tmp_path / "other"
     for name, values in {"s": [5], "tk": [5, 6], "tn": [5, 7], "both": [6, 7], "bit": [5] * 9 + [6]}.items():

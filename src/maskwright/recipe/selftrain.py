@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.unlabelled import OnlineSpec
 
@@ -16,7 +17,7 @@ class PseudoLabelsSpec(Spec):
     kind: Literal["pseudo_labels"] = "pseudo_labels"
 
 
-MethodSpec = Annotated[PseudoLabelsSpec | OnlineSpec, Field(discriminator="kind")]
+MethodSpec = Annotated[PseudoLabelsSpec | OnlineSpec | SacSpec | NormAdaptationSpec, Field(discriminator="kind")]
 
 
 class SelftrainSpec(Spec):

@@ -31,7 +31,8 @@ STRONG: tuple[AugmentSpec, ...] = (
 )
 """ST++'s and UniMatch's: jitter of .5, .5, .5 and .25, the last of the tint where theirs turns the hue; gray; blur."""
 
-_MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
+MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
+"""Kinds that move pixels, or may."""
 
 
 class Passes(NamedTuple):
@@ -164,7 +165,7 @@ class ConsistencySpec(OnlineMethodSpec):
 
     @model_validator(mode="after")
     def _shows_the_same_pixels(self) -> Self:
-        if moving := [spec.kind for spec in self.strong if isinstance(spec, _MOVES)]:
+        if moving := [spec.kind for spec in self.strong if isinstance(spec, MOVES)]:
             raise ValueError(
                 f"strong: {', '.join(moving)} moves pixels, which then no longer have the weak view's labels: "
                 "put it into `weak`"

@@ -17,7 +17,7 @@ HEIGHT, WIDTH = 12, 18
 
 def zoom(share, left, top, *, mirrored=False, size=(HEIGHT, WIDTH)):
     """Return (2, 3) from pixels of a view to those of what it is a crop of: `share` of each side from (left, top)."""
-    height, width = size
+    width = size[1]
     first_x, first_y = left + share / 2 - 0.5, top + share / 2 - 0.5
     matrix = np.array([[share, 0, first_x], [0, share, first_y]])
     if mirrored:
@@ -86,6 +86,13 @@ def test_fusion_equals_the_plain_version(seed, pooling):
     differs = np.abs(found - expected).max(1) > 2e-4
     # a choice between views that are all but equally sure may fall otherwise in float32
     assert differs.mean() < (0.01 if pooling == "min_entropy" else 1e-9)
+
+
+@pytest.mark.parametrize("stride", [2, 3])
+def test_thinned_out_fusion_has_the_pixels_of_the_whole(stride):
+    views = some_views(7)
+    whole_, found = fused(*views), fused(*views, stride=stride)
+    assert found == pytest.approx(whole_[..., stride // 2 :: stride, stride // 2 :: stride], abs=1e-5)
 
 
 def test_every_pixel_sums_to_one_or_nothing_is_known():

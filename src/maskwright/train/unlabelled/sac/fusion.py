@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch.nn.functional import affine_grid, grid_sample
 
+from maskwright.losses.step import thin_out_by
+
 Pooling = Literal["mean", "min_entropy"]
 """How the predictions of the views that cover a pixel become one."""
 
@@ -21,6 +23,7 @@ def fuse_views(
     *,
     pooling: Pooling = "mean",
     coverage: float = 0.1,
+    stride: int = 1,
 ) -> torch.Tensor:
     """Return what all views together predict, seen in each of them.
 
@@ -36,38 +39,42 @@ def fuse_views(
         pooling: mean: over the views that cover a pixel, each by how far it does. min_entropy: of the view that is
             surest.
         coverage: of a pixel, from which on something is known of it (the public code: above .1).
+        stride: return the pixels of each view that a network of such coarse outputs learns from (`thin_out_by`).
 
     Returns:
-        (N, V, C, H, W) float32: each pixel sums to 1, or is 0 where nothing is known.
+        (N, V, C, h, w) float32: each pixel sums to 1, or is 0 where nothing is known.
     """
     known = probabilities.float() * valid[:, :, None]
     if known.shape[1] == 1:
-        return known
+        return thin_out_by(known, stride)
     to_first, from_first = _between(matrices)
     warped = torch.cat([known[:, :1], warp(known[:, 1:], from_first)], 1)
     fused = (_surest if pooling == "min_entropy" else _mean)(warped, coverage)
     spread = fused[:, None].expand(-1, known.shape[1] - 1, -1, -1, -1)
-    returned = torch.cat([fused[:, None], _normalised(warp(spread, to_first), coverage)], 1)
-    return returned.mul_(valid[:, :, None])
+    seen = _normalised(warp(spread, to_first, stride), coverage)
+    returned = torch.cat([thin_out_by(fused, stride)[:, None], seen], 1)
+    return returned.mul_(thin_out_by(valid, stride)[:, :, None])
 
 
-def warp(values: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
+def warp(values: torch.Tensor, matrices: torch.Tensor, stride: int = 1) -> torch.Tensor:
     """Return values seen through matrices, bilinear, 0 beyond the border.
 
     Args:
         values: (N, V, C, H, W) float32.
         matrices: (N, V, 2, 3) from (x, y) pixels of the result to those of the values.
+        stride: return every so many pixels only, as `thin_out_by` does.
 
     Returns:
-        (N, V, C, H, W).
+        (N, V, C, h, w).
     """
     count, views, channels, height, width = values.shape
     grid = affine_grid(
         _normalised_matrices(matrices, height, width).flatten(0, 1),
         [count * views, channels, height, width],
         align_corners=False,
-    )
-    return grid_sample(values.flatten(0, 1), grid, align_corners=False).unflatten(0, (count, views))
+    )[:, stride // 2 :: stride, stride // 2 :: stride]
+    sampled = grid_sample(values.flatten(0, 1), grid, align_corners=False)
+    return sampled.view(count, views, channels, *sampled.shape[2:])
 
 
 def _between(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

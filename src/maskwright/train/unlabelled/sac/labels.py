@@ -13,16 +13,19 @@ class PseudoLabels(NamedTuple):
     """What a teacher's predictions come to.
 
     Attributes:
-        labels: (N, H, W) int64, `IGNORE` where the prediction isn't relied on.
-        confidence: (N, H, W) float32, probability of the most likely category.
-        predicted: (C,) float32, valid pixels whose most likely category it is.
-        kept: (C,) float32, those of them that are learned from.
+        guess: (N, H, W) int64, the most likely category, `IGNORE` where nothing is known.
+        kept: (N, H, W) bool, whether it is learned from.
+        confidence: (N, H, W) float32, its probability, 0 where nothing is known.
     """
 
-    labels: torch.Tensor
-    confidence: torch.Tensor
-    predicted: torch.Tensor
+    guess: torch.Tensor
     kept: torch.Tensor
+    confidence: torch.Tensor
+
+    @property
+    def labels(self) -> torch.Tensor:
+        """(N, H, W) int64, `IGNORE` where the guess isn't relied on."""
+        return torch.where(self.kept, self.guess, IGNORE)
 
 
 def class_thresholds(
@@ -73,12 +76,7 @@ def pseudo_labels(
     chosen = torch.where(valid, label, categories)
     thresholds = class_thresholds(_peaks(confidence, chosen, categories), prior, upper=upper, beta=beta, floor=floor)
     kept = valid & (confidence > thresholds.gather(1, label.flatten(1)).view_as(label))
-    return PseudoLabels(
-        torch.where(kept, label, IGNORE),
-        confidence,
-        _count(chosen, categories),
-        _count(torch.where(kept, label, categories), categories),
-    )
+    return PseudoLabels(torch.where(valid, label, IGNORE), kept, confidence)
 
 
 def _peaks(confidence: torch.Tensor, label: torch.Tensor, categories: int) -> torch.Tensor:
@@ -86,8 +84,3 @@ def _peaks(confidence: torch.Tensor, label: torch.Tensor, categories: int) -> to
     found = confidence.new_zeros(len(confidence), categories + 1)
     found.scatter_reduce_(1, label.flatten(1), confidence.flatten(1), "amax")
     return found[:, :categories]
-
-
-def _count(label: torch.Tensor, categories: int) -> torch.Tensor:
-    """Return (C,) float32 number of pixels of each category; label C isn't counted."""
-    return torch.bincount(label.flatten(), minlength=categories + 1)[:categories].float()

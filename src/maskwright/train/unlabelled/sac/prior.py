@@ -65,9 +65,7 @@ class ClassPrior(nn.Module):
         return (1 - self.value).clamp(min=0) ** exponent
 
 
-def _totals(
-    probabilities: torch.Tensor, valid: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _totals(probabilities: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return (C,) summed probabilities, (C,) how often each is the largest, (1,) the number of pixels; float32."""
     categories = probabilities.shape[1]
     largest = probabilities.argmax(1)
