@@ -10,7 +10,7 @@ import pytest
 from maskwright.data.categories import read_label
 from maskwright.data.images import read_image
 from maskwright.data.index import build_index, load_index
-from maskwright.errors import DataError
+from maskwright.errors import DataError, RecipeError
 from maskwright.recipe.data import DataSpec
 
 
@@ -93,3 +93,48 @@ def test_colour_masks_of_the_main_folder(tmp_path):
     spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(twin)}]})
     index, _, _ = build_index(spec, tmp_path / "imported")
     assert index.read(1).label[0].tolist() == [1] * 4 + [0] * 4
+
+
+def presence(tmp_path, **fields):
+    """Return which images are taken of a folder with soil, truck, train, both, and a bit of truck."""
+    real = folder(tmp_path / "real", [0], {"0": "soil", "1": "truck", "2": "train"})
+    other = tmp_path / "other"
+    for name, values in {"s": [5], "tk": [5, 6], "tn": [5, 7], "both": [6, 7], "bit": [5] * 9 + [6]}.items():
+        folder(other, values, {"5": "soil", "6": "truck", "7": "train"}, names=(name,))
+    spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(other), **fields}]})
+    index, _, source = build_index(spec, tmp_path / "imported")
+    return sorted(image.split("/")[-1] for image in index.images[1:]), source.notes
+
+
+def test_images_of_another_source_are_chosen_by_the_categories_that_they_hold(tmp_path):
+    images, notes = presence(tmp_path, holds=["truck", "train"])
+    assert images == ["both.png"]
+    assert any("1 of 5 images hold truck and train" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"holds": ["truck", "train"], "holds_rule": "any"}, ["bit.png", "both.png", "tk.png", "tn.png"]),
+        ({"holds": ["truck"], "holds_share": 0.1}, ["both.png", "tk.png"]),  # a tenth isn't above a tenth
+        ({"holds": ["truck"], "holds_share": 0.09}, ["bit.png", "both.png", "tk.png"]),
+        ({"holds": ["truck"], "map": {"soil": "soil", "truck": None, "train": "train"}}, []),
+        ({"holds": ["truck"], "map": {"soil": "soil", "truck": "train", "train": "truck"}}, ["both.png", "tn.png"]),
+    ],
+)
+def test_the_rule_of_presence(tmp_path, fields, expected):
+    assert presence(tmp_path, **fields)[0] == expected
+
+
+def test_presence_of_a_category_that_there_is_not(tmp_path):
+    with pytest.raises(RecipeError, match=r"soil, truck, train.*got truk\n.*holds"):
+        presence(tmp_path, holds=["truk"])
+
+
+def test_an_image_without_a_mask_holds_nothing(tmp_path):
+    real = folder(tmp_path / "real", [0], {"0": "soil", "1": "truck"})
+    other = folder(tmp_path / "other", [5, 6], {"5": "soil", "6": "truck"})
+    folder(other, [5], None, names=("bare",), masks=False)
+    spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(other), "holds": ["truck"]}]})
+    index, _, _ = build_index(spec, tmp_path / "imported")
+    assert index.images[1:] == ["@/images/further-1/a.png"]

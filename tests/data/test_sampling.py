@@ -240,6 +240,19 @@ def test_images_with_too_few_pixels_do_not_count_unless_there_are_no_others():
     assert sorted(zip(turn.rows.tolist(), turn.category.tolist(), strict=True)) == [(0, 1), (2, 1), (2, 2)]
 
 
+def test_the_minimum_as_a_share_grows_with_the_image():
+    # image 1 is four times as large as image 0: its 40 pixels are a tenth, those of image 0 two fifths
+    pixels = np.array([[60, 40, 0], [360, 40, 0]])
+    turn = plan_turn(RareClassSpec(classes=("soil",), min_share=0.2), pixels, CATEGORIES)
+    assert turn.rows.tolist() == [0]
+    turn = plan_turn(RareClassSpec(classes=("soil",), min_share=0.1), pixels, CATEGORIES)
+    assert turn.rows.tolist() == [0, 1]
+    turn = plan_turn(RareClassSpec(classes=("soil",), min_share=0.1, min_pixels=41), pixels, CATEGORIES)
+    assert turn.rows.tolist() == [0, 1]  # none reaches both: one pixel is enough
+    turn = plan_turn(RareClassSpec(classes=("soil",), min_share=0.5), pixels, CATEGORIES)
+    assert turn.rows.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     "spec",
     [

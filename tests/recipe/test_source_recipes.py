@@ -22,10 +22,14 @@ TINY = (
     "evaluate.samples=100", "predict.overlays=2", "audit.pictures=false",
 )  # fmt: skip
 ENCODER = ("model.encoder=resnet10t", "model.decoder_channels=[8, 8, 8, 8, 8]", "model.encoder_weights=none")
+RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none", "model.rates=[1, 2, 3, 4]")
+ONLINE = ("selftrain.rounds=0",)  # round 0 alone: stage 1 is another run
 SMALL = {
     "mars_aspp": (*TINY, "model.width=4"),
     "mars_wnet": (*TINY, "model.width=4"),
     "stas": (*TINY, *ENCODER, "train.accumulate=2", "train.keep=2", "predict.members=true"),
+    "synthia_sac": (*TINY, *RESNET, "train.scale=1", "train.lr=1e-3", *ONLINE),
+    "synthia_source": (*TINY, *RESNET),
     "sts_2d_1024": (*TINY, *ENCODER, "train.scale=[64, 64]", "train.crop=[64, 64]"),
     "sts_2d_640x1280": (*TINY, *ENCODER, "train.scale=[32, 64]"),
 }
@@ -120,3 +124,16 @@ def test_source_3_gives_class_0_no_weight():
     assert [term.kind for term in found.loss] == ["ssim", "focal", "dice"]
     assert all(term.leave_out == ("background",) for term in found.loss)
     assert found.data.leave_out == ("background",)
+
+
+def test_source_4_has_two_stages():
+    stage1, stage2 = recipe("synthia_source"), recipe("synthia_sac")
+    assert stage1.selftrain.method.kind == "norm_adaptation"
+    for found, batch, epochs in ((stage1, 12, 100), (stage2, 8, 200)):
+        assert (found.train.batch, found.train.epochs, found.train.lr) == (batch, epochs, 2.5e-4)
+        assert (found.train.optimizer.kind, found.train.schedule.kind) == ("sgd", "constant")
+        assert (found.train.weight_decay, found.train.head_lr, found.train.ema) == (5e-4, 10, 0)
+        assert (found.model.kind, found.model.encoder) == ("deeplabv2", "resnet101")
+    method = stage2.selftrain.method
+    assert (method.teacher_momentum, method.teacher_every, method.focal, method.weight) == (0.99, 100, 3, 5)
+    assert (method.batch, method.views, method.ramp, method.renormalise) == (2, 4, None, True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +16,9 @@ from maskwright.data.formats import Content, Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import COLOR, color_value, read_values
 from maskwright.errors import DataError, problem
+from maskwright.progress import track
 from maskwright.recipe.data import DataSpec, FurtherSpec
-from maskwright.types import IGNORE, Array, Categories, Category
+from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
 
 
 def further_rows(spec: DataSpec, categories: Categories) -> tuple[list[Row], list[str]]:
@@ -35,8 +38,12 @@ def further_rows(spec: DataSpec, categories: Categories) -> tuple[list[Row], lis
         own = recognise_categories(source, root, categories_of(spec, further))
         table = _values_by_position(own, categories, root)
         name = f"further-{number}"
-        rows += [_row(row, root, name, further, _reader(row, root, own, table)) for row in source.rows]
+        chosen = _holding(source.rows, root, own, further, categories) if further.holds else list(source.rows)
+        rows += [_row(row, root, name, further, _reader(row, root, own, table)) for row in chosen]
         notes += [f"{root}: {note}" for note in source.notes]
+        if further.holds:
+            wanted = f" {'and' if further.holds_rule == 'all' else 'or'} ".join(further.holds)
+            notes.append(f"{root}: {len(chosen)} of {len(source.rows)} images hold {wanted} and are taken")
     return rows, notes
 
 
@@ -70,6 +77,36 @@ def _row(row: Row, root: Path, name: str, further: FurtherSpec, render: Callable
     )
 
 
+def _holding(
+    rows: Sequence[Row], root: Path, own: Categories, further: FurtherSpec, categories: Categories
+) -> list[Row]:
+    """Return the rows whose masks hold the wanted categories; reads every mask, and keeps none."""
+    categories.positions(further.holds, where=f"data.further, holds of {root}")
+    wanted = [name for name in further.holds if name in own.names]
+    rule = all if further.holds_rule == "all" else any
+
+    def holds(row: Row) -> bool:
+        label = _positions(row, row.render() if row.render is not None else Content(), root, own)
+        if label is None or not label.size:
+            return False
+        share = np.bincount(label.ravel(), minlength=IGNORE + 1) / label.size
+        return rule(name in wanted and share[own.names.index(name)] > further.holds_share for name in further.holds)
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        kept = list(track(pool.map(holds, rows), "choose images", len(rows)))
+    return [row for row, keeps in zip(rows, kept, strict=True) if keeps]
+
+
+def _positions(row: Row, made: Content, root: Path, own: Categories) -> LabelMap | None:
+    """Return the (H, W) label of a row in the positions of its own folder's categories; None without a mask."""
+    if made.mask is not None:
+        return positions(made.mask, own)
+    if row.mask is None:
+        return None
+    image = made.image if made.image is not None else root / row.image
+    return read_label(root / row.mask, own, like=image if isinstance(image, Path) else None)
+
+
 def _reader(row: Row, root: Path, own: Categories, table: Array) -> Callable[[], Content]:
     def render() -> Content:
         made = row.render() if row.render is not None else Content()
@@ -78,12 +115,8 @@ def _reader(row: Row, root: Path, own: Categories, table: Array) -> Callable[[],
         ids = made.instances
         if ids is None and row.instances is not None:
             ids = read_values(root / row.instances, like=like)
-        mask = None
-        if made.mask is not None:
-            mask = table[positions(made.mask, own)]
-        elif row.mask is not None:
-            mask = table[read_label(root / row.mask, own, like=like)]
-        return Content(image, None if mask is None else _as_mask(mask, row.image), ids)
+        label = _positions(row, made, root, own)
+        return Content(image, None if label is None else _as_mask(table[label], row.image), ids)
 
     return render
 

@@ -258,7 +258,8 @@ def _balanced(spec: BalancedSpec, pixels: Integers, categories: Categories) -> T
 def _rare_class(spec: RareClassSpec, pixels: Integers, categories: Categories) -> Turn:
     drawn = _drawn(spec.classes, pixels, categories)
     shares = pixels.sum(axis=0) / max(int(pixels.sum()), 1)
-    enough = pixels[:, drawn] >= spec.min_pixels
+    least = np.maximum(spec.min_pixels, spec.min_share * pixels.sum(axis=1, keepdims=True))
+    enough = pixels[:, drawn] >= least
     held = np.where(enough.any(axis=0), enough, pixels[:, drawn] > 0)
     return _by_category(held, rare_class_probabilities(shares[drawn], spec.temperature), drawn)
 

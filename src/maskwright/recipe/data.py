@@ -62,6 +62,13 @@ class FurtherSpec(Spec):
     """What the domain of its images is called."""
     part: str | None = None
     """Part that all of its images belong to; null: as the folder has them."""
+    holds: tuple[str, ...] = ()
+    """Take only its labelled images that hold these categories (names as in the main folder): what another source
+    lacks. Source 4 takes the 948 images of GTA-V with both truck and train beside SYNTHIA. Empty: all images."""
+    holds_rule: Literal["all", "any"] = "all"
+    """all: an image must hold every one of `holds`; any: one of them is enough."""
+    holds_share: float = Field(0.0, ge=0, lt=1)
+    """Share of an image's pixels above which it holds a category; 0: from one pixel on."""
 
 
 class DataSpec(Spec):

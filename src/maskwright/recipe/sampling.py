@@ -69,6 +69,9 @@ class RareClassSpec(Spec):
     min_pixels: int = Field(1, ge=1)
     """Pixels of the category, at working size, from which on an image holds it (DAFormer: 3000); if none holds so
     many, one is enough."""
+    min_share: float = Field(0.0, ge=0, lt=1)
+    """The same as a share of the image's labelled pixels, whatever its size (DAFormer's 3000 of 512×1024 are 0.0057);
+    both must be reached."""
     centred: Probability = 0.5
     """Share of crops whose centre is a pixel of the category that was drawn."""
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from maskwright.recipe.augment import AugmentSpec
 from maskwright.recipe.loss import LossSpec
 from maskwright.recipe.mixing import MixSpec
+from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.unlabelled import OnlineSpec
 
@@ -156,7 +157,7 @@ class PseudoLabelsSpec(Spec):
     """How they are stored; uint8 takes less and has steps of 0.004, which is too coarse for thresholds below 0.1."""
 
 
-MethodSpec = Annotated[PseudoLabelsSpec | OnlineSpec, Field(discriminator="kind")]
+MethodSpec = Annotated[PseudoLabelsSpec | OnlineSpec | SacSpec | NormAdaptationSpec, Field(discriminator="kind")]
 
 
 class SelftrainSpec(Spec):

@@ -34,7 +34,8 @@ STRONG: tuple[AugmentSpec, ...] = (
 Mix = Annotated[CutMixSpec | ClassMixSpec, Field(discriminator="kind")]
 Loss = Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"]
 
-_MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
+MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
+"""Kinds that move pixels, or may."""
 
 
 class Passes(NamedTuple):
@@ -167,7 +168,7 @@ class ConsistencySpec(OnlineMethodSpec):
 
     @model_validator(mode="after")
     def _shows_the_same_pixels(self) -> Self:
-        if moving := [spec.kind for spec in self.strong if isinstance(spec, _MOVES)]:
+        if moving := [spec.kind for spec in self.strong if isinstance(spec, MOVES)]:
             raise ValueError(
                 f"strong: {', '.join(moving)} moves pixels, which then no longer have the weak view's labels: "
                 "put it into `weak`"

@@ -38,6 +38,7 @@ from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled import build_step, build_views, learns_online
 from maskwright.train.unlabelled.collapse import PoolWatch, ended_early, pool_lines
+from maskwright.train.unlabelled.domains import check_start, renormalised, weights_of_pool, with_shares
 from maskwright.train.unlabelled.pool import PoolStream, pool_batch
 from maskwright.train.working import WorkingImages
 
@@ -72,7 +73,7 @@ def train_fold(
         the path of last.ckpt.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    pool = _checked(pool, recipe)
+    pool = _checked(pool, recipe, start)
     arguments = (folder, training, validation, recipe, fold, start, pool)
     if pool is not None and ended_early(folder / "last.ckpt"):
         return folder / "last.ckpt"
@@ -103,13 +104,15 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
-    images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
+    cache = spec.cache / spec.devices
+    images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache)
     unlabelled = None
     if pool is not None:
-        unlabelled = WorkingImages(pool, intensity, scale=spec.scale, cache=cache, labels=False)
+        recipe = renormalised(with_shares(recipe), pool)
+        unlabelled = WorkingImages(pool, Intensity.of(recipe.data), scale=spec.scale, cache=cache, labels=False)
     recipe = with_class_weights(recipe, map(images.label, range(len(images))))
-    held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
+    seen = Intensity.of(recipe.data)
+    held = None if validation is None else WorkingImages(validation, seen, scale=spec.scale, cache=cache)
     last = folder / "last.ckpt"
     parts = Parts.of(last, step=spec.accumulate)
     while True:
@@ -120,7 +123,8 @@ def _train(
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank, watch=watch)
         stream = None
         if unlabelled is not None:
-            stream = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step)
+            weights = weights_of_pool(folder, module.step.predictor, unlabelled, recipe, write=rank == 0)
+            stream = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step, weights=weights)
         loaders = (
             training_batches(images, recipe, fold, parts=parts.step, rank=rank, pool=stream),
             None if held is None else validation_batches(held, recipe, parts=parts.validation, rank=rank),
@@ -135,11 +139,12 @@ def _train(
         _write_log(folder / "log.txt", recipe, module, training, validation, parts, more)
 
 
-def _checked(pool: Index | None, recipe: Recipe) -> Index | None:
+def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | None:
     """Return the images to learn from without labels, None where there are none.
 
     Raises:
         UsageError: the recipe's method is one that learns from labels made beforehand.
+        RecipeError: the method needs a network to start from, or its images can't be shared out.
     """
     if pool is None or not len(pool):
         if pool is not None:
@@ -154,7 +159,8 @@ def _checked(pool: Index | None, recipe: Recipe) -> Index | None:
                 next_move="choose another selftrain.method, or give the images with their pseudo-labels as training",
             )
         )
-    pool_batch(recipe)
+    check_start(recipe, start)
+    pool_batch(with_shares(recipe))
     return pool
 
 

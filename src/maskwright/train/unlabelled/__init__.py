@@ -10,9 +10,13 @@ from torch import nn
 
 from maskwright.losses import LevelsLoss
 from maskwright.recipe import Recipe
+from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.unlabelled import DACSSpec, FixMatchSpec, MeanTeacherSpec, UniMatchSpec, UniMatchV2Spec
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled.consistency import ConsistencyStep
+from maskwright.train.unlabelled.norm import NormAdaptationStep
+from maskwright.train.unlabelled.sac.step import SacStep
+from maskwright.train.unlabelled.sac.views import plain_views, sac_views
 from maskwright.train.unlabelled.views import Draw, consistency_views
 
 __all__ = ["METHODS", "Method", "build_step", "build_views", "learns_online"]
@@ -32,6 +36,8 @@ class Method:
 
 
 METHODS: dict[type, Method] = {
+    SacSpec: Method(sac_views, SacStep),
+    NormAdaptationSpec: Method(plain_views, NormAdaptationStep),
     FixMatchSpec: Method(consistency_views, ConsistencyStep),
     UniMatchSpec: Method(consistency_views, ConsistencyStep),
     UniMatchV2Spec: Method(consistency_views, ConsistencyStep),

@@ -68,6 +68,8 @@ class PoolCrops(Dataset[PoolBatch]):
         )
 
     def _tensors(self, images: list[Array]) -> torch.Tensor:
+        if not images:
+            return torch.zeros(0, self.images.intensity.channels, *self.crop)
         return torch.stack([image_tensor(standardise(image, self.images.intensity)) for image in images])
 
 

@@ -1,0 +1,144 @@
+"""Learning from images of another domain: SAC (source 4), and batch norm that sees both domains."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from maskwright.recipe.augment import (
+    AffineSpec,
+    AugmentSpec,
+    BlurSpec,
+    ColourSpec,
+    CropSpec,
+    FlipSpec,
+    GrayscaleSpec,
+    OutsideSpec,
+    PositiveSpan,
+    TurnSpec,
+)
+from maskwright.recipe.chance import Probability
+from maskwright.recipe.spec import Spec
+from maskwright.recipe.unlabelled import MOVES, OnlineMethodSpec, Passes, RampSpec
+
+NOISE: tuple[AugmentSpec, ...] = (
+    BlurSpec(probability=1.0, sigma=(0.1, 2.0)),
+    ColourSpec(probability=0.5, brightness=0.2, contrast=0.4, saturation=0.4, tint=0.1, gamma=0.0),
+    GrayscaleSpec(probability=0.2),
+)
+"""visinf/da-sac's: blur always, jitter of .4, .4, .4 and .1 (hue there, tint here) for half, gray for a fifth."""
+
+GeometrySpec = Annotated[
+    FlipSpec | TurnSpec | AffineSpec | CropSpec | OutsideSpec, Field(discriminator="kind")
+]  # fmt: skip
+
+CANVAS: tuple[GeometrySpec, ...] = (
+    FlipSpec(horizontal=0.5),
+    AffineSpec(probability=1.0, rotate=0.0, scale=(1.0, 1.1), stretch=0.0, shift=0.0),
+)
+"""visinf/da-sac's: the image enlarged by up to a tenth and mirrored for half."""
+
+
+class SacSpec(OnlineMethodSpec):
+    """Self-supervised augmentation consistency (Araslanov and Roth 2021), the method of source 4's thesis.
+
+    Zoomed views of an image of the pool are predicted by a slowly following teacher, averaged, thresholded by category,
+    and learned by the network, which sees them with noise. Defaults are the thesis's, else those of the public code
+    (visinf/da-sac) with ResNet-101.
+    """
+
+    kind: Literal["sac"] = "sac"
+    views: int = Field(4, ge=1, le=16)
+    """Views of an image: the whole one, and zoomed crops of it (da-sac: GROUP_SIZE 4)."""
+    zoom: PositiveSpan = (0.5, 1.0)
+    """Side of a zoomed crop as a share of the whole view's, drawn uniformly (da-sac: RND_ZOOM)."""
+    zoom_flip: Probability = 0.5
+    """Share of zoomed crops that are mirrored left to right."""
+    canvas: tuple[GeometrySpec, ...] = CANVAS
+    """How the whole view lies in the image: geometry alone, by which all views move."""
+    noise: tuple[AugmentSpec, ...] = NOISE
+    """What the network that learns sees besides, drawn for each view: changes of colour alone; the teacher's views are
+    clean."""
+    teacher_momentum: float = Field(0.99, ge=0, le=1)
+    """γ of the teacher (thesis: .99)."""
+    teacher_every: int = Field(100, ge=1)
+    """Steps from one update of the teacher to the next, counted over the whole training (thesis: T = 100; da-sac counts
+    anew in every epoch)."""
+    prior_momentum: float = Field(0.99, ge=0, le=1)
+    """γ of the class prior χ (da-sac: STAT_MOMENTUM .99; the thesis doesn't state it)."""
+    prior_start: float = Field(1e-3, ge=0, le=1)
+    """χ of a category before the teacher first predicts it."""
+    prior_padding: bool = False
+    """Count pixels beyond the image in χ, too, as da-sac does."""
+    upper: float = Field(0.75, ge=0, le=1)
+    """ζ: threshold of a frequent category as a share of its largest confidence in the image (da-sac:
+    RUN_CONF_UPPER)."""
+    beta: float = Field(1e-3, gt=0)
+    """β: thresholds of categories rarer than about this share of the pixels are lower (da-sac: THRESHOLD_BETA)."""
+    floor: float = Field(0.2, ge=0, lt=1)
+    """The lowest threshold (da-sac: RUN_CONF_LOWER; .1 with VGG-16)."""
+    focal: float = Field(3.0, ge=0)
+    """λ: a category's pixels weigh (1 − χ)^λ (thesis: 3); 0: all the same."""
+    confidence: bool = True
+    """Weigh each pixel by the teacher's confidence (thesis, equation 7.3)."""
+    denominator: Literal["all", "valid", "kept"] = "all"
+    """What the sum over pixels is divided by: all of the views (da-sac), those inside the image, or those whose label
+    is kept."""
+    weight: float = Field(5.0, ge=0)
+    """Of what is learned from the pool beside the labelled crops (da-sac: LR_TARGET 5; 2 with VGG-16)."""
+    ramp: RampSpec | None = RampSpec(shape="linear", until=0.1)
+    """How this weight rises (da-sac: at once; its author's advice is to phase it in); null: it doesn't."""
+    pooling: Literal["mean", "min_entropy"] = "mean"
+    """How the predictions of the views become one: their mean, or that of the surest view."""
+    coverage: float = Field(0.1, ge=0, lt=1)
+    """Coverage of a pixel by the views, above which something is known of it."""
+    freeze_norm: bool = True
+    """Keep the statistics of batch norm as they are at the start; its weights are learned (da-sac, stage 2)."""
+    importance: Probability = 0.75
+    """Share of the pool's draws by what the starting network predicts: a category is drawn, then an image by its share
+    of the pixels predicted as the category; the others are drawn evenly (da-sac: .75)."""
+    renormalise: bool = False
+    """Standardise the pool's images by their own mean and deviation, labelled ones by theirs (da-sac: RENORM_TARGET,
+    RENORM_SOURCE). The network that is shipped then expects the pool's."""
+    source_share: float | None = Field(None, ge=0, lt=1)
+    """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool (source 4: 0, .25, .5,
+    .75 against forgetting); null: `train.batch` labelled crops and `batch` of the pool. 0: labels aren't used."""
+    watch_steps: int = Field(100, ge=0)
+    """First steps in which the loss is watched: where it rises, restarting is advised (the author of da-sac does); 0:
+    it isn't watched."""
+    watch_rise: float = Field(1.1, gt=0)
+    """Factor from the mean loss of the first half of these steps to that of the second, above which it has risen."""
+
+    @property
+    def passes(self) -> Passes:
+        """What a step costs for each labelled crop, where a step has as many images of the pool."""
+        return Passes(1.0 + 2 * self.views, 1.0 + self.views)
+
+    @model_validator(mode="after")
+    def _warps_back(self) -> Self:
+        if moving := [spec.kind for spec in self.noise if isinstance(spec, MOVES)]:
+            raise ValueError(f"noise: {', '.join(moving)} moves pixels away from their labels: put it into `canvas`")
+        if self.zoom[1] > 1:
+            raise ValueError(f"zoom ({list(self.zoom)}): a crop is at most as large as the whole view, 1")
+        if self.source_share is not None and self.batch is not None:
+            raise ValueError("source_share says how many images of the pool a step has: leave batch null")
+        return self
+
+
+class NormAdaptationSpec(Spec):
+    """Learning from labels alone, while batch norm's statistics see the pool, too (source 4's source-only stage)."""
+
+    kind: Literal["norm_adaptation"] = "norm_adaptation"
+    batch: int | None = Field(None, ge=1)
+    """Images without labels in a step; null: as many as `train.batch`."""
+    weak: tuple[GeometrySpec, ...] | None = None
+    """How they are varied; null: the geometry of `augment`."""
+
+    @property
+    def passes(self) -> Passes:
+        """What a step costs for each labelled crop, where a step has as many images of the pool."""
+        return Passes(2.0, 1.0)
+
+
+AdaptationSpec = Annotated[SacSpec | NormAdaptationSpec, Field(discriminator="kind")]

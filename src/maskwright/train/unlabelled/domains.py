@@ -1,0 +1,106 @@
+"""What a training from one domain to another needs besides its step: shares of a batch, statistics, importance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from maskwright.data.index import Index
+from maskwright.data.intensity import Intensity, measure
+from maskwright.errors import RecipeError, problem
+from maskwright.recipe import Recipe
+from maskwright.recipe.sac import SacSpec
+from maskwright.train.unlabelled.importance import pool_weights
+from maskwright.train.working import WorkingImages
+
+WEIGHTS = "pool_weights.csv"
+"""The table of what the starting network predicts of the pool, in the folder of a training."""
+
+_MEASURED = 48
+
+
+def check_start(recipe: Recipe, start: Path | None) -> None:
+    """Raise RecipeError if a method needs a network to start from, and there is none."""
+    method = recipe.selftrain.method
+    if start is not None or not isinstance(method, SacSpec):
+        return
+    for field, asks, instead in (("importance", method.importance > 0, "0"), ("source_share", _alone(method), "0.5")):
+        if asks:
+            raise RecipeError(
+                problem(
+                    "a network to start from",
+                    "none: the training begins from scratch",
+                    where=f"selftrain.method.{field}",
+                    next_move=f"name one as train.start, or set selftrain.method.{field} to {instead}",
+                )
+            )
+
+
+def with_shares(recipe: Recipe) -> Recipe:
+    """Return the recipe with `train.batch` labelled crops and `selftrain.method.batch` images of the pool in a step.
+
+    Where no labels are used at all there is still a crop for each device and part of a step, which tells how the labels
+    are distributed; the step learns nothing from it.
+
+    Raises:
+        RecipeError: the shares can't be shared out among the devices and the parts of a step.
+    """
+    method, train = recipe.selftrain.method, recipe.train
+    if not isinstance(method, SacSpec) or method.source_share is None:
+        return recipe
+    assert train.batch is not None
+    unit = train.devices * train.accumulate
+    labelled = round(method.source_share * train.batch)
+    pooled, missing = train.batch - labelled, labelled == 0 and not _alone(method)
+    if labelled % unit or pooled % unit or pooled == 0 or missing:
+        raise RecipeError(
+            problem(
+                f"labelled crops and images of the pool in multiples of {unit} (devices × accumulate), and some of "
+                "both unless source_share is 0",
+                f"{labelled} and {pooled}",
+                where=f"selftrain.method.source_share {method.source_share:g} of train.batch {train.batch}",
+                next_move="take a larger batch or another share",
+            )
+        )
+    stated = method.model_copy(update={"batch": pooled})
+    return recipe.model_copy(
+        update={
+            "train": train.model_copy(update={"batch": labelled or unit}),
+            "selftrain": recipe.selftrain.model_copy(update={"method": stated}),
+        }
+    )
+
+
+def renormalised(recipe: Recipe, pool: Index) -> Recipe:
+    """Return the recipe with the pool's mean and standard deviation, if its method asks for them."""
+    method, before = recipe.selftrain.method, Intensity.of(recipe.data)
+    if not isinstance(method, SacSpec) or not method.renormalise:
+        return recipe
+    rows = range(0, len(pool), max(1, len(pool) // _MEASURED))
+    found = measure(map(pool.read_image, rows), channels=before.channels, value_range=before.value_range)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"mean": found.mean, "std": found.std})})
+
+
+def weights_of_pool(
+    folder: Path, network: nn.Module, images: WorkingImages, recipe: Recipe, *, write: bool = True
+) -> npt.NDArray[np.float64] | None:
+    """Return how often each image of the pool comes in a turn; None: once each.
+
+    Args:
+        folder: of the training.
+        network: that it starts from.
+        images: of the pool.
+        recipe: resolved.
+        write: this process keeps the table.
+    """
+    method = recipe.selftrain.method
+    if not isinstance(method, SacSpec) or not method.importance:
+        return None
+    return pool_weights(folder / WEIGHTS, network, images, recipe, method.importance, write=write)
+
+
+def _alone(method: SacSpec) -> bool:
+    return method.source_share == 0

@@ -1,0 +1,59 @@
+"""Batch norm and the domains: its statistics see both, or stay as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from maskwright.losses import LevelsLoss
+from maskwright.progress import report
+from maskwright.recipe import Recipe
+from maskwright.recipe.sac import NormAdaptationSpec
+from maskwright.train.batch import Batch
+from maskwright.train.steps import SupervisedStep
+
+
+class NormAdaptationStep(SupervisedStep):
+    """Learning from labelled crops; then images of the pool pass through the network, for its statistics alone.
+
+    Each domain is normalised by its own mean and deviation while training, and the running ones that prediction uses
+    follow both (visinf/da-sac's baseline). A network without batch norm has none: there is nothing to adapt, and this
+    is said.
+
+    Args:
+        network: images → logits.
+        loss: of the labelled crops.
+        recipe: resolved.
+        spec: the method's.
+        average: options of the moving average that is shipped, as `SupervisedStep` has them.
+    """
+
+    def __init__(
+        self, network: nn.Module, loss: LevelsLoss, recipe: Recipe, spec: NormAdaptationSpec, **average: Any
+    ) -> None:
+        super().__init__(network, loss, **average)
+        self.adapts = any(norm.track_running_stats for norm in batch_norms(network))
+        if not self.adapts:
+            report("norm adaptation", 1, 1, "the network has no batch norm: there is nothing to adapt")
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+        """Return the terms of the labelled crops, and let the pool's images change the statistics."""
+        terms = super().losses(batch, progress)
+        if batch.pool is not None and self.adapts:
+            with torch.no_grad():
+                self.network(batch.pool.clean.flatten(0, 1))
+        return terms
+
+
+def batch_norms(network: nn.Module) -> list[_BatchNorm]:
+    """Return the layers of a network that normalise by a batch or by running statistics; instance norm isn't one."""
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def freeze_statistics(network: nn.Module) -> None:
+    """Let batch norm use its running statistics, and change them no more; its weights still learn."""
+    for norm in batch_norms(network):
+        norm.eval()

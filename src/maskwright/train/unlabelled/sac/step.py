@@ -1,0 +1,156 @@
+"""A training step of SAC: labelled crops, and noisy views that learn what a slow teacher sees in the clean ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from maskwright.losses import LevelsLoss
+from maskwright.losses.step import thin_out_by
+from maskwright.progress import report
+from maskwright.recipe import Recipe
+from maskwright.recipe.sac import SacSpec
+from maskwright.train.batch import Batch, PoolBatch
+from maskwright.train.steps import SupervisedStep
+from maskwright.train.teacher import Teacher
+from maskwright.train.unlabelled.kept import KeptLabels
+from maskwright.train.unlabelled.norm import freeze_statistics
+from maskwright.train.unlabelled.sac.early import EarlyLoss
+from maskwright.train.unlabelled.sac.fusion import fuse_views
+from maskwright.train.unlabelled.sac.labels import PseudoLabels, pseudo_labels
+from maskwright.train.unlabelled.sac.loss import focal_pseudo_loss
+from maskwright.train.unlabelled.sac.prior import ClassPrior
+
+
+class SacStep(SupervisedStep):
+    """Self-supervised augmentation consistency (Araslanov and Roth 2021; thesis, chapter 7.1).
+
+    The order inside a step is that of the public code: labelled crops; the network on noisy views; the teacher moves,
+    if it is its turn; the teacher on clean views; the class prior moves by its probabilities; their fusion;
+    thresholds from the moved prior; the loss. What a step costs, in images through the network, for N labelled crops
+    and M images of V views: N + V · M forward and backward, and V · M forward.
+
+    With a `source_share` of 0 it learns from the pool alone. Where a step is made of parts (`train.accumulate`), the
+    prior moves with each part, and means are those of the parts.
+
+    Args:
+        network: images → logits.
+        loss: of the labelled crops.
+        recipe: resolved.
+        spec: the method's.
+        average: options of the moving average that is shipped, as `SupervisedStep` has them.
+    """
+
+    steps: torch.Tensor
+
+    def __init__(self, network: nn.Module, loss: LevelsLoss, recipe: Recipe, spec: SacSpec, **average: Any) -> None:
+        super().__init__(network, loss, **average)
+        names = recipe.data.to_categories().names
+        self.spec = spec
+        self.teacher = Teacher(network, spec.teacher_momentum, every=spec.teacher_every)
+        self.prior = ClassPrior(len(names), momentum=spec.prior_momentum, start=spec.prior_start)
+        self.kept = PriorRow(names, spec, self.prior)
+        self.early = EarlyLoss(spec.watch_steps, spec.watch_rise)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self._step: int | None = None  # as `steps`, without asking the device
+        self._begins = True
+
+    def train(self, mode: bool = True) -> SacStep:
+        """Train, with the statistics of batch norm as they are if the recipe says so."""
+        super().train(mode)
+        if mode and self.spec.freeze_norm:
+            freeze_statistics(self.network)
+        return self
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+        """Return the terms of the labelled crops, and `target`, that of the pool."""
+        unlabelled_only = batch.pool is not None and self.spec.source_share == 0
+        terms = {} if unlabelled_only else super().losses(batch, progress)
+        if batch.pool is None:
+            return terms
+        logits = self._outputs(batch.pool.noisy.flatten(0, 1))[0]
+        stride = batch.pool.clean.shape[-1] // logits.shape[-1]
+        guessed, valid = self._guess(batch.pool, stride=stride), thin_out_by(batch.pool.valid.flatten(0, 1), stride)
+        target = self._target(logits, guessed, valid)
+        self.kept.add(guessed.guess, guessed.kept, guessed.confidence, batch.labels)
+        with torch.no_grad():
+            self.early.add(torch.stack([*terms.values(), target]).sum(), self._number())
+        ramp = 1.0 if self.spec.ramp is None else self.spec.ramp.at(progress)
+        return terms | {"target": self.kept.trust * (self.spec.weight * ramp) * target}
+
+    def after_update(self) -> None:
+        """Move the average that is shipped, and count the step; the teacher waits for the next one to begin."""
+        super().after_update()
+        self._step = self._number() + 1
+        self.steps.fill_(self._step)
+        self._begins = True
+        if verdict := self.early.verdict(self._step):
+            report("sac", 1, 1, verdict)
+
+    @torch.no_grad()
+    def _guess(self, pool: PoolBatch, *, stride: int) -> PseudoLabels:
+        """Return the pseudo-labels of all views, (N · V, h, w), at the pixels that the network's outputs stand for."""
+        spec = self.spec
+        if self._begins:  # not once more for every part of a step
+            self.teacher.update(self.network)
+            self._begins = False
+        probabilities = self.teacher(pool.clean.flatten(0, 1))
+        valid = pool.valid.flatten(0, 1)
+        self.prior.update(
+            thin_out_by(probabilities, stride), None if spec.prior_padding else thin_out_by(valid, stride)
+        )
+        fused = fuse_views(
+            probabilities.unflatten(0, pool.valid.shape[:2]),
+            pool.valid,
+            pool.matrices,
+            pooling=spec.pooling,
+            coverage=spec.coverage,
+            stride=stride,
+        )
+        return pseudo_labels(
+            fused.flatten(0, 1),
+            thin_out_by(valid, stride),
+            self.prior.value,
+            upper=spec.upper,
+            beta=spec.beta,
+            floor=spec.floor,
+        )
+
+    def _target(self, logits: torch.Tensor, guessed: PseudoLabels, valid: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the noisy views, before its weight."""
+        spec = self.spec
+        return focal_pseudo_loss(
+            logits,
+            guessed.labels,
+            self.prior.focal_weights(spec.focal),
+            guessed.confidence if spec.confidence else None,
+            valid,
+            denominator=spec.denominator,
+        )
+
+    def _number(self) -> int:
+        if self._step is None:
+            self._step = int(self.steps)
+        return self._step
+
+    def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
+        super()._load_from_state_dict(*arguments, **options)
+        self._step = None
+
+
+class PriorRow(KeptLabels):
+    """What was kept by category, and the class prior."""
+
+    _prior: ClassPrior
+
+    def __init__(self, names: Any, spec: SacSpec, prior: ClassPrior) -> None:
+        super().__init__(names, spec)
+        object.__setattr__(self, "_prior", prior)  # the step's, not a part of this one
+
+    def row(self) -> tuple[dict[str, float], str]:
+        """Return the row of `KeptLabels`, with `prior_NAME` of each category."""
+        row, said = super().row()
+        values: list[float] = self._prior.value.tolist()
+        return row | {f"prior_{name}": value for name, value in zip(self.names, values, strict=True)}, said

@@ -1,0 +1,238 @@
+"""SAC and batch-norm adaptation in whole trainings: what they see, that they resume, and that they learn."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+
+from maskwright.checkpoint import KEY, load_trained
+from maskwright.data.index import build_index
+from maskwright.data.synthetic import make_playground
+from maskwright.errors import RecipeError
+from maskwright.progress import listen
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.data import DataSpec
+from maskwright.train.fit import train_fold
+
+SETTINGS = (
+    "model.encoder=resnet10t",
+    "model.encoder_weights=none",
+    "model.decoder_channels=[16, 16, 8]",
+    "train.steps=6",
+    "train.validate_every=2",
+    "train.batch=2",
+    "train.crop=[32, 64]",
+    "train.scale=1",
+    "train.precision=float32",
+    "train.channels_last=false",
+    "train.accelerator=cpu",
+    "train.threads=1",
+    "train.ema=0",
+)
+SAC = "selftrain.method={kind: sac, views: 3, batch: 1, teacher_every: 2, watch_steps: 4}"
+
+
+class PowerCutError(Exception):
+    """Stands for the plug that was pulled."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Two domains: labelled scenes, and scenes of other places that are darker, greener and noisier, without labels."""
+    root = tmp_path_factory.mktemp("world")
+    make_playground(root, labelled=8, unlabelled=6, size=(40, 64), planted=False)
+    rng = np.random.default_rng(0)
+    for path in sorted((root / "unlabeled").glob("*.png")):
+        image = np.array(Image.open(path)) * np.array([0.4, 0.6, 0.5]) + rng.normal(0, 12, (40, 64, 3))
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
+    index, section, _ = build_index(DataSpec(root=str(root)))
+    return index, Recipe(data=section)
+
+
+@pytest.fixture(scope="module")
+def start(world, tmp_path_factory):
+    """The last checkpoint of a training on the labelled domain."""
+    return train(tmp_path_factory.mktemp("start"), world, pool=False)
+
+
+def train(folder, world, *settings, stop_at=None, start=None, pool=True):
+    index, recipe = world
+    recipe = apply_settings(recipe, [*SETTINGS, *settings])
+    labelled, said = index.labelled.images, []
+
+    def watch(label, done, total, note):
+        if note:
+            said.append(note)
+        if label.startswith("train") and done == stop_at:
+            raise PowerCutError
+
+    with listen(watch):
+        options = {"fold": 1, "start": start, "pool": index.unlabelled if pool else None}
+        last = train_fold(folder, index.only(labelled[:6]), index.only(labelled[6:]), recipe, **options)
+    (folder / "said.json").write_text(json.dumps(said))
+    return last
+
+
+def state_of(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(one, two):
+    states = [state_of(path) for path in (one, two)]
+    assert states[0].keys() == states[1].keys()
+    return all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method",
+    [
+        SAC,
+        "selftrain.method={kind: sac, views: 2, source_share: 0.5, pooling: min_entropy, freeze_norm: false, "
+        "renormalise: true, denominator: kept}",
+        "selftrain.method={kind: norm_adaptation, batch: 3}",
+    ],
+)
+@pytest.mark.parametrize("stop_at", [3, 5])
+def test_a_resumed_training_is_bit_identical(tmp_path, world, start, method, stop_at):
+    train(tmp_path / "whole", world, method, start=start)
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "cut", world, method, start=start, stop_at=stop_at)
+    train(tmp_path / "cut", world, method, start=start)
+    assert same(tmp_path / "whole" / "last.ckpt", tmp_path / "cut" / "last.ckpt")
+    tables = [pl.read_csv(tmp_path / n / "metrics.csv").drop("seconds", "waited") for n in ("whole", "cut")]
+    assert tables[0].equals(tables[1])
+    weights = [tmp_path / n / "pool_weights.csv" for n in ("whole", "cut")]
+    assert weights[0].is_file() == ("sac" in method)
+    assert "sac" not in method or weights[0].read_text() == weights[1].read_text()
+
+
+@pytest.mark.slow
+def test_a_training_logs_what_was_kept_and_the_prior(tmp_path, world, start):
+    train(tmp_path, world, SAC, start=start)
+    table = pl.read_csv(tmp_path / "metrics.csv")
+    names = world[1].data.to_categories().names
+    assert {f"kept_{name}" for name in names} | {f"prior_{name}" for name in names} <= set(table.columns)
+    assert {"loss_target", "loss_cross_entropy", "loss_dice"} <= set(table.columns)
+    priors = table.select(f"prior_{name}" for name in names).to_numpy()
+    assert (priors >= 0).all()
+    assert (priors <= 1).all()
+    shares = table.select(f"share_{name}" for name in names).to_numpy()
+    assert np.nansum(shares, 1) == pytest.approx(1)
+
+
+@pytest.mark.slow
+def test_statistics_stay_and_weights_learn(tmp_path, world, start):
+    train(tmp_path, world, SAC, start=start)
+    before, after = state_of(start), state_of(tmp_path / "last.ckpt")
+    buffers = [key for key in before if key.endswith(("running_mean", "running_var")) and "step.network." in key]
+    assert buffers
+    assert all(torch.equal(before[key], after[key]) for key in buffers)
+    weights = [key for key in before if key.startswith("step.network.") and key.endswith("weight")]
+    assert not any(torch.equal(before[key], after[key]) for key in weights)
+    assert any(before[key].ndim == 1 for key in weights)  # batch norm's own are among them
+
+
+@pytest.mark.slow
+def test_the_teacher_moves_when_it_is_its_turn(tmp_path, world, start):
+    for name, every in (("never", 6), ("twice", 4)):
+        method = f"selftrain.method={{kind: sac, views: 2, batch: 1, teacher_every: {every}, teacher_momentum: 0}}"
+        train(tmp_path / name, world, method, start=start)
+    before = state_of(start)
+    teacher = {name: state_of(tmp_path / name / "last.ckpt") for name in ("never", "twice")}
+    keys = [key for key in before if key.startswith("step.network.") and key.endswith("conv1.weight")]
+    own = [key.replace("step.network.", "step.teacher.network.") for key in keys]
+    # six steps, 0 to 5: due at 0, when it is a copy of the start, and at 6, which never comes; or at 0 and 4
+    assert all(torch.equal(before[k], teacher["never"][o]) for k, o in zip(keys, own, strict=True))
+    assert not any(torch.equal(before[k], teacher["twice"][o]) for k, o in zip(keys, own, strict=True))
+    assert not any(torch.equal(teacher["twice"][k], teacher["twice"][o]) for k, o in zip(keys, own, strict=True))
+
+
+@pytest.mark.slow
+def test_labels_alone_statistics_of_both(tmp_path, world, start):
+    train(tmp_path / "both", world, "selftrain.method={kind: norm_adaptation}")
+    train(tmp_path / "labels", world, pool=False)
+    both, labels = (state_of(tmp_path / name / "last.ckpt") for name in ("both", "labels"))
+    first = next(key for key in both if key.endswith("running_mean"))
+    assert not torch.equal(both[first], labels[first])
+    # the weights are those of learning from labels alone: training normalises each batch by itself
+    weights = [key for key in both if key.startswith("step.network.") and key.endswith(("weight", "bias"))]
+    assert all(torch.equal(both[key], labels[key]) for key in weights)
+
+
+@pytest.mark.slow
+def test_a_network_without_batch_norm_has_nothing_to_adapt(tmp_path, world):
+    settings = ("model={kind: custom_unet, depth: 2, width: 8, norm: group}",)
+    train(tmp_path / "both", world, "selftrain.method={kind: norm_adaptation}", *settings)
+    train(tmp_path / "labels", world, *settings, pool=False)
+    assert any("nothing to adapt" in note for note in json.loads((tmp_path / "both" / "said.json").read_text()))
+    both, labels = (state_of(tmp_path / name / "last.ckpt") for name in ("both", "labels"))
+    assert all(torch.equal(both[key], labels[key]) for key in labels)
+
+
+@pytest.mark.slow
+def test_the_pools_own_statistics_are_those_that_prediction_uses(tmp_path, world, start):
+    method = "selftrain.method={kind: sac, views: 2, batch: 1, renormalise: true}"
+    last = train(tmp_path, world, method, start=start)
+    index, recipe = world
+    pixels = np.concatenate([index.unlabelled.read_image(row).reshape(-1, 3) for row in range(len(index.unlabelled))])
+    found = load_trained(last).intensity
+    assert found.mean == pytest.approx(pixels.mean(0) / 255, abs=1e-4)
+    assert found.std == pytest.approx(pixels.std(0) / 255, abs=1e-4)
+    assert recipe.data.mean != pytest.approx(found.mean, abs=0.02)
+    assert torch.load(last, weights_only=True)[KEY]["data"]["mean"] == list(found.mean)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("share", "labelled", "pooled"), [(0.25, 1, 3), (0.5, 2, 2), (0.75, 3, 1), (0, 1, 4)])
+def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share, labelled, pooled):
+    from maskwright.train.unlabelled.sac.step import SacStep
+
+    seen, losses = [], SacStep.losses
+
+    def watched(self, batch, progress):
+        terms = losses(self, batch, progress)
+        seen.append((len(batch.images), len(batch.pool.clean), sorted(terms)))
+        return terms
+
+    monkeypatch.setattr(SacStep, "losses", watched)
+    method = f"selftrain.method={{kind: sac, views: 2, source_share: {share}}}"
+    train(tmp_path, world, method, "train.batch=4", start=start)
+    terms = ["target"] if share == 0 else ["cross_entropy", "dice", "target"]
+    assert seen == [(labelled, pooled, terms)] * 6
+
+
+def test_shares_that_leave_nothing(tmp_path, world):
+    for share, batch in ((0.1, 4), (0.9, 4), (0.5, 1)):
+        method = f"selftrain.method={{kind: sac, importance: 0, source_share: {share}}}"
+        with pytest.raises(RecipeError, match="source_share"):
+            train(tmp_path, world, method, f"train.batch={batch}")
+
+
+@pytest.mark.parametrize("method", ["{kind: sac}", "{kind: sac, importance: 0, source_share: 0}"])
+def test_what_needs_a_network_to_start_from(tmp_path, world, method):
+    with pytest.raises(RecipeError, match="a network to start from"):
+        train(tmp_path, world, f"selftrain.method={method}")
+
+
+@pytest.mark.slow
+def test_a_rising_loss_is_said(tmp_path, world, start):
+    method = "selftrain.method={kind: sac, views: 2, batch: 1, watch_steps: 4, watch_rise: 1.0001}"
+    train(tmp_path / "calm", world, method, "train.lr=1e-9", start=start)
+    wild = method.replace("batch: 1,", "batch: 1, weight: 1000, ramp: null,")
+    train(tmp_path / "wild", world, wild, "train.lr=0.5", "train.clip=null", "train.warmup=0", start=start)
+    assert any("restart" in note for note in json.loads((tmp_path / "wild" / "said.json").read_text()))
+
+
+@pytest.mark.slow
+def test_bfloat16_and_parts_of_a_step(tmp_path, world, start):
+    settings = ("train.precision=bfloat16", "train.accumulate=2", "train.batch=4", "train.ema=0.9")
+    train(tmp_path, world, "selftrain.method={kind: sac, views: 3, batch: 2}", *settings, start=start)
+    state = state_of(tmp_path / "last.ckpt")
+    assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
+    assert int(state["step.steps"]) == int(state["step.teacher.updates"]) == 6
