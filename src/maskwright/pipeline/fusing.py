@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index, load_index
+from maskwright.data.index import Index, decided_index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps, per_image_table, summarise
-from maskwright.pipeline.stages import read_chain, scored
+from maskwright.pipeline.stages import read_chain
 from maskwright.postprocess import apply_chain
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.predict.ensembles import Member, load_member, predict_fused, seconds_an_image
@@ -180,9 +179,7 @@ class _Reader:
 
 
 def _index(run: RunFolder) -> Index:
-    """Return a run's index as its decisions leave it."""
-    whole = load_index(run.index, load_recipe(run.recipe).data)
-    return replace(whole, table=read_table(run.decided / "images.parquet"))
+    return decided_index(run, load_recipe(run.recipe).data)
 
 
 def _rows(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
