@@ -16,13 +16,13 @@ from maskwright.artifacts import RunFolder, read_json
 from maskwright.cli import main
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
+from maskwright.data.index import scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.metrics import SUMMARIES, Counts, overlap_table
 from maskwright.pipeline.fuse import fuse, load_fused
 from maskwright.pipeline.fusing import _index
-from maskwright.pipeline.stages import scored
 from maskwright.postprocess import apply_chain
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import Recipe, apply_settings, load_recipe

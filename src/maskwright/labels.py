@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import cv2
@@ -98,6 +99,42 @@ def objects(label: LabelMap, category: int) -> Areas:
     return component_areas(*components(label == category))
 
 
+def objects_by_category(
+    label: LabelMap, positions: Sequence[int], ids: npt.NDArray[np.integer[Any]] | None = None
+) -> Iterator[tuple[int, Array]]:
+    """Yield what is one object: each category, and the (H, W) id map of its objects, 0 elsewhere.
+
+    Without ids, objects are the 8-connected components of a category. With them, all pixels of an id are one object,
+    and it is of the category of most of them, of equal ones the first; an id that has no pixel of these categories is
+    none. A component that no id touches is an object, too, with a number above all ids: nothing that was predicted is
+    lost only because its category has no ids.
+
+    Args:
+        label: (H, W) uint8 map of category positions with `IGNORE`.
+        positions: the categories that have objects.
+        ids: (H, W) id map, 0 background.
+
+    Example:
+        >>> label, ids = np.uint8([[1, 1, 2, 0, 2]]), np.array([[7, 7, 7, 0, 0]])
+        >>> [(position, own.tolist()) for position, own in objects_by_category(label, [1, 2], ids)]
+        [(1, [[7, 7, 7, 0, 0]]), (2, [[0, 0, 0, 0, 8]])]
+    """
+    if ids is None or ids.size == 0:
+        yield from ((position, components(label == position)[0]) for position in positions)
+        return
+    numbered = relabel_consecutive(ids)
+    largest = int(ids.max())
+    place_of_object = _majority(label, positions, numbered)
+    for place, position in enumerate(positions):
+        parts, count = components(label == position)
+        alone = np.arange(count + 1) > 0
+        alone[parts[numbered > 0]] = False
+        beyond = np.cumsum(alone) + largest
+        own = np.where(place_of_object[numbered] == place, ids, 0).astype(np.int64, copy=False)
+        yield position, np.where(alone[parts], beyond[parts], own)
+        largest += int(alone.sum())
+
+
 def borders(label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
     """Tell which pixels of an (H, W) label map touch, over a side, a pixel of another value; (H, W) bool.
 
@@ -139,6 +176,18 @@ def same_labels(a: LabelMap, b: LabelMap) -> float:
     neither = int(np.count_nonzero((a == IGNORE) & (b == IGNORE)))
     equal = int(np.count_nonzero(a == b))
     return (equal - neither) / (a.size - neither) if a.size > neither else float("nan")
+
+
+def _majority(label: LabelMap, positions: Sequence[int], numbered: InstanceMap) -> Array:
+    """Return, by an object's number, the place of its category in `positions`; −1 of the background and of none."""
+    places = np.full(256, -1)
+    places[list(positions)] = np.arange(len(positions))
+    place = places[label]
+    inside = (numbered > 0) & (place >= 0)
+    objects_there, categories = int(numbered.max(initial=0)) + 1, max(1, len(positions))
+    codes = numbered[inside].astype(np.int64) * categories + place[inside]
+    counts = np.bincount(codes, minlength=objects_there * categories).reshape(objects_there, categories)
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
 
 
 def _renumbered_by_table(instance_map: Array, largest: int) -> InstanceMap:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from maskwright.data.intensity import resize, working_size
+from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS, Fusion, MeanFusion
 from maskwright.tiling import Tile, TileBlender, tile_grid
 from maskwright.types import Array, Probabilities
@@ -96,6 +97,37 @@ def tiled(
             blender.add(t, part)
     assert blender is not None
     return blender.result()
+
+
+def without(probabilities: Probabilities, never: Iterable[int]) -> Probabilities:
+    """Return probabilities in which some categories have none; the others' are divided by their sum.
+
+    Args:
+        probabilities: (C, H, W) float32, summing to 1 over C.
+        never: positions of categories that are never predicted.
+
+    Returns:
+        (C, H, W) float32, summing to 1 over C. Where nothing is left for the others, they are all alike.
+
+    Raises:
+        DataError: no category is left.
+    """
+    gone = sorted(set(never))
+    if not gone:
+        return probabilities
+    left = len(probabilities) - len(gone)
+    if left < 1:
+        next_move = "leave at least one category to predict"
+        raise DataError(problem("some of the categories", "all of them", where="predict.never", next_move=next_move))
+    kept = probabilities.copy()
+    kept[gone] = 0
+    total = kept.sum(axis=0)
+    empty = total <= 0
+    kept /= np.where(empty, 1, total)
+    if empty.any():
+        others = [p for p in range(len(kept)) if p not in gone]
+        kept[np.ix_(others)] = np.where(empty, np.float32(1 / left), kept[np.ix_(others)])
+    return kept
 
 
 def _at_all_scales(

@@ -22,6 +22,9 @@ SIZES = {
     "0.9": ((61, 83), (55, 75)),
     "larger": ((31, 23), (64, 50)),
     "longer": ((60, 80), (90, 70)),
+    "wider and lower": ((61, 23), (20, 50)),
+    "half as wide, higher": ((31, 90), (40, 45)),
+    "wider and lower, larger": ((30, 23), (29, 50)),
     "one pixel": ((61, 83), (1, 1)),
 }
 
@@ -83,3 +86,13 @@ def test_enlarged_maps_are_those_of_opencv_from_the_rows_that_are_needed(size, t
         first, last = needed(window.top, window.height, size[0], target[0])
         found = enlarged(maps[:, first:last], first, size, target, window)
         assert np.abs(found - whole[:, *window.slices]).max() <= 2e-6
+
+
+@pytest.mark.parametrize("size", [(8, 60), (40, 20)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_an_axis_that_shrinks_is_averaged_even_if_the_other_grows(size, dtype):
+    """Stripes of one pixel: all of them are in the mean of four; bilinear would take two of four."""
+    image = np.zeros((32, 40, 1) if size[0] == 8 else (20, 80, 1), dtype)
+    stripes = image if size[0] == 8 else image.transpose(1, 0, 2)
+    stripes[::4] = 200
+    assert (resize(image, size) == 50).all()

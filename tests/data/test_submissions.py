@@ -16,6 +16,7 @@ from maskwright.cli import main
 from maskwright.data.formats import read_source
 from maskwright.data.submissions import SUBMISSIONS, write_submission
 from maskwright.errors import DataError, UsageError
+from maskwright.measure import measure_folder
 
 COLORS = {0: (1, 2, 3), 3: (200, 10, 0), 7: (0, 99, 250)}
 CLASSES = {
@@ -80,6 +81,19 @@ def test_run_lengths_of_one_category_by_hand(tmp_path):
     save(tmp_path / "ids" / "x.png", np.uint8([[9, 0, 4], [9, 0, 0], [0, 0, 4]]))
     write_submission(tmp_path / "labels", tmp_path / "i.csv", "rle_csv", instances=tmp_path / "ids")
     assert (tmp_path / "i.csv").read_text() == "ImageId,EncodedPixels\nx,7 1 9 1\nx,1 2\n"
+
+
+def test_an_id_is_one_object_of_most_of_its_pixels_and_what_has_none_is_kept(tmp_path):
+    # id 5: five pixels of a, one of b, one of the background: one row of a with all seven. Its category b also lies
+    # apart, without an id: a row of its own. The pixel of a that only touches id 5 is no object.
+    save(tmp_path / "labels" / "x.png", np.uint8([[3, 3, 3, 0, 7], [3, 3, 7, 3, 7]]))
+    save(tmp_path / "ids" / "x.png", np.uint8([[5, 5, 5, 5, 0], [5, 5, 5, 0, 0]]))
+    write_json(tmp_path / "labels" / "classes.json", CLASSES)
+    write_submission(tmp_path / "labels", tmp_path / "s.csv", "rle_csv", instances=tmp_path / "ids")
+    # column by column from 1: the object is columns 0, 1, 2 and the top of 3; what is apart is column 4, pixels 9, 10
+    assert (tmp_path / "s.csv").read_text() == "ImageId,ClassId,EncodedPixels\nx,3,1 7\nx,7,9 2\n"
+    found = measure_folder(tmp_path / "labels", instances=tmp_path / "ids").per_object
+    assert found.select("category", "object", "area").rows() == [("a", 5, 7.0), ("b", 6, 2.0)]
 
 
 def test_an_image_without_objects_has_a_row(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ from PIL import Image
 
 import make_images as make
 from maskwright.data.images import read_values
-from maskwright.errors import DataError
-from maskwright.evaluate import evaluate_folders
+from maskwright.errors import DataError, MaskwrightError, UsageError
+from maskwright.evaluate import evaluate_folders, folders
 from maskwright.recipe.predict import EvaluateSpec
 
 RNG = np.random.default_rng(0)
@@ -285,3 +286,30 @@ def test_truths_without_prediction_are_passed_over_on_request(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="none for 3"):
         evaluate_folders(tmp_path / "none", tmp_path / "truth", partial=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "families", "lost"),
+    [
+        ("semantic", ("boundary", "panoptic", "instances"), "panoptic, instances"),
+        ("semantic", ("calibration",), "calibration"),
+        ("instances", ("panoptic", "calibration"), "calibration"),
+    ],
+)
+def test_families_that_files_can_not_give_are_named_with_those_they_can(tmp_path, kind, families, lost):
+    p, t, *_ = pair(tmp_path, n=2)
+    with pytest.raises(UsageError, match=rf"families that {kind} files give: .*boundary.*, got {lost}\n"):
+        evaluate_folders(p, t, kind=kind, spec=EvaluateSpec(samples=100, families=families))
+    found = evaluate_folders(p, t, kind=kind, spec=EvaluateSpec(samples=100))  # what is on without asking is no fault
+    assert "mean_hd95" in found.scores
+
+
+def end_at_once(pair, **options):
+    os._exit(9)
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "measured_labels", end_at_once)
+    p, t, *_ = pair(tmp_path, n=2)
+    with pytest.raises(MaskwrightError, match=r"1 process that work to the end(.|\n)*--workers"):
+        evaluate_folders(p, t, spec=QUICK, workers=1)

@@ -99,12 +99,16 @@ def summary(pairs, n, *left_out, spec=ALL):
     return {name: score["value"] for name, score in summarise(overlaps, spec).items()}
 
 
-def test_distances_are_averaged_over_what_is_there():
+def test_distances_of_what_is_in_neither_count_0_and_shares_do_not():
     """First c1 is a pixel off and c2 in neither; then nothing is there at all; then c2 is missed."""
     shifted = np.roll(ONE_PIXEL, 1, 1)
     found = summary([(ONE_PIXEL, shifted), (EMPTY, EMPTY), (2 * ONE_PIXEL, EMPTY)], 3, "c0")
-    assert found["mean_hd95"] == found["mean_hausdorff"] == pytest.approx((1 + 0 + 5) / 3)
-    assert found["hd95/c1"] == 1 and found["hd95/c2"] == 5
+    assert found["mean_hd95"] == found["mean_hausdorff"] == pytest.approx(((1 + 0) / 2 + 0 + (0 + 5) / 2) / 3)
+    assert found["hd95/c1"] == found["hausdorff/c1"] == pytest.approx((1 + 0 + 0) / 3)
+    assert found["hd95/c2"] == pytest.approx((0 + 0 + 5) / 3)
+    # where all pixels are ignored nothing is known, not that there is nothing
+    assert summary([(ONE_PIXEL, shifted), (FULL * IGNORE, EMPTY)], 2, "c0")["hd95/c1"] == 1
+    assert np.isnan(summary([(FULL * IGNORE, EMPTY)], 2, "c0")["mean_hd95"])
     # one pixel off is within a tolerance of a pixel; missed is 0; the image without either has no share
     assert found["mean_nsd"] == pytest.approx((1 + 0) / 2)
     empty = EvaluateSpec(samples=100, families=("boundary",), empty="one")  # each category that is in neither has 1

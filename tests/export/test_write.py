@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import onnx
 import openvino
+import polars as pl
 import pytest
 import torch
 
@@ -16,8 +17,9 @@ from make_export import make_run
 from maskwright.artifacts import RunFolder, read_folds, read_json
 from maskwright.cli import main
 from maskwright.data.images import read_image
+from maskwright.data.index import scored
 from maskwright.errors import DataError, UsageError
-from maskwright.export import write
+from maskwright.export import loss, write
 from maskwright.export.graphs import write_graph
 from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.runner import Runner
@@ -25,6 +27,7 @@ from maskwright.export.variants import spread
 from maskwright.export.write import export_run
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table
 from maskwright.recipe import load_recipe
+from maskwright.statistics import paired_difference
 
 
 def test_the_manifest_says_what_the_run_says(folder, export):
@@ -115,30 +118,56 @@ def test_without_its_images_a_run_is_exported_unchecked(folder, tmp_path):
 
 def test_int8_states_its_loss_on_images_that_the_networks_never_saw(folder, tmp_path):
     manifest = export_run(folder.root, tmp_path / "out", precision="int8", images=2)
-    runner, loss = Runner(tmp_path / "out"), manifest.loss
+    runner, told = Runner(tmp_path / "out"), manifest.loss
     assert "8-bit" in manifest.runs_in
     operators = {node.op_type for node in onnx.load(tmp_path / "out" / "fold-0-last.onnx").graph.node}
     assert "QuantizeLinear" in operators
-    assert (loss.part, manifest.check.bound) == ("oof", None)
-    assert loss.change == pytest.approx(loss.dice - loss.fp32)
-    assert loss.low <= loss.change <= loss.high
+    assert (told.part, manifest.check.bound) == ("oof", None)
+    assert told.change == pytest.approx(told.dice - told.fp32)
+    assert told.low <= told.change <= told.high
     # the mean Dice of each fold by its own network, worked out anew
     recipe, index, counts = load_recipe(folder.recipe), write._index(folder, load_recipe(folder.recipe)), []
-    folds = dict(read_folds(folder.folds).select("image", "fold").iter_rows())
+    folds = dict(scored(index, read_folds(folder.folds)).select("image", "fold").iter_rows())
     for fold in (0, 1):
         alone = Runner(tmp_path / "out", members=[fold])
         for row, image in enumerate(index.images):
-            if folds[image] == fold:
+            if folds.get(image) == fold:
                 found = alone.label(read_image(index.path(image)))
                 counts.append(Counts.from_table(overlap_table(index.read_label(row), found, len(runner.categories))))
-    assert len(counts) == loss.images
+    assert len(counts) == told.images
     dice = SUMMARIES["mean_dice"].function(
         Counts.stack(counts),
         runner.categories.evaluated,
         np.ones((1, len(counts))),
         EmptyCases.of(recipe.evaluate),
     )
-    assert loss.dice == pytest.approx(float(dice[0]))
+    assert told.dice == pytest.approx(float(dice[0]))
+
+
+def test_a_loss_is_one_of_images_and_its_interval_one_of_groups(folder, tmp_path, monkeypatch):
+    """A copy with a twin's mask is learned from with its twin, never scored; images of a group are drawn together."""
+    root = tmp_path / "run"
+    shutil.copytree(folder.root, root)
+    run = RunFolder(root)
+    folds = read_folds(run.folds).drop_nulls("fold")
+    copies, rest = folds["image"].to_list()[:3], folds["image"].to_list()[3:]
+    decided = pl.read_parquet(run.decided / "images.parquet")
+    twins = pl.when(pl.col("image").is_in(copies)).then(pl.lit(rest[0])).otherwise(None)
+    decided.with_columns(twin_of=twins).write_parquet(run.decided / "images.parquet")
+    groups = {image: f"group {place % 3}" for place, image in enumerate(folds["image"])}
+    grouped = pl.col("image").replace_strict(groups, default=None)
+    read_folds(run.folds).with_columns(group=grouped).write_csv(run.folds)
+    seen = []
+
+    def drawn(*args, groups, **options):
+        seen.append(groups)
+        return paired_difference(*args, groups=groups, **options)
+
+    monkeypatch.setattr(loss, "paired_difference", drawn)
+    found = export_run(root, tmp_path / "out", precision="int8", images=1).loss
+    assert found.images == len(rest)
+    in_order = sorted((f, k) for k, f in enumerate(folds["fold"]) if folds["image"][k] in rest)
+    assert seen == [[groups[folds["image"][k]] for _, k in in_order]]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

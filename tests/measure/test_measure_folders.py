@@ -109,9 +109,13 @@ def test_id_maps_say_what_is_one_object(labels, tmp_path):
         values = np.asarray(Image.open(labels / f"{name}.png"))
         halves = np.where(np.arange(50) < 25, 300, 65_000).astype(np.uint16)
         Image.fromarray((values == 3) * halves).save(ids / f"{name}.png")
-    found = measure_folder(labels, instances=ids)
-    assert found.per_object["object"].to_list() == [300, 65_000] * 2
-    assert set(found.per_object["category"]) == {"tooth"}
+    found, without = measure_folder(labels, instances=ids), measure_folder(labels)
+    teeth, roots = pl.col("category") == "tooth", pl.col("category") == "root"
+    assert found.per_object.filter(teeth)["object"].to_list() == [300, 65_000] * 2
+    # a category without ids is measured by its components
+    kept = ["image", "area", "row", "column"]
+    assert found.per_object.filter(roots)[kept].equals(without.per_object.filter(roots)[kept])
+    assert min(found.per_object.filter(roots)["object"]) == 65_001
     (ids / "a.png").unlink()
     with pytest.raises(DataError, match="an id map, got none"):
         measure_folder(labels, instances=ids)

@@ -10,7 +10,8 @@ from PIL import Image
 from scipy.stats import entropy as scipy_entropy
 
 from maskwright.errors import DataError
-from maskwright.predict.uncertainty import Uncertainty, disagreement, entropy, without
+from maskwright.passes import without
+from maskwright.predict.uncertainty import Uncertainty, disagreement, entropy
 
 RNG = np.random.default_rng(0)
 

@@ -34,6 +34,10 @@ def combinations(plain, area=10_000, positions=2):
     return entry.combinations(area, positions)
 
 
+def box(size):
+    return SmoothSpec(weights="box", size=size)
+
+
 def test_every_step_can_be_searched():
     steps = {step.model_fields["kind"].default for step in get_args(get_args(PostprocessStep)[0])}
     assert {entry.model_fields["kind"].default for entry in get_args(get_args(SearchStep)[0])} == steps
@@ -52,6 +56,16 @@ def test_every_step_can_be_searched():
         # of 10 000 pixels: .001 are 10, .00001 less than one; the side is 100
         ({"kind": "minimum_area", "share": [0.001, 1e-5]}, [MinimumAreaSpec(pixels=10), MinimumAreaSpec(pixels=1)]),
         ({"kind": "smooth", "share": [0.015, 0.0001]}, [SmoothSpec(sigma=1.5), SmoothSpec(sigma=0.5)]),
+        # of a box its side is meant, of a Gaussian its deviation; the other has no say
+        ({"kind": "smooth", "weights": "box", "share": [0.05, 0.09]}, [box(5), box(9)]),
+        (
+            {"kind": "smooth", "weights": ["gaussian", "box"], "share": [0.05]},
+            [SmoothSpec(sigma=5), box(5)],
+        ),
+        (
+            {"kind": "smooth", "weights": ["gaussian", "box"], "sigma": [1, 2], "size": [3, 5]},
+            [SmoothSpec(sigma=1), SmoothSpec(sigma=2), box(3), box(5)],
+        ),
         # windows are odd and have at least 3 pixels; equal ones are tried once
         ({"kind": "closing", "share": [0.09, 0.01, 0.02]}, [ClosingSpec(size=9), ClosingSpec(size=3)]),
         ({"kind": "split", "share": 0.12}, [SplitSpec(distance=12)]),
@@ -76,6 +90,16 @@ def test_categories_on_their_own_but_the_first():
         ([{"kind": "majority", "size": 4}], "an odd number of pixels is expected"),
         ([{"kind": "minimum_area"}], r"pixels: no candidate: name some, such as pixels: \[…\], or share: \[…\]"),
         ([{"kind": "threshold", "value": []}], r"value: no candidate: name some, such as value: \[…\]\n"),
+        (
+            [{"kind": "minimum_area", "pixels": [4], "share": 0.1}],
+            r"pixels: either candidates in pixels or share: \[…\]",
+        ),
+        ([{"kind": "fill_holes", "pixels": 9, "share": 0.1}], r"pixels: either candidates in pixels or share"),
+        ([{"kind": "smooth", "sigma": 1, "share": 0.1}], r"sigma: either candidates in pixels or share"),
+        (
+            [{"kind": "smooth", "weights": "box", "size": 5, "share": 0.1}],
+            r"size: either candidates in pixels or share",
+        ),
         ([{"kind": "smooth", "share": 2}], "less than or equal to 1"),
         ([{"kind": "threshold", "share": 0.1}], "no such field"),
         ({"kind": "threshold"}, r"should be a list, got .*; put it into \[ \]"),
@@ -125,3 +149,19 @@ def parse_recipe_text(text):
 def test_a_recipe_goes_to_other_processes():
     recipe = Recipe(data=DataSpec(root="."))
     assert pickle.loads(pickle.dumps(recipe)) == recipe
+
+
+def test_a_resolved_recipe_is_read_again():
+    """It states every field, the sizes that `share` stands for as well: at their defaults."""
+    plain = [
+        {"kind": "smooth", "share": 0.1},
+        {"kind": "minimum_area", "share": 0.1},
+        {"kind": "fill_holes", "share": 1},
+    ]
+    recipe = parse_recipe({"data": {"root": "."}, "postprocess": {"search": plain}}, where="here")
+    tree = recipe.model_dump(mode="json")
+    assert tree["postprocess"]["search"][0]["sigma"] == [1.0]
+    assert parse_recipe(tree, where="here") == recipe
+    tree["postprocess"]["search"][0]["sigma"] = [2.0]
+    with pytest.raises(RecipeError, match=r"postprocess\.search\.0\.?.*sigma: either"):
+        parse_recipe(tree, where="here")

@@ -125,13 +125,14 @@ def test_only_what_is_missing_is_named_once():
     assert counts.missing([BINARY[1], (), BINARY[1]]) == [BINARY[1]]
 
 
-def test_rows_under_chains_of_their_own():
+def test_counts_of_one_image_stay_when_images_are_forgotten():
     chains = [BINARY[0], BINARY[3], BINARY[0]]
     counts = ChainCounts(lambda row: image(row), 3, 2)
     list(counts.add(list(dict.fromkeys(chains))))
-    mixed = counts.of_rows(chains)
+    counts.forget_images()
     for row, chain in enumerate(chains):
-        assert np.array_equal(mixed.fp[row], counts.found[chain].fp[row])
+        expected = overlap_table(image(row)[1], apply_chain(image(row)[0], chain), 2)
+        assert np.array_equal(counts.of_row(row, chain).tp, np.diag(expected))
 
 
 @pytest.mark.parametrize("row", [0, 3])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, MADE, RunFolder, locate, turned_like
+from maskwright.artifacts import DECIDED, MADE, RunFolder, locate, read_table, turned_like
 from maskwright.data.categories import as_written, read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
@@ -179,6 +179,23 @@ def load_index(path: Path, spec: DataSpec) -> Index:
     target = "instances" if spec.target == "instances" else "masks"
     imported = RunFolder(path.parent).imported
     return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported)
+
+
+def decided_index(run: RunFolder, spec: DataSpec) -> Index:
+    """Return a run's index as its decisions leave it.
+
+    Runs of earlier versions hold no decisions: theirs is the whole index.
+    """
+    whole = load_index(run.index, spec)
+    if (decided := run.decided / "images.parquet").is_file():
+        return replace(whole, table=read_table(decided))
+    return replace(whole, table=whole.table.with_columns(twin_of=pl.lit(None, pl.String)))
+
+
+def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of folds.csv that scores are taken of: unlabelled copies with a twin's mask are only learned."""
+    copies = index.table.filter(pl.col("twin_of").is_not_null())["image"].to_list()
+    return folds.filter(~pl.col("image").is_in(copies))
 
 
 def _with_files(source: Source, imported: Path | None) -> Source:

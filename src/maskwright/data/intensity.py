@@ -95,11 +95,19 @@ def working_size(size: tuple[int, ...], scale: Scale) -> tuple[int, int]:
 
 
 def resize(image: Array, size: tuple[int, int]) -> Array:
-    """Return an (H, W, C) image at (height, width): area average when shrinking, bilinear when growing."""
-    if image.shape[:2] == size:
+    """Return an (H, W, C) image at (height, width): along an axis that shrinks the area average, else bilinear."""
+    height, width = image.shape[:2]
+    if (height, width) == size:
         return image
-    shrinks = size[0] * size[1] < image.shape[0] * image.shape[1]
-    resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if size[0] <= height and size[1] <= width:
+        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+    elif size[0] >= height and size[1] >= width:
+        resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
+    else:  # OpenCV takes one way for both axes; rounded once, after the second
+        shrunk = (min(size[1], width), min(size[0], height))
+        exact = cv2.resize(image.astype(np.float32), shrunk, interpolation=cv2.INTER_AREA)
+        exact = cv2.resize(exact, size[::-1], interpolation=cv2.INTER_LINEAR)
+        resized = np.rint(exact).clip(0, 255).astype(np.uint8) if image.dtype == np.uint8 else exact
     return resized[..., None] if resized.ndim == 2 else resized
 
 

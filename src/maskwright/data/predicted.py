@@ -9,10 +9,11 @@ from maskwright.artifacts import RunFolder
 from maskwright.data.categories import as_written, distinct_values, from_values, read_label
 from maskwright.data.formats.files import find_images, match_name
 from maskwright.data.formats.sidecars import read_classes
+from maskwright.data.images import read_values
 from maskwright.errors import DataError, problem
 from maskwright.recipe import load_recipe
 from maskwright.recipe.data import DataSpec
-from maskwright.types import IGNORE, Categories, LabelMap
+from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 BESIDE = ("overlays", "probabilities", "entropy", "disagreement")
 """Folders that `predict` writes beside the labels."""
@@ -87,3 +88,27 @@ def read_labels(path: Path, categories: Categories) -> LabelMap:
     """
     next_move = "say what the values mean: --names with the run that predicted them, or with a classes.json"
     return read_label(path, categories, next_move=next_move)
+
+
+def read_ids(folder: dict[str, Path] | None, name: str, label: LabelMap) -> Array | None:
+    """Return the (H, W) id map of a label file, None where there is no folder of them.
+
+    Args:
+        folder: name → id map.
+        name: of the label file.
+        label: what it holds.
+
+    Raises:
+        DataError: there is none of this name, or it has another size.
+    """
+    if folder is None:
+        return None
+    if name not in folder:
+        next_move = "give a folder with an id map of the same name for each label file"
+        raise DataError(problem("an id map", "none", where=f"--instances: {name}", next_move=next_move))
+    ids = read_values(folder[name])
+    if ids.shape != label.shape:
+        got = f"{ids.shape[1]}×{ids.shape[0]}"
+        expected = f"an id map of the labels' size {label.shape[1]}×{label.shape[0]}"
+        raise DataError(problem(expected, got, where=str(folder[name]), next_move="give maps of one size"))
+    return ids

@@ -35,14 +35,11 @@ def resized_window(read: Read, size: tuple[int, int], target: tuple[int, int], w
     """
     if size == target:
         return read(window)
-    shrinks = target[0] * target[1] < size[0] * size[1]
-    if whole := shrinks and size[0] % target[0] == 0 and size[1] % target[1] == 0:
-        kind: Kind = "area"
-    else:
-        kind = "area" if shrinks and size[0] >= target[0] and size[1] >= target[1] else "linear"
+    kinds = kind_of(size[0], target[0]), kind_of(size[1], target[1])
+    whole = kinds == ("area", "area") and size[0] % target[0] == 0 and size[1] % target[1] == 0
     parts = []
     for piece_rows in _pieces(window, size, target):
-        line = [_resized(read, size, target, piece, kind, whole=whole) for piece in piece_rows]
+        line = [_resized(read, size, target, piece, kinds, whole=whole) for piece in piece_rows]
         parts.append(np.concatenate(line, axis=1))
     return np.concatenate(parts)
 
@@ -66,6 +63,11 @@ def enlarged(rows: Array, start: int, size: tuple[int, int], target: tuple[int, 
     first_column, right = taps(window.left, window.width, size[1], target[1], "linear")
     part = rows[:, first_row - start :, first_column:][:, : down.shape[1], : right.shape[1]]
     return np.stack([(right @ (down @ p).T).T for p in part]).astype(np.float32, copy=False)
+
+
+def kind_of(size: int, target: int) -> Kind:
+    """Return how an axis is resized: by area where it shrinks."""
+    return "area" if target <= size else "linear"
 
 
 def needed(first: int, count: int, size: int, target: int) -> tuple[int, int]:
@@ -133,15 +135,15 @@ def _pieces(window: Tile, size: tuple[int, int], target: tuple[int, int]) -> lis
 
 
 def _resized(
-    read: Read, size: tuple[int, int], target: tuple[int, int], piece: Tile, kind: Kind, *, whole: bool
+    read: Read, size: tuple[int, int], target: tuple[int, int], piece: Tile, kinds: tuple[Kind, Kind], *, whole: bool
 ) -> Array:
     if whole:
         down, right = size[0] // target[0], size[1] // target[1]
         source = read(Tile(piece.top * down, piece.left * right, piece.height * down, piece.width * right))
         resized = cv2.resize(source, (piece.width, piece.height), interpolation=cv2.INTER_AREA)
         return resized[..., None] if resized.ndim == 2 else resized
-    top, rows = taps(piece.top, piece.height, size[0], target[0], kind)
-    left, columns = taps(piece.left, piece.width, size[1], target[1], kind)
+    top, rows = taps(piece.top, piece.height, size[0], target[0], kinds[0])
+    left, columns = taps(piece.left, piece.width, size[1], target[1], kinds[1])
     source = read(Tile(top, left, rows.shape[1], columns.shape[1]))
     planes = [(columns @ (rows @ source[..., c].astype(np.float32)).T).T for c in range(source.shape[2])]
     out: Array = np.stack(planes, axis=2)

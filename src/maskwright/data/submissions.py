@@ -17,12 +17,11 @@ from maskwright.data.categories import id_type, to_ids
 from maskwright.data.formats.pieces import BACKGROUND_NAMES, objects_of
 from maskwright.data.formats.runlength import counts_to_pairs, mask_to_pairs
 from maskwright.data.formats.shapes import to_counts
-from maskwright.data.images import read_values
-from maskwright.data.predicted import label_categories, label_files, read_labels
+from maskwright.data.predicted import label_categories, label_files, read_ids, read_labels
 from maskwright.errors import DataError, UsageError, problem
-from maskwright.labels import components
+from maskwright.labels import objects_by_category
 from maskwright.progress import track
-from maskwright.types import Array, Categories, LabelMap
+from maskwright.types import Categories, LabelMap
 
 Rows = Literal["object", "class"]
 Pixels = Literal["index", "color"]
@@ -68,7 +67,8 @@ def write_submission(
         to: rle_csv, npz or png_zip.
         rows: of rle_csv: a row an object, or a row an image and category.
         pixels: of png_zip: category ids, or the categories' colours.
-        instances: folder of id maps that say what is one object; without, 8-connected components.
+        instances: folder of id maps that say what is one object (`labels.objects_by_category`); without, 8-connected
+            components.
         named_by: as of `data.predicted.label_categories`.
 
     Raises:
@@ -162,23 +162,9 @@ SUBMISSIONS: dict[str, Callable[[Predicted, Path, Rows, Pixels], None]] = {
 
 def _objects(found: Predicted, name: str, label: LabelMap, shown: list[int]) -> Iterator[tuple[int, str]]:
     """Yield category position and pairs of each object, category by category, in the order of their numbers."""
-    ids = _ids(found, name, label)
-    for position in shown:
-        mask = label == position
-        own = components(mask)[0] if ids is None else np.where(mask, ids, 0)
+    for position, own in objects_by_category(label, shown, read_ids(found.instances, name, label)):
         for _, drawn in objects_of(own):
             yield position, counts_to_pairs(to_counts(drawn, (label.shape[0], label.shape[1])))
-
-
-def _ids(found: Predicted, name: str, label: LabelMap) -> Array | None:
-    if found.instances is None:
-        return None
-    ids = read_values(found.instances[name]) if name in found.instances else None
-    if ids is None or ids.shape != label.shape:
-        got = "none" if ids is None else f"one of {ids.shape[1]}×{ids.shape[0]}"
-        next_move = "give a folder with an id map of the same name and size for each label file"
-        raise DataError(problem("an id map", got, where=f"--instances: {name}", next_move=next_move))
-    return ids
 
 
 def _last_parts(found: Predicted) -> dict[str, str]:

@@ -25,10 +25,20 @@ from maskwright.evaluate.segment_files import (
     panoptic_files,
 )
 from maskwright.evaluate.spread import spread
-from maskwright.recipe.predict import EvaluateSpec
-from maskwright.types import Categories, Category
+from maskwright.recipe.predict import EvaluateSpec, Family
+from maskwright.types import Categories
 
 Kind = Literal["semantic", "instances", "panoptic"]
+
+
+_Pairs = tuple[Categories, Sequence[LabelPair] | Sequence[LayerPair] | Sequence[SegmentPair], Callable[..., Measured]]
+_OF_LABELS: tuple[Family, ...] = ("boundary", "dental", "keras")
+_FAMILIES: dict[Kind, tuple[Family, ...]] = {
+    "semantic": _OF_LABELS,
+    "instances": ("instances", "panoptic", *_OF_LABELS),
+    "panoptic": ("instances", "panoptic", *_OF_LABELS),
+}
+"""What files of a kind can be scored by."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +77,12 @@ def evaluate_folders(
 ) -> Evaluation:
     """Score predicted label files against true ones.
 
-    Files are matched by relative path without suffix. Categories come from the argument, from a classes.json in or
-    beside the truth folder, or from the values in the truth. Segments of COCO panoptic files are matched by image id,
-    and their categories are those of the truth's file.
+    Files are matched by relative path without suffix, segments of COCO panoptic files by image id.
 
     Args:
         prediction: folder, a single file, or a COCO panoptic JSON file (or a folder that holds one) with its PNGs.
         truth: the same.
-        categories: how values are read.
+        categories: how values are read; None: from a classes.json in or beside the truth's folder, or from its values.
         classes: `all`, or `binary`: everything but 0 is foreground.
         ignore: values in the truth that don't count.
         leave_out: categories left out of means.
@@ -93,45 +101,80 @@ def evaluate_folders(
     Raises:
         DataError: no pairs, a truth without prediction, sizes that differ, values that no category claims, segments
             that disagree with their list, or images without group.
-        UsageError: both `group` and `group_regex`, an expression that is none, or options that say nothing of files
-            of segments.
+        UsageError: both `group` and `group_regex`, an expression that is none, options that say nothing of files of
+            segments, or families that the files can't give.
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
-    ignored, left_out = tuple(ignore), frozenset(leave_out)
     layered = has_layers(truth) and has_layers(prediction)
     kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "semantic")
-    given = {"--classes": classes != "all", "--images": images is not None, "--ignore": bool(ignored)}
-    _refuse(kind, [name for name, there in given.items() if there], layered=layered)
-    items: tuple[Category, ...] = ()
-    rows: Sequence[LabelPair] | Sequence[LayerPair] | Sequence[SegmentPair]
-    one: Callable[..., Measured] = measured_pair
-    if kind == "panoptic" and not layered:
-        items, rows = panoptic_files(prediction, truth, partial=partial)
-    elif kind == "instances":
-        pairs = label_pairs(prediction, truth, None, partial=partial)
-        items, rows = instance_pairs(pairs, prediction, truth, ignore=ignored)
-        left_out = left_out or frozenset({items[0].name})
-    else:
-        of_images = None if images is None else Path(images)
-        layers = layer_pairs(prediction, truth, partial=partial) if kind == "panoptic" else []
-        pairs = [layer.labels for layer in layers] or label_pairs(prediction, truth, of_images, partial=partial)
-        rows, one = layers or pairs, measured_layers if layers else measured_labels
-        place = truth / MASKS if layers else truth
-        categories = categories or label_categories(place, pairs, classes, ignored, left_out)
-        one = functools.partial(one, predicted_as=or_ids(categories))
-    categories = categories or Categories(items, left_out)
-    overlaps = Overlaps(categories, spec)
-    names = [row.name for row in rows]
+    of_images = None if images is None else Path(images)
+    ask = _Ask(kind, layered, classes, tuple(ignore), frozenset(leave_out), of_images, partial)
+    ask.check(spec)
+    categories, rows, one = ask.pairs(prediction, truth, categories)
+    overlaps, names = Overlaps(categories, spec), [row.name for row in rows]
     work = spread(functools.partial(one, categories=categories, spec=spec), list(rows), "score", workers=workers)
-    groups = groups_of(names, truth, group, group_regex)
-    for name, own, found in zip(names, groups, work, strict=True):
+    for name, own, found in zip(names, groups_of(names, truth, group, group_regex), work, strict=True):
         overlaps.put(name, found, group=own)
+    return _evaluation(overlaps, spec, seed)
+
+
+def _evaluation(overlaps: Overlaps, spec: EvaluateSpec, seed: int) -> Evaluation:
     return Evaluation(
         summarise(overlaps, spec, seed=seed),
         per_image_table(overlaps, spec, "all"),
         [] if overlaps.table is None else overlaps.table.tolist(),
-        categories.names,
+        overlaps.categories.names,
     )
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """How the files of two folders are read; see `evaluate_folders`."""
+
+    kind: Kind
+    layered: bool
+    classes: str
+    ignore: tuple[int, ...]
+    leave_out: frozenset[str]
+    images: Path | None
+    partial: bool
+
+    def check(self, spec: EvaluateSpec) -> None:
+        """Raise UsageError if something is asked for that these files can't give."""
+        given = {"--classes": self.classes != "all", "--images": self.images is not None, "--ignore": bool(self.ignore)}
+        _refuse(self.kind, [name for name, there in given.items() if there], layered=self.layered)
+        known = _FAMILIES[self.kind]
+        stated = "families" in spec.model_fields_set and spec.families != EvaluateSpec().families
+        if stated and (lost := [family for family in spec.families if family not in known]):
+            raise UsageError(
+                problem(
+                    f"families that {self.kind} files give: {', '.join(known)}",
+                    ", ".join(lost),
+                    where="--families",
+                    next_move="leave them out, or say with --kind what the files hold; calibration is in the scores of "
+                    "runs, which have probabilities",
+                )
+            )
+
+    def pairs(self, prediction: Path, truth: Path, categories: Categories | None) -> _Pairs:
+        """Return the categories, the pairs of files, and what measures one."""
+        if self.kind == "panoptic" and not self.layered:
+            items, segments = panoptic_files(prediction, truth, partial=self.partial)
+            return categories or Categories(items, self.leave_out), segments, measured_pair
+        if self.kind == "instances":
+            labels = label_pairs(prediction, truth, None, partial=self.partial)
+            items, segments = instance_pairs(labels, prediction, truth, ignore=self.ignore)
+            return (
+                categories or Categories(items, self.leave_out or frozenset({items[0].name})),
+                segments,
+                measured_pair,
+            )
+        layers = layer_pairs(prediction, truth, partial=self.partial) if self.layered else []
+        labels = [one.labels for one in layers] or label_pairs(prediction, truth, self.images, partial=self.partial)
+        place = truth / MASKS if layers else truth
+        known = categories or label_categories(place, labels, self.classes, self.ignore, self.leave_out)
+        measured = functools.partial(measured_layers if layers else measured_labels, predicted_as=or_ids(known))
+        return known, layers or labels, measured
 
 
 def _refuse(kind: Kind, options: Sequence[str], *, layered: bool) -> None:

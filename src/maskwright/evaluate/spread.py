@@ -7,8 +7,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from maskwright.errors import MaskwrightError, problem
 from maskwright.processes import cores, follow
 from maskwright.progress import track
 
@@ -27,6 +29,9 @@ def spread(function: Callable[[T], R], items: Sequence[T], label: str, *, worker
         items: what it is called with.
         label: of the progress.
         workers: processes; 0: threads, one for each core.
+
+    Raises:
+        MaskwrightError: a process ended before its work.
     """
     with _executor(workers) as pool:
         waiting: deque[Future[R]] = deque()
@@ -37,6 +42,15 @@ def spread(function: Callable[[T], R], items: Sequence[T], label: str, *, worker
                 while len(waiting) < at_once and (item := next(rest, None)) is not None:
                     waiting.append(pool.submit(function, item))
                 yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise MaskwrightError(
+                problem(
+                    f"{workers} process{'' if workers == 1 else 'es'} that work to the end",
+                    "one that was ended from outside, as the system does where memory runs out",
+                    where=label,
+                    next_move="give fewer --workers, or 0 for none, which takes less memory",
+                )
+            ) from None
         finally:
             for future in waiting:
                 future.cancel()

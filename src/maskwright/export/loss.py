@@ -13,7 +13,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds
 from maskwright.checkpoint import Trained
 from maskwright.data.images import read_image
-from maskwright.data.index import Index
+from maskwright.data.index import Index, scored
 from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
 from maskwright.export.check import in_float32
@@ -55,11 +55,14 @@ def measure_loss(
 ) -> LossSpec:
     """Return the loss in mean Dice: of the held-out part, or of each fold by the network that never saw it.
 
+    Copies that took over a twin's mask are not scored, as nowhere; the interval is one over groups.
+
     Raises:
         DataError: no image with a mask.
     """
     counts: tuple[list[Counts], list[Counts]] = ([], [])
-    part, jobs = _jobs(folder, index, folds)
+    table = scored(index, read_folds(folder.folds))
+    part, jobs = _jobs(table, index, folds)
     for members, rows in jobs:
         runner = Runner(export, members=members)
         files = [(str(row), index.path(index.images[row])) for row in rows]
@@ -83,7 +86,9 @@ def measure_loss(
     cheap, exact32 = (partial(_mean_dice, kept, evaluated, cases) for kept in stacked)
     n = len(counts[0])
     values = [float(one(np.ones((1, n)))[0]) for one in (cheap, exact32)]
-    change = paired_difference(cheap, exact32, n, rng=np.random.default_rng((recipe.seed, 6)))
+    group_of = dict(table.select("image", "group").iter_rows())
+    groups = [group_of[index.images[row]] for _, rows in jobs for row in rows]
+    change = paired_difference(cheap, exact32, n, groups=groups, rng=np.random.default_rng((recipe.seed, 6)))
     return LossSpec(
         part=part, images=n, dice=values[0], fp32=values[1], change=change.value, low=change.low, high=change.high
     )
@@ -93,9 +98,11 @@ def _mean_dice(counts: Counts, evaluated: Sequence[int], cases: EmptyCases, weig
     return SUMMARIES["mean_dice"].function(counts, evaluated, weights, cases)
 
 
-def _jobs(folder: RunFolder, index: Index, folds: Sequence[int]) -> tuple[Literal["holdout", "oof", "training"], _Jobs]:
+def _jobs(
+    table: pl.DataFrame, index: Index, folds: Sequence[int]
+) -> tuple[Literal["holdout", "oof", "training"], _Jobs]:
     """Return the part that is scored, and the networks of which folds predict which rows of it."""
-    table, places = read_folds(folder.folds), {image: row for row, image in enumerate(index.images)}
+    places = {image: row for row, image in enumerate(index.images)}
     held = table.filter(pl.col("fold") == HELD_OUT)["image"].to_list()
     everyone = sorted(set(folds))
     if held:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from maskwright.artifacts import MANIFEST, read_json, write_json
-from maskwright.data.intensity import Intensity, Scale
+from maskwright.data.intensity import Intensity
 from maskwright.errors import DataError, problem
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.recipe.spec import Spec
@@ -74,7 +74,7 @@ class LossSpec(Spec):
     """Of the mean Dice, points of 1; negative: lost."""
     low: float
     high: float
-    """Ends of the change's 95 % interval over images."""
+    """Ends of the change's 95 % interval over groups of images."""
 
 
 class Manifest(Spec):
@@ -126,11 +126,6 @@ class Manifest(Spec):
     def intensity(self) -> Intensity:
         """How images are prepared."""
         return Intensity(self.channels, self.value_range, self.mean, self.std)
-
-    @property
-    def working_scale(self) -> Scale:
-        """As the checkpoint has it."""
-        return self.scale
 
     def to_categories(self) -> Categories:
         """Return the categories in the order of the channels."""

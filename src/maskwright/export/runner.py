@@ -18,10 +18,9 @@ from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
 from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.sessions import Session, open_session
-from maskwright.passes import Key, stream, tiled
+from maskwright.passes import Key, stream, tiled, without
 from maskwright.postprocess import Image, apply_chain
 from maskwright.predict.files import Files, Predicted, Source, never_predicted, read_ahead, to_full_size
-from maskwright.predict.uncertainty import without
 from maskwright.tiling import Tile
 from maskwright.types import Array, LabelMap, Probabilities
 

@@ -6,16 +6,16 @@ import datetime
 import shutil
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, is_export, read_folds, read_json, read_table
+from maskwright.artifacts import RunFolder, is_export, read_folds, read_json
 from maskwright.checkpoint import Trained
-from maskwright.data.index import Index, load_index
+from maskwright.data.index import Index, decided_index
 from maskwright.data.intensity import working_size
 from maskwright.errors import UsageError, problem
 from maskwright.export.check import compare
@@ -257,10 +257,7 @@ def _checked(job: _Job, manifest: Manifest, images: int) -> Manifest:
 
 def _index(folder: RunFolder, recipe: Recipe) -> Index:
     """Return the images of the folds and the held-out part, as the decisions leave them."""
-    whole = load_index(folder.index, recipe.data)
-    if (decided := folder.decided / "images.parquet").is_file():  # runs of earlier versions have none
-        whole = replace(whole, table=read_table(decided))
-    folds = read_folds(folder.folds)
+    whole, folds = decided_index(folder, recipe.data), read_folds(folder.folds)
     held = folds.filter(pl.col("fold") == HELD_OUT)["image"].to_list()
     return whole.only([*held, *folds.filter(pl.col("fold") != HELD_OUT)["image"].to_list()])
 

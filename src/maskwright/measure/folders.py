@@ -13,11 +13,11 @@ import polars as pl
 
 from maskwright.data.formats.files import find_files, match_name
 from maskwright.data.formats.pieces import BACKGROUND_NAMES
-from maskwright.data.images import SUFFIXES, read_values, size_of
-from maskwright.data.predicted import data_of, label_categories, label_files, read_labels
+from maskwright.data.images import SUFFIXES, size_of
+from maskwright.data.predicted import data_of, label_categories, label_files, read_ids, read_labels
 from maskwright.data.spacing import DICOM, TIFF, Spacing, read_spacing
 from maskwright.errors import DataError, problem
-from maskwright.labels import components
+from maskwright.labels import objects_by_category
 from maskwright.measure.shapes import Shape, measure_objects
 from maskwright.progress import track
 from maskwright.types import Array, Categories, LabelMap
@@ -81,7 +81,8 @@ def measure_folder(
 ) -> Measured:
     """Measure every object of every category but the background.
 
-    Objects are the 8-connected components of a category, or what has a number of its own in an id map. Lengths are
+    Objects are the 8-connected components of a category, or what has a number of its own in an id map, and components
+    that no number touches (`labels.objects_by_category`). Lengths are
     maximum Feret diameters (`shapes.feret`), not lengths of skeletons.
 
     Args:
@@ -108,7 +109,7 @@ def measure_folder(
         label = read_labels(path, categories)
         size = stated or _own_spacing(sources.get(name) or sources.get(_file_of(name)), label)
         bare += [] if size else [name]
-        found = list(_shapes(label, categories, _ids_of(ids, name, label), size or (1.0, 1.0)))
+        found = list(_shapes(label, categories, read_ids(ids, name, label), size or (1.0, 1.0)))
         unit = "mm" if size else "px"
         objects += [_object_row(name, category, unit, shape) for category, shape in found]
         rows += _image_rows(name, label, categories, unit, size or (1.0, 1.0), found)
@@ -125,18 +126,9 @@ def measured(categories: Categories) -> list[int]:
 def _shapes(
     label: LabelMap, categories: Categories, ids: Array | None, spacing: Spacing
 ) -> Iterator[tuple[str, Shape]]:
-    if ids is None:
-        for position in measured(categories):
-            for shape in measure_objects(components(label == position)[0], spacing):
-                yield categories.names[position], shape
-        return
-    wanted = measured(categories)
-    for shape in measure_objects(ids, spacing):
-        top, left, height, width = shape.box
-        box = np.s_[top : top + height, left : left + width]
-        counts = np.bincount(label[box][ids[box] == shape.object], minlength=256)[wanted]
-        if counts.any():
-            yield categories.names[wanted[int(counts.argmax())]], shape
+    for position, own in objects_by_category(label, measured(categories), ids):
+        for shape in measure_objects(own, spacing):
+            yield categories.names[position], shape
 
 
 def _image_rows(
@@ -217,17 +209,3 @@ def _own_spacing(path: Path | None, label: LabelMap) -> Spacing | None:
             )
         )
     return spacing
-
-
-def _ids_of(folder: dict[str, Path] | None, name: str, label: LabelMap) -> Array | None:
-    if folder is None:
-        return None
-    if name not in folder:
-        next_move = "give a folder with an id map of the same name for each label file"
-        raise DataError(problem("an id map", "none", where=f"--instances: {name}", next_move=next_move))
-    ids = read_values(folder[name])
-    if ids.shape != label.shape:
-        got = f"{ids.shape[1]}×{ids.shape[0]}"
-        expected = f"an id map of the labels' size {label.shape[1]}×{label.shape[0]}"
-        raise DataError(problem(expected, got, where=str(folder[name]), next_move="give maps of one size"))
-    return ids

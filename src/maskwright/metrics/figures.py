@@ -33,6 +33,8 @@ from maskwright.metrics.summaries import MEASURES, PANOPTIC_SUMMARIES, SUMMARIES
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Array, Categories
 
+_ALL_IMAGES = "all images (0 where neither truth nor prediction has it)"
+
 Rows = Callable[[Array], Scores]
 """From (S, images) weights to (S, k) values."""
 
@@ -118,10 +120,7 @@ def _pixels_of_each(evidence: Evidence, categories: Categories, spec: EvaluateSp
 def _measures(evidence: Evidence, categories: Categories, spec: EvaluateSpec) -> Iterator[Figures]:
     for measure in MEASURES.values():
         if (column := evidence.columns.get(measure.column)) is not None:
-            values = np.where(_present(evidence), column, np.nan) if measure.distance else column
-            of_images = mean_over(values, categories.evaluated)
-            if measure.distance:  # nothing there and nothing predicted; where no pixel is known, nothing is known
-                of_images = np.where(np.isnan(of_images), _nothing(column, categories), of_images)
+            of_images = mean_over(column, categories.evaluated)
             definition = measure.definition.format(tolerance=tolerance_words(spec), width=width_words(spec))
             yield _one(
                 measure.name,
@@ -135,15 +134,14 @@ def _measures_of_each(evidence: Evidence, categories: Categories, spec: Evaluate
     names = [categories.names[p] for p in positions]
     for measure in MEASURES.values():
         if (column := evidence.columns.get(measure.column)) is not None:
-            values = np.where(_present(evidence), column, np.nan) if measure.distance else column
             metric = measure.name.removeprefix("mean_")
-            of = "the images where truth or prediction has it"
+            of = _ALL_IMAGES if measure.distance else "the images where truth or prediction has it"
             definitions = [f"`{measure.column}` of {name}, averaged over {of}; see {measure.name}." for name in names]
             yield _each(
                 metric,
                 names,
                 definitions,
-                lambda weights, v=values[:, positions]: weighted_mean(v, weights),  # type: ignore[misc]
+                lambda weights, v=column[:, positions]: weighted_mean(v, weights),  # type: ignore[misc]
             )
 
 
@@ -167,16 +165,6 @@ def width_words(spec: EvaluateSpec) -> str:
     """Return how wide the borders of boundary IoU are, in words."""
     width = spec.boundary_width
     return "2 % of the diagonal" if width is None else f"{width} pixel{'' if width == 1 else 's'}"
-
-
-def _present(evidence: Evidence) -> Array:
-    counts = evidence.counts
-    return np.asarray(counts.tp + counts.fp + counts.fn > 0)
-
-
-def _nothing(column: Array, categories: Categories) -> Array:
-    """Return (images,) 0 where the distances of an image without any category are known to be 0, else NaN."""
-    return np.where(np.isnan(column[:, categories.evaluated]).all(axis=1), np.nan, 0.0)
 
 
 def _calibration(evidence: Evidence) -> Iterator[Figures]:

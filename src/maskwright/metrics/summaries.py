@@ -141,9 +141,7 @@ class Measure:
 
 
 _OVER_SHARES = "averaged over the categories that are in its truth or its prediction, then over images."
-_OVER_DISTANCES = (
-    "averaged over the categories that are in its truth or its prediction (0 where none is), then over images."
-)
+_OVER_DISTANCES = "averaged over categories (0 for one that is in neither), then over images."
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure

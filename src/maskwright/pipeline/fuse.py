@@ -209,7 +209,7 @@ def _tasks(
     fitted |= {"tuned_metric": first.recipe.tuned_metric()}
     fitted |= first.recipe.model_dump(mode="json", include={"seed", "evaluate", "postprocess"})
     names = ("seconds", *(task.name for task in predicted))
-    weights = Task("weights", fusing.weights, fitted, names, ("fused.json", "tuned.json"), stores)
+    weights = Task("weights", fusing.weights, fitted, names, ("fused.json", "tuned.json"), stores, schema=2)
     tasks = [*predicted, seconds, weights]
     held = bool((read_folds(first.folder.folds)["fold"] == -1).any())
     if held:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index, load_index
+from maskwright.data.index import Index, decided_index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps, per_image_table, summarise
-from maskwright.pipeline.stages import read_chain, scored
+from maskwright.pipeline.stages import read_chain
 from maskwright.postprocess import apply_chain
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.predict.ensembles import Member, load_member, predict_fused, seconds_an_image
@@ -27,12 +25,16 @@ from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval
-from maskwright.tune import Fitted, Mixture, fit_fusion, tune_chain
+from maskwright.tune import Fitted, Mixture, Read, fit_fusion, tune_chain
 from maskwright.types import Array, LabelMap, Probabilities
 
 _TIMED = 4
 """Images that a member's time is taken on."""
 _FITTED_ON = "out-of-fold predictions; each fold's images are scored with weights fitted on the others"
+_TUNED_ON = (
+    "out-of-fold predictions as they are fused; each fold's gain is measured with weights and a chain that were fitted "
+    "on the others"
+)
 _SELECTED = " Networks' checkpoints were selected on the folds that are scored here: optimistic."
 _MADE_BY = {
     "oof": "Each image was predicted by networks that never saw its fold, fused with weights fitted on other folds.",
@@ -177,9 +179,7 @@ class _Reader:
 
 
 def _index(run: RunFolder) -> Index:
-    """Return a run's index as its decisions leave it."""
-    whole = load_index(run.index, load_recipe(run.recipe).data)
-    return replace(whole, table=read_table(run.decided / "images.parquet"))
+    return decided_index(run, load_recipe(run.recipe).data)
 
 
 def _rows(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
@@ -194,30 +194,37 @@ def _loaded(member: dict[str, Any], weight: float = 1.0) -> Member:
 def _chain(
     read: _Reader, rows: pl.DataFrame, fitted: Fitted, spec: dict[str, Any], options: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return tuned.json's post-processing: the first run's if it is stated there, else tuned.
+    """Return tuned.json's post-processing: the first run's if it is stated there, else tuned on maps as they ship.
 
-    It is tuned on the plain mean where weights were fitted: a fold's chain then knows nothing of the fold's images,
-    not even by the weights of other folds.
+    A fold's chain is searched, and its gain taken, on maps that are fused as without the fold.
     """
     wanted = PostprocessSpec.model_validate(spec["postprocess"])
     if wanted.chain is not None:
         steps = [step.model_dump(mode="json") for step in wanted.chain]
         why = "stated in the recipe of the first run"
         return {"adopted": bool(steps), "chain": steps, "fold_chains": {}, "gain": None, "fitted_on": why}
-    used = np.asarray(fitted.mixture.weights) > 0
-    plain = Mixture(tuple((used / used.sum()).tolist()), fitted.mixture.fusion)
-    folds = rows["fold"].to_list()
 
-    def fused(row: int) -> tuple[Probabilities, LabelMap]:
-        maps, truth = read(row)
-        mixture = fitted.fold_mixtures[folds[row]] if fitted.shipped == "single" else plain
-        return mixture.fuse(maps), truth
+    @cache  # folds of one mixture have one reader: what they try is counted once
+    def fused_by(mixture: Mixture) -> Read:
+        def fused(row: int) -> tuple[Probabilities, LabelMap]:
+            maps, truth = read(row)
+            return mixture.fuse(maps), truth
+
+        return fused
 
     table = read.images.table
-    areas = (table["width"] * table["height"]).to_list()
-    groups, categories = rows["group"].to_list(), read.images.categories
-    options = options | {"metric": spec["tuned_metric"]}
-    return tune_chain(fused, folds, groups, areas, wanted, categories, image=read.image, **options).to_plain()
+    tuned = tune_chain(
+        fused_by(fitted.mixture),
+        rows["fold"].to_list(),
+        rows["group"].to_list(),
+        (table["width"] * table["height"]).to_list(),
+        wanted,
+        read.images.categories,
+        image=read.image,
+        without={fold: fused_by(mixture) for fold, mixture in fitted.fold_mixtures.items()},
+        **(options | {"metric": spec["tuned_metric"]}),
+    )
+    return tuned.to_plain() | {"fitted_on": _TUNED_ON}
 
 
 def _about(root: Path, spec: dict[str, Any], fitted: Fitted, cost: dict[str, float]) -> dict[str, Any]:

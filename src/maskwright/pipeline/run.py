@@ -250,7 +250,7 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
         spec["selftrain"] = {"keeps_thirds": True}
     if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
         spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
-        spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad"})
+        spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad", "blend", "never"})
     files = ("best.ckpt", "last.ckpt", "metrics.csv", *(THIRDS if recipe.selftrain.keeps_thirds else ()))
     return [
         Task(

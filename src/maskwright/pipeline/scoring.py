@@ -10,7 +10,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index
+from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import (
     CALIBRATION_SCHEMA,
@@ -126,7 +126,7 @@ def _score_part(
 ) -> Overlaps:
     images = whole.only(rows["image"].to_list())
     store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories, evaluate)
-    shipped, counted = stages.read_chain(tuned["chain"]), set(stages.scored(whole, rows)["image"])
+    shipped, counted = stages.read_chain(tuned["chain"]), set(scored(whole, rows)["image"])
     own = {int(fold): stages.read_chain(chain) for fold, chain in tuned["fold_chains"].items()}
     for row, (image, group, fold) in enumerate(track(rows.iter_rows(), f"score {part}", rows.height)):
         truth = images.read_label(row)
@@ -144,7 +144,7 @@ def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: 
     """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one."""
     chain = stages.read_chain(read_json(folder.tuned)["chain"])
     rows = read_folds(folder.folds).filter(pl.col("fold") == HELD_OUT)
-    images, counted = whole.only(rows["image"].to_list()), set(stages.scored(whole, rows)["image"])
+    images, counted = whole.only(rows["image"].to_list()), set(scored(whole, rows)["image"])
     found = {}
     for part in parts:
         store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories)

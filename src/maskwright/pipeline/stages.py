@@ -7,7 +7,6 @@ return their spec with what was null in it filled in.
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats import renders
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index, build_index, load_index, meta_table
+from maskwright.data.index import Index, build_index, decided_index, load_index, meta_table, scored
 from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
@@ -224,12 +223,6 @@ def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:
     return _CHAIN.validate_python(plain)
 
 
-def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of folds.csv that scores are taken of: unlabelled copies with a twin's mask are only learned."""
-    copies = index.table.filter(pl.col("twin_of").is_not_null())["image"].to_list()
-    return folds.filter(~pl.col("image").is_in(copies))
-
-
 def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
     """Return image → group or part; an unlabelled copy with a twin's mask goes where its twin goes, whatever else."""
     known: dict[str, str | None] = dict(zip(table["image"], table[column], strict=True))
@@ -242,8 +235,7 @@ def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
 
 def decided_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
     """Return the index as the decisions leave it."""
-    whole = _whole_index(folder, spec)
-    return replace(whole, table=read_table(folder.decided / "images.parquet"))
+    return decided_index(folder, DataSpec.model_validate(spec["data"]))
 
 
 def _whole_index(folder: RunFolder, spec: dict[str, Any]) -> Index:

@@ -10,9 +10,8 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds, write_json
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
-from maskwright.data.index import Index
+from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
-from maskwright.pipeline import stages
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
@@ -34,7 +33,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
         write_json(folder.tuned, known)
         return
-    folds = stages.scored(whole, read_folds(folder.folds))
+    folds = scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
     images = whole.only(inside["image"].to_list())
     how: dict[str, Any] = {"metric": spec["metric"], "evaluate": evaluate, "seed": spec["seed"]}

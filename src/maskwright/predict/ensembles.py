@@ -14,8 +14,8 @@ from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.fusion import FUSIONS
 from maskwright.inference import infer_stream, pick_device
+from maskwright.passes import without
 from maskwright.predict.files import Files, Predicted, Source, load_ensemble, never_predicted, read_ahead, to_full_size
-from maskwright.predict.uncertainty import without
 from maskwright.recipe.predict import PredictSpec
 from maskwright.types import Array, Probabilities
 

@@ -22,10 +22,11 @@ from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
+from maskwright.passes import without
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
 from maskwright.predict.memory import check_memory, goes_by_windows
-from maskwright.predict.uncertainty import Uncertainty, without
+from maskwright.predict.uncertainty import Uncertainty
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 

@@ -16,9 +16,9 @@ from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
 from maskwright.inference import infer_stream, pick_device
+from maskwright.passes import without
 from maskwright.postprocess import apply_chain
 from maskwright.predict.files import named_images, never_predicted, to_full_size
-from maskwright.predict.uncertainty import without
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.types import Array, LabelMap, Probabilities
 

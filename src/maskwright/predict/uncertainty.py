@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from maskwright.artifacts import write_bytes
-from maskwright.errors import DataError, problem
 from maskwright.pictures import encode
 from maskwright.types import Array, Probabilities
 
@@ -85,37 +84,6 @@ def disagreement(members: Sequence[Probabilities]) -> Map:
     mean = sum(members[1:], start=members[0]) / np.float32(len(members))
     apart = np.mean([entropy(member) for member in members], axis=0)
     return np.asarray((entropy(mean) - apart).clip(0, 1), np.float32)
-
-
-def without(probabilities: Probabilities, never: Iterable[int]) -> Probabilities:
-    """Return probabilities in which some categories have none; the others' are divided by their sum.
-
-    Args:
-        probabilities: (C, H, W) float32, summing to 1 over C.
-        never: positions of categories that are never predicted.
-
-    Returns:
-        (C, H, W) float32, summing to 1 over C. Where nothing is left for the others, they are all alike.
-
-    Raises:
-        DataError: no category is left.
-    """
-    gone = sorted(set(never))
-    if not gone:
-        return probabilities
-    left = len(probabilities) - len(gone)
-    if left < 1:
-        next_move = "leave at least one category to predict"
-        raise DataError(problem("some of the categories", "all of them", where="predict.never", next_move=next_move))
-    kept = probabilities.copy()
-    kept[gone] = 0
-    total = kept.sum(axis=0)
-    empty = total <= 0
-    kept /= np.where(empty, 1, total)
-    if empty.any():
-        others = [p for p in range(len(kept)) if p not in gone]
-        kept[np.ix_(others)] = np.where(empty, np.float32(1 / left), kept[np.ix_(others)])
-    return kept
 
 
 def to_gray(values: Array) -> npt.NDArray[np.uint8]:

@@ -19,10 +19,11 @@ from maskwright.data.tensors import image_tensor
 from maskwright.data.windows import BLOCK, TiffWindows
 from maskwright.errors import DataError, problem
 from maskwright.inference import STRIDE, infer, pick_device
+from maskwright.passes import without
 from maskwright.postprocess import apply_chain, apply_steps, reach
 from maskwright.postprocess.chain import CATEGORY_STEPS, LABEL_STEPS
 from maskwright.predict.bands import Band, Rows, Sums
-from maskwright.predict.uncertainty import Uncertainty, to_gray, without
+from maskwright.predict.uncertainty import Uncertainty, to_gray
 from maskwright.processes import free_memory
 from maskwright.progress import report
 from maskwright.recipe.predict import PostprocessStep, PredictSpec

@@ -16,6 +16,8 @@ from maskwright.recipe.spec import Spec
 
 _AREAS, _LENGTHS, _WINDOWS = ("pixels",), ("sigma", "distance"), ("size",)
 """Fields that are sizes: the first of them that a step has is what `share` gives."""
+_WIDTHS = {"gaussian": "sigma", "box": "size"}
+"""Of a step with `weights`: the field that says how wide they are; `share` gives it, and the other has no say."""
 
 
 class SearchSpec(Spec):
@@ -33,12 +35,22 @@ class SearchSpec(Spec):
         """
         values = {name: getattr(self, name) for name in self.step.model_fields if name != "kind"}
         fixed = {name: [values[name]] for name, field in self.step.model_fields.items() if _is_list(field)}
-        sized = _sized(self.step)
-        if sized is not None and (shares := self._shares):
-            values[sized] = dict.fromkeys(_pixels(sized, share, area) for share in shares)
+        values |= fixed
         if not getattr(self, "by_category", False):
-            return [list(_combined(self.step, values | fixed))]
-        return [list(_combined(self.step, values | fixed | {"category": [k]})) for k in range(1, positions)]
+            return [list(self._combined(values, area))]
+        return [list(self._combined(values | {"category": [k]}, area)) for k in range(1, positions)]
+
+    def _combined(self, values: dict[str, Any], area: float) -> Iterator[Spec]:
+        for weights in values.get("weights", [None]):
+            used = dict(values)
+            if weights is not None:
+                idle = [name for kind, name in _WIDTHS.items() if kind != weights]
+                used |= {"weights": [weights]} | {name: [self.step.model_fields[name].default] for name in idle}
+            if self._shares:
+                (sized,) = _sized(self.step, weights)
+                used[sized] = dict.fromkeys(_pixels(sized, share, area) for share in self._shares)
+            for combination in itertools.product(*used.values()):
+                yield self.step(**dict(zip(used, combination, strict=True)))
 
     @property
     def _shares(self) -> tuple[float, ...]:
@@ -49,11 +61,19 @@ class SearchSpec(Spec):
     def _names_candidates(self) -> SearchSpec:
         sized = _sized(self.step)
         for name, field in self.step.model_fields.items():
-            if name != "kind" and not _is_list(field) and not getattr(self, name):
-                if name == sized and self._shares:
-                    continue
-                raise ValueError(f"{name}: no candidate: name some, such as {name}: […]" + _or_share(name == sized))
+            if name in sized and self._shares:
+                self._check_one_way(name, field)
+            elif name != "kind" and not _is_list(field) and not getattr(self, name):
+                raise ValueError(f"{name}: no candidate: name some, such as {name}: […]" + _or_share(name in sized))
         return self
+
+    def _check_one_way(self, name: str, field: FieldInfo) -> None:
+        """Raise ValueError if a size is stated beside its share; resolved recipes state every field, at its default."""
+        unset = () if field.is_required() else (field.default,)
+        complete = set(type(self).model_fields) <= self.model_fields_set
+        stated = name in self.model_fields_set and getattr(self, name)
+        if stated and not (complete and getattr(self, name) == unset):
+            raise ValueError(f"{name}: either candidates in pixels or share: […] is expected, not both; leave one out")
 
 
 def candidates_of(step: type[Spec]) -> type[SearchSpec]:
@@ -62,10 +82,9 @@ def candidates_of(step: type[Spec]) -> type[SearchSpec]:
     for name, field in step.model_fields.items():
         if name != "kind":
             fields[name] = (field.annotation, field) if _is_list(field) else _listed(field)
-    if _sized(step) is not None:
-        said = f"`{_sized(step)}` relative to the median image, instead: " + (
-            "areas as shares of its area." if _sized(step) in _AREAS else "lengths as shares of the root of its area."
-        )
+    if sized := _sized(step):
+        said = " or ".join(f"`{name}`" for name in sized) + " relative to the median image, instead: "
+        said += "areas as shares of its area." if sized[0] in _AREAS else "lengths as shares of the root of its area."
         fields["share"] = (Annotated[tuple[_Share, ...], BeforeValidator(_as_list)], Field((), description=said))
     if "category" in step.model_fields:
         said = "Each category but the first is searched on its own, with these candidates."
@@ -102,8 +121,12 @@ def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
-def _sized(step: type[Spec]) -> str | None:
-    return next((name for name in (*_AREAS, *_LENGTHS, *_WINDOWS) if name in step.model_fields), None)
+def _sized(step: type[Spec], weights: str | None = None) -> tuple[str, ...]:
+    """Return what `share` gives: a field at most, but one for each kind of weights where none is named."""
+    fields = [name for name in (*_AREAS, *_LENGTHS, *_WINDOWS) if name in step.model_fields]
+    if "weights" in step.model_fields:
+        return tuple(_WIDTHS.values()) if weights is None else (_WIDTHS[weights],)
+    return tuple(fields[:1])
 
 
 def _pixels(field: str, share: float, area: float) -> float:
@@ -114,11 +137,6 @@ def _pixels(field: str, share: float, area: float) -> float:
     if field in _WINDOWS:
         return max(3, 2 * round((length - 1) / 2) + 1)
     return max(1, round(length)) if field == "distance" else max(0.5, round(length, 2))
-
-
-def _combined(step: type[Spec], values: dict[str, Any]) -> Iterator[Spec]:
-    for combination in itertools.product(*values.values()):
-        yield step(**dict(zip(values, combination, strict=True)))
 
 
 def _or_share(sized: bool) -> str:

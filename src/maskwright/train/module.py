@@ -12,6 +12,7 @@ from maskwright.checkpoint import KEY
 from maskwright.inference import infer, infer_tiled
 from maskwright.losses.reduction import processes
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table, pooled_iou
+from maskwright.passes import without
 from maskwright.recipe import Recipe
 from maskwright.recipe.optimise import PlateauSpec
 from maskwright.train.memory import Parts
@@ -37,6 +38,7 @@ class SegmentationModule(L.LightningModule):
         self.step, self.recipe, self.spec = step, recipe, recipe.train
         self.categories, self.about, self.parts = categories, about, parts
         self.plateau = Plateau(recipe.train.schedule) if isinstance(recipe.train.schedule, PlateauSpec) else None
+        self.never = categories.positions(recipe.predict.never, where="predict.never")
         self.validating = False
         self._trained: list[torch.nn.Parameter] = []
         self._tables: list[np.ndarray[Any, Any]] = []
@@ -78,17 +80,18 @@ class SegmentationModule(L.LightningModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Count the overlaps of a batch at working size."""
         images, labels = batch
-        predicted = self._probabilities(images).argmax(1).astype(np.uint8)
         truth = labels.to(torch.uint8).cpu().numpy()
-        self._tables += [overlap_table(t, p, len(self.categories)) for t, p in zip(truth, predicted, strict=True)]
+        for own, probabilities in zip(truth, self._probabilities(images), strict=True):
+            predicted = without(probabilities, self.never).argmax(0).astype(np.uint8)
+            self._tables.append(overlap_table(own, predicted, len(self.categories)))
 
     def _probabilities(self, images: torch.Tensor) -> Array:
-        """Return (N, C, H, W) probabilities, large images by tiles."""
+        """Return (N, C, H, W) probabilities, large images by tiles, without views and other scales."""
         networks, spec, precision = [self.step.predictor], self.recipe.predict, str(self.spec.precision)
         if max(images.shape[2:]) <= spec.tile:
             return infer(networks, images, pad=spec.pad, precision=precision).cpu().numpy()
-        size: dict[str, Any] = {"tile": spec.tile, "overlap": spec.overlap, "batch": spec.batch}
-        return np.stack([infer_tiled(networks, image, **size, pad=spec.pad, precision=precision) for image in images])
+        how: dict[str, Any] = {"tile": spec.tile, "overlap": spec.overlap, "batch": spec.batch, "blend": spec.blend}
+        return np.stack([infer_tiled(networks, image, **how, pad=spec.pad, precision=precision) for image in images])
 
     def on_validation_epoch_end(self) -> None:
         """Log every summary metric and the pooled IoU of each category."""

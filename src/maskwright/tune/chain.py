@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,7 @@ def tune_chain(
     metric: str,
     evaluate: EvaluateSpec,
     image: ReadImage | None = None,
+    without: Mapping[int, Read] | None = None,
     seed: int = 0,
 ) -> Tuned:
     """Search the candidates of a recipe, nested: a search for each fold on the images of the others, and one on all.
@@ -124,31 +125,36 @@ def tune_chain(
         metric: name in `SUMMARIES` that is raised.
         evaluate: resamples and level of the interval.
         image: reads the image of a row, for steps that look at it.
+        without: fold → what `read` would be had the fold not been there, where predictions are made of what was fitted
+            on all folds; each once, where several folds have the same. The fold's chain is searched, and its gain
+            taken, on these.
         seed: of the bootstrap.
     """
-    counts = ChainCounts(read, len(folds), len(categories), image=image)
+    reads = dict(without or {})
     scoring = _Scoring(categories, groups, metric, evaluate, seed)
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
     numbers = sorted(set(folds))
     seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
     searches = [Search(rows[None].astype(np.float64), spec.budget, [None] * len(slots)) for rows in seen]
-    run_searches(searches, slots, counts, scoring.value)
-    *own, everywhere = searches
-    choices = {fold: _choice(fold, search, counts, scoring) for fold, search in zip(numbers, own, strict=True)}
-    plain, naive = counts.found[()], counts.found[everywhere.chain]
-    gain = scoring.gain(counts.of_rows([choices[fold].chain for fold in folds]), plain)
+    counts = _searched(searches, [*(reads.get(fold, read) for fold in numbers), read], slots, scoring, image=image)
+    own = {fold: (search, table) for fold, search, table in zip(numbers, searches[:-1], counts[:-1], strict=True)}
+    everywhere, found = searches[-1], counts[-1].found
+    choices = {fold: _choice(fold, search, table, scoring) for fold, (search, table) in own.items()}
+    with_chain = Counts.stack([own[fold][1].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
+    without_chain = Counts.stack([own[fold][1].of_row(row, ()) for row, fold in enumerate(folds)])
+    gain = scoring.gain(with_chain, without_chain)
     adopted = bool(gain["low"] > 0) and bool(everywhere.chain)
     return Tuned(
         adopted=adopted,
         chain=everywhere.chain if adopted else (),
         fold_chains={fold: choice.chain for fold, choice in choices.items()} if adopted else {},
         gain=gain,
-        tried=len(counts.found),
+        tried=len({chain for table in counts for chain in table.found}),
         metric=metric,
         best=everywhere.chain,
-        naive_gain=scoring.gain(naive, plain),
+        naive_gain=scoring.gain(found[everywhere.chain], found[()]),
         folds=tuple(choices.values()),
-        trail=tuple((chain, found - everywhere.trail[0][1]) for chain, found in everywhere.trail),
+        trail=tuple((chain, value - everywhere.trail[0][1]) for chain, value in everywhere.trail),
         candidates=tuple(slots),
     )
 
@@ -209,6 +215,24 @@ class _Scoring:
 
     def _statistic(self, counts: Counts) -> Statistic:
         return statistic_of(counts, self.metric, self.categories.evaluated, EmptyCases.of(self.evaluate))
+
+
+def _searched(
+    searches: Sequence[Search],
+    reads: Sequence[Read],
+    slots: Sequence[Slot],
+    scoring: _Scoring,
+    *,
+    image: ReadImage | None,
+) -> list[ChainCounts]:
+    """Carry out searches, those on the same predictions together; return what each counted."""
+    sides = {read: [s for s, own in zip(searches, reads, strict=True) if own == read] for read in reads}
+    tables = {}
+    for number, (read, together) in enumerate(sides.items()):
+        tables[read] = ChainCounts(read, len(scoring.groups), len(scoring.categories), image=image)
+        run_searches(together, slots, tables[read], scoring.value, part=(number, len(sides)))
+        tables[read].forget_images()
+    return [tables[read] for read in reads]
 
 
 def _choice(fold: int, search: Search, counts: ChainCounts, scoring: _Scoring) -> FoldChoice:

@@ -51,17 +51,21 @@ class ChainCounts:
         """Apply chains to each image and count; yields the number of each image that is done, in order."""
         rows: list[list[Counts]] = []
         with ThreadPoolExecutor(self._threads) as pool:
-            for row, counts in enumerate(pool.map(lambda row: self._of_row(row, chains), range(self.rows))):
+            for row, counts in enumerate(pool.map(lambda row: self._counted(row, chains), range(self.rows))):
                 rows.append(counts)
                 yield row
         self.found |= {chain: Counts.stack([counts[place] for counts in rows]) for place, chain in enumerate(chains)}
 
-    def of_rows(self, chains: Sequence[Chain]) -> Counts:
-        """Return counts of shape (rows, categories), each image's under a chain of its own."""
-        parts = (self.found[chain] for chain in chains)
-        return Counts.stack([Counts(c.tp[row], c.fp[row], c.fn[row]) for row, c in enumerate(parts)])
+    def of_row(self, row: int, chain: Chain) -> Counts:
+        """Return the (categories,) counts of an image under a chain that was counted."""
+        found = self.found[chain]
+        return Counts(found.tp[row], found.fp[row], found.fn[row])
 
-    def _of_row(self, row: int, chains: Sequence[Chain]) -> list[Counts]:
+    def forget_images(self) -> None:
+        """Give back the memory of images; what was counted stays."""
+        self._kept, self._room = {}, _KEPT_BYTES
+
+    def _counted(self, row: int, chains: Sequence[Chain]) -> list[Counts]:
         probabilities, truth = self._image(row)
         image = None if self._image_of is None else partial(self._image_of, row)
         found = {  # one label map after the other: of large images, all of them are more than there is room for

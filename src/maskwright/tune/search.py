@@ -116,28 +116,43 @@ def slots_of(entries: Sequence[SearchStep], area: float, categories: int) -> lis
     return [slot for slot in (*early, *middle, *late) if slot]
 
 
-def run_searches(searches: Sequence[Search], slots: Sequence[Slot], counts: ChainCounts, value: Value) -> None:
+def run_searches(
+    searches: Sequence[Search],
+    slots: Sequence[Slot],
+    counts: ChainCounts,
+    value: Value,
+    *,
+    part: tuple[int, int] = (0, 1),
+) -> None:
     """Carry all searches to their ends.
 
     The place that decides what is foreground comes first: it matters most, and what cleans up depends on it.
+
+    Args:
+        searches: on the predictions that are counted.
+        slots: candidates for each place of a chain.
+        counts: counts chains on all images.
+        value: the metric.
+        part: which of how many calls this is, for the progress.
     """
     order = sorted(range(len(slots)), key=lambda place: (type(slots[place][0]) not in FOREGROUND_STEPS, place))
-    total, rounds = (1 + PASSES * len(order)) * counts.rows, 0
-    _count(counts, [()], (0, total))
+    length = (1 + PASSES * len(order)) * counts.rows
+    start, total, rounds = part[0] * length, part[1] * length, 0
+    _count(counts, [()], (start, total))
     for search in searches:
         search.begin(float(value(counts.found[()], search.weights)[0]))
     for _ in range(PASSES):
         changed = [False] * len(searches)
         for place in order:
             rounds += 1
-            done = (rounds * counts.rows, total)
+            done = (start + rounds * counts.rows, total)
             for number, change in enumerate(_round(searches, place, slots[place], counts, value, done)):
                 changed[number] |= change
         for search, change in zip(searches, changed, strict=True):
             search.open &= change and len(search.tried) < search.budget
         if not any(search.open for search in searches):
             break
-    report("tune", total, total)
+    report("tune", start + length, total)
 
 
 def _round(
