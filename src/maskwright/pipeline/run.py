@@ -243,7 +243,7 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"data", "split"})
-    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays"})
+    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
     spec["accelerator"] = recipe.train.accelerator
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
@@ -269,6 +269,7 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
+    del spec["predict"]["pool"]  # the parts say it
     after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
@@ -329,7 +330,7 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     if (folds["fold"] == -1).any():
         members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
         parts += ["holdout", *map(stages.member_part, members)]
-    return parts + (["pool"] if pool.height else [])
+    return parts + (["pool"] if pool.height and recipe.predict.pool else [])
 
 
 def _data_state(root: Path, format_name: str) -> dict[str, Any]:
