@@ -34,6 +34,9 @@ IMPORTED = "@/"
 DECIDED = IMPORTED + "decided/"
 """What paths of label files begin with that the decisions made: masks/ hold category ids, instances/ object numbers."""
 
+MADE = "@run/"
+"""What paths of label files begin with that a round of self-training made; the rest is a path in the run folder."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 
@@ -118,21 +121,45 @@ class RunFolder:
         """Checkpoints and curves of one training."""
         return self.root / f"round-{round_number}" / f"fold-{fold}"
 
-    def checkpoints(self, fold: int, kind: str, round_number: int = 0) -> list[Path]:
+    @property
+    def adopted(self) -> Path:
+        """Which round of self-training is used, and why."""
+        return self.root / "adopted.json"
+
+    @property
+    def adopted_round(self) -> int:
+        """The round whose networks predict; 0, the supervised training, where nothing else was adopted."""
+        return int(read_json(self.adopted)["round"]) if self.adopted.is_file() else 0
+
+    def pseudo(self, round_number: int, fold: int) -> Path:
+        """Pseudo-labels that one fold of a round learns from, and their ledger."""
+        return self.root / f"round-{round_number}" / "pseudo" / f"fold-{fold}"
+
+    def checkpoints(self, fold: int, kind: str, round_number: int | None = None) -> list[Path]:
         """Return the files of one training that `predict.checkpoint` means: last, best, or the several of topk.
+
+        Args:
+            fold: of the training.
+            kind: last, best or topk.
+            round_number: None: the adopted one.
 
         Raises:
             UsageError: topk, and none were kept.
         """
+        round_number = self.adopted_round if round_number is None else round_number
+        return self.kept_in(self.fold(fold, round_number), kind)
+
+    def kept_in(self, training: Path, kind: str) -> list[Path]:
+        """Return the files in the folder of one training; as `checkpoints`."""
         if kind != "topk":
-            return [self.fold(fold, round_number) / f"{kind}.ckpt"]
-        kept = sorted(self.fold(fold, round_number).glob("top-*.ckpt"), key=lambda path: (len(path.name), path.name))
+            return [training / f"{kind}.ckpt"]
+        kept = sorted(training.glob("top-*.ckpt"), key=lambda path: (len(path.name), path.name))
         if not kept:
             raise UsageError(
                 problem(
                     "the several best checkpoints of a training",
                     "none that were kept",
-                    where=str(self.fold(fold, round_number)),
+                    where=str(training),
                     next_move="train with --set train.keep=3 (or more) and at least two folds, or use last or best",
                 )
             )
@@ -147,8 +174,9 @@ class RunFolder:
         beside = (self.root / member["beside"]).resolve()
         return RunFolder(beside if beside.is_dir() else Path(member["run"]))
 
-    def store(self, part: str, round_number: int = 0) -> Path:
-        """Probability store of one part, such as `oof`."""
+    def store(self, part: str, round_number: int | None = None) -> Path:
+        """Probability store of one part, such as `oof`, of the adopted round if none is named."""
+        round_number = self.adopted_round if round_number is None else round_number
         return self.root / f"round-{round_number}" / part
 
 
@@ -162,9 +190,12 @@ def locate(root: Path, imported: Path, path: str) -> Path:
 
     Args:
         root: the data folder, which paths are relative to.
-        imported: what `IMPORTED` at the beginning of a path stands for.
+        imported: what `IMPORTED` at the beginning of a path stands for; beside it, in the run folder, lies what `MADE`
+            stands for.
         path: as the index has it.
     """
+    if path.startswith(MADE):
+        return imported.parent / path.removeprefix(MADE)
     return imported / path.removeprefix(IMPORTED) if path.startswith(IMPORTED) else root / path
 
 

@@ -13,6 +13,7 @@ from maskwright.artifacts import RunFolder, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import Options, typed_command
+from maskwright.cli.rounds import say_rounds
 from maskwright.recipe import Recipe
 
 _SHOWN = 15
@@ -84,11 +85,11 @@ def _run(recipe: Recipe, out: Path, *, redo: bool, as_json: bool) -> None:
     command = typed_command()
     with progress():
         folder = pipeline.run(recipe, out, until="plan", redo=redo, command=command)
-    _say_plan(folder)
+    say_plan(folder)
     with progress():
         folder = pipeline.run(recipe, out, redo=redo, command=command)
     summary = summary_of(folder) | {"seconds": round(time.perf_counter() - started, 1)}
-    _print_summary(summary)
+    print_summary(summary)
     result(summary, as_json=as_json)
 
 
@@ -98,7 +99,8 @@ def summary_of(folder: RunFolder) -> dict[str, Any]:
     if (folder.suspects / "findings.parquet").is_file():
         findings = findings.vstack(read_table(folder.suspects / "findings.parquet"))
     scores = read_json(folder.predictions / "evaluation.json")
-    return {
+    rounds = {"selftrain": read_json(folder.adopted)} if folder.adopted.is_file() else {}
+    return rounds | {
         "run": str(folder.root),
         "report": str(folder.predictions / "report.html"),
         "recipe": str(folder.recipe),
@@ -136,7 +138,8 @@ def _say_effects(folder: RunFolder) -> None:
             say(f"  … and lines {', '.join(str(effect.line) for effect in lines[_SHOWN:])}")
 
 
-def _say_plan(folder: RunFolder) -> None:
+def say_plan(folder: RunFolder) -> None:
+    """Print what was left out, the folds and what training will take."""
     say_left_out(folder)
     certificate = read_json(folder.certificate)
     print_folds(certificate)
@@ -160,12 +163,15 @@ def _long(seconds: float) -> str:
     return f"{hours:.1f} h" + (f", which is {hours / 24:.1f} days" if hours > 48 else "")
 
 
-def _print_summary(summary: dict[str, Any]) -> None:
+def print_summary(summary: dict[str, Any]) -> None:
+    """Print what a run came to."""
     findings = [(kind, str(n)) for kind, n in summary["findings"].items()]
     if findings:
         table("Findings of the audit", ("kind", "number"), findings)
     if not print_scores(summary["scores"]):
         say("nothing was scored: one fold and nothing held out; --folds 5 or --holdout .15 gives scores")
+    if "selftrain" in summary:
+        say_rounds(summary["selftrain"])
     say(f"report: {summary['report']}\nrecipe: {summary['recipe']}   ({summary['seconds']:.0f} s)")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, RunFolder, locate, turned_like
+from maskwright.artifacts import DECIDED, MADE, RunFolder, locate, turned_like
 from maskwright.data.categories import as_written, read_label, recognise_categories
 from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
@@ -37,6 +37,9 @@ SCHEMA = {
     "height": pl.Int64,
     "channels": pl.Int64,
 }
+PSEUDO, WEIGHT, SOFT = "pseudo", "weight", "soft"
+"""Columns that an index for training may have, too: whether the label is a pseudo-label, the mean number of times that
+the image comes in a turn, and the file of the probabilities that a soft label is, null for none."""
 _MEASURED = 48
 
 
@@ -112,6 +115,8 @@ class Index:
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:
             return None
+        if label.startswith(MADE):  # as a round of self-training wrote it: upright, with category ids
+            return read_label(self.path(label), as_written(self.categories))
         if label.startswith(DECIDED):  # as the decisions wrote it: upright, masks with category ids
             categories = as_written(self.categories) if self.target == "masks" else self.categories
             return read_label(self.path(label), categories)

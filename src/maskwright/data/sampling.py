@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,6 +112,17 @@ def plan_turn(spec: SamplingSpec, pixels: Integers, categories: Categories) -> T
         RecipeError: the section names a category that isn't there.
     """
     return SAMPLINGS[type(spec)](spec, pixels, categories)
+
+
+def weighted(turn: Turn, weights: Floats) -> Turn:
+    """Return a turn in which each image comes as often as before, times its weight.
+
+    Args:
+        turn: E entries.
+        weights: (images,).
+    """
+    before = np.ones(len(turn)) if turn.weights is None else turn.weights
+    return replace(turn, weights=before * weights[turn.rows])
 
 
 def isolation(spec: SamplingSpec, categories: Categories) -> LabelMap:

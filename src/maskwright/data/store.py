@@ -22,11 +22,15 @@ class ProbabilityStore:
     """Probability maps of many images below one folder.
 
     Values are float16: in 0..1 their error is at most 0.00025, and below 0.01 at most 0.000004, so that low
-    thresholds keep their meaning (8-bit files would have steps of 0.004).
+    thresholds keep their meaning (8-bit files have steps of 0.004).
+
+    Args:
+        folder: of the files.
+        quantised: write 8-bit files, half as large, for maps that no low threshold follows. Both are read alike.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, quantised: bool = False) -> None:
+        self.folder, self.quantised = folder, quantised
 
     def path(self, name: str) -> Path:
         """Return the file of an image's map."""
@@ -38,7 +42,7 @@ class ProbabilityStore:
     def write(self, name: str, probabilities: Probabilities) -> None:
         """Write a (C, H, W) map whole or not at all."""
         _, height, width = probabilities.shape
-        half = probabilities.astype(np.float16)
+        values = np.rint(probabilities * 255).astype(np.uint8) if self.quantised else probabilities.astype(np.float16)
         with (
             atomic(self.path(name)) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
@@ -46,7 +50,7 @@ class ProbabilityStore:
             _add(file, "shape", np.array(probabilities.shape, np.int64))
             for row in range(0, height, BLOCK):
                 for column in range(0, width, BLOCK):
-                    block = half[:, row : row + BLOCK, column : column + BLOCK]
+                    block = values[:, row : row + BLOCK, column : column + BLOCK]
                     _add(file, f"{row // BLOCK}_{column // BLOCK}", np.ascontiguousarray(block))
 
     def read(self, name: str, window: tuple[int, int, int, int] | None = None) -> Probabilities:
@@ -66,7 +70,7 @@ class ProbabilityStore:
             out = np.empty((channels, h, w), np.float32)
             for row in range(top // BLOCK, -(-(top + h) // BLOCK)):
                 for column in range(left // BLOCK, -(-(left + w) // BLOCK)):
-                    _paste(out, file[f"{row}_{column}"], row * BLOCK - top, column * BLOCK - left)
+                    _paste(out, _values(file[f"{row}_{column}"]), row * BLOCK - top, column * BLOCK - left)
         return out
 
     @staticmethod
@@ -78,6 +82,11 @@ class ProbabilityStore:
 def _add(file: zipfile.ZipFile, name: str, array: Array) -> None:
     with file.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array)
+
+
+def _values(block: Array) -> Array:
+    """Return the probabilities of a block, whichever way it was written."""
+    return block.astype(np.float32) / np.float32(255) if block.dtype == np.uint8 else block
 
 
 def _paste(out: Probabilities, block: Array, top: int, left: int) -> None:

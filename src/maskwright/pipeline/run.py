@@ -19,20 +19,32 @@ from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
+from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, predicting
+from maskwright.pipeline.selftrain import Sections, check_pool, delivered, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.optimise import PlateauSpec
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
-STAGES = ("index", "audit", "split", "plan", "train", "predict", "tune", "evaluate", "price", "suspects", "report")
+STAGES = (
+    "index",
+    "audit",
+    "split",
+    "plan",
+    "train",
+    "predict",
+    "selftrain",
+    "tune",
+    "evaluate",
+    "price",
+    "suspects",
+    "report",
+)
 """In order; `run(…, until=STAGE)` stops after one."""
 
-_MANY = ("train", "predict", "price", "suspects")
+_MANY = ("train", "predict", "selftrain", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
-
-_LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
-"""Sections of the recipe that decide what a training gives."""
 
 _VERSIONS = (
     "maskwright",
@@ -81,7 +93,7 @@ def run(
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
-            if redo and stage in _MANY:  # folds or parts that this recipe has no more
+            if redo and stage in _MANY and not _grows(stage):  # folds or parts that this recipe has no more
                 drop_others(folder.root, stage, tasks)
             if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
                 keep_folds(folder, tasks[0].spec)
@@ -89,14 +101,25 @@ def run(
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
             seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
+            while _grows(stage) and len(more := _TASKS[stage](folder, recipe)) > len(tasks):
+                tasks = more
+                seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
+            if redo and _grows(stage):
+                drop_others(folder.root, stage, tasks)
             if stage == "split":
                 stages.certify_leaks(folder)
+                check_pool(folder, recipe)
             if stage == "plan":
                 _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo, until=until)
             if stage in ("train", "evaluate"):
                 _note(folder, seconds, command)
         _note(folder, seconds, command)
     return folder
+
+
+def _grows(stage: str) -> bool:
+    """Return whether what a stage has to do shows only while it is done."""
+    return stage == "selftrain"
 
 
 def progress_of(out: str | Path) -> dict[str, str]:
@@ -216,14 +239,13 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={*_LEARNING, "executor"})
-    spec["train"] = _deciding(spec["train"])
+    spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"})
+    spec["train"] = deciding(spec["train"])
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include=_LEARNING)
-    spec["train"] = _deciding(spec["train"])
+    spec = learning(recipe)
     if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
         spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
         spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad"})
@@ -242,9 +264,7 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={"data", "split"})
-    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
-    spec["accelerator"] = recipe.train.accelerator
+    spec = predicting(recipe)
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
         Task(
@@ -256,21 +276,28 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
             keeps=(f"round-0/{part}",),
         )
         for part in _parts(folder, recipe)
+        if part != "pool" or not recipe.selftrain.rounds  # the networks that will be used predict it
     ]
+
+
+def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
+    scoring = recipe.model_dump(mode="json", include={"seed", "data", "split"}) | comparing(recipe)
+    sections = Sections(learning(recipe), predicting(recipe), scoring | {"metric": recipe.metric()})
+    return selftrain_tasks(folder, recipe, sections, _parts(folder, recipe))
 
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess"})
-    spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent", "samples", "confidence"})
+    spec |= comparing(recipe) | choosing(recipe)
     spec["metric"] = recipe.tuned_metric()
-    read = [f"predict-{part}" for part in ("oof", "holdout") if part in _parts(folder, recipe)]
+    read = [delivered(folder, recipe, part) for part in ("oof", "holdout") if part in _parts(folder, recipe)]
     return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]
 
 
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"})
+    spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"}) | choosing(recipe)
     del spec["predict"]["pool"]  # the parts say it
-    after = ("index", "split", "tune", *(f"predict-{part}" for part in _parts(folder, recipe)))
+    after = ("index", "split", "tune", *(delivered(folder, recipe, part) for part in _parts(folder, recipe)))
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
     files = ("per_image.parquet", "calibration.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
@@ -281,8 +308,8 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    spec = recipe.model_dump(mode="json", include=_LEARNING | {"predict", "postprocess", "evaluate"})
-    spec["train"] = _deciding(spec["train"])
+    spec = recipe.model_dump(mode="json", include=LEARNING | {"predict", "postprocess", "evaluate"})
+    spec["train"] = deciding(spec["train"])
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 
@@ -290,8 +317,9 @@ def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _suspects_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if "oof" not in _parts(folder, recipe):
         return []
-    spec = recipe.model_dump(mode="json", include={"suspects", "data"})
-    return [Task("suspects", stages.suspects, spec, ("index", "split", "predict-oof"), ("suspects",))]
+    spec = recipe.model_dump(mode="json", include={"suspects", "data"}) | choosing(recipe)
+    after = ("index", "split", delivered(folder, recipe, "oof"))
+    return [Task("suspects", stages.suspects, spec, after, ("suspects",))]
 
 
 def _report_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -308,17 +336,13 @@ _TASKS: dict[str, Callable[[RunFolder, Recipe], list[Task]]] = {
     "plan": _plan_tasks,
     "train": _train_tasks,
     "predict": _predict_tasks,
+    "selftrain": _selftrain_tasks,
     "tune": _tune_tasks,
     "evaluate": _evaluate_tasks,
     "price": _price_tasks,
     "suspects": _suspects_tasks,
     "report": _report_tasks,
 }
-
-
-def _deciding(train: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of the training section that can change a number; the others may change between calls."""
-    return {key: value for key, value in train.items() if key not in ("workers", "cache", "loggers")}
 
 
 def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:

@@ -76,7 +76,7 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
 def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Cut the folds: folds.csv, folds.json."""
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
-    whole = _index(folder, spec)
+    whole = decided_index(folder, spec)
     images = whole.labelled
     _stop_on_errors(folder)
     order = images.table.select("image")
@@ -117,7 +117,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
     folder = RunFolder(root)
     folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
-    training = _index(folder, spec).only(folds["image"].to_list())
+    training = decided_index(folder, spec).only(folds["image"].to_list())
     made = plan_training(Recipe.model_validate(spec), training)
     about = {
         "seconds_per_step": made.seconds_per_step,
@@ -138,7 +138,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     folder, fold = RunFolder(root), spec["fold"]
     recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
     folds = read_folds(folder.folds)
-    whole = _index(folder, spec)
+    whole = decided_index(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
@@ -155,15 +155,16 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
 
     folder, part = RunFolder(root), spec["part"]
     wanted = PredictSpec.model_validate(spec["predict"])
-    whole, store = _index(folder, spec), ProbabilityStore(folder.store(part))
+    number = spec.get("round", 0)
+    whole, store = decided_index(folder, spec), ProbabilityStore(folder.store(part, number))
     store.folder.mkdir(parents=True, exist_ok=True)
     count = spec["split"]["folds"]
-    paths = [folder.checkpoints(fold, wanted.checkpoint) for fold in range(count)]
+    paths = [folder.checkpoints(fold, wanted.checkpoint, number) for fold in range(count)]
     for networks, images in _jobs(folder, whole, part, count):
         missing = [image for image in images if name_of(image) not in store]
         if not missing:
             continue
-        _check_room(folder, whole.only(missing), store)
+        check_room(folder, whole.only(missing), store)
         todo = [(name_of(image), whole.path(image)) for image in missing]
         trained = load_ensemble([path for n in networks for path in paths[n]])
         found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
@@ -175,7 +176,7 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
     """Choose the post-processing on out-of-fold predictions: tuned.json."""
     from maskwright.pipeline.tuning import tune_run
 
-    tune_run(RunFolder(root), _index(RunFolder(root), spec), spec)
+    tune_run(RunFolder(root), decided_index(RunFolder(root), spec), spec)
 
 
 def evaluate(root: Path, spec: dict[str, Any]) -> None:
@@ -184,7 +185,7 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
 
     score_run(
         RunFolder(root),
-        _index(RunFolder(root), spec),
+        decided_index(RunFolder(root), spec),
         spec["parts"],
         EvaluateSpec.model_validate(spec["evaluate"]),
         PredictSpec.model_validate(spec["predict"]),
@@ -197,7 +198,7 @@ def suspects(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.pipeline.suspecting import suspect_run
 
     folder = RunFolder(root)
-    whole = _index(folder, spec).where(pl.col("twin_of").is_null())  # a twin's mask is looked at once
+    whole = decided_index(folder, spec).where(pl.col("twin_of").is_null())  # a twin's mask is looked at once
     suspect_run(folder, whole, SuspectSpec.model_validate(spec["suspects"]))
 
 
@@ -239,7 +240,7 @@ def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
     return known
 
 
-def _index(folder: RunFolder, spec: dict[str, Any]) -> Index:
+def decided_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
     """Return the index as the decisions leave it."""
     whole = _whole_index(folder, spec)
     return replace(whole, table=read_table(folder.decided / "images.parquet"))
@@ -281,7 +282,7 @@ def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
         )
 
 
-def _check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
+def check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
     """Raise DataError if the disk can't hold the maps of these images, before the first is written."""
     scale, table = load_recipe(folder.recipe).train.scale or 1.0, images.table
     sizes = [working_size(size, scale) for size in zip(table["height"], table["width"], strict=True)]

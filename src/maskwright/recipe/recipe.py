@@ -71,6 +71,16 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _has_scores_that_rounds_are_adopted_by(self) -> Recipe:
+        if self.selftrain.rounds and self.split.folds < 2:
+            raise ValueError(
+                "selftrain.rounds: a round is adopted by its out-of-fold score: it needs split.folds of at least 2"
+            )
+        if self.selftrain.rounds and self.report.price_of_leaks:
+            raise ValueError("report.price_of_leaks compares supervised trainings: set selftrain.rounds to 0")
+        return self
+
+    @model_validator(mode="after")
     def _learns_from_something(self) -> Recipe:
         if not self.loss or any(level.loss == () for level in self.levels):
             raise ValueError("loss: an empty list, from which nothing is learned: name a term")

@@ -8,8 +8,9 @@ from torch.utils.data import Dataset
 
 from maskwright.augment import Crop, Source, View, draw_mixture, draw_view
 from maskwright.augment.mixing import soft_label
+from maskwright.data.index import WEIGHT
 from maskwright.data.intensity import standardise
-from maskwright.data.sampling import Centring, count_pixels, isolation, plan_turn
+from maskwright.data.sampling import Centring, count_pixels, isolation, plan_turn, weighted
 from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
 from maskwright.recipe.chance import chance_at
@@ -44,6 +45,8 @@ class TrainingCrops(Dataset[Batch]):
         self.categories = recipe.data.to_categories()
         pixels = _pixels(images, recipe, self.categories)
         self.turn = plan_turn(recipe.sampling, pixels, self.categories)
+        if WEIGHT in images.index.table:
+            self.turn = weighted(self.turn, images.index.table[WEIGHT].to_numpy())
         self.centring = Centring.of(recipe.sampling, pixels, self.categories)
         self.isolation = isolation(recipe.sampling, self.categories)
         self.partners = [Partners.of(spec, pixels, self.categories) for spec in recipe.mix]

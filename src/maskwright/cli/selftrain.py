@@ -1,0 +1,67 @@
+"""Learning from images without labels: `selftrain`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from maskwright.cli.console import progress, result
+from maskwright.cli.options import RUN, Options, typed_command
+from maskwright.cli.run import print_summary, say_plan, summary_of
+from maskwright.recipe import Recipe, apply_settings
+
+ROUNDS = 1
+"""Rounds of `selftrain` where neither --rounds nor the recipe says how many."""
+
+
+def selftrain(
+    options: Options = Options(),  # noqa: B008
+    *,
+    rounds: Annotated[int | None, Parameter(group=RUN)] = None,
+    method: Annotated[str | None, Parameter(group=RUN)] = None,
+) -> None:
+    """Do what `run` does, and learn from the images without masks, too, where that pays.
+
+    After the supervised training its networks label the pool, each fold's network for its own fold; what they are sure
+    of is learned from together with the real masks, and the new networks are adopted where the interval of their
+    out-of-fold gain lies above 0. Otherwise the supervised ones are delivered. It says which, and why.
+
+    Examples: maskwright selftrain --data teeth --classes binary --minutes 8
+              maskwright selftrain --data mars --rounds 2 --set selftrain.method.pixels.value=.8
+              maskwright selftrain --data camvid --method fixmatch
+
+    Args:
+        options: as of `run`.
+        rounds: at most so many (default 1); a round that doesn't pay is the last.
+        method: pseudo_labels (default), or a teacher that labels while the training runs, such as fixmatch.
+    """
+    recipe = with_rounds(options.to_recipe(), rounds, method)
+    out = options.folder(recipe)
+    summary = run_rounds(recipe, out, redo=options.redo)
+    result(summary, as_json=options.json)
+
+
+def with_rounds(recipe: Recipe, rounds: int | None, method: str | None) -> Recipe:
+    """Return the recipe with rounds: as many as are asked for, else as it has, else `ROUNDS`."""
+    wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
+    pairs = [f"selftrain.rounds={wanted}"]
+    if method is not None and method != recipe.selftrain.method.kind:
+        pairs.append(f'selftrain.method={{"kind": "{method}"}}')
+    return apply_settings(recipe, pairs)
+
+
+def run_rounds(recipe: Recipe, out: Any, *, redo: bool) -> dict[str, Any]:
+    """Run everything and say what came of the rounds; return the summary."""
+    from maskwright import pipeline
+
+    started, command = time.perf_counter(), typed_command()
+    with progress():
+        folder = pipeline.run(recipe, out, until="plan", redo=redo, command=command)
+    say_plan(folder)
+    with progress():
+        folder = pipeline.run(recipe, out, redo=redo, command=command)
+    summary = summary_of(folder) | {"seconds": round(time.perf_counter() - started, 1)}
+    print_summary(summary)
+    return summary

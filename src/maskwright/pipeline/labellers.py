@@ -1,0 +1,224 @@
+"""Who labels for a fold: networks that have seen nothing of what scores it, of this run and of others, and as fused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_folds, read_json
+from maskwright.data.images import read_image
+from maskwright.data.index import Index
+from maskwright.errors import DataError, problem
+from maskwright.fusion import FUSIONS
+from maskwright.pipeline.starting import START, Old
+from maskwright.predict import load_ensemble, predict_files
+from maskwright.recipe import load_recipe
+from maskwright.recipe.predict import PredictSpec
+from maskwright.selftrain.selection import image_score
+from maskwright.split import HELD_OUT
+from maskwright.types import LabelMap, Probabilities
+
+if TYPE_CHECKING:
+    from maskwright.predict.ensembles import Member
+
+THIRDS = ("third-1.ckpt", "third-2.ckpt")
+"""Checkpoints of a third and two thirds of a training, kept where images are ranked by agreement."""
+
+
+class Said(NamedTuple):
+    """What is said of an image.
+
+    Attributes:
+        name: of the image.
+        probabilities: (C, h, w), at working size, or at the image's own where several runs are fused.
+        score: by which it is ranked, NaN for none.
+    """
+
+    name: str
+    probabilities: Probabilities
+    score: float
+
+
+@dataclass(frozen=True)
+class Labellers:
+    """Networks that label.
+
+    Attributes:
+        predict_spec: tiles, views, scales of this run.
+        own: checkpoints of this run.
+        earlier: checkpoints of the same training whose agreement ranks images.
+        others: (checkpoints, how they predict) of other runs.
+        kind: of `selftrain.method.images`.
+        accelerator: as in the recipe.
+        root: of the run.
+    """
+
+    predict_spec: PredictSpec
+    own: tuple[Path, ...]
+    earlier: tuple[Path, ...]
+    others: tuple[tuple[tuple[Path, ...], PredictSpec], ...]
+    kind: str
+    accelerator: str
+    root: Path
+
+    @classmethod
+    def of(
+        cls,
+        folder: RunFolder,
+        whole: Index,
+        spec: PredictSpec,
+        own: Sequence[Path],
+        kind: str,
+        fused_with: Sequence[str],
+        fold: int,
+        accelerator: str,
+    ) -> Labellers:
+        """Find the networks that may label for a fold.
+
+        Raises:
+            DataError: another run has none that saw nothing of the fold, or a ranking needs more networks.
+        """
+        folds = read_folds(folder.folds)
+        others = tuple(_honest_of(RunFolder(Path(run)), folds, fold) for run in fused_with)
+        earlier = tuple(own[0].parent / name for name in THIRDS) if kind == "agreement" else ()
+        if missing := [path for path in earlier if not path.is_file()]:
+            next_move = "add --redo to train anew and keep them, or rank by another kind"
+            raise DataError(
+                problem("checkpoints of a third and two thirds", "none", where=str(missing[0]), next_move=next_move)
+            )
+        if kind == "ensemble" and len(own) + len(others) < 2:
+            raise DataError(
+                problem(
+                    "at least two networks whose agreement ranks images",
+                    "one",
+                    where="selftrain.method.images: ensemble",
+                    next_move="name other runs in selftrain.method.fused_with, or set predict.checkpoint=topk with "
+                    "train.keep of at least 2",
+                )
+            )
+        return cls(spec, tuple(own), earlier, others, kind, accelerator, folder.root.resolve())
+
+    @property
+    def made_by(self) -> list[str]:
+        """The checkpoints, those of this run relative to its folder."""
+        paths = [*self.own, *(path for paths, _ in self.others for path in paths)]
+        return [_relative(path.resolve(), self.root) for path in paths]
+
+    def predict(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
+        """Yield what is said of (name, image file), one by one."""
+        if self.others or self.kind == "ensemble":
+            yield from self._fused(files)
+            return
+        streams = [
+            predict_files(load_ensemble(paths), files, self.predict_spec, accelerator=self.accelerator)
+            for paths in [self.own, *([path] for path in self.earlier)]
+        ]
+        for found in zip(*streams, strict=True):
+            name, _, probabilities = found[0]
+            labels = [_labels(maps) for _, _, maps in found[1:]]
+            yield Said(name, probabilities, _score(self.kind, probabilities, labels))
+
+    def _fused(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
+        from maskwright.predict.ensembles import load_member
+
+        own = [[path] for path in self.own] if self.kind == "ensemble" else [list(self.own)]
+        members = [load_member(paths, self.predict_spec, 1 / len(own)) for paths in own]
+        members += [load_member(paths, spec) for paths, spec in self.others]
+        _check_categories(members)
+        for name, path in files:
+            image, fused, labels = read_image(path), FUSIONS[self.predict_spec.fusion](), list[LabelMap]()
+            for member in members:
+                found = member.predict(image, self.accelerator)
+                fused.add(found, member.weight)
+                labels += [_labels(found)] if self.kind == "ensemble" else []
+            probabilities = fused.result()
+            yield Said(name, probabilities, _score(self.kind, probabilities, labels))
+
+
+def seen_by(folder: RunFolder, number: int, fold: int) -> set[str]:
+    """Return the images that the network of a fold and round was trained on, or started from one that was."""
+    note = folder.fold(fold, number) / START
+    known = set(read_json(note)["seen"]) if note.is_file() else set()
+    if number == 0:
+        folds = read_folds(folder.folds)
+        known |= set(folds.filter((pl.col("fold") != fold) & (pl.col("fold") != HELD_OUT))["image"])
+    return known
+
+
+def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> None:
+    """Assert that the network of a fold and round saw nothing of what scores the fold, nor of its groups.
+
+    What was moved into the training is not scored by it. Where the recipe lets groups cross folds, or a network start
+    from one that has seen them, nothing is promised.
+    """
+    recipe = load_recipe(folder.recipe)
+    if recipe.split.allow_crossing or recipe.train.start_unchecked:
+        return
+    folds = read_folds(folder.folds)
+    apart = kept_apart(folder, folds)
+    scored = folds.filter(pl.col("fold").is_in([fold, HELD_OUT]) & ~pl.col("image").is_in(list(apart)))
+    groups = scored["group"].unique().to_list()
+    score = set(folds.filter(pl.col("group").is_in(groups))["image"])
+    leaked = sorted(score & seen_by(folder, number, fold))
+    assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
+
+
+def kept_apart(folder: RunFolder, folds: pl.DataFrame) -> set[str]:
+    """Return the images that were moved into the training of their fold, and those of their groups."""
+    path = folder.root / "round-1" / "hard.csv"
+    if not path.is_file():
+        return set()
+    hard = pl.read_csv(path, schema_overrides={"image": pl.String, "group": pl.String})
+    groups = hard.filter(pl.col("moved"))["group"].unique().to_list()
+    return set(folds.filter(pl.col("group").is_in(groups))["image"])
+
+
+def _honest_of(run: RunFolder, folds: pl.DataFrame, fold: int) -> tuple[tuple[Path, ...], PredictSpec]:
+    """Return the checkpoints of another run that have seen nothing of a fold, nor of what is held out here."""
+    wanted = frozenset(folds.filter(pl.col("fold").is_in([fold, HELD_OUT]))["image"])
+    recipe = load_recipe(run.recipe)
+    paths = [run.checkpoints(k, recipe.predict.checkpoint) for k in range(recipe.split.folds)]
+    clean = [found for found in paths if not Old.of(found[0]).seen_of(folds, wanted)]
+    if not clean:
+        raise DataError(
+            problem(
+                f"a network that has seen nothing of fold {fold}, nor of what is held out",
+                f"none of {len(paths)}",
+                where=f"selftrain.method.fused_with: {run.root}",
+                next_move=f"train that run on these folds: --set split.previous=FOLDS.csv of this run ({folds.height} "
+                "images), or leave it out",
+            )
+        )
+    return tuple(path for found in clean for path in found), recipe.predict
+
+
+def _check_categories(members: Sequence[Member]) -> None:
+    first = members[0].trained[0]
+    for other in (trained for member in members for trained in member.trained):
+        if other.categories.names != first.categories.names:
+            raise DataError(
+                problem(
+                    f"runs with the categories {', '.join(first.categories.names)}",
+                    ", ".join(other.categories.names),
+                    where=str(other.path),
+                    next_move="fuse runs of the same categories in the same order",
+                )
+            )
+
+
+def _score(kind: str, probabilities: Probabilities, labels: Sequence[LabelMap]) -> float:
+    return math.nan if kind == "all" else image_score(kind, probabilities, labels)
+
+
+def _labels(probabilities: Probabilities) -> LabelMap:
+    return np.asarray(probabilities.argmax(0), np.uint8)
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

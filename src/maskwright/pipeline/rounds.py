@@ -1,0 +1,264 @@
+"""A round as stages: trainings on labelled images and pool, out-of-fold predictions, and whether it pays."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import MADE, RunFolder, atomic, read_folds, read_json, read_table, write_json, write_table
+from maskwright.data.formats.files import name_of
+from maskwright.data.index import Index
+from maskwright.data.store import ProbabilityStore
+from maskwright.evaluate import Overlaps
+from maskwright.metrics import SUMMARIES, Counts, EmptyCases
+from maskwright.pipeline import labelling, stages
+from maskwright.pipeline.labellers import kept_apart, seen_by
+from maskwright.pipeline.starting import START
+from maskwright.predict import to_full_size
+from maskwright.progress import track
+from maskwright.recipe import Recipe, load_recipe
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
+from maskwright.selftrain import most_reliable, split_steps, training_index, weigh
+from maskwright.selftrain.ledger import summary
+from maskwright.split import HELD_OUT
+
+
+def training_folder(number: int, fold: int, step: str) -> str:
+    """Return where a training of a round lies in the run folder.
+
+    Args:
+        number: of the round.
+        fold: of the training.
+        step: train; pretrain for what comes before it; first for that on the images that are relied on.
+    """
+    return f"round-{number}/fold-{fold}" if step == "train" else f"round-{number}/{step}/fold-{fold}"
+
+
+def train(root: Path, spec: dict[str, Any]) -> None:
+    """Train one fold of a round: round-R/fold-K/, or what comes before it."""
+    from maskwright.train.fit import train_fold
+    from maskwright.train.memory import check_whole
+
+    folder, fold, number, step = RunFolder(root), spec["fold"], spec["round"], spec["step"]
+    recipe = load_recipe(folder.recipe)
+    wanted = SelftrainSpec.model_validate(spec["selftrain"])
+    whole, folds = stages.decided_index(folder, spec), read_folds(folder.folds)
+    apart = kept_apart(folder, folds)
+    held = folds.filter((pl.col("fold") == fold) & ~pl.col("image").is_in(list(apart)))
+    validation = stages.scored(whole, held)["image"].to_list()
+    place = root / training_folder(number, fold, step)
+    check_whole(place / "last.ckpt")
+    images, pool = _images(folder, whole, folds, spec, wanted)
+    start = _start(folder, spec, wanted)
+    place.mkdir(parents=True, exist_ok=True)
+    seen = {*images.images, *(() if pool is None else pool.images), *_seen_before(folder, spec)}
+    note = {"checkpoint": None if start is None else str(start), "checked": True, "leaked": [], "seen": sorted(seen)}
+    write_json(place / START, note)
+    held_back, own = whole.only(validation) if validation else None, _recipe_of(recipe, wanted, step, start)
+    train_fold(place, images, held_back, own, fold=fold, start=start, pool=pool)
+
+
+def find_hard(root: Path, spec: dict[str, Any]) -> None:
+    """Rank labelled images by their out-of-fold score: round-1/hard.csv."""
+    folder, wanted = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"])
+    assert wanted.hard is not None
+    whole = stages.decided_index(folder, spec)
+    rows, counts = _out_of_fold(folder, whole, 0)
+    cases = EmptyCases.of(EvaluateSpec.model_validate(spec["evaluate"]))
+    function = SUMMARIES[spec["metric"]].function
+    each = function(counts, whole.categories.evaluated, np.eye(rows.height), cases)
+    known = {image: -float(value) for image, value in zip(rows["image"], each, strict=True) if value == value}
+    lowest = most_reliable(known, wanted.hard.share)
+    table = rows.filter(pl.col("image").is_in(lowest)).with_columns(
+        score=pl.col("image").replace_strict({i: -known[i] for i in lowest}, return_dtype=pl.Float64),
+        moved=pl.lit(wanted.hard.how == "move"),
+    )
+    write_table(root / "round-1" / "hard.csv", table.sort("score", "image"))
+
+
+def predict_oof(root: Path, spec: dict[str, Any]) -> None:
+    """Predict each fold by the round's own network: round-R/oof/. What was moved has the prediction of round 0."""
+    folder = RunFolder(root)
+    before, now = (ProbabilityStore(folder.store("oof", number)) for number in (0, spec["round"]))
+    now.folder.mkdir(parents=True, exist_ok=True)
+    for image in sorted(kept_apart(folder, read_folds(folder.folds))):
+        name = name_of(image)
+        if name in before and name not in now:
+            with atomic(now.path(name)) as temporary:
+                shutil.copyfile(before.path(name), temporary)
+    stages.predict(root, spec)
+
+
+def adopt(root: Path, spec: dict[str, Any]) -> None:
+    """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
+    folder, number = RunFolder(root), spec["round"]
+    whole, wanted = stages.decided_index(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
+    rows, before = _out_of_fold(folder, whole, number - 1)
+    _, after = _out_of_fold(folder, whole, number)
+    gain = weigh(
+        before,
+        after,
+        rows["group"].to_list(),
+        spec["metric"],
+        whole.categories,
+        EvaluateSpec.model_validate(spec["evaluate"]),
+        rule=spec["rule"],
+        seed=spec["seed"],
+    )
+    found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
+    moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
+    write_json(
+        root / f"round-{number}" / "adopt.json",
+        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number),
+    )
+    if isinstance(wanted.method, PseudoLabelsSpec) and not wanted.method.keep_soft:
+        labelling.clean_soft(folder, number)
+
+
+def adopted(root: Path, spec: dict[str, Any]) -> None:
+    """Say which round is used: adopted.json."""
+    folder, found, number = RunFolder(root), list[dict[str, Any]](), 0
+    while number < spec["selftrain"]["rounds"] and (path := root / f"round-{number + 1}" / "adopt.json").is_file():
+        verdict = read_json(path)
+        found.append(verdict)
+        if not verdict["adopted"]:
+            break
+        number += 1
+    used = f"round {number}" if number else "round 0, the supervised training"
+    why = f"{used} is used: " + "; ".join(f"round {one['round']}: {one['why']}" for one in found)
+    write_json(folder.adopted, {"round": number, "why": why, "rounds": found})
+
+
+def last_ledger(folder: RunFolder, number: int, fold: int) -> Path | None:
+    """Return the ledger of what a fold of a round learns from in the end; None where nothing was labelled."""
+    found = [folder.pseudo(number, fold) / name for name in ("ledger-2.parquet", "ledger.parquet")]
+    return next((path for path in found if path.is_file()), None)
+
+
+def _labels(folder: RunFolder, whole: Index, number: int) -> dict[str, Any]:
+    """Write the ledgers of all folds as one; return what the labels come to, and which categories nobody predicts."""
+    folds = range(load_recipe(folder.recipe).split.folds)
+    ledgers = [path for fold in folds if (path := last_ledger(folder, number, fold)) is not None]
+    if not ledgers:
+        return {}
+    ledger = pl.concat([read_table(path) for path in ledgers])
+    write_table(folder.root / f"round-{number}" / "pseudo" / "ledger.parquet", ledger)
+    names = whole.categories.names
+    said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0)
+    never = {name: sorted(said.filter(pl.col("category") == name)["fold"].to_list()) for name in names}
+    images = ledger.group_by("fold").agg(
+        pool=pl.col("image").n_unique(), used=pl.col("image").filter(pl.col("used")).n_unique()
+    )
+    return {
+        "labels": summary(ledger, names),
+        "never_predicted": {name: where for name, where in never.items() if where},
+        "images": images.sort("fold").to_dicts(),
+    }
+
+
+def _out_of_fold(folder: RunFolder, whole: Index, number: int) -> tuple[pl.DataFrame, Counts]:
+    """Return the scored rows of folds.csv, and (images, C) counts of the out-of-fold labels of a round."""
+    rows = stages.scored(whole, read_folds(folder.folds).filter(pl.col("fold") >= 0))
+    images, store = whole.only(rows["image"].to_list()), ProbabilityStore(folder.store("oof", number))
+    overlaps = Overlaps(whole.categories)
+    for row, image in enumerate(track(images.images, f"score round {number}", len(images))):
+        truth = images.read_label(row)
+        assert truth is not None
+        found = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
+        overlaps.add(image, truth, found.argmax(0).astype(np.uint8))
+    return rows, overlaps.stacked()
+
+
+def _images(
+    folder: RunFolder, whole: Index, folds: pl.DataFrame, spec: dict[str, Any], wanted: SelftrainSpec
+) -> tuple[Index, Index | None]:
+    """Return what a training learns from with labels, and without."""
+    fold, step = spec["fold"], spec["step"]
+    hard = _hard(folder)
+    moved = hard.filter(pl.col("moved") & (pl.col("fold") == fold))["image"].to_list()
+    inside = folds.filter((pl.col("fold") != HELD_OUT) & (pl.col("fold") != fold))["image"].to_list()
+    often = hard.filter(pl.col("fold") != fold)["image"].to_list()
+    times = wanted.hard.times if wanted.hard is not None and wanted.hard.how == "oversample" else 1.0
+    if not isinstance(wanted.method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
+        alone = wanted.protocol == "labelled_only"
+        pool = None if alone else whole.only(labelling.pool_of_fold(folder, whole, wanted, fold))
+        return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
+    labels = _label_files(folder, spec)
+    real = [] if step == "pretrain" and labels else [*inside, *moved]
+    if wanted.protocol == "pretrain_finetune" and step == "train":
+        labels = {}
+    soft = _soft_files(folder, spec, list(labels)) if wanted.method.labels == "soft" else None
+    share = wanted.method.labelled_share
+    return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft), None
+
+
+def _hard(folder: RunFolder) -> pl.DataFrame:
+    schema: dict[str, Any] = {"image": pl.String, "group": pl.String, "fold": pl.Int64}
+    schema |= {"score": pl.Float64, "moved": pl.Boolean}
+    path = folder.root / "round-1" / "hard.csv"
+    return pl.read_csv(path, schema=schema) if path.is_file() else pl.DataFrame(schema=schema)
+
+
+def _label_files(folder: RunFolder, spec: dict[str, Any]) -> dict[str, str]:
+    """Return image → label file, as the index reads it, of what a fold learns from."""
+    number, fold = spec["round"], spec["fold"]
+    place = folder.pseudo(number, fold)
+    path = place / "ledger.parquet" if spec["step"] == "first" else last_ledger(folder, number, fold)
+    assert path is not None, "the pool was labelled before"
+    used = read_table(path).filter(pl.col("used")).unique("image", maintain_order=True)
+    base = f"{MADE}{place.relative_to(folder.root).as_posix()}"
+    folders = {1: "labels", 2: "labels-2"}
+    return {
+        image: f"{base}/{folders[number]}/{name_of(image)}.png"
+        for image, number in used.select("image", "pass").iter_rows()
+    }
+
+
+def _soft_files(folder: RunFolder, spec: dict[str, Any], images: list[str]) -> dict[str, str]:
+    """Return image → file of its probabilities; what was cleaned away is predicted anew."""
+    place = folder.pseudo(spec["round"], spec["fold"])
+    recipe = load_recipe(folder.recipe)
+    again = recipe.model_dump(mode="json", include={"data", "split", "predict"}) | spec
+    labelling.restore_soft(folder.root, again, images)
+    found = {}
+    for image in images:
+        name = name_of(image)
+        paths = [place / kind / f"{name}.npz" for kind in ("soft-2", "soft")]
+        found[image] = str(next(path for path in paths if path.is_file()))
+    return found
+
+
+def _start(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> Path | None:
+    """Return the checkpoint that a training starts from."""
+    if spec["step"] == "train" and wanted.protocol.startswith("pretrain"):
+        return folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / "last.ckpt"
+    note = folder.fold(spec["fold"], 0) / START
+    return Path(read_json(note)["checkpoint"]) if note.is_file() else None
+
+
+def _seen_before(folder: RunFolder, spec: dict[str, Any]) -> set[str]:
+    """Return what the networks that this training starts from have seen."""
+    note = folder.fold(spec["fold"], 0) / START
+    known = seen_by(folder, 0, spec["fold"]) if note.is_file() else set()
+    if spec["step"] == "train":
+        before = folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / START
+        known |= set(read_json(before)["seen"]) if before.is_file() else set()
+    return known
+
+
+def _recipe_of(recipe: Recipe, wanted: SelftrainSpec, step: str, start: Path | None) -> Recipe:
+    """Return the recipe of a training: the loss of rounds, and its share of the steps."""
+    train = recipe.train
+    assert train.steps is not None and train.validate_every is not None
+    if wanted.protocol.startswith("pretrain") and step in ("pretrain", "train"):
+        first, rest = split_steps(train.steps, train.validate_every, wanted.pretraining)
+        steps, every = first if step == "pretrain" else rest
+        train = train.model_copy(update={"steps": steps, "validate_every": every})
+    train = train.model_copy(update={"start": None if start is None else str(start)})
+    loss = wanted.method.loss if isinstance(wanted.method, PseudoLabelsSpec) else None
+    return recipe.model_copy(update={"train": train, "loss": recipe.loss if loss is None else loss})

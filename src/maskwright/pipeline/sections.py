@@ -1,0 +1,39 @@
+"""What of a recipe decides what a stage gives, as plain data: the specs of tasks are made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskwright.recipe import Recipe
+
+LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
+"""Sections of the recipe that decide what a training gives."""
+
+
+def learning(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides what a training gives."""
+    spec = recipe.model_dump(mode="json", include=LEARNING)
+    return spec | {"train": deciding(spec["train"])}
+
+
+def predicting(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides what is predicted."""
+    spec = recipe.model_dump(mode="json", include={"data", "split"})
+    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
+    return spec | {"accelerator": recipe.train.accelerator}
+
+
+def comparing(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides how scores are compared."""
+    fields = {"empty", "absent", "samples", "confidence"}
+    return {"evaluate": recipe.evaluate.model_dump(mode="json", include=fields)}
+
+
+def choosing(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides which networks are used, if there are rounds to choose from."""
+    return {"selftrain": recipe.selftrain.model_dump(mode="json")} if recipe.selftrain.rounds else {}
+
+
+def deciding(train: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of the training section that can change a number; the others may change between calls."""
+    return {key: value for key, value in train.items() if key not in ("workers", "cache", "loggers")}
