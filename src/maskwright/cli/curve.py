@@ -11,8 +11,9 @@ from maskwright.cli.finished import refuse
 from maskwright.cli.options import CurveOptions
 from maskwright.cli.stages import Flag
 from maskwright.errors import UsageError, problem
+from maskwright.recipe import apply_settings
 
-_STATED = "leave them out: each point trains one network, on a share of the labels that --shares says"
+_STATED = "say it with --shares"
 
 
 def curve(
@@ -26,9 +27,10 @@ def curve(
 
     Trains on 1/16, 1/8, 1/4, 1/2 and all of the labels (each share inside the larger ones, groups whole, at least two),
     first on these labels alone, then with the pool: the images without labels, and those whose labels are not looked
-    at. Every point has the same number of steps and is scored on the same held-out images (a quarter of the labelled
-    ones, if --holdout or the folder doesn't say which). A power law through the points says what twice the labels would
-    bring. Writes curve.html, curve.png, curve.csv and curve.json. Interrupted, the same command goes on.
+    at. Every point has the same folds (two, or what --folds says) and the same number of steps, and is scored on the
+    same held-out images (a quarter of the labelled ones, if neither --holdout nor the folder says which). A power law
+    through the points says what twice the labels would bring. Writes curve.html, curve.png, curve.csv and curve.json.
+    Interrupted, the same command goes on.
 
     Examples: maskwright curve --data teeth --classes binary --minutes 60
               maskwright curve --data slides --group patient --shares 1/8,1/4,1/2,1 --repeats 3 --out runs/slides-curve
@@ -39,10 +41,13 @@ def curve(
         repeats: trainings of each point, each with another seed and another draw of the labels.
         labels_only: leave out the points with the pool.
     """
+    from maskwright.pipeline.curve import FOLDS
     from maskwright.pipeline.curve import curve as draw
 
-    refuse({"--folds": options.folds, "--labelled": options.labelled}, _STATED, "shares of the labels, and one network")
+    refuse({"--labelled": options.labelled}, _STATED, "shares of all labels")
     recipe = options.to_recipe()
+    if options.folds is None and options.recipe is None:
+        recipe = apply_settings(recipe, [f"split.folds={1 if labels_only else FOLDS}"])
     wanted = options.folder(recipe)
     out = wanted if options.out is not None else wanted.with_name(f"{wanted.name}-curve")
     with progress():

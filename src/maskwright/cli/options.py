@@ -142,9 +142,10 @@ class DataOptions(FoldOptions):
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class CurveOptions(Options):
-    """What a curve can be of; folds and labels are its own matter."""
+    """What a curve can be of; which labels is its own matter."""
 
-    folds: Annotated[int | None, Parameter(group=RUN, show=False)] = None
+    folds: Annotated[int | None, Parameter(group=RUN)] = None
+    """Networks of each point (default 2, or 1 with --labels-only)."""
     labelled: Annotated[str | None, Parameter(group=RUN, show=False)] = None
     minutes: Annotated[float | None, Parameter(group=RUN)] = None
     """Budget for all points together."""

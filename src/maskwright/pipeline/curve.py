@@ -14,8 +14,9 @@ from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
-from maskwright.pipeline.run import STAGES, run
-from maskwright.pipeline.sharing import share_data, share_training
+from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.run import run
+from maskwright.pipeline.sharing import share_data, share_training, write_once
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
@@ -32,10 +33,14 @@ SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 HOLDOUT = 0.25
 """Share of the labelled images that every point is scored on, where neither recipe nor folder says one."""
 
+FOLDS = 2
+"""Networks of a point where nothing else is said: the fewest that let each label the pool for another."""
+
 _TRAINED = 0.8
 """Share of a budget that the trainings get; the rest is for reading, predicting and scoring."""
 _FEWEST = 2
 """Groups that a subset has at least, and the held-out part."""
+_PARTS = "parts.csv"
 _SHOWN = 5
 
 
@@ -50,12 +55,12 @@ def curve(
 ) -> Path:
     """Train on nested shares of the labels, score all on the same held-out images, fit a curve, and give advice.
 
-    Each point is a run of its own with one network and the same number of steps, in OUT/points; the pool of a point are
-    the images without labels and those whose labels it doesn't look at. Called again, it goes on where it was.
+    Each point is a run of its own with the same number of steps, in OUT/points; the pool of a point are the images
+    without labels and those whose labels it doesn't look at. Called again, it goes on where it was.
 
     Args:
-        recipe: its `train.minutes` is the budget of all trainings together; `split.folds` and `split.labelled` are
-            those of the points, whatever it says; `selftrain` says how the pool is learned from.
+        recipe: its `train.minutes` is the budget of all trainings together, its `split.folds` are those of every
+            point; `selftrain` says how the pool is learned from. `split.labelled` is of no account.
         out: folder for the points and for curve.csv, curve.json, curve.png and curve.html.
         shares: of the training images; those that leave fewer than two groups are left out.
         repeats: trainings of each point, each with another seed and another draw of the labels.
@@ -74,12 +79,13 @@ def curve(
     with lock(root):
         base, recipe = _read_data(recipe, root, redo=redo)
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
-        drawn, note = _with_pool(points, recipe) if pool else ([], "not asked for")
-        planned = _plan(base, recipe, len(points) + len(drawn) * max(1, recipe.selftrain.rounds), redo=redo)
+        drawn = [taught for point in points if (taught := _taught(base, root, point)).pool] if pool else []
+        planned = _plan(base, recipe, len(points) + _passes(recipe.selftrain) * len(drawn), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
             run_tasks(root, tasks, jobs=recipe.executor.jobs, redo=redo)
-        write_results(root, planned, [*points, *drawn], note)
+        asked = "every image has a label that is looked at" if pool else "it was not asked for"
+        write_results(root, planned, [*points, *drawn], "" if drawn else asked)
     return root
 
 
@@ -93,11 +99,6 @@ def train_point(root: Path, spec: dict[str, Any]) -> None:
     else:
         run(recipe, inner.root, since="split", until="split")
     run(recipe, inner.root, since="train", until="evaluate")  # what there was to plan is in the recipe already
-
-
-def has_rounds() -> bool:
-    """Tell whether this version of maskwright learns from images without labels."""
-    return "selftrain" in STAGES
 
 
 def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None:
@@ -136,7 +137,7 @@ def _check_folder(root: Path) -> None:
 
 def _read_data(recipe: Recipe, root: Path, *, redo: bool) -> tuple[RunFolder, Recipe]:
     """Read, audit and cut the data with all labels; return that run, and the recipe with what it came to."""
-    split = recipe.split.model_copy(update={"labelled": None, "labelled_seed": None, "folds": 1})
+    split = recipe.split.model_copy(update={"labelled": None, "labelled_seed": None})
     quiet = {
         "predict": recipe.predict.model_copy(update={"overlays": 0, "members": False, "checkpoint": "last"}),
         "evaluate": recipe.evaluate.model_copy(update={"families": ()}),
@@ -190,6 +191,8 @@ def _cut(
         raise _too_few(f"{training.height} image(s) to learn from, and {len(held)} held out in fewer than two groups")
     decided = read_table(base.decided / "images.parquet")
     copies = decided.filter(pl.col("twin_of").is_not_null())["image"].to_list()
+    said = pl.when(pl.col("fold") == HELD_OUT).then(pl.lit("val")).when(pl.col("fold") >= 0).then(pl.lit("train"))
+    write_once(base.root / _PARTS, folds.select("image", part=said.otherwise(pl.lit("pool"))))
     found: dict[float, list[Point]] = {}
     for share in shares:
         for repeat in range(repeats):
@@ -199,7 +202,7 @@ def _cut(
             share_data(base, inner, own, decided)
             report(f"cut {_words(share)}, seed {repeat}", 0)
             found.setdefault(share, []).append(_counted(point, own, inner, held, copies, redo=redo))
-    kept = _distinct(found)
+    kept = _distinct(found, recipe.split.folds)
     if len(kept) < 2:
         raise _too_few(f"{training.height} image(s) to learn from in {training['group'].n_unique()} group(s)")
     return [point for repeat in range(repeats) for share in kept for point in found[share] if point.repeat == repeat]
@@ -220,12 +223,12 @@ def _counted(
     return replace(point, labels=labels, groups=learned["group"].n_unique())
 
 
-def _distinct(found: dict[float, list[Point]]) -> list[float]:
+def _distinct(found: dict[float, list[Point]], folds: int) -> list[float]:
     """Return the shares that leave enough groups and more labels than the smaller ones, whatever the draw."""
     kept, most = list[float](), 0
     for share, points in sorted(found.items()):
         fewest = min(point.labels for point in points)
-        if min(point.groups for point in points) >= _FEWEST and fewest > most:
+        if min(point.groups for point in points) >= max(_FEWEST, folds) and fewest > most:
             kept.append(share)
             most = max(point.labels for point in points)
     return kept
@@ -251,27 +254,40 @@ def _point_recipe(base: RunFolder, recipe: Recipe, point: Point, training: int) 
     split = SplitSpec.model_validate(
         {
             **{key: cut[key] for key in ("group_duplicates", "area_bins", "allow_crossing")},
-            "folds": 1,
-            "holdout": cut["holdout"] or HOLDOUT,
-            "use_parts": False,
+            "folds": recipe.split.folds,
             "labelled": max(1, round(point.share * training)),
             "seed": seed,
             "labelled_seed": seed + point.repeat,
-            "previous": str(base.folds.resolve()),
+            "file": str((base.root / _PARTS).resolve()),
+            "unlisted": "pool",
+            "previous": None,
         }
     )
     data = read_json(base.records / "index.json")["resolved"]["data"]
     tree = recipe.model_dump(mode="json") | {"data": data, "seed": recipe.seed + point.repeat}
     tree["split"] = split.model_dump(mode="json")
     tree["predict"]["pool"] = False
-    tree["selftrain"] = (recipe.selftrain if point.pool else SelftrainSpec()).model_dump(mode="json")
+    tree["selftrain"] = (_adopted(recipe.selftrain) if point.pool else SelftrainSpec()).model_dump(mode="json")
     tree["executor"] = ExecutorSpec().model_dump(mode="json")
     return parse_recipe(tree, where="curve")
 
 
-def _with_pool(points: Sequence[Point], recipe: Recipe) -> tuple[list[Point], str]:
-    """Return the points that also learn from the pool, and why there are none."""
-    return [], "this version of maskwright does not learn from images without labels"
+def _adopted(spec: SelftrainSpec) -> SelftrainSpec:
+    """Return rounds that are used whatever they gain: that is what the curve asks."""
+    return spec.model_copy(update={"rounds": max(1, spec.rounds), "adopt": "always"})
+
+
+def _taught(base: RunFolder, root: Path, point: Point) -> Point:
+    """Return the point that learns from the pool, too, beside a supervised one."""
+    folds = read_folds(RunFolder(root / point.folder).folds)
+    pool = pool_of(read_table(base.decided / "images.parquet"), folds)
+    usable = pool.filter(~pl.col("image").is_in(read_json(base.audit / "unusable.json")))
+    return replace(point, pool=usable.height, folder=f"{point.folder}-pool")
+
+
+def _passes(spec: SelftrainSpec) -> int:
+    """Return how many trainings the pool costs beyond the supervised one."""
+    return max(1, spec.rounds)
 
 
 def _plan(base: RunFolder, recipe: Recipe, trainings: int, *, redo: bool) -> Recipe:
@@ -290,7 +306,7 @@ def _task(base: RunFolder, planned: Recipe, point: Point) -> Task:
     """Return the task that makes a point."""
     training = read_folds(base.folds).filter(pl.col("fold") >= 0).height
     own = _point_recipe(base, planned, point, training).model_dump(mode="json")
-    supervised = f"points/{_words(point.share)}-{point.repeat}" if point.pool else None
+    supervised = point.folder.removesuffix("-pool") if point.pool else None
     made = read_json(base.records / "decide.json")["fingerprint"]
     return Task(
         point.name,

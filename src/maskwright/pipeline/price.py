@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json
 from maskwright.evaluate import counts_and_groups, statistic_of
 from maskwright.metrics import EmptyCases
-from maskwright.pipeline.sharing import share_data
+from maskwright.pipeline.sharing import share_data, write_once
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -45,7 +45,7 @@ def price(root: Path, spec: dict[str, Any]) -> None:
         write_json(folder.predictions / "price_of_leaks.json", {"note": note, "metrics": {}})
         return
     naive = root / "naive.csv"
-    _write_once(naive, naive_folds(folds, spec["seed"], twins))
+    write_once(naive, naive_folds(folds, spec["seed"], twins))
     recipe = _naive_recipe(load_recipe(folder.recipe), naive)
     table = read_table(folder.decided / "images.parquet")
     share_data(folder, inner, recipe, table.with_columns(group=pl.lit(None, pl.String)))  # it forgets the groups alone
@@ -107,12 +107,6 @@ def compare(
         }
         found[name] = {key: vars(interval) for key, interval in intervals.items()}
     return found
-
-
-def _write_once(path: Path, folds: pl.DataFrame) -> None:
-    """Write folds, unless they stand there: a new file of the same content would be other folds to the naive run."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != folds.write_csv():
-        write_table(path, folds)
 
 
 def _twins(folder: RunFolder) -> dict[str, str]:

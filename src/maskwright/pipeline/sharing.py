@@ -59,6 +59,12 @@ def share_training(folder: RunFolder, inner: RunFolder, folds: int) -> None:
         write_json(inner.records / f"{name}.json", read_json(folder.records / f"{name}.json"))
 
 
+def write_once(path: Path, table: pl.DataFrame) -> None:
+    """Write a CSV table, unless it stands there: a new file of the same content would be another to who reads it."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != table.write_csv():
+        write_table(path, table)
+
+
 def _link(file: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():

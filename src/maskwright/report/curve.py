@@ -69,8 +69,8 @@ def _lead(found: Mapping[str, Any]) -> str:
 
 def _about(found: Mapping[str, Any]) -> str:
     return (
-        "Each subset of the labels lies inside the larger ones; every point is one network, trained for the same "
-        f"number of steps and scored by {found['metric']} on the same held-out images. Intervals of "
+        "Each subset of the labels lies inside the larger ones; every point is trained for the same number "
+        f"of steps and scored by {found['metric']} on the same held-out images. Intervals of "
         f"{found['confidence']:.0%} resample the groups of these images."
     )
 
