@@ -25,6 +25,11 @@ def listen(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+def heard() -> Listener:
+    """Return who listens now; without anybody, one that does nothing."""
+    return _listener.get() or (lambda label, done, total, note: None)
+
+
 def report(label: str, done: int, total: int | None = None, note: str = "") -> None:
     """Tell the listener, if there is one, how far the work called `label` is."""
     if (listener := _listener.get()) is not None:

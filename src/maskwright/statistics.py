@@ -19,6 +19,9 @@ Statistics = Callable[[Weights], npt.NDArray[np.float64]]
 _LARGEST_BLOCK = 1 << 18
 """Weights drawn at once (2 MiB, and a few arrays of that size on the way): bounds memory for any number of images."""
 
+_EXPONENTS = np.arange(1, 41) * 0.05
+"""Exponents of learning curves that are tried."""
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -200,6 +203,79 @@ def difference_p_value(
         return float("nan")
     smaller = min(int((known <= 0).sum()), int((known >= 0).sum()))
     return min(1.0, 2 * (smaller + 1) / (len(known) + 1))
+
+
+@dataclass(frozen=True)
+class PowerLaws:
+    """Learning curves score(n) = top - drop · n^-exponent, one for each of S resamples.
+
+    Attributes:
+        top: (S,) what the score comes to with labels without end, at most 1.
+        drop: (S,) at least 0: 0 is a flat curve.
+        exponent: (S,) how fast it gets there.
+    """
+
+    top: npt.NDArray[np.float64]
+    drop: npt.NDArray[np.float64]
+    exponent: npt.NDArray[np.float64]
+
+    def at(self, n: float) -> npt.NDArray[np.float64]:
+        """Return the (S,) scores with n labels."""
+        return self.top - self.drop * n**-self.exponent
+
+    def doubling(self, n: float) -> npt.NDArray[np.float64]:
+        """Return the (S,) gains from n labels to 2 n."""
+        return self.at(2 * n) - self.at(n)
+
+    def reaches(self, n: float, gain: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the (S,) numbers of labels at which a curve is a (S,) gain above what it is at n; inf where never."""
+        left = self.drop * n**-self.exponent - gain  # what the curve still lacks to its top there
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = (left / self.drop) ** (-1 / self.exponent)
+        return np.where(gain <= 0, n, np.where(left > 0, found, np.inf))
+
+
+def fit_power_laws(sizes: npt.ArrayLike, scores: npt.ArrayLike) -> PowerLaws:
+    """Fit a learning curve to the scores of each resample by least squares (Viering and Loog 2023, POW3).
+
+    The score never falls with more labels and never passes 1. Exponents are tried from 0.05, which over the sizes that
+    are at hand is nearly a logarithm, to 2. Two sizes don't tell a top: it is then 1.
+
+    Args:
+        sizes: (K,) numbers of labels, K >= 2, no two the same.
+        scores: (S, K) scores of at most 1; a row with NaN gives NaN.
+
+    Example:
+        >>> laws = fit_power_laws([10, 20, 40, 80], [[0.9 - n**-0.5 for n in (10, 20, 40, 80)]])
+        >>> laws.at(160).round(4).tolist(), round(0.9 - 160**-0.5, 4)
+        ([0.8209], 0.8209)
+    """
+    n, s = np.asarray(sizes, np.float64), np.asarray(scores, np.float64)
+    x = n[None, :] ** -_EXPONENTS[:, None]  # (E, K)
+    mean_x, mean_s = x.mean(1)[:, None], s.mean(1)[None, :]
+    slope = (x - mean_x) @ (s.T - mean_s) / ((x - mean_x) ** 2).sum(1)[:, None]  # (E, S), of the score on n^-exponent
+    drop = np.maximum(-slope, 0.0)
+    top = mean_s + drop * mean_x
+    if len(n) < 3:
+        top = np.ones_like(top)
+    drop = np.where(top < 1, drop, x @ (1 - s.T) / (x**2).sum(1)[:, None])
+    top = np.minimum(top, 1.0)
+    missed = ((s.T[None] - (top[:, None] - drop[:, None] * x[:, :, None])) ** 2).sum(1)  # (E, S)
+    best = np.where(np.isnan(missed), np.inf, missed).argmin(0)
+    every = np.arange(len(s))
+    return PowerLaws(top[best, every], drop[best, every], _EXPONENTS[best])
+
+
+def spread(values: npt.ArrayLike, confidence: float = 0.95, *, n: int) -> Interval:
+    """Return the first of (1 + S,) values with the percentile interval of the S resamples behind it.
+
+    Args:
+        values: the number itself, then its resamples; NaN where one has none.
+        confidence: level of the interval.
+        n: number of images that were resampled.
+    """
+    known = np.asarray(values, np.float64)
+    return Interval(float(known[0]), *_percentiles(known[1:], confidence), n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

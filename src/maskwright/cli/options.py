@@ -139,6 +139,18 @@ class DataOptions(FoldOptions):
     labelled: Annotated[str | None, Parameter(group=RUN, show=False)] = None
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions(Options):
+    """What a curve can be of; which labels is its own matter."""
+
+    folds: Annotated[int | None, Parameter(group=RUN)] = None
+    """Networks of each point (default 2, or 1 with --labels-only)."""
+    labelled: Annotated[str | None, Parameter(group=RUN, show=False)] = None
+    minutes: Annotated[float | None, Parameter(group=RUN)] = None
+    """Budget for all points together."""
+
+
 def typed_command() -> str:
     """Return what the user typed, so that it can be typed again."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,6 +1,16 @@
 """Pictures for people: images and label maps as pictures, charts as SVG text, colours."""
 
-from maskwright.pictures.charts import bars, boxes, confusion, curves, histogram, quantiles, reliability
+from maskwright.pictures.charts import (
+    bars,
+    boxes,
+    confusion,
+    curves,
+    histogram,
+    points,
+    points_png,
+    quantiles,
+    reliability,
+)
 from maskwright.pictures.colors import OKABE_ITO, category_colors
 from maskwright.pictures.images import (
     FALSE_NEGATIVE,
@@ -32,6 +42,8 @@ __all__ = [
     "framed",
     "histogram",
     "overlay",
+    "points",
+    "points_png",
     "quantiles",
     "reliability",
     "side_by_side",

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Series = Mapping[str, tuple[Sequence[float] | Array, Sequence[float] | Array]]
 
+Points = tuple[Sequence[float], Sequence[float], Sequence[float], Sequence[float]]
+"""x, y, and the lower and upper ends of the y values' intervals; NaN where there is none."""
+
 _LINES = ("-", "--", "-.", ":")
 _MOST_POINTS = 240
 _FONT = "system-ui, sans-serif"
@@ -59,6 +62,54 @@ def curves(rows: Series, *, x: str = "", y: str = "", alt: str = "", size: tuple
         if 1 < len(rows) <= 24:
             figure.legend(loc="outside upper center", ncols=min(5, len(rows)), frameon=False, fontsize=8)
         return _svg(figure, alt)
+
+
+def points(rows: Mapping[str, Points], lines: Mapping[str, Points], *, x: str = "", y: str = "", alt: str = "") -> str:
+    """Return values with their intervals over a doubling axis as SVG text, and lines with bands behind them.
+
+    Args:
+        rows: name → (x values above 0, y values, lower ends, upper ends), drawn as points with bars.
+        lines: the same, drawn as a line in a band; of the colour of the row of that name.
+        x: label of the horizontal axis, of which each step is twice the one before.
+        y: label of the vertical axis.
+        alt: what the chart shows, for people who don't see it.
+    """
+    with _style(alt):
+        return _svg(_pointed(rows, lines, x, y), alt)
+
+
+def points_png(rows: Mapping[str, Points], lines: Mapping[str, Points], *, x: str = "", y: str = "") -> bytes:
+    """Return the chart of `points` as a PNG file."""
+    stream = io.BytesIO()
+    with _style(""):
+        _pointed(rows, lines, x, y).savefig(stream, format="png", dpi=150, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _pointed(rows: Mapping[str, Points], lines: Mapping[str, Points], x: str, y: str) -> Figure:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    figure, axes = _figure((5.6, 3.4))
+    axes.set_xscale("log", base=2)
+    names = [*rows, *(name for name in lines if name not in rows)]
+    for name, (px, py, low, high) in lines.items():
+        color = _hex(OKABE_ITO[names.index(name) % 6])
+        axes.plot(px, py, color=color, linewidth=1, linestyle="--", label=None if name in rows else name)
+        axes.fill_between(px, low, high, color=color, alpha=0.15, linewidth=0)
+    for name, (px, py, low, high) in rows.items():
+        color = _hex(OKABE_ITO[names.index(name) % 6])
+        axes.vlines(px, low, high, color=color, linewidth=1.2)
+        axes.plot(px, py, "o", color=color, markersize=4, label=name)
+    ticks = sorted({float(value) for px, *_ in rows.values() for value in px})
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    if len(names) > 1:
+        figure.legend(loc="outside upper center", ncols=min(5, len(names)), frameon=False, fontsize=8)
+    return figure
 
 
 def _thin(x: Array, y: Array) -> tuple[Array, Array]:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_bytes, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json
 from maskwright.evaluate import counts_and_groups, statistic_of
 from maskwright.metrics import EmptyCases
+from maskwright.pipeline.sharing import share_data, write_once
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -26,9 +27,6 @@ COVERED = (
     "shuffle or seed gives another price."
 )
 """What the intervals of the price say, and what not."""
-
-_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
-_DECIDED = ("contents.parquet", "copies.json", "removed.csv")
 
 
 def price(root: Path, spec: dict[str, Any]) -> None:
@@ -47,9 +45,10 @@ def price(root: Path, spec: dict[str, Any]) -> None:
         write_json(folder.predictions / "price_of_leaks.json", {"note": note, "metrics": {}})
         return
     naive = root / "naive.csv"
-    _write_once(naive, naive_folds(folds, spec["seed"], twins))
+    write_once(naive, naive_folds(folds, spec["seed"], twins))
     recipe = _naive_recipe(load_recipe(folder.recipe), naive)
-    _share_data(folder, inner, recipe)
+    table = read_table(folder.decided / "images.parquet")
+    share_data(folder, inner, recipe, table.with_columns(group=pl.lit(None, pl.String)))  # it forgets the groups alone
     run(recipe, inner.root, since="split", until="evaluate")
     clean, leaky = (
         read_table(f.predictions / "per_image.parquet").filter(pl.col("part") == "oof") for f in (folder, inner)
@@ -110,35 +109,9 @@ def compare(
     return found
 
 
-def _write_once(path: Path, folds: pl.DataFrame) -> None:
-    """Write folds, unless they stand there: a new file of the same content would be other folds to the naive run."""
-    if not path.is_file() or path.read_text(encoding="utf-8") != folds.write_csv():
-        write_table(path, folds)
-
-
 def _twins(folder: RunFolder) -> dict[str, str]:
     taken = read_table(folder.decided / "images.parquet").filter(pl.col("twin_of").is_not_null())
     return dict(taken.select("image", "twin_of").iter_rows())
-
-
-def _share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe) -> None:
-    """Give the naive run the images, masks and findings of this one; it forgets the groups alone.
-
-    Its records of what made them are this run's, so that it is stale when they are.
-    """
-    for path in (inner.records, inner.decided):
-        path.mkdir(parents=True, exist_ok=True)
-    for name in _SHARED:
-        if (folder.root / name).exists() and not (inner.root / name).is_symlink():
-            (inner.root / name).symlink_to(Path("..") / name)
-    for name in _DECIDED:
-        write_bytes(inner.decided / name, (folder.decided / name).read_bytes())
-    table = read_table(folder.decided / "images.parquet")
-    write_table(inner.decided / "images.parquet", table.with_columns(group=pl.lit(None, pl.String)))
-    for name in ("index", "audit", "decide"):
-        record = read_json(folder.records / f"{name}.json")
-        known = {"resolved": {"data": recipe.data.model_dump(mode="json")}} if name == "index" else {}
-        write_json(inner.records / f"{name}.json", record | known)
 
 
 def _rng(seed: int) -> np.random.Generator:

@@ -298,6 +298,7 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"}) | choosing(recipe)
+    del spec["predict"]["pool"]  # the parts say it
     after = ("index", "split", "tune", *(delivered(folder, recipe, part) for part in _parts(folder, recipe)))
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
@@ -355,7 +356,7 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
     if (folds["fold"] == -1).any():
         members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
         parts += ["holdout", *map(stages.member_part, members)]
-    return parts + (["pool"] if pool.height else [])
+    return parts + (["pool"] if pool.height and recipe.predict.pool else [])
 
 
 def _data_state(root: Path, format_name: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def learning(recipe: Recipe) -> dict[str, Any]:
 def predicting(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what is predicted."""
     spec = recipe.model_dump(mode="json", include={"data", "split"})
-    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays"})
+    spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
     return spec | {"accelerator": recipe.train.accelerator}
 
 

@@ -64,6 +64,8 @@ class PredictSpec(Spec):
     left, before any post-processing."""
     members: bool = False
     """Also score each fold's network alone on the held-out part: predictions/members.json."""
+    pool: bool = True
+    """Also predict the images of the data folder that no label is known of."""
     overlays: int = Field(24, ge=0)
     """How many overlay pictures to write."""
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskwright.artifacts import RunFolder, write_text
 from maskwright.report.blocks import plural
 from maskwright.report.collect import Artifacts, collect
 from maskwright.report.gallery import Gallery
+from maskwright.report.page import render_page
 from maskwright.report.sections import sections
 from maskwright.types import Array, LabelMap
 
@@ -44,18 +42,11 @@ def write_report(
     run = Path(run)
     artifacts = collect(run)
     gallery = Gallery(artifacts, read_image, read_label)
-    environment = Environment(
-        loader=PackageLoader("maskwright.report", "."),
-        autoescape=True,
-        trim_blocks=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template("template.html").render(
-        title=title or f"{artifacts.root.resolve().name}: what the run {run.resolve().name} found",
-        lead=_lead(artifacts),
-        folder=str(run),
-        style=files("maskwright.report").joinpath("style.css").read_text(encoding="utf-8"),
-        sections=sections(artifacts, gallery, thumbnails),
+    page = render_page(
+        title or f"{artifacts.root.resolve().name}: what the run {run.resolve().name} found",
+        _lead(artifacts),
+        str(run),
+        sections(artifacts, gallery, thumbnails),
     )
     path = RunFolder(run).predictions / "report.html"
     write_text(path, page)

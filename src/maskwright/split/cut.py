@@ -100,6 +100,12 @@ def split_images(
     return Split(table, certificate, resolved.model_copy(update={"seed": given.seed}))
 
 
+def has_held_out_part(parts: Sequence[str | None]) -> bool:
+    """Tell whether a folder holds images out itself: some of its labelled images, but not all, in a part called val."""
+    held = [(part or "").lower() in _HELD_OUT_PARTS for part in parts]
+    return any(held) and not all(held)
+
+
 def _to_table(data: Labelled, places: Mapping[str, int]) -> pl.DataFrame:
     rows = [(image, data.joined[image], None if places[image] == POOL else places[image]) for image in data.rows]
     return pl.DataFrame(rows, schema={"image": pl.String, "group": pl.String, "fold": pl.Int64}, orient="row")
@@ -185,7 +191,7 @@ def _clusters(groups: Mapping[str, str]) -> list[list[str]]:
 def _stated_by_parts(images: Sequence[str], parts: Mapping[str, str | None], spec: SplitSpec) -> Stated | None:
     named = {image: (parts.get(image) or "").lower() for image in images}
     held = {image for image, part in named.items() if part in _HELD_OUT_PARTS}
-    there = bool(held) and len(held) < len(images)
+    there = has_held_out_part(list(named.values()))
     if spec.use_parts and not there:
         raise DataError(
             problem(

@@ -1,0 +1,75 @@
+"""Runs inside of runs: they learn from the same images, masks and findings, which are read and looked at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_json, write_bytes, write_json, write_table
+from maskwright.recipe import Recipe
+
+_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
+_DECIDED = ("contents.parquet", "copies.json", "removed.csv")
+_MADE = ("folds.csv", "folds.json")
+
+
+def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.DataFrame) -> None:
+    """Give a run the images, masks and findings of another, as the decisions leave them there.
+
+    Its records of what made them are the other run's, so that it is stale when they are.
+
+    Args:
+        folder: the run that has read and audited the data.
+        inner: that which goes on from there, with `pipeline.run(…, since="split")`.
+        recipe: of the inner run; its data section may differ from the other's.
+        table: the decided index as the inner run sees it.
+    """
+    for path in (inner.records, inner.decided):
+        path.mkdir(parents=True, exist_ok=True)
+    for name in _SHARED:
+        if (folder.root / name).exists() and not (inner.root / name).is_symlink():
+            (inner.root / name).symlink_to(os.path.relpath(folder.root.resolve() / name, inner.root.resolve()))
+    for name in _DECIDED:
+        write_bytes(inner.decided / name, (folder.decided / name).read_bytes())
+    write_table(inner.decided / "images.parquet", table)
+    for name in ("index", "audit", "decide"):
+        record = read_json(folder.records / f"{name}.json")
+        known = {"resolved": {"data": recipe.data.model_dump(mode="json")}} if name == "index" else {}
+        write_json(inner.records / f"{name}.json", record | known)
+
+
+def share_training(folder: RunFolder, inner: RunFolder, folds: int) -> None:
+    """Give a run the folds and the finished supervised trainings of another one with the same recipe up to there.
+
+    Checkpoints are linked, not copied, where the disk allows it.
+
+    Args:
+        folder: the run that has trained.
+        inner: that which goes on with `pipeline.run(…, since="train")`, after `share_data`.
+        folds: how many trainings there are.
+    """
+    for name in _MADE:
+        write_bytes(inner.root / name, (folder.root / name).read_bytes())
+    for fold in range(folds):
+        for file in sorted(path for path in folder.fold(fold).rglob("*") if path.is_file()):
+            _link(file, inner.root / file.relative_to(folder.root))
+    for name in ("split", *(f"train-fold-{fold}" for fold in range(folds))):
+        write_json(inner.records / f"{name}.json", read_json(folder.records / f"{name}.json"))
+
+
+def write_once(path: Path, table: pl.DataFrame) -> None:
+    """Write a CSV table, unless it stands there: a new file of the same content would be another to who reads it."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != table.write_csv():
+        write_table(path, table)
+
+
+def _link(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return
+    try:
+        target.hardlink_to(file)
+    except OSError:  # another disk, or one without links
+        write_bytes(target, file.read_bytes())
