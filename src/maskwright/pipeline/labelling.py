@@ -16,7 +16,7 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
 from maskwright.data.formats.files import name_of
-from maskwright.data.index import Index
+from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.folds import pool_of
@@ -84,7 +84,7 @@ class _Job:
         """Return the job that a task's spec describes."""
         folder, method = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"]).method
         assert isinstance(method, PseudoLabelsSpec)
-        return cls(folder, stages.decided_index(folder, spec), method, spec["round"], spec["fold"], again)
+        return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again)
 
 
 def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int) -> list[str]:
@@ -139,8 +139,8 @@ def relabel(root: Path, spec: dict[str, Any]) -> None:
 def precision(root: Path, spec: dict[str, Any]) -> None:
     """Count how often out-of-fold predictions of the round before are right: round-R/pseudo/precision.json."""
     folder, number = RunFolder(root), spec["round"]
-    whole = stages.decided_index(folder, spec)
-    folds = stages.scored(whole, read_folds(folder.folds).filter(pl.col("fold") >= 0))
+    whole = stages.decided(folder, spec)
+    folds = scored(whole, read_folds(folder.folds).filter(pl.col("fold") >= 0))
     images, store = whole.only(folds["image"].to_list()), ProbabilityStore(folder.store("oof", number - 1))
     table = PrecisionTable.of(len(whole.categories))
     for row, image in enumerate(track(images.images, "estimate precision", len(images))):

@@ -91,7 +91,7 @@ def _parts(folder: RunFolder) -> list[str]:
 
 def _counts(folder: RunFolder, part: str, number: int) -> tuple[list[str], Counts]:
     spec = load_recipe(folder.recipe).model_dump(mode="json", include={"data"})
-    rows, counts = rounds.counts_of(folder, stages.decided_index(folder, spec), number, part=part)
+    rows, counts = rounds.counts_of(folder, stages.decided(folder, spec), number, part=part)
     return rows["group"].to_list(), counts
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from maskwright.artifacts import MADE, RunFolder, atomic, read_folds, read_json, read_table, write_json, write_table
 from maskwright.data.formats.files import name_of
-from maskwright.data.index import Index
+from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
@@ -47,10 +47,10 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     folder, fold, number, step = RunFolder(root), spec["fold"], spec["round"], spec["step"]
     recipe = load_recipe(folder.recipe)
     wanted = SelftrainSpec.model_validate(spec["selftrain"])
-    whole, folds = stages.decided_index(folder, spec), read_folds(folder.folds)
+    whole, folds = stages.decided(folder, spec), read_folds(folder.folds)
     apart = kept_apart(folder, folds)
     held = folds.filter((pl.col("fold") == fold) & ~pl.col("image").is_in(list(apart)))
-    validation = stages.scored(whole, held)["image"].to_list()
+    validation = scored(whole, held)["image"].to_list()
     place = root / training_folder(number, fold, step)
     check_whole(place / "last.ckpt")
     images, pool = _images(folder, whole, folds, spec, wanted)
@@ -67,7 +67,7 @@ def find_hard(root: Path, spec: dict[str, Any]) -> None:
     """Rank labelled images by their out-of-fold score: round-1/hard.csv."""
     folder, wanted = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"])
     assert wanted.hard is not None
-    whole = stages.decided_index(folder, spec)
+    whole = stages.decided(folder, spec)
     rows, counts = counts_of(folder, whole, 0)
     cases = EmptyCases.of(EvaluateSpec.model_validate(spec["evaluate"]))
     function = SUMMARIES[spec["metric"]].function
@@ -97,7 +97,7 @@ def predict_oof(root: Path, spec: dict[str, Any]) -> None:
 def adopt(root: Path, spec: dict[str, Any]) -> None:
     """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
     folder, number = RunFolder(root), spec["round"]
-    whole, wanted = stages.decided_index(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
+    whole, wanted = stages.decided(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
     rows, before = counts_of(folder, whole, number - 1)
     _, after = counts_of(folder, whole, number)
     gain = weigh(
@@ -171,7 +171,7 @@ def counts_of(folder: RunFolder, whole: Index, number: int, *, part: str = "oof"
         part: oof or holdout.
     """
     held = (pl.col("fold") == HELD_OUT) == (part == "holdout")
-    rows = stages.scored(whole, read_folds(folder.folds).filter(held))
+    rows = scored(whole, read_folds(folder.folds).filter(held))
     images, store = whole.only(rows["image"].to_list()), ProbabilityStore(folder.store(part, number))
     overlaps = Overlaps(whole.categories)
     for row, image in enumerate(track(images.images, f"score round {number}", len(images))):

@@ -78,7 +78,7 @@ def check_pool(folder: RunFolder, recipe: Recipe) -> None:
     """Raise DataError before the first training if a fold has nothing to learn from without labels."""
     if not recipe.selftrain.rounds or recipe.selftrain.protocol == "labelled_only":
         return
-    whole = stages.decided_index(folder, recipe.model_dump(mode="json", include={"data"}))
+    whole = stages.decided(folder, recipe.model_dump(mode="json", include={"data"}))
     pool = pool_of(whole.table, read_folds(folder.folds))
     unusable = len(set(pool["image"]).intersection(read_json(folder.audit / "unusable.json")))
     for fold in range(recipe.split.folds):

@@ -75,7 +75,7 @@ def audit(root: Path, spec: dict[str, Any]) -> None:
 def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     """Cut the folds: folds.csv, folds.json."""
     folder, wanted = RunFolder(root), SplitSpec.model_validate(spec["split"])
-    whole = decided_index(folder, spec)
+    whole = decided(folder, spec)
     images = whole.labelled
     _stop_on_errors(folder)
     order = images.table.select("image")
@@ -116,7 +116,7 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
 
     folder = RunFolder(root)
     folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
-    training = decided_index(folder, spec).only(folds["image"].to_list())
+    training = decided(folder, spec).only(folds["image"].to_list())
     made = plan_training(Recipe.model_validate(spec), training)
     about = {
         "seconds_per_step": made.seconds_per_step,
@@ -137,7 +137,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     folder, fold = RunFolder(root), spec["fold"]
     recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
     folds = read_folds(folder.folds)
-    whole = decided_index(folder, spec)
+    whole = decided(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
@@ -155,7 +155,7 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     folder, part = RunFolder(root), spec["part"]
     wanted = PredictSpec.model_validate(spec["predict"])
     number = spec.get("round", 0)
-    whole, store = decided_index(folder, spec), ProbabilityStore(folder.store(part, number))
+    whole, store = decided(folder, spec), ProbabilityStore(folder.store(part, number))
     store.folder.mkdir(parents=True, exist_ok=True)
     count = spec["split"]["folds"]
     paths = [folder.checkpoints(fold, wanted.checkpoint, number) for fold in range(count)]
@@ -175,7 +175,7 @@ def tune(root: Path, spec: dict[str, Any]) -> None:
     """Choose the post-processing on out-of-fold predictions: tuned.json."""
     from maskwright.pipeline.tuning import tune_run
 
-    tune_run(RunFolder(root), decided_index(RunFolder(root), spec), spec)
+    tune_run(RunFolder(root), decided(RunFolder(root), spec), spec)
 
 
 def evaluate(root: Path, spec: dict[str, Any]) -> None:
@@ -184,7 +184,7 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
 
     score_run(
         RunFolder(root),
-        decided_index(RunFolder(root), spec),
+        decided(RunFolder(root), spec),
         spec["parts"],
         EvaluateSpec.model_validate(spec["evaluate"]),
         PredictSpec.model_validate(spec["predict"]),
@@ -197,7 +197,7 @@ def suspects(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.pipeline.suspecting import suspect_run
 
     folder = RunFolder(root)
-    whole = decided_index(folder, spec).where(pl.col("twin_of").is_null())  # a twin's mask is looked at once
+    whole = decided(folder, spec).where(pl.col("twin_of").is_null())  # a twin's mask is looked at once
     suspect_run(folder, whole, SuspectSpec.model_validate(spec["suspects"]))
 
 
@@ -233,7 +233,7 @@ def _with_twins(table: pl.DataFrame, column: str) -> dict[str, str | None]:
     return known
 
 
-def decided_index(folder: RunFolder, spec: dict[str, Any]) -> Index:
+def decided(folder: RunFolder, spec: dict[str, Any]) -> Index:
     """Return the index as the decisions leave it."""
     return decided_index(folder, DataSpec.model_validate(spec["data"]))
 
