@@ -31,6 +31,9 @@ STRONG: tuple[AugmentSpec, ...] = (
 )
 """ST++'s and UniMatch's: jitter of .5, .5, .5 and .25, the last of the tint where theirs turns the hue; gray; blur."""
 
+Mix = Annotated[CutMixSpec | ClassMixSpec, Field(discriminator="kind")]
+Loss = Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"]
+
 MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
 """Kinds that move pixels, or may."""
 
@@ -121,7 +124,7 @@ class ConsistencySpec(OnlineMethodSpec):
     """Standard deviation of the noise that the teacher's view gets alone, as a share of the value range."""
     noise_limit: float = Field(0.2, ge=0, le=1)
     """Largest value of this noise."""
-    mix: Annotated[CutMixSpec | ClassMixSpec, Field(discriminator="kind")] | None = None
+    mix: Mix | None = None
     """What is pasted into strong views. cutmix: a box of another image of the batch with its labels. classmix: half of
     the categories of a labelled crop with their labels (DACS)."""
     teacher: TeacherSpec | None = None
@@ -134,7 +137,7 @@ class ConsistencySpec(OnlineMethodSpec):
     reach the threshold as their weight (DACS)."""
     denominator: Literal["valid", "kept", "all"] = "valid"
     """What the sum over pixels is divided by: those inside the image, those that are kept, or all of the crop."""
-    loss: Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"] = "cross_entropy"
+    loss: Loss = "cross_entropy"
     """cross_entropy: of the teacher's hard labels; soft: of its probabilities; mse: squared difference of the
     probabilities; dice: of hard labels, all categories, Σ p² in the denominator (UniMatch's for medical images);
     cross_entropy_dice: the mean of the two."""
@@ -181,4 +184,91 @@ class FixMatchSpec(ConsistencySpec):
     kind: Literal["fixmatch"] = "fixmatch"
 
 
-OnlineSpec = FixMatchSpec
+class UniMatchSpec(ConsistencySpec):
+    """FixMatch with two strong views, boxes pasted, and features dropped (Yang et al. 2023).
+
+    (Lx + .25 Ls1 + .25 Ls2 + .5 Lfp) / 2. Pasted boxes come from the same batch, which its author says is the same.
+    """
+
+    kind: Literal["unimatch"] = "unimatch"
+    views: int = Field(2, ge=1, le=8)
+    """Strong views of each image."""
+    mix: Mix | None = CutMixSpec()
+    """What is pasted into strong views."""
+    labelled_weight: float = Field(0.5, ge=0)
+    """Of what is learned from labels."""
+    weight: float = Field(0.5, ge=0)
+    """Of all that is learned from images without labels."""
+    strong_weight: float = Field(0.5, ge=0)
+    """Of the mean over the strong views, in it."""
+    feature_weight: float = Field(0.5, ge=0)
+    """In it, of the weak view with features dropped between encoder and decoder."""
+
+
+class UniMatchV2Spec(ConsistencySpec):
+    """Two strong views, each with the features that the other drops, learn from a moving average (Yang et al. 2025).
+
+    (Lx + (Ls1 + Ls2) / 2) / 2.
+    """
+
+    kind: Literal["unimatch_v2"] = "unimatch_v2"
+    views: int = Field(2, ge=1, le=8)
+    """Strong views of each image."""
+    mix: Mix | None = CutMixSpec()
+    """What is pasted into strong views."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.996)
+    """Who labels: a moving average."""
+    labelled_weight: float = Field(0.5, ge=0)
+    """Of what is learned from labels."""
+    weight: float = Field(0.5, ge=0)
+    """Of all that is learned from images without labels."""
+    complementary: bool = True
+    """Drop of the features of two strong views what the other keeps, in half of the images."""
+
+
+class MeanTeacherSpec(ConsistencySpec):
+    """Probabilities like those of a moving average that sees the image with noise (Tarvainen and Valpola 2017).
+
+    Constants of SSL4MIS, the common implementation for medical images.
+    """
+
+    kind: Literal["mean_teacher"] = "mean_teacher"
+    strong: tuple[AugmentSpec, ...] = ()
+    """What is done besides to the view that is learned from: nothing."""
+    noise: float = Field(0.1, ge=0, le=1)
+    """Standard deviation of the noise that the teacher's view gets alone, as a share of the value range."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.99)
+    """Who labels: a moving average."""
+    threshold: float = Field(0.0, ge=0, lt=1)
+    """Confidence from which on a pixel is learned from: all are."""
+    loss: Loss = "mse"
+    """Squared difference of the probabilities."""
+    weight: float = Field(0.1, ge=0)
+    """Of what is learned from images without labels."""
+    ramp: RampSpec | None = RampSpec()
+    """How this weight rises: over the whole training."""
+
+
+class DACSSpec(ConsistencySpec):
+    """Half of the categories of a labelled crop pasted into each image without labels (Tranheden et al. 2021).
+
+    Constants of EDAPS, which uses it from synthetic to real; the strong view's colours are changed before pasting.
+    """
+
+    kind: Literal["dacs"] = "dacs"
+    strong: tuple[AugmentSpec, ...] = (
+        ColourSpec(probability=0.8, brightness=0.1, contrast=0.2, saturation=0.2, tint=0.2, gamma=0.0),
+        BlurSpec(probability=0.5, sigma=(0.15, 1.15)),
+    )
+    """What is done besides to the view that is learned from."""
+    mix: Mix | None = ClassMixSpec(probability=1.0)
+    """What is pasted into it."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.999)
+    """Who labels: a moving average."""
+    threshold: float = Field(0.968, ge=0, lt=1)
+    """Confidence whose share of an image's pixels is the weight of all of them."""
+    weighting: Literal["pixel", "image"] = "image"
+    """One weight an image."""
+
+
+OnlineSpec = FixMatchSpec | UniMatchSpec | UniMatchV2Spec | MeanTeacherSpec | DACSSpec

@@ -27,6 +27,7 @@ from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.progress import report
 from maskwright.recipe import Recipe
+from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.callbacks import Curves
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
@@ -37,6 +38,7 @@ from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled import build_step, build_views, learns_online
+from maskwright.train.unlabelled.collapse import PoolWatch, ended_early, pool_lines
 from maskwright.train.unlabelled.domains import check_start, renormalised, weights_of_pool, with_shares
 from maskwright.train.unlabelled.pool import PoolStream, pool_batch
 from maskwright.train.working import WorkingImages
@@ -74,6 +76,8 @@ def train_fold(
     folder.mkdir(parents=True, exist_ok=True)
     pool = _checked(pool, recipe, start)
     arguments = (folder, training, validation, recipe, fold, start, pool)
+    if pool is not None and ended_early(folder / "last.ckpt"):
+        return folder / "last.ckpt"
     if recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
@@ -114,7 +118,10 @@ def _train(
     parts = Parts.of(last, step=spec.accumulate)
     while True:
         module = build_module(recipe, fold, parts, start, pool=pool is not None)
-        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
+        watch, method = None, recipe.selftrain.method
+        if pool is not None and isinstance(method, OnlineMethodSpec):
+            watch = PoolWatch(folder, method, recipe.metric())
+        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank, watch=watch)
         stream = None
         if unlabelled is not None:
             weights = weights_of_pool(folder, module.step.predictor, unlabelled, recipe, write=rank == 0)
@@ -129,7 +136,8 @@ def _train(
         del module, trainer, loaders
         free_memory()
     if trainer.is_global_zero:
-        _write_log(folder / "log.txt", recipe, module, training, validation, parts)
+        more = [] if pool is None or watch is None else pool_lines(pool, recipe, module, watch)
+        _write_log(folder / "log.txt", recipe, module, training, validation, parts, more)
 
 
 def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | None:
@@ -197,7 +205,15 @@ def build_module(
     return SegmentationModule(step, recipe, categories, about, parts)
 
 
-def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int = 1, rank: int = 0) -> L.Trainer:
+def build_trainer(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    validates: bool,
+    parts: int = 1,
+    rank: int = 0,
+    watch: PoolWatch | None = None,
+) -> L.Trainer:
     """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`.
 
     Args:
@@ -206,6 +222,7 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
         validates: there is a validation part.
         parts: batches of the loader that make one step.
         rank: of this process; the first one keeps the curves.
+        watch: of what a step learns from a pool.
     """
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
@@ -227,7 +244,12 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
             max_epochs=-1,
             accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
-            callbacks=[Curves(folder / "metrics.csv"), *keepers, last],
+            callbacks=[
+                Curves(folder / "metrics.csv", None if watch is None else watch.row),
+                *([] if watch is None else [watch]),
+                *keepers,
+                last,
+            ],
             logger=(build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) if rank == 0 else []) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -294,7 +316,13 @@ class _quietly(warnings.catch_warnings):  # noqa: N801
 
 
 def _write_log(
-    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None, parts: Parts
+    path: Path,
+    recipe: Recipe,
+    module: SegmentationModule,
+    training: Index,
+    validation: Index | None,
+    parts: Parts,
+    more: list[str],
 ) -> None:
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     held = 0 if validation is None else len(validation)
@@ -305,6 +333,7 @@ def _write_log(
         lines.append(f"tensors taken over from {recipe.train.start}: {started['loaded']}")
         lines += [f"starts fresh: {name}" for name in started["fresh"]]
         lines += [f"starts fresh: the channel of {name}" for name in started["new"]]
+    lines += more
     lines += class_weight_lines(recipe)
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:

@@ -11,7 +11,7 @@ from torch import nn
 from maskwright.losses import LevelsLoss
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
-from maskwright.recipe.unlabelled import FixMatchSpec
+from maskwright.recipe.unlabelled import DACSSpec, FixMatchSpec, MeanTeacherSpec, UniMatchSpec, UniMatchV2Spec
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled.consistency import ConsistencyStep
 from maskwright.train.unlabelled.norm import NormAdaptationStep
@@ -39,6 +39,10 @@ METHODS: dict[type, Method] = {
     SacSpec: Method(sac_views, SacStep),
     NormAdaptationSpec: Method(plain_views, NormAdaptationStep),
     FixMatchSpec: Method(consistency_views, ConsistencyStep),
+    UniMatchSpec: Method(consistency_views, ConsistencyStep),
+    UniMatchV2Spec: Method(consistency_views, ConsistencyStep),
+    MeanTeacherSpec: Method(consistency_views, ConsistencyStep),
+    DACSSpec: Method(consistency_views, ConsistencyStep),
 }
 
 

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 from torch import nn
 
+from maskwright.errors import RecipeError, problem
 from maskwright.losses import LevelsLoss, thin_out
 from maskwright.recipe import Recipe
 from maskwright.recipe.unlabelled import ConsistencySpec
@@ -63,6 +64,7 @@ class ConsistencyStep(SupervisedStep):
         self.kept = KeptLabels(recipe.data.to_categories().names, spec)
         if spec.feature_weight or spec.complementary:
             encoder_of(network)
+            _check_compiled(recipe)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the labelled crops, and `strong`, `features` and `masked` of the others."""
@@ -93,7 +95,8 @@ class ConsistencyStep(SupervisedStep):
         """Return all outputs of the labelled crops, the weak view's probabilities, its logits with features dropped."""
         told = None if self.teacher is None else self.teacher(weak)
         if not self.spec.feature_weight:
-            return self._outputs(images), self._own_labels(weak) if told is None else told, None
+            told = self._own_labels(weak) if told is None else told  # first: the next pass moves batch norm
+            return self._outputs(images), told, None
         count, more = len(images), len(weak)
         with features_changed(self.network, partial(with_dropped, last=more, share=self.spec.feature_drop)):
             outputs = self._outputs(torch.cat([images, weak]))
@@ -122,8 +125,9 @@ class ConsistencyStep(SupervisedStep):
         """Return the mean term of the strong views, each mixed on its own."""
         views = pool.noisy.shape[1]
         mixed = [self._mixed(pool, view, guess, batch) for view in range(views)]
-        images, whole = torch.cat([one for one, _ in mixed]), half_of(len(pool.noisy), pool.noisy.device)
+        images = torch.cat([one for one, _ in mixed])
         if self.spec.complementary:
+            whole = half_of(len(pool.noisy), pool.noisy.device)
             with features_changed(self.network, partial(complementary_dropout, whole=whole)):
                 logits = self._outputs(images)[0]
         else:
@@ -160,3 +164,15 @@ class ConsistencyStep(SupervisedStep):
 
     def _term(self, logits: torch.Tensor, guess: Guess) -> torch.Tensor:
         return disagreement(logits, guess, loss=self.spec.loss, denominator=self.spec.denominator)
+
+
+def _check_compiled(recipe: Recipe) -> None:
+    if recipe.train.compile:
+        raise RecipeError(
+            problem(
+                "a network that isn't compiled, whose features can be changed on their way",
+                "train.compile: true",
+                where="selftrain.method: feature_weight, complementary",
+                next_move="set train.compile to false, or feature_weight to 0 and complementary to false",
+            )
+        )

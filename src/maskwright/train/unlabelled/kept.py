@@ -81,7 +81,7 @@ class KeptLabels(nn.Module):
         row = {f"kept_{n}": _ratio(float(k), float(g)) for n, k, g in zip(self.names, kept, guessed, strict=True)}
         row |= {f"share_{n}": _ratio(float(k), float(kept.sum())) for n, k in zip(self.names, kept, strict=True)}
         row["confidence"] = _ratio(float(self.confidence), float(guessed.sum()))
-        said = self._collapsed(kept, labelled)
+        said = self._collapsed(kept, labelled) if guessed.sum() else ""
         for values in (self.counted, self.labelled, self.confidence):
             values.zero_()
         return row, said

@@ -55,6 +55,8 @@ class PoolCrops(Dataset[PoolBatch]):
         noisy = [view.apply_to_image(clean[s % len(clean)]) for s, view in enumerate(views.noisy)]
         if "cutout" in views.drawn:
             noisy = [_cut_out(one, box, rng) for one, box in zip(noisy, views.drawn["cutout"], strict=True)]
+        if views.disturbed is not None:
+            clean = [views.disturbed.apply(one) for one in clean]
         geometries = [whole_geometry(view) for view in views.clean]
         matrices = np.stack([geometry.matrix[:2] for geometry in geometries]).astype(np.float32)
         return PoolBatch(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,21 @@ CUTOUT = CutMixSpec()
 """The box of ST++'s cutout: area and aspect are those of CutMix."""
 
 
+@dataclass(frozen=True)
+class LimitedNoise:
+    """Gaussian noise of a standard deviation and a largest value, in gray levels; the sum isn't cut off."""
+
+    sigma: float
+    limit: float
+    seed: int
+
+    def apply(self, image: Array) -> Array:
+        """Return the (h, w, C) image with noise, float32."""
+        noise = np.random.default_rng(self.seed).standard_normal(image.shape, np.float32) * np.float32(self.sigma)
+        noisy: Array = image + np.clip(noise, -self.limit, self.limit)
+        return noisy
+
+
 class PoolViews(NamedTuple):
     """What is drawn for one image.
 
@@ -31,11 +46,13 @@ class PoolViews(NamedTuple):
         clean: V views, changes of colour included.
         noisy: for each of S views what is done to clean view s % V besides: changes of the image alone.
         drawn: what the step mixes and masks by, by name; becomes `PoolBatch.drawn`.
+        disturbed: what is done to the clean views after the noisy ones were made of them: the teacher's alone.
     """
 
     clean: tuple[View, ...]
     noisy: tuple[View, ...]
     drawn: dict[str, Array]
+    disturbed: LimitedNoise | None = None
 
 
 Draw = Callable[[np.random.Generator, tuple[int, int], Occasion], PoolViews]
@@ -93,7 +110,10 @@ def consistency_views(recipe: Recipe, spec: ConsistencySpec) -> Draw:
         if spec.masked is not None:
             rows, columns = (-(-side // spec.masked.block) for side in crop)
             drawn["masked"] = rng.random((rows, columns)) < spec.masked.share
-        return PoolViews((clean,), noisy, drawn)
+        disturbed = None
+        if spec.noise:
+            disturbed = LimitedNoise(255 * spec.noise, 255 * spec.noise_limit, int(rng.integers(2**31)))
+        return PoolViews((clean,), noisy, drawn, disturbed)
 
     return draw
 
