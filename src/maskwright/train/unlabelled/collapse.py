@@ -36,7 +36,8 @@ class PoolWatch(L.Callback):
     def __init__(self, folder: Path, spec: OnlineMethodSpec, monitor: str) -> None:
         self.folder, self.spec, self.monitor = folder, spec, monitor
         self.lines: list[str] = []
-        self.stopped, self._back, self._metric, self._said = False, False, None, ""
+        self.stopped, self._back, self._said = False, False, ""
+        self._metric: float | None = None
 
     def row(self, module: L.LightningModule) -> dict[str, float]:
         """Return the epoch's shares of kept labels, by column name."""
@@ -78,6 +79,7 @@ class PoolWatch(L.Callback):
         optimizer.load_state_dict(state["optimizer_states"][0])
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+        trainer.strategy.barrier()  # the first process writes last.ckpt anew only when all have read it
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was said and done so far."""
