@@ -56,6 +56,7 @@ class SacStep(SupervisedStep):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._step: int | None = None  # as `steps`, without asking the device
         self._begins = True
+        self.train()
 
     def train(self, mode: bool = True) -> SacStep:
         """Train, with the statistics of batch norm as they are if the recipe says so."""
