@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import polars as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -162,7 +163,11 @@ def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | 
         )
     check_start(recipe, start)
     pool_batch(with_shares(recipe))
-    return pool
+    readable = pool.where(pl.col("width").is_not_null())
+    if len(readable) < len(pool):
+        left_out = len(pool) - len(readable)
+        report("pool", len(readable), len(readable), f"{left_out} file(s) of the pool can't be read, and are left out")
+    return _checked(readable, recipe, start) if len(readable) == 0 else readable
 
 
 def build_module(
