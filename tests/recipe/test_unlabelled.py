@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import typing
+
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from maskwright.recipe.selftrain import SelftrainSpec
@@ -11,6 +14,7 @@ from maskwright.recipe.unlabelled import (
     FixMatchSpec,
     MaskedSpec,
     MeanTeacherSpec,
+    OnlineSpec,
     RampSpec,
     UniMatchSpec,
     UniMatchV2Spec,
@@ -42,6 +46,17 @@ def test_ramps():
         [0.006738, 0.060055, 0.286505, 1, 1], abs=1e-6
     )
     assert [RampSpec(shape="linear", until=0.5).at(p) for p in (0, 0.25, 1)] == [0, 0.5, 1]
+
+
+def test_every_kind_has_its_parts():
+    from maskwright.train.unlabelled import METHODS
+
+    assert set(METHODS) == set(typing.get_args(OnlineSpec))
+
+
+@pytest.mark.parametrize("written", ["on", "'on'", "true"])
+def test_on_is_what_yaml_reads_as_true(written):
+    assert SelftrainSpec(method=yaml.safe_load(f"{{kind: fixmatch, collapse: {written}}}")).method.collapse == "on"
 
 
 @pytest.mark.parametrize(

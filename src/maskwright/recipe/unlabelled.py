@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from maskwright.recipe.augment import (
     AffineSpec,
@@ -36,6 +36,11 @@ Loss = Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"]
 
 MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
 """Kinds that move pixels, or may."""
+
+
+def _said_on(value: object) -> object:
+    """Return `on` where YAML has read it as true."""
+    return "on" if value is True else value
 
 
 class Passes(NamedTuple):
@@ -97,11 +102,13 @@ class OnlineMethodSpec(Spec):
 
     batch: int | None = Field(None, ge=1)
     """Images without labels in a step; null: as many as `train.batch`."""
-    collapse: Literal["back", "stop", "on"] = "back"
+    collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
     """What happens where the teacher's labels collapse (see `gone_from`, `taken_over`). back: on from the state at the
     end of the epoch before, with half the weight; the second time the training ends there. stop: it ends there the
     first time. on: it is said, and nothing else."""
-    gone_from: float = Field(0.002, gt=0, le=1)
+    watched_from: float = Field(0.2, ge=0, le=1)
+    """Share of the training from which on collapses are looked for: what the first labels are like says little."""
+    gone_from: float = Field(0.005, gt=0, le=1)
     """Share of the labels that are kept which a category must once have had, for it to be called gone when it has none
     in a whole epoch."""
     taken_over: float = Field(0.05, ge=0, lt=1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import polars as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -27,6 +28,7 @@ from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.progress import report
 from maskwright.recipe import Recipe
+from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
@@ -117,9 +119,9 @@ def _train(
     parts = Parts.of(last, step=spec.accumulate)
     while True:
         module = build_module(recipe, fold, parts, start, pool=pool is not None)
-        watch = None
-        if pool is not None:
-            watch = PoolWatch(folder, recipe.selftrain.method, recipe.metric())  # type: ignore[arg-type]
+        watch, method = None, recipe.selftrain.method
+        if pool is not None and isinstance(method, OnlineMethodSpec):
+            watch = PoolWatch(folder, method, recipe.metric())
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank, watch=watch)
         stream = None
         if unlabelled is not None:
@@ -161,7 +163,11 @@ def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | 
         )
     check_start(recipe, start)
     pool_batch(with_shares(recipe))
-    return pool
+    readable = pool.where(pl.col("width").is_not_null())
+    if len(readable) < len(pool):
+        left_out = len(pool) - len(readable)
+        report("pool", len(readable), len(readable), f"{left_out} file(s) of the pool can't be read, and are left out")
+    return _checked(readable, recipe, start) if len(readable) == 0 else readable
 
 
 def build_module(

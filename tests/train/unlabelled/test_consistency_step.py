@@ -293,3 +293,12 @@ def test_a_network_without_an_encoder_is_refused():
         build_step(nn.Conv2d(1, C, 1), loss, recipe, momentum=0)
     with pytest.raises(RecipeError, match=r"train\.compile to false"):
         build_step(Toy(), loss, apply_settings(recipe, ["train.compile=true"]), momentum=0)
+
+
+def test_labels_of_its_own_leave_the_gradient_of_a_half_precision_step():
+    """Autocast keeps the weights that it has cast; cast without a graph they would never be learned."""
+    step, network = make("{kind: fixmatch, threshold: 0.0}")
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = step.losses(make_batch(), 0.0)
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in (network.encoder.one.weight, network.head.weight))

@@ -77,10 +77,12 @@ def pool(tmp_path):
 
 
 def test_predicted_pixels_are_counted_image_by_image(pool):
-    network = Thresholds().train()
+    network = Thresholds()
+    network.frozen = nn.BatchNorm2d(1).eval()
     found = predicted_pixels(network, *pool)
     assert found.tolist() == [[91, 5], [256, 0], [23, 40]]
     assert network.training
+    assert not network.frozen.training
 
 
 def test_the_table_is_written_once_and_then_read(tmp_path, pool):

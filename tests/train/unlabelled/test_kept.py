@@ -75,3 +75,11 @@ def test_nothing_is_kept_any_more():
     sure = torch.zeros(1, 1, 4, dtype=torch.int64)
     kept.add(sure, sure > 0, torch.zeros(sure.shape), torch.zeros(1, 8, 8, dtype=torch.int64))
     assert kept.row()[1] == "ground has no labels left, root has no labels left, never has no labels left"
+
+
+def test_the_first_labels_say_little():
+    kept = KeptLabels(NAMES, FixMatchSpec(watched_from=0.2))
+    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([4, 4, 4])).reshape(1, 1, -1)
+    kept.add(labels, labels >= 0, torch.ones(labels.shape), torch.zeros(1, 8, 8, dtype=torch.int64))
+    assert kept.row(0.1)[1] == ""
+    assert add(kept, [100, 0, 0]) == ""  # it knows of no others

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from make_pool import PowerCutError, same, train
+from maskwright.data.index import build_index
 from maskwright.errors import UsageError
 from maskwright.train.fit import train_fold
 
@@ -30,8 +31,9 @@ def test_a_resumed_training_is_bit_identical(tmp_path, data, method):
     tables = [pl.read_csv(tmp_path / n / "metrics.csv").drop("seconds", "waited") for n in ("whole", "cut")]
     assert tables[0].equals(tables[1])
     assert "loss_strong" in tables[0].columns
-    for name in ("kept_0", "kept_1", "share_0", "share_1", "confidence"):
-        assert name in tables[0].columns
+    names = data[0].categories.names
+    assert {f"{what}_{name}" for what in ("kept", "share") for name in names} <= set(tables[0].columns)
+    assert tables[0]["confidence"].is_between(0.5, 1).all()
     assert "images without labels: 5" in (tmp_path / "cut" / "log.txt").read_text()
 
 
@@ -49,10 +51,18 @@ def test_without_a_pool_it_is_the_supervised_training(tmp_path, data):
 
 
 @pytest.mark.slow
-def test_one_labelled_image_and_accumulated_parts(tmp_path, data):
-    train(tmp_path / "a", data, "selftrain.method={kind: unimatch, threshold: 0.5}", "train.accumulate=2", labelled=1)
+def test_one_labelled_image_accumulated_parts_and_a_broken_file(tmp_path, data):
+    index, recipe = data
+    (tmp_path / "data" / "unlabeled" / "broken.png").write_bytes(b"no image")
+    index, _, _ = build_index(recipe.data)
+    assert len(index.unlabelled) == 6
+    said = []
+    method = "selftrain.method={kind: unimatch, threshold: 0.5}"
+    train(tmp_path / "a", (index, recipe), method, "train.accumulate=2", labelled=1, heard=said)
     table = pl.read_csv(tmp_path / "a" / "metrics.csv")
     assert table["loss"].is_finite().all()
+    assert any("1 file(s) of the pool can't be read" in note for note in said)
+    assert "images without labels: 5" in (tmp_path / "a" / "log.txt").read_text()
 
 
 def test_a_pool_for_a_method_that_labels_beforehand_is_refused(tmp_path, data):

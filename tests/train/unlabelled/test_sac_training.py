@@ -167,7 +167,7 @@ def test_labels_alone_statistics_of_both(tmp_path, world, start):
 
 @pytest.mark.slow
 def test_a_network_without_batch_norm_has_nothing_to_adapt(tmp_path, world):
-    settings = ("model={kind: custom_unet, depth: 2, width: 8, norm: group}",)
+    settings = ("model={kind: custom_unet, depth: 2, width: 8, normalization: group}",)
     train(tmp_path / "both", world, "selftrain.method={kind: norm_adaptation}", *settings)
     train(tmp_path / "labels", world, *settings, pool=False)
     assert any("nothing to adapt" in note for note in json.loads((tmp_path / "both" / "said.json").read_text()))

@@ -28,7 +28,8 @@ class Method:
 
     Attributes:
         views: (recipe, spec) → what draws the views of an image without labels.
-        step: (network, loss, recipe, spec, options of the moving average that is shipped) → the step.
+        step: (network, loss, recipe, spec, options of the moving average that is shipped) → the step; its attribute
+            `kept` is a `KeptLabels`, which the curves and the watch over collapses read.
     """
 
     views: Callable[[Recipe, Any], Draw]

@@ -36,11 +36,12 @@ class PoolWatch(L.Callback):
     def __init__(self, folder: Path, spec: OnlineMethodSpec, monitor: str) -> None:
         self.folder, self.spec, self.monitor = folder, spec, monitor
         self.lines: list[str] = []
-        self.stopped, self._back, self._metric, self._said = False, False, None, ""
+        self.stopped, self._back, self._said = False, False, ""
+        self._metric: float | None = None
 
     def row(self, module: L.LightningModule) -> dict[str, float]:
         """Return the epoch's shares of kept labels, by column name."""
-        row, self._said = kept_of(module).row()
+        row, self._said = kept_of(module).row(module.global_step / max(1, int(module.trainer.max_steps)))
         return row
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -61,6 +62,8 @@ class PoolWatch(L.Callback):
         if goes_back and not self.stopped:
             kept_of(pl_module).trust.mul_(_LESS)
             self._back, done = True, "went back to the state of the epoch before, with half the weight"
+        if not goes_back and any(self._said in line for line in self.lines):
+            return
         self.lines.append(f"labels of the pool collapsed by step {trainer.global_step}: {self._said}; {done}")
         report(f"pool {self.folder.name}", trainer.global_step, int(trainer.max_steps), self.lines[-1])
         if self.stopped:
@@ -76,6 +79,7 @@ class PoolWatch(L.Callback):
         optimizer.load_state_dict(state["optimizer_states"][0])
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+        trainer.strategy.barrier()  # the first process writes last.ckpt anew only when all have read it
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was said and done so far."""

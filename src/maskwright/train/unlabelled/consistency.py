@@ -111,6 +111,7 @@ class ConsistencyStep(SupervisedStep):
             return first_logits(self.network(images)).float().softmax(1)
         finally:
             self.network.train()
+            torch.clear_autocast_cache()  # weights that were cast here have no graph
 
     def _guess(self, probabilities: torch.Tensor, like: torch.Tensor, batch: Batch) -> Guess:
         """Return the labels of the weak view at the size of the logits `like`, and count them."""

@@ -84,7 +84,7 @@ def predicted_pixels(network: nn.Module, images: WorkingImages, recipe: Recipe) 
     spec, device = recipe.predict, pick_device(recipe.train.accelerator)
     pixels = np.zeros((len(images), len(recipe.data.to_categories())), np.int64)
     arrays = ((row, standardise(images.image(row), images.intensity)) for row in range(len(images)))
-    was_training = network.training
+    modes = [(module, module.training) for module in network.modules()]
     network.to(device).eval()
     found = infer_stream(
         [network],
@@ -99,5 +99,6 @@ def predicted_pixels(network: nn.Module, images: WorkingImages, recipe: Recipe) 
     )
     for row, probabilities in track(found, "predict the pool", len(images)):
         pixels[row] = np.bincount(probabilities.argmax(0).ravel(), minlength=pixels.shape[1])
-    network.train(was_training)
+    for module, training in modes:  # one by one: some of a network that trains may be frozen
+        module.training = training
     return pixels

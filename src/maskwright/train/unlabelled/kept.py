@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import distributed, nn
@@ -16,8 +17,28 @@ from maskwright.types import IGNORE
 _THINNED = 4
 
 
+class _Sums(NamedTuple):
+    """What is counted.
+
+    Attributes:
+        pixels: (2 C + 1,) int64: labels thrown away, labels kept, pixels that aren't valid.
+        truth: (C,) float64 of the labelled crops.
+        confidence: float64.
+    """
+
+    pixels: torch.Tensor
+    truth: torch.Tensor
+    confidence: torch.Tensor
+
+    @classmethod
+    def of(cls, count: int, device: torch.device) -> _Sums:
+        pixels = torch.zeros(2 * count + 1, dtype=torch.int64, device=device)
+        truth = torch.zeros(count, dtype=torch.float64, device=device)
+        return cls(pixels, truth, torch.zeros((), dtype=torch.float64, device=device))
+
+
 class KeptLabels(nn.Module):
-    """Counts pixels since the last row; its state resumes.
+    """Counts pixels from one row to the next, an epoch; what has been seen so far is in its state and resumes.
 
     Args:
         names: of the categories.
@@ -27,10 +48,6 @@ class KeptLabels(nn.Module):
         trust: scalar, the factor on the weight of what is learned from images without labels: 1, less after a collapse.
     """
 
-    guessed: torch.Tensor
-    counted: torch.Tensor
-    labelled: torch.Tensor
-    confidence: torch.Tensor
     highest: torch.Tensor
     others: torch.Tensor
     trust: torch.Tensor
@@ -39,9 +56,7 @@ class KeptLabels(nn.Module):
         super().__init__()
         self.names, self.spec = tuple(names), spec
         count = len(self.names)
-        self.register_buffer("counted", torch.zeros(2 * count + 1, dtype=torch.int64))  # thrown away, kept, not valid
-        self.register_buffer("labelled", torch.zeros(count, dtype=torch.float64))
-        self.register_buffer("confidence", torch.zeros((), dtype=torch.float64))
+        self._sums: _Sums | None = None  # no buffers: DDP would overwrite them with those of the first process
         self.register_buffer("highest", torch.zeros(count))
         self.register_buffer("others", torch.zeros(count))
         self.register_buffer("trust", torch.ones(()))
@@ -57,34 +72,38 @@ class KeptLabels(nn.Module):
             truth: labels of the labelled crops, hard or soft; of them every fourth pixel either way is counted.
         """
         count, valid = len(self.names), labels != IGNORE
+        sums = self._sums = _Sums.of(count, labels.device) if self._sums is None else self._sums
         places = torch.where(valid, labels + count * kept, 2 * count).flatten()
-        self.counted.scatter_add_(0, places, torch.ones_like(places))
-        self.confidence += (confidence * valid).sum(dtype=torch.float64)
+        sums.pixels.scatter_add_(0, places, torch.ones_like(places))
+        sums.confidence.add_((confidence * valid).sum(dtype=torch.float64))
         thinned = truth[..., ::_THINNED, ::_THINNED]
         if is_soft(truth):
-            self.labelled += thinned.sum((0, 2, 3), dtype=torch.float64)
+            sums.truth.add_(thinned.sum((0, 2, 3), dtype=torch.float64))
         else:
             is_category = thinned[:, None] == torch.arange(count, device=truth.device)[:, None, None]
-            self.labelled += is_category.sum((0, 2, 3))
+            sums.truth.add_(is_category.sum((0, 2, 3)))
 
-    def row(self) -> tuple[dict[str, float], str]:
+    def row(self, progress: float = 1.0) -> tuple[dict[str, float], str]:
         """Return what was counted since the last row, over all processes, and what has collapsed, if anything.
 
         `kept_NAME` is the share of the pixels labelled NAME whose label was kept, NaN where none was labelled so;
         `share_NAME` that of NAME among all labels that were kept; `confidence` the teacher's mean.
+
+        Args:
+            progress: of the training, from 0 to 1; before `watched_from` nothing collapses, and nothing is remembered.
         """
-        for values in (self.counted, self.labelled, self.confidence):
+        sums = _Sums.of(len(self.names), self.trust.device) if self._sums is None else self._sums
+        for values in sums:
             if processes() > 1:
                 distributed.all_reduce(values)
-        thrown, kept = self.counted[:-1].double().cpu().reshape(2, -1)
-        guessed, labelled = thrown + kept, self.labelled.cpu()
+        thrown, kept = sums.pixels[:-1].double().cpu().reshape(2, -1)
+        guessed = thrown + kept
         row = {f"kept_{n}": _ratio(float(k), float(g)) for n, k, g in zip(self.names, kept, guessed, strict=True)}
         row |= {f"share_{n}": _ratio(float(k), float(kept.sum())) for n, k in zip(self.names, kept, strict=True)}
-        row["confidence"] = _ratio(float(self.confidence), float(guessed.sum()))
-        said = self._collapsed(kept, labelled) if guessed.sum() else ""
-        for values in (self.counted, self.labelled, self.confidence):
-            values.zero_()
-        return row, said
+        row["confidence"] = _ratio(float(sums.confidence), float(guessed.sum()))
+        self._sums = None
+        watched = progress >= self.spec.watched_from and bool(guessed.sum() > 0)
+        return row, self._collapsed(kept, sums.truth.cpu()) if watched else ""
 
     def _collapsed(self, kept: torch.Tensor, labelled: torch.Tensor) -> str:
         """Return what has collapsed, and remember how much there was of each."""

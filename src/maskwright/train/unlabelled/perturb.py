@@ -81,7 +81,8 @@ def _each(features: Any, change: Change) -> Any:
     if isinstance(features, torch.Tensor):
         return change(features)
     if isinstance(features, list | tuple):
-        return type(features)(_each(one, change) for one in features)
+        changed = [_each(one, change) for one in features]
+        return type(features)(*changed) if hasattr(features, "_fields") else type(features)(changed)
     return features
 
 

@@ -56,6 +56,7 @@ class SacStep(SupervisedStep):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._step: int | None = None  # as `steps`, without asking the device
         self._begins = True
+        self.train()
 
     def train(self, mode: bool = True) -> SacStep:
         """Train, with the statistics of batch norm as they are if the recipe says so."""
@@ -149,8 +150,8 @@ class PriorRow(KeptLabels):
         super().__init__(names, spec)
         object.__setattr__(self, "_prior", prior)  # the step's, not a part of this one
 
-    def row(self) -> tuple[dict[str, float], str]:
+    def row(self, progress: float = 1.0) -> tuple[dict[str, float], str]:
         """Return the row of `KeptLabels`, with `prior_NAME` of each category."""
-        row, said = super().row()
+        row, said = super().row(progress)
         values: list[float] = self._prior.value.tolist()
         return row | {f"prior_{name}": value for name, value in zip(self.names, values, strict=True)}, said
