@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from make_export import make_run
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_text
+from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table, write_text
 from maskwright.checkpoint import KEY
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
@@ -191,6 +191,26 @@ def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
     assert leaked in seen_by(folder, 0, 0)
     with pytest.raises(AssertionError, match="has seen"):
         check_honest(folder, whole, 0, 0)
+
+
+def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
+    spec = spec_of(folder, 0)
+    whole, section = stages.decided_index(folder, spec), load_recipe(folder.recipe).selftrain
+    pool = labelling.pool_of_fold(folder, whole, section, 0)
+    assert pool
+    findings = read_table(folder.findings)
+    row = {"image": pool[0], "kind": "outlier_mahalanobis", "severity": "warning"}
+    write_table(folder.findings, pl.concat([findings, pl.DataFrame([row])], how="diagonal"))
+    assert labelling.pool_of_fold(folder, whole, section, 0) == pool[1:]
+    assert labelling.pool_of_fold(folder, whole, section.model_copy(update={"aliens": "keep"}), 0) == pool
+
+
+def test_a_pool_has_no_masks_that_could_be_looked_up(folder):
+    spec = spec_of(folder, 0, 'selftrain.method={"kind": "fixmatch"}') | {"step": "train"}
+    whole, wanted = stages.decided_index(folder, spec), load_recipe(folder.recipe).selftrain
+    training, pool = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
+    assert len(pool.labelled) == 0 and pool.images == labelling.pool_of_fold(folder, whole, wanted, 0)
+    assert set(training.images) == set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
 
 
 def test_hard_images_are_those_with_the_lowest_scores(folder):
