@@ -17,7 +17,7 @@ def rounds(artifacts: Artifacts) -> Section | None:
         return None
     words = [
         f"{found['why'][:1].upper()}{found['why'][1:]}.",
-        "In a round each fold's network labels the images without masks for its own fold alone: every other network was "
+        "In a round each fold's network labels the images without masks for its own fold alone: every other one was "
         "trained on the masks that this fold is scored by.",
     ]
     if found["round"]:

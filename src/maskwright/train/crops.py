@@ -110,9 +110,9 @@ class TrainingCrops(Dataset[Batch]):
 
     def _shares(self, row: int, view: View, label: LabelMap) -> SoftLabel:
         """Return the soft label of a view: of what was predicted, or of the one category; 0 where it is ignored."""
-        if self.files[row] is None:
+        if (file := self.files[row]) is None:
             return soft_label(label, len(self.categories))
-        path = Path(self.files[row])
+        path = Path(file)
         shares = resize_shares(ProbabilityStore(path.parent).read(path.stem), self.images.size(row))
         found = view.apply_to_shares(shares)
         return np.asarray(found / np.maximum(found.sum(0), 1e-6) * (label != IGNORE), np.float32)
