@@ -78,7 +78,7 @@ def predict_folder(
     source = (
         checkpoints if isinstance(checkpoints, Source) else _ensemble(checkpoints, spec or PredictSpec(), accelerator)
     )
-    files = [(name, path) for name, path in named_images(images) if shard is None or name in shard]
+    files = [(name, path) for name, path in named_images(images, new=True) if shard is None or name in shard]
     also = (overlays, probabilities, *(("uncertainty",) if uncertainty else ()))
     work = _Work(source, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
     work.targets = {name: _target(out, name, path) for name, path in files}
@@ -133,7 +133,10 @@ class _Work:
             try:
                 self._predict_large(name, path)
             except DataError as error:
-                self.unreadable.append(_shortly(path, error))
+                self.unreadable.append(f"{path}: {error.got}")
+                continue
+            except MemoryError:
+                self.unreadable.append(f"{path}: more pixels than there is memory for")
                 continue
             yield name
 
@@ -215,10 +218,6 @@ def _maker(source: Source, chain: Sequence[PostprocessStep], also: Sequence[obje
     """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
     steps = [step.model_dump(mode="json") for step in chain]
     return fingerprint({"source": source.made_by, "chain": steps, "also": list(also)})
-
-
-def _shortly(path: Path, error: DataError) -> str:
-    return f"{path}: {str(error).splitlines()[0].split(', got ', 1)[-1]}"
 
 
 def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
