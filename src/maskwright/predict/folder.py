@@ -75,9 +75,7 @@ def predict_folder(
         StaleArtifactError: `out` holds labels that were made otherwise.
         UsageError: another process writes into `out`, or it holds labels of other shards.
     """
-    source = (
-        checkpoints if isinstance(checkpoints, Source) else _ensemble(checkpoints, spec or PredictSpec(), accelerator)
-    )
+    source = _source(checkpoints, spec or PredictSpec(), accelerator)
     files = [(name, path) for name, path in named_images(images, new=True) if shard is None or name in shard]
     also = (overlays, probabilities, *(("uncertainty",) if uncertainty else ()))
     work = _Work(source, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
@@ -206,7 +204,9 @@ def _target(out: Path, name: str, image: Path) -> Path:
     return large if image.suffix.lower() in TIFF and large.is_file() else out / f"{name}.png"
 
 
-def _ensemble(checkpoints: Sequence[Path], spec: PredictSpec, accelerator: str) -> Source:
+def _source(checkpoints: Sequence[Path] | Source, spec: PredictSpec, accelerator: str) -> Source:
+    if isinstance(checkpoints, Source):
+        return checkpoints
     made_by = {
         "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
         "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
