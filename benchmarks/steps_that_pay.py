@@ -31,6 +31,7 @@ from maskwright.pipeline.fuse import fuse
 from maskwright.pipeline.stages import scored
 from maskwright.postprocess import most_probable
 from maskwright.predict.ensembles import Member, load_member
+from maskwright.predict.files import to_full_size
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
 from maskwright.split import HELD_OUT
@@ -190,7 +191,8 @@ def fused_map(members: Sequence[Member], image: Array) -> Probabilities:
     """Return an image's probabilities by several members."""
     fusion = FUSIONS["mean"]()
     for member in members:
-        fusion.add(member.predict(image), member.weight)
+        found = member.networks().probabilities(image)
+        fusion.add(to_full_size(found, (image.shape[0], image.shape[1])), member.weight)
     return fusion.result()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -193,6 +194,28 @@ def test_greedy_keeps_to_its_budget(runs, tmp_path, capsys):
     about = json.loads(capsys.readouterr().out)["fused"]
     assert about["method"] == "greedy"
     assert about["seconds"] <= 1000
+
+
+def test_maps_are_not_begun_where_the_disk_can_not_hold_them(runs, tmp_path, monkeypatch):
+    fuse(runs, tmp_path / "f", method="mean")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    shutil.rmtree(tmp_path / "f" / "holdout")
+    (tmp_path / "f" / ".tasks" / "holdout.json").unlink()
+    with pytest.raises(DataError, match=r"GB of disk for probability maps(.|\n)*holdout"):
+        fuse(runs, tmp_path / "f", method="mean")
+    with pytest.raises(DataError, match=r"GB of disk for probability maps(.|\n)*one@0\.5"):
+        fuse(runs, tmp_path / "g", scales=(0.5,))
+
+
+def test_a_run_whose_decisions_are_gone_is_told(runs, tmp_path):
+    """Its folds name a copy that took over its twin's mask; nothing says so any more."""
+    given = []
+    for run in runs:
+        shutil.copytree(run, tmp_path / run.name)
+        shutil.rmtree(tmp_path / run.name / "decided")
+        given.append(tmp_path / run.name)
+    with pytest.raises(DataError, match="a mask of every image in folds"):
+        fuse(given, tmp_path / "f", method="mean")
 
 
 @pytest.mark.parametrize(

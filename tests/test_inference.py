@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from maskwright.augment.dihedral import DIHEDRAL, apply
-from maskwright.errors import RecipeError
+from maskwright.errors import RecipeError, UsageError
 from maskwright.fusion import RankFusion
 from maskwright.inference import STRIDE, infer, infer_stream, infer_tiled, turned
+from maskwright.progress import listen
 from maskwright.recipe.predict import PredictSpec
 
 VIEWS = ("identity", "flip_lr", "flip_ud", "rotate_180")
@@ -252,3 +253,34 @@ def test_neighbours_of_one_size_share_a_forward_pass():
 
 def test_an_empty_stream_is_empty():
     assert list(infer_stream([pointwise()], [], device=CPU)) == []
+
+
+class Narrow(nn.Module):
+    """A device that has room for a few images at a time, as torch tells it."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most, self.seen, self.inner = most, [], pointwise()
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.inner(images)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (96, 96)])
+def test_a_batch_that_the_device_has_no_room_for_is_taken_in_parts(size):
+    """Eight at a time, then four, then two, which is remembered; the numbers are those of the whole batch."""
+    images = [(k, np.random.default_rng(k).normal(size=(*size, 2)).astype(np.float32)) for k in range(16)]
+    network, said = Narrow(2), []
+    expected = dict(infer_stream([network.inner], images, device=CPU, tile=32, batch=8, overlap=0.25))
+    with listen(lambda label, done, total, note: said.append(note)):
+        found = dict(infer_stream([network], images, device=CPU, tile=32, batch=8, overlap=0.25))
+    assert network.seen[:4] == [8, 4, 2, 2]
+    assert max(network.seen[3:]) == 2
+    assert said == [f"images or tiles are now predicted {n} at a time" for n in (4, 2)]
+    for key, _ in images:
+        assert np.abs(found[key] - expected[key]).max() < 1e-6
+    with pytest.raises(UsageError, match=r"memory for one image or tile(.|\n)*predict\.tile"):
+        list(infer_stream([Narrow(0)], images, device=CPU, tile=32, batch=8))

@@ -8,6 +8,16 @@ class MaskwrightError(Exception):
 
     exit_code = 1
 
+    @property
+    def got(self) -> str:
+        """What was found, of a message as `problem` makes it; of another one its first line.
+
+        Example:
+            >>> MaskwrightError(problem("a folder", "a file", where="/data", next_move="pass its parent folder")).got
+            'a file'
+        """
+        return str(self).partition("\n")[0].split(", got ", 1)[-1]
+
 
 class UsageError(MaskwrightError):
     """A command or function was called in a way that can't work."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +15,9 @@ from torch.nn import functional
 
 from maskwright.augment.dihedral import factors, inverse
 from maskwright.data.tensors import image_tensor
-from maskwright.errors import RecipeError, problem
+from maskwright.errors import RecipeError, UsageError, problem
 from maskwright.passes import Key, stream, tiled
+from maskwright.progress import report
 from maskwright.tiling import Tile
 from maskwright.types import Array, Probabilities
 
@@ -63,6 +66,62 @@ def infer(
     return mean[..., :height, :width]
 
 
+class Room:
+    """How many images a device takes at a time, found out by running short: what follows is taken in such parts."""
+
+    def __init__(self) -> None:
+        self.most: int | None = None
+
+    def infer(
+        self, networks: Sequence[nn.Module], images: torch.Tensor, device: torch.device | None = None, **how: Any
+    ) -> Probabilities:
+        """Return what `infer` does, as an array.
+
+        Args:
+            networks: as of `infer`.
+            images: as of `infer`, on any device.
+            device: of the networks; None: of the images.
+            how: as of `infer`.
+
+        Raises:
+            UsageError: there is no memory for a single image.
+        """
+        parts: list[Probabilities] = []
+        start = 0
+        while start < len(images):
+            part = images[start : start + (self.most or len(images))]
+            found = _unless_short(networks, part if device is None else part.to(device), how)
+            if found is None:
+                self._retreat(len(part), images.device if device is None else device)
+            else:
+                parts.append(found)
+                start += len(part)
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+    def _retreat(self, count: int, device: torch.device) -> None:
+        """Take half as many at a time, and say so."""
+        free_memory()
+        if count == 1:
+            raise UsageError(
+                problem(
+                    "memory for one image or tile at a time",
+                    "not enough",
+                    where=f"the device {device}, in prediction",
+                    next_move="use smaller tiles, such as --set predict.tile=512, or the processor: put "
+                    "CUDA_VISIBLE_DEVICES= before the command",
+                )
+            )
+        self.most = count // 2
+        report("out of memory", self.most, count, f"images or tiles are now predicted {self.most} at a time")
+
+
+def free_memory() -> None:
+    """Give back what a failed attempt held; its objects must be out of reach by now."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def turned(maps: torch.Tensor, view: str) -> torch.Tensor:
     """Return (..., H, W) maps flipped or turned, as `augment.dihedral.apply` does arrays; themselves if nothing is."""
     transpose, *flips = factors(view)
@@ -85,13 +144,18 @@ def infer_tiled(
     pad: str = "replicate",
     precision: str = "float32",
     blend: str = "linear",
+    device: torch.device | None = None,
+    room: Room | None = None,
 ) -> Probabilities:
-    """Return the (K, H, W) probabilities of one (C, H, W) image cut into overlapping tiles of `tile` pixels a side."""
+    """Return the (K, H, W) probabilities of one (C, H, W) image cut into overlapping tiles of `tile` pixels a side.
+
+    With a `device` the tiles alone go there; a batch of them that there is no memory for is taken in parts.
+    """
+    own = room or Room()
 
     def forward(group: Sequence[Tile]) -> Probabilities:
         stack = torch.stack([image[:, *t.slices] for t in group])
-        found: Probabilities = infer(networks, stack, tta=tta, pad=pad, precision=precision).cpu().numpy()
-        return found
+        return own.infer(networks, stack, device, tta=tta, pad=pad, precision=precision)
 
     size, side = (image.shape[1], image.shape[2]), -(-tile // STRIDE) * STRIDE
     return tiled(forward, size, side=side, overlap=overlap, batch=batch, blend=blend)
@@ -113,14 +177,15 @@ def infer_stream(
     scales: Sequence[float] = (1.0,),
     scale_weights: Sequence[float] | None = None,
     fusion: str = "mean",
+    room: Room | None = None,
 ) -> Iterator[tuple[Key, Probabilities]]:
     """Yield (key, (K, h, w) probabilities) for standardised (h, w, C) arrays, neighbours of one size together.
 
-    At each scale the array is resized (area average when shrinking, bilinear when growing), predicted, and its
+    At each scale the array is resized (`data.intensity.resize`), predicted, and its
     probabilities are resized back in the same way. With `fusion` other than mean, what is fused are the networks, each
-    with its views and scales averaged.
+    with its views and scales averaged. `room` knows of former calls how many images the device takes at a time.
     """
-    views = _Views(device, tile, overlap, batch, tuple(tta), pad, precision, channels_last, blend)
+    views = _Views(device, tile, overlap, batch, tuple(tta), pad, precision, channels_last, blend, room or Room())
     groups = [networks] if fusion == "mean" else [[network] for network in networks]
     members = [partial(views.predict, group) for group in groups]
     yield from stream(
@@ -148,18 +213,28 @@ class _Views:
     precision: str
     channels_last: bool
     blend: str
+    room: Room
 
     def predict(self, networks: Sequence[nn.Module], images: Sequence[Array]) -> Iterable[Probabilities]:
         """Return the probabilities of images of one size as they are, large ones by tiles."""
-        views = {"tta": self.tta, "pad": self.pad, "precision": self.precision}
+        views: dict[str, Any] = {"tta": self.tta, "pad": self.pad, "precision": self.precision}
         if max(images[0].shape[:2]) > self.tile:
-            tiles = {"tile": self.tile, "overlap": self.overlap, "batch": self.batch, "blend": self.blend}
-            tensors = (image_tensor(image).to(self.device) for image in images)
-            return [infer_tiled(networks, tensor, **tiles, **views) for tensor in tensors]  # type: ignore[arg-type]
-        stack = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2)).to(self.device)
+            views |= {"tile": self.tile, "overlap": self.overlap, "batch": self.batch, "blend": self.blend}
+            tensors = map(image_tensor, images)
+            return [infer_tiled(networks, tensor, **views, device=self.device, room=self.room) for tensor in tensors]
+        stack = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2))
         if self.channels_last:
             stack = stack.contiguous(memory_format=torch.channels_last)
-        return [found.cpu().numpy() for found in infer(networks, stack, **views)]  # type: ignore[arg-type]
+        return list(self.room.infer(networks, stack, self.device, **views))
+
+
+def _unless_short(networks: Sequence[nn.Module], images: torch.Tensor, how: dict[str, Any]) -> Probabilities | None:
+    """Return the probabilities, None if the memory ran out; what was held then is out of reach."""
+    try:
+        found: Probabilities = infer(networks, images, **how).cpu().numpy()
+    except torch.OutOfMemoryError:
+        return None
+    return found
 
 
 def _padded(images: torch.Tensor, pad: str) -> torch.Tensor:

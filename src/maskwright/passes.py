@@ -30,7 +30,7 @@ def stream(
 ) -> Iterator[tuple[Key, Probabilities]]:
     """Yield (key, (K, h, w) probabilities) for standardised (h, w, C) images, neighbours of one size together.
 
-    At each scale the image is resized (area average when shrinking, bilinear when growing), predicted, and its
+    At each scale the image is resized (`data.intensity.resize`), predicted, and its
     probabilities are resized back in the same way.
 
     Args:

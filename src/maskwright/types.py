@@ -19,6 +19,8 @@ MAX_CATEGORIES = 254
 Array = npt.NDArray[Any]
 LabelMap = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+Spacing = tuple[float, float]
+"""Height and width of a pixel, in millimetres or another unit; (1, 1) where lengths are in pixels."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 import make_images as make
-from maskwright.data.index import SCHEMA, build_index, load_index
+from maskwright.artifacts import RunFolder, write_table
+from maskwright.data.index import SCHEMA, build_index, decided_index, load_index, scored
 from maskwright.errors import DataError
 from maskwright.recipe.data import DataSpec
 
@@ -166,3 +167,16 @@ def test_gray_pictures_in_rgb_files_are_one_channel(tmp_path):
     _, resolved, _ = build_index(spec(tmp_path))
     assert resolved.channels == 1
     assert resolved.mean == pytest.approx((gray.mean() / 255,), abs=1e-5)
+
+
+def test_a_run_of_an_earlier_version_has_no_decisions(tmp_path):
+    index, resolved, _ = build_index(spec(folder(tmp_path / "data")))
+    run = RunFolder(tmp_path / "run")
+    write_table(run.index, index.table)
+    whole = decided_index(run, resolved)
+    assert whole.images == index.images
+    folds = pl.DataFrame({"image": index.labelled.images, "fold": [0, 1, 0]})
+    assert scored(whole, folds).equals(folds)
+    twins = whole.table.with_columns(twin_of=pl.when(pl.col("image") == whole.images[0]).then(pl.lit("x")))
+    write_table(run.decided / "images.parquet", twins)
+    assert scored(decided_index(run, resolved), folds)["image"].to_list() == index.labelled.images[1:]

@@ -268,6 +268,9 @@ def test_the_command_serves_without_torch_and_ends_cleanly(export, images):
 
 
 def test_a_taken_port_and_wrong_limits_are_said(export, capsys):
+    for port in ("99999", "-1"):
+        assert main(["serve", str(export), f"--port={port}"]) == 2
+        assert f"a port from 0 to 65535, got {port}" in capsys.readouterr().err
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         assert main(["serve", str(export), "--port", str(taken.getsockname()[1])]) == 2
     assert "--port" in capsys.readouterr().err

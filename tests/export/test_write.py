@@ -20,7 +20,7 @@ from maskwright.data.images import read_image
 from maskwright.data.index import scored
 from maskwright.errors import DataError, UsageError
 from maskwright.export import loss, write
-from maskwright.export.graphs import write_graph
+from maskwright.export.graphs import Shape, write_graph
 from maskwright.export.manifest import read_manifest, sha256
 from maskwright.export.runner import Runner
 from maskwright.export.variants import spread
@@ -108,6 +108,14 @@ def test_an_export_of_other_networks_fails_its_check_and_leaves_nothing(folder, 
 
     monkeypatch.setattr(write, "write_graph", other)
     with pytest.raises(DataError, match=r"probabilities within 0\.001"):
+        export_run(folder.root, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_whose_graphs_take_other_images_are_named(folder, tmp_path, monkeypatch):
+    shapes = iter([Shape(None, None, 32), Shape((32, 64), 1, 32)])
+    monkeypatch.setattr(write, "write_graph", lambda network, path, **options: next(shapes))
+    with pytest.raises(DataError, match=r"take the same images, got .*\(32, 64\)(.|\n)*fold-0-last(.|\n)*--members"):
         export_run(folder.root, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -15,6 +15,7 @@ from small_networks import trained_with
 
 from maskwright.errors import DataError
 from maskwright.predict import files, folder, memory, windows
+from maskwright.predict.ensembles import Member, fused_source
 from maskwright.predict.folder import predict_folder
 from maskwright.predict.windows import Windows
 from maskwright.recipe.predict import FillHolesSpec, MinimumAreaSpec, PredictSpec, ThresholdSpec
@@ -130,6 +131,34 @@ def test_where_memory_is_short_a_tiff_goes_by_windows_and_a_png_is_named(image, 
     assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / "a.png")), np.asarray(Image.open(whole / "a.png")))
 
 
+def test_what_an_image_takes_by_hand():
+    # 100 × 50 at half its size, 3 channels, 2 categories: image 3, sums 2, means 2, weights 1 of 50 × 25 values of four
+    # bytes, and 2 of 100 × 50
+    plain = memory.Need(0.5, 3, 2)
+    assert memory.whole_bytes((100, 50), plain) == 4 * (8 * 50 * 25 + 2 * 100 * 50)
+    # at twice the working size these 8 are of 100 × 50; the working image and the sum over scales stand beside
+    larger = memory.Need(0.5, 3, 2, (1.0, 2.0))
+    assert memory.whole_bytes((100, 50), larger) == 4 * (8 * 100 * 50 + (3 + 2) * 50 * 25 + 2 * 100 * 50)
+    alone = memory.Need(1.0, 3, 2, (2.0,))
+    assert memory.whole_bytes((100, 50), alone) == 4 * (8 * 200 * 100 + 3 * 100 * 50)
+
+
+@pytest.mark.parametrize("by", ["run", "fused"])
+def test_scales_are_in_the_forecast(by, image, ensemble, tmp_path, monkeypatch):
+    pixels, spec = tifffile.imread(image), SPEC.model_copy(update={"scales": (1.0, 3.0)})
+    Image.fromarray(pixels).save(tmp_path / "b.png")
+    monkeypatch.setattr(memory, "_LOOK_FROM", 1)
+    # 301 · 213 pixels: 10 values of 4 bytes are 2.6 MB, at three times the size 23 MB
+    monkeypatch.setattr(memory, "free_memory", lambda: 8 * 10**6)
+    source = ensemble
+    if by == "fused":
+        members = [Member((trained_with(ids=(4, 7, 9)),), spec)]
+        source = fused_source(members, fusion="mean", accelerator="cpu", made_by=1)
+    with pytest.raises(DataError, match=r"b\.png: 0\.0 GB"):
+        predict_folder(source, tmp_path / "b.png", tmp_path / "out", spec=spec)
+    assert len(predict_folder(ensemble, tmp_path / "b.png", tmp_path / "out", spec=SPEC)) == 1
+
+
 def test_what_can_not_be_done_by_windows_is_said(image, small_limit, ensemble, tmp_path, monkeypatch):
     for options, said in (
         ({"overlays": True}, "--overlays"),
@@ -155,6 +184,16 @@ def test_a_truncated_large_image_is_named_and_leaves_nothing(image, small_limit,
     with pytest.raises(DataError, match=r"1 that can't(.|\n)*a\.tif"):
         predict_folder(ensemble, image, tmp_path / "out", spec=SPEC)
     assert list((tmp_path / "out").glob("*.tif")) == []
+
+
+def test_a_large_image_that_there_is_no_memory_for_is_named(image, small_limit, ensemble, tmp_path, monkeypatch):
+    def full(self):
+        raise MemoryError
+        yield
+
+    monkeypatch.setattr(Windows, "labels", full)
+    with pytest.raises(DataError, match=r"1 that can't(.|\n)*a\.tif: more pixels than there is memory for"):
+        predict_folder(ensemble, image, tmp_path / "out", spec=SPEC)
 
 
 PEAK = """

@@ -1,5 +1,6 @@
 """Label files of new images: named as the images, in the images' size, and never mixed with another run's."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,8 +9,9 @@ from small_networks import a_checkpoint, labels_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.postprocess import crf
-from maskwright.predict import files, load_ensemble, predict_folder
+from maskwright.predict import Shard, files, load_ensemble, predict_folder
 from maskwright.predict.labels import clean_folder
+from maskwright.progress import listen
 from maskwright.recipe.predict import PredictSpec, ThresholdSpec
 from maskwright.recipe.steps import CrfSpec
 from maskwright.tasks import lock
@@ -172,3 +174,28 @@ def test_a_folder_has_one_writer_and_is_cleared_of_what_a_killed_one_left(images
     assert len(run()) == 3
     assert not half.exists()
     assert [name for name, _ in files.named_images(out)] == ["deep/three", "deep/two.v2", "one"]
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 1)])
+def test_labels_inside_the_folder_of_the_images_are_no_images(images, tmp_path, shard):
+    """The second call finds what the first one wrote: nothing to do."""
+    checkpoint, out, said = a_checkpoint(tmp_path / "a.ckpt"), images / "deep" / "labels", []
+    made = predict_folder([checkpoint], images, out, overlays=True, uncertainty=True, shard=shard)
+    with listen(lambda label, done, total, note: said.append(note)):
+        again = predict_folder([checkpoint], images, out, overlays=True, uncertainty=True, shard=shard)
+    assert again == made and len(made) == 3
+    assert f"9 files below {images} that `predict` wrote, no images" in said  # labels, overlays, maps of entropy
+    assert len(labels_of(out)) == 6
+    (images / "later.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((5, 5, 3), np.uint8))[1].tobytes())
+    assert len(predict_folder([checkpoint], images, out, overlays=True, uncertainty=True, shard=shard)) == 4
+
+
+def test_labels_beside_the_images_are_no_images(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        picture = cv2.imencode(".jpg", np.full((9, 7, 3), 90, np.uint8))[1]
+        (tmp_path / "photos" / f"{name}.jpg").write_bytes(picture.tobytes())
+    checkpoint = a_checkpoint(tmp_path / "a.ckpt")
+    first = predict_folder([checkpoint], tmp_path / "photos", tmp_path / "photos", overlays=True)
+    assert predict_folder([checkpoint], tmp_path / "photos", tmp_path / "photos", overlays=True) == first
+    assert [path.name for path in first] == ["a.png", "b.png"]

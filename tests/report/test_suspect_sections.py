@@ -2,8 +2,8 @@
 
 import polars as pl
 
+from make_report import make_run, write
 from maskwright.audit.suspects import IMAGE_SCHEMA, REGION_SCHEMA
-from report.test_report import make_run, write
 
 
 def test_suspect_masks_are_shown_first_to_last(tmp_path):

@@ -80,7 +80,7 @@ def inspect_row(index: Index, row: int, *, style: bool = False) -> Inspection:
     try:
         preview = read_preview(path, _PREVIEW, color=True)
     except DataError as error:
-        found.faults.append(Fault("unreadable", "error", _reason(error)))
+        found.faults.append(Fault("unreadable", "error", error.got))
         return found
     found.thumbnail = upright(thumbnail(preview.pixels, preview.extent), preview.orientation)
     found.features = features(preview.pixels)
@@ -135,7 +135,7 @@ def _inspect_label(
     try:
         values = read_values(index.path(label_name), like=turned_like(label_name, index.path(name)))
     except DataError as error:
-        found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {_reason(error)}"))
+        found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {error.got}"))
         return None
     if values.shape != size:
         detail = f"{label_name} is {values.shape[1]}×{values.shape[0]}, the image {size[1]}×{size[0]}"
@@ -169,8 +169,3 @@ def _check_content(index: Index, valid: int, found: Inspection) -> None:
         empty = name in (index.categories.left_out | {"background"})
         kind, severity = ("empty_mask", "warning") if empty else ("one_category", "note")
         found.faults.append(Fault(kind, severity, f"its mask holds nothing but {name}"))
-
-
-def _reason(error: DataError) -> str:
-    """Return what was got, out of the error's four parts."""
-    return str(error).splitlines()[0].split(", got ", 1)[-1]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from maskwright.artifacts import read_json, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
@@ -20,28 +21,68 @@ if TYPE_CHECKING:
     from maskwright.recipe.predict import EvaluateSpec
 
 Flag = Parameter(negative=())
+_KIND = (
+    "What the files hold: semantic, values of categories (default); instances, ids of objects, 0 the background "
+    "(segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs, or masks/ and "
+    "instances/ in both folders."
+)
+_FAMILIES = (
+    "What is scored beside pixel counts, comma-separated, or none: boundary, instances, panoptic (default, where the "
+    "files allow), keras, dental."
+)
+FILES, SCORES = Group("Files", sort_key=1), Group("Scores", sort_key=2)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """How files are read; of a run its recipe says so."""
+
+    kind: Annotated[Literal["semantic", "instances", "panoptic"] | None, Parameter(group=FILES, help=_KIND)] = None
+    classes: Annotated[Literal["all", "binary"] | None, Parameter(group=FILES)] = None
+    """all (default), or binary: everything but 0 is foreground."""
+    ignore: Annotated[str | None, Parameter(group=FILES)] = None
+    """Values in the truth whose pixels don't count, comma-separated."""
+    leave_out: Annotated[str | None, Parameter(group=FILES)] = None
+    """Categories left out of the means, comma-separated."""
+    images: Annotated[Path | None, Parameter(group=FILES)] = None
+    """Folder of the images; a truth is turned like its image where that has an EXIF orientation."""
+    group: Annotated[str | None, Parameter(group=FILES)] = None
+    """Column of a meta.csv in or beside the truth folder whose images are resampled together."""
+    group_regex: Annotated[str | None, Parameter(group=FILES)] = None
+    """The same from the names: what its first group, or all of it, matches."""
+    partial: Annotated[bool, Parameter(group=FILES, negative=())] = False
+    """Score the truths that have a prediction; a run makes none for images that its decisions left out."""
+    seed: Annotated[int | None, Parameter(group=FILES)] = None
+    """Seed of the bootstrap (default 0)."""
+    workers: Annotated[int | None, Parameter(group=FILES)] = None
+    """Processes that read and score (default: threads of this one)."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """What is scored, and by which definition; of a run its recipe says so."""
+
+    families: Annotated[str | None, Parameter(group=SCORES, help=_FAMILIES)] = None
+    tolerance: Annotated[float | None, Parameter(group=SCORES)] = None
+    """Pixels within which a boundary is right, for NSD and boundary F (default: 0.75 % of the diagonal)."""
+    boundary_width: Annotated[int | None, Parameter(group=SCORES)] = None
+    """Pixels from a mask's border that count for boundary IoU (default: 2 % of the diagonal)."""
+    ap_definition: Annotated[Literal["coco", "cityscapes"] | None, Parameter(group=SCORES)] = None
+    """coco (default) or cityscapes: whose rules AP follows; it needs scores."""
+    empty: Annotated[Literal["nan", "one"] | None, Parameter(group=SCORES)] = None
+    """Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one."""
+    absent: Annotated[Literal["zero", "skip"] | None, Parameter(group=SCORES)] = None
+    """Pooled IoU, and AP, of a category that is predicted but nowhere true: zero (default), or skip."""
 
 
 def evaluate(
     prediction: Path,
     truth: Path | None = None,
     *,
-    kind: Literal["semantic", "instances", "panoptic"] | None = None,
-    classes: Literal["all", "binary"] | None = None,
-    ignore: str | None = None,
-    leave_out: str | None = None,
-    images: Path | None = None,
-    group: str | None = None,
-    group_regex: str | None = None,
-    families: str | None = None,
-    tolerance: float | None = None,
-    boundary_width: int | None = None,
-    ap_definition: Literal["coco", "cityscapes"] | None = None,
-    empty: Literal["nan", "one"] | None = None,
-    absent: Literal["zero", "skip"] | None = None,
-    partial: Annotated[bool, Flag] = False,
-    seed: int | None = None,
-    workers: int | None = None,
+    files: Files = Files(),
+    scores: Scores = Scores(),
     out: Path | None = None,
     redo: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
@@ -59,41 +100,15 @@ def evaluate(
     Args:
         prediction: folder of index PNGs, file of segments, or a run folder; a run's own recipe says how it is scored.
         truth: folder of index PNGs, or file of segments.
-        kind: what the files hold: semantic, values of categories (default); instances, ids of objects, 0 the
-            background (segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs, or
-            masks/ and instances/ in both folders.
-        classes: all (default), or binary: everything but 0 is foreground.
-        ignore: values in the truth whose pixels don't count, comma-separated.
-        leave_out: categories left out of the means, comma-separated.
-        images: folder of the images; a truth is turned like its image where that has an EXIF orientation.
-        group: column of a meta.csv in or beside the truth folder whose images are resampled together.
-        group_regex: the same from the names: what its first group, or all of it, matches.
-        families: what is scored beside pixel counts, comma-separated, or none: boundary, instances, panoptic (default,
-            where the files allow), keras, dental.
-        tolerance: pixels within which a boundary is right, for NSD and boundary F (default: 0.75 % of the diagonal).
-        boundary_width: pixels from a mask's border that count for boundary IoU (default: 2 % of the diagonal).
-        ap_definition: coco (default) or cityscapes: whose rules AP follows; it needs scores.
-        empty: Dice and IoU of an image where a category is in neither: nan, left out of the mean (default), or one.
-        absent: pooled IoU, and AP, of a category that is predicted but nowhere true: zero (default), or skip.
-        partial: score the truths that have a prediction; a run makes none for images that its decisions left out.
-        seed: seed of the bootstrap (default 0).
-        workers: processes that read and score (default: threads of this one).
+        files: how they are read.
+        scores: what is scored.
         out: folder for evaluation.json, per_image.parquet and confusion.json.
         redo: replace results of another recipe in a run folder.
         json: write the scores as JSON to stdout.
     """
-    stated: dict[str, Any] = {"--families": families, "--tolerance": tolerance, "--empty": empty, "--absent": absent}
-    stated |= {"--boundary-width": boundary_width, "--ap-definition": ap_definition}
     if truth is None:
-        given: dict[str, Any] = {"--classes": classes, "--ignore": ignore, "--leave-out": leave_out, "--out": out}
-        given |= {
-            "--images": images,
-            "--seed": seed,
-            "--workers": workers,
-            "--partial": partial or None,
-            "--kind": kind,
-        }
-        given |= {"--group": group, "--group-regex": group_regex} | stated
+        stated = {**asdict(files), **asdict(scores), "partial": files.partial or None, "out": out}
+        given = {f"--{name.replace('_', '-')}": value for name, value in stated.items()}
         return _evaluate_run(prediction, given, redo=redo, as_json=json)
     from maskwright.evaluate import evaluate_folders
 
@@ -101,31 +116,29 @@ def evaluate(
         found = evaluate_folders(
             prediction,
             truth,
-            classes=classes or "all",
-            ignore=_numbers(ignore),
-            leave_out=[str(word) for word in listed(leave_out) or ()],
-            images=images,
-            partial=partial,
-            spec=_spec(stated),
-            seed=seed or 0,
-            workers=workers or 0,
-            kind=kind,
-            group=group,
-            group_regex=group_regex,
+            classes=files.classes or "all",
+            ignore=_numbers(files.ignore),
+            leave_out=[str(word) for word in listed(files.leave_out) or ()],
+            images=files.images,
+            partial=files.partial,
+            spec=_spec(scores),
+            seed=files.seed or 0,
+            workers=files.workers or 0,
+            kind=files.kind,
+            group=files.group,
+            group_regex=files.group_regex,
         )
-    _show_evaluation(found, out, partial=partial)
+    _show_evaluation(found, out, partial=files.partial)
     result(found.scores, as_json=json)
 
 
-def _spec(stated: dict[str, Any]) -> EvaluateSpec:
+def _spec(stated: Scores) -> EvaluateSpec:
     """Return the spec that the options state, with its defaults."""
     from pydantic import ValidationError
 
     from maskwright.recipe.predict import EvaluateSpec
 
-    given = {
-        option.removeprefix("--").replace("-", "_"): value for option, value in stated.items() if value is not None
-    }
+    given = {name: value for name, value in asdict(stated).items() if value is not None}
     if "families" in given:
         given["families"] = [str(word) for word in listed(given["families"]) or () if word != "none"]
     try:

@@ -65,12 +65,11 @@ def predict(
     from maskwright.predict import predict_folder
 
     source, chain, recipe = _source(run, settings, checkpoint)
+    flags = {"redo": redo, "overlays": overlays, "probabilities": probabilities, "uncertainty": uncertainty}
     if stream:
-        others = {"--shards": shards, "--shard": shard, "--redo": redo or None, "--overlays": overlays or None}
-        _refuse_with_stream(others | {"--probabilities": probabilities or None, "--uncertainty": uncertainty or None})
-        if recipe is None:
-            wanted, got = "a run folder with --stream", "fused runs or an export"
-            raise UsageError(problem(wanted, got, where=str(run), next_move="name the run itself"))
+        _check_stream(
+            run, recipe, {"shards": shards, "shard": shard} | {name: on or None for name, on in flags.items()}
+        )
         return _stream(source, images, out, recipe, chain, as_json=json)
     with progress():
         files = predict_folder(
@@ -79,12 +78,9 @@ def predict(
             out,
             spec=None if recipe is None else recipe.predict,
             chain=chain,
-            overlays=overlays,
-            probabilities=probabilities,
-            uncertainty=uncertainty,
             shard=_shard(shards, shard),
-            redo=redo,
             accelerator="auto" if recipe is None else recipe.train.accelerator,
+            **flags,
         )
     say(f"{len(files)} label files in {out}")
     result({"files": [str(f) for f in files]}, as_json=json)
@@ -159,10 +155,13 @@ def _stream(
     result({"files": [str(f) for f in files], "latency": asdict(latency)}, as_json=as_json)
 
 
-def _refuse_with_stream(given: dict[str, int | bool | None]) -> None:
-    if named := [name for name, value in given.items() if value is not None]:
+def _check_stream(run: Path, recipe: Recipe | None, given: dict[str, Any]) -> None:
+    if named := [f"--{name}" for name, value in given.items() if value is not None]:
         next_move = "predict the frames as images, without --stream, for these"
         raise UsageError(problem("--stream alone", ", ".join(named), where="predict", next_move=next_move))
+    if recipe is None:
+        wanted, got = "a run folder with --stream", "fused runs or an export"
+        raise UsageError(problem(wanted, got, where=str(run), next_move="name the run itself"))
 
 
 def _of_predict(settings: tuple[str, ...]) -> list[str]:

@@ -12,6 +12,8 @@ from cyclopts import Parameter
 from maskwright.cli.console import say
 from maskwright.errors import UsageError, problem
 
+_LAST_PORT = 65535
+
 
 def serve(
     export: Path,
@@ -73,6 +75,9 @@ def serve(
 
 def _listen(host: str, port: int) -> socket.socket:
     """Return a socket that is bound."""
+    if not 0 <= port <= _LAST_PORT:
+        next_move = "give a --port in this range (0 takes a free one)"
+        raise UsageError(problem(f"a port from 0 to {_LAST_PORT}", f"{port}", where="--port", next_move=next_move))
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:

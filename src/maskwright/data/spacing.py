@@ -12,9 +12,7 @@ import tifffile
 
 from maskwright.data.formats import dicom
 from maskwright.errors import DataError, problem
-
-Spacing = tuple[float, float]
-"""Height and width of a pixel in millimetres."""
+from maskwright.types import Spacing
 
 TIFF = (".tif", ".tiff")
 DICOM = dicom.SUFFIXES

@@ -5,7 +5,9 @@ Each file is an `.npz` whose members `R_C` are blocks of `BLOCK` x `BLOCK` pixel
 
 from __future__ import annotations
 
+import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +75,25 @@ class ProbabilityStore:
                     _paste(out, _values(file[f"{row}_{column}"]), row * BLOCK - top, column * BLOCK - left)
         return out
 
+    def check_room(self, shapes: Sequence[tuple[int, int, int]]) -> None:
+        """See that the disk can hold maps of these (C, H, W) shapes, before the first is written.
+
+        Raises:
+            DataError: there is less room.
+        """
+        need, free = self.forecast(shapes), shutil.disk_usage(self.folder).free
+        if need > free:
+            raise DataError(
+                problem(
+                    f"{need / 1e9:.1f} GB of disk for probability maps",
+                    f"{free / 1e9:.1f} GB",
+                    where=str(self.folder),
+                    next_move="free some room, or put the run on another disk with --out",
+                )
+            )
+
     @staticmethod
-    def forecast(shapes: list[tuple[int, int, int]]) -> int:
+    def forecast(shapes: Sequence[tuple[int, int, int]]) -> int:
         """Return the bytes that maps of these (C, H, W) shapes will take, from a typical compression."""
         return round(sum(2 * c * h * w for c, h, w in shapes) * _TYPICAL_RATIO)
 

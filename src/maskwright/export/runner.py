@@ -21,6 +21,7 @@ from maskwright.export.sessions import Session, open_session
 from maskwright.passes import Key, stream, tiled, without
 from maskwright.postprocess import Image, apply_chain
 from maskwright.predict.files import Files, Predicted, Source, never_predicted, read_ahead, to_full_size
+from maskwright.predict.memory import Need, check_memory
 from maskwright.tiling import Tile
 from maskwright.types import Array, LabelMap, Probabilities
 
@@ -107,9 +108,14 @@ class Runner:
         Files that can't be read are passed over and added to `unreadable`; without that list they are a DataError.
         """
 
+        about = self.manifest
+        need = Need(about.scale, about.channels, len(self.categories), about.predict.scales)
+
         def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
             image = read_image(item[1])
-            return (item[0], (image.shape[0], image.shape[1])), self.prepare(image)
+            size = (image.shape[0], image.shape[1])
+            check_memory(item[1], size, need)
+            return (item[0], size), self.prepare(image)
 
         for (name, size), found in self.stream(read_ahead(read, files, unreadable)):
             yield name, size, found

@@ -17,7 +17,7 @@ from maskwright.artifacts import RunFolder, is_export, read_folds, read_json
 from maskwright.checkpoint import Trained
 from maskwright.data.index import Index, decided_index
 from maskwright.data.intensity import working_size
-from maskwright.errors import UsageError, problem
+from maskwright.errors import DataError, UsageError, problem
 from maskwright.export.check import compare
 from maskwright.export.graphs import CLOSE, Shape, write_graph
 from maskwright.export.loss import calibration_images, measure_loss
@@ -176,7 +176,16 @@ def _write_graphs(job: _Job) -> Shape:
             to_openvino(source, source.with_suffix(".xml"))
             for path in job.part.glob(f"{stem}.onnx*"):
                 path.unlink()
-    assert len(shapes) == 1, "networks of one recipe take the same images"
+    if len(shapes) > 1:
+        several = "; ".join(sorted(f"smallest {s.smallest}, size {s.size}, batch {s.batch}" for s in shapes))
+        raise DataError(
+            problem(
+                "networks whose graphs take the same images",
+                several,
+                where=", ".join(job.stems),
+                next_move="export them one by one with --members",
+            )
+        )
     return shapes.pop()
 
 

@@ -15,12 +15,12 @@ from maskwright.data.formats.files import find_files, match_name
 from maskwright.data.formats.pieces import BACKGROUND_NAMES
 from maskwright.data.images import SUFFIXES, size_of
 from maskwright.data.predicted import data_of, label_categories, label_files, read_ids, read_labels
-from maskwright.data.spacing import DICOM, TIFF, Spacing, read_spacing
+from maskwright.data.spacing import DICOM, TIFF, read_spacing
 from maskwright.errors import DataError, problem
 from maskwright.labels import objects_by_category
 from maskwright.measure.shapes import Shape, measure_objects
 from maskwright.progress import track
-from maskwright.types import Array, Categories, LabelMap
+from maskwright.types import Array, Categories, LabelMap, Spacing
 
 PER_IMAGE: dict[str, Any] = {
     "image": pl.String,

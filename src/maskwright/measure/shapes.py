@@ -14,10 +14,9 @@ from scipy import ndimage
 from scipy.spatial.distance import pdist
 
 from maskwright.labels import relabel_consecutive
+from maskwright.types import Spacing
 
 Mask = npt.NDArray[np.bool_]
-Spacing = tuple[float, float]
-"""Height and width of a pixel in millimetres; (1, 1) where lengths are in pixels."""
 
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _CODES = np.array([[10, 2, 10], [2, 1, 2], [10, 2, 10]], np.float32)

@@ -14,12 +14,10 @@ import numpy.typing as npt
 from scipy.spatial import cKDTree
 
 from maskwright.errors import DataError, UsageError, problem
-from maskwright.types import IGNORE, LabelMap
+from maskwright.types import IGNORE, LabelMap, Spacing
 
 Mask = npt.NDArray[np.bool_]
 Distances = npt.NDArray[np.float64]
-Spacing = tuple[float, float]
-"""Height and width of a pixel, in any unit; distances are in that unit."""
 
 _NAN = float("nan")
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)

@@ -15,8 +15,9 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, decided_index, scored
 from maskwright.data.store import ProbabilityStore
+from maskwright.errors import DataError, problem
 from maskwright.evaluate import Overlaps, per_image_table, summarise
-from maskwright.pipeline.stages import read_chain
+from maskwright.pipeline.stages import read_chain, working_shapes
 from maskwright.postprocess import apply_chain
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.predict.ensembles import Member, load_member, predict_fused, seconds_an_image
@@ -48,7 +49,8 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     run, wanted = RunFolder(Path(member["run"])), PredictSpec.model_validate(member["predict"])
     store, index, folds = ProbabilityStore(root / "members" / member["name"]), _index(run), read_folds(run.folds)
     store.folder.mkdir(parents=True, exist_ok=True)
-    recipe = load_recipe(run.recipe)
+    recipe, known = load_recipe(run.recipe), scored(index, folds.filter(pl.col("fold") >= 0))["image"].to_list()
+    store.check_room(working_shapes(recipe, index.only([image for image in known if name_of(image) not in store])))
     for fold in range(recipe.split.folds):
         images = [image for image in _rows(index, folds.filter(pl.col("fold") == fold))["image"]]
         todo = [(name_of(image), index.path(image)) for image in images if name_of(image) not in store]
@@ -114,7 +116,11 @@ def holdout(root: Path, spec: dict[str, Any]) -> None:
     store = ProbabilityStore(root / "holdout")
     store.folder.mkdir(parents=True, exist_ok=True)
     images = _rows(index, folds.filter(pl.col("fold") == HELD_OUT))["image"].to_list()
-    todo = [(name_of(image), index.path(image)) for image in images if name_of(image) not in store]
+    missing = [image for image in images if name_of(image) not in store]
+    table = index.only(missing).table
+    sizes = zip(table["height"], table["width"], strict=True)
+    store.check_room([(len(index.categories), height, width) for height, width in sizes])
+    todo = [(name_of(image), index.path(image)) for image in missing]
     members = [_loaded(member, member["weight"]) for member in about["members"] if member["weight"] > 0]
     found = predict_fused(members, todo, fusion=about["fusion"], accelerator=spec["accelerator"])
     for name, _, probabilities in track(found, "predict holdout", len(todo)):
@@ -174,7 +180,10 @@ class _Reader:
 
     def truth(self, row: int) -> LabelMap:
         truth = self.images.read_label(row)
-        assert truth is not None
+        if truth is None:
+            next_move = "finish the run that it is of, whose decided/ is gone, with maskwright run"
+            got, where = f"none of {self.images.images[row]}", str(self.images.root)
+            raise DataError(problem("a mask of every image in folds.csv", got, where=where, next_move=next_move))
         return truth
 
 

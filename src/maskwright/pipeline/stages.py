@@ -6,7 +6,6 @@ return their spec with what was null in it filled in.
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +158,12 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
     store.folder.mkdir(parents=True, exist_ok=True)
     count = spec["split"]["folds"]
     paths = [folder.checkpoints(fold, wanted.checkpoint, number) for fold in range(count)]
+    recipe = load_recipe(folder.recipe)
     for networks, images in _jobs(folder, whole, part, count):
         missing = [image for image in images if name_of(image) not in store]
         if not missing:
             continue
-        check_room(folder, whole.only(missing), store)
+        store.check_room(working_shapes(recipe, whole.only(missing)))
         todo = [(name_of(image), whole.path(image)) for image in missing]
         trained = load_ensemble([path for n in networks for path in paths[n]])
         found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
@@ -274,21 +274,11 @@ def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
         )
 
 
-def check_room(folder: RunFolder, images: Index, store: ProbabilityStore) -> None:
-    """Raise DataError if the disk can't hold the maps of these images, before the first is written."""
-    scale, table = load_recipe(folder.recipe).train.scale or 1.0, images.table
+def working_shapes(recipe: Recipe, images: Index) -> list[tuple[int, int, int]]:
+    """Return the (C, h, w) that probability maps of images have at the size that a recipe's networks work at."""
+    scale, table = recipe.train.scale or 1.0, images.table
     sizes = [working_size(size, scale) for size in zip(table["height"], table["width"], strict=True)]
-    need = ProbabilityStore.forecast([(len(images.categories), height, width) for height, width in sizes])
-    free = shutil.disk_usage(store.folder).free
-    if need > free:
-        raise DataError(
-            problem(
-                f"{need / 1e9:.1f} GB of disk for probability maps",
-                f"{free / 1e9:.1f} GB",
-                where=str(store.folder),
-                next_move="free some room, or put the run on another disk with --out",
-            )
-        )
+    return [(len(images.categories), height, width) for height, width in sizes]
 
 
 def member_part(fold: int) -> str:

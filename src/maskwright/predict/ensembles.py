@@ -11,13 +11,12 @@ import numpy as np
 
 from maskwright.checkpoint import Trained
 from maskwright.data.images import read_image
-from maskwright.data.intensity import standardise, to_working
 from maskwright.fusion import FUSIONS
-from maskwright.inference import infer_stream, pick_device
-from maskwright.passes import without
-from maskwright.predict.files import Files, Predicted, Source, load_ensemble, never_predicted, read_ahead, to_full_size
+from maskwright.predict.files import Files, Predicted, Source, load_ensemble, read_ahead, to_full_size
+from maskwright.predict.memory import check_memory
+from maskwright.predict.networks import Networks
 from maskwright.recipe.predict import PredictSpec
-from maskwright.types import Array, Probabilities
+from maskwright.types import Array
 
 
 @dataclass(frozen=True)
@@ -34,21 +33,9 @@ class Member:
     spec: PredictSpec
     weight: float = 1.0
 
-    def predict(self, image: Array, accelerator: str = "auto") -> Probabilities:
-        """Return the (C, H, W) probabilities of an image as it was read, at its own size."""
-        first, spec = self.trained[0], self.spec
-        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
-        device = pick_device(accelerator)
-        ((_, found),) = infer_stream(
-            [trained.network.to(device) for trained in self.trained],
-            [(None, working)],
-            device=device,
-            **spec.way(),
-            precision=first.precision,
-            channels_last=first.channels_last,
-        )
-        never = never_predicted(first.categories, spec)
-        return to_full_size(without(found, never), (image.shape[0], image.shape[1]))
+    def networks(self, accelerator: str = "auto") -> Networks:
+        """Return the networks on the device that predicts."""
+        return Networks(self.trained, self.spec, accelerator)
 
 
 def load_member(checkpoints: Sequence[Path], spec: PredictSpec, weight: float = 1.0) -> Member:
@@ -80,14 +67,19 @@ def predict_fused(
         unreadable: as in `predict_files`.
     """
 
+    everyone = [(member.networks(accelerator), member.weight) for member in members]
+
     def read(item: tuple[str, Path]) -> tuple[tuple[str, tuple[int, int]], Array]:
         image = read_image(item[1])
-        return (item[0], (image.shape[0], image.shape[1])), image
+        size = (image.shape[0], image.shape[1])
+        for networks, _ in everyone:
+            check_memory(item[1], size, networks.need)
+        return (item[0], size), image
 
     for (name, size), image in read_ahead(read, files, unreadable):
         fused = FUSIONS[fusion]()
-        for member in members:
-            fused.add(member.predict(image, accelerator), member.weight)
+        for networks, weight in everyone:
+            fused.add(to_full_size(networks.probabilities(image), size), weight)
         yield name, size, fused.result()
 
 
@@ -110,11 +102,15 @@ def fused_source(members: Sequence[Member], *, fusion: str, accelerator: str, ma
 def seconds_an_image(member: Member, images: Sequence[Path], accelerator: str = "auto") -> float:
     """Return the median seconds that a member takes for an image in memory; the first image is predicted twice."""
     decoded: Iterator[Array] = (read_image(path) for path in images)
-    taken = []
+    networks, taken = member.networks(accelerator), []
+
+    def predict(image: Array) -> None:
+        to_full_size(networks.probabilities(image), (image.shape[0], image.shape[1]))
+
     for number, image in enumerate(decoded):
         if number == 0:
-            member.predict(image, accelerator)
+            predict(image)
         started = time.perf_counter()
-        member.predict(image, accelerator)
+        predict(image)
         taken.append(time.perf_counter() - started)
     return float(np.median(taken))

@@ -19,22 +19,20 @@ from maskwright.artifacts import write_bytes
 from maskwright.data.categories import to_ids
 from maskwright.data.formats.files import find_images
 from maskwright.data.images import read_image
-from maskwright.data.intensity import standardise, to_working, working_size
 from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
-from maskwright.passes import without
 from maskwright.pictures import encode, overlay, to_rgb8
 from maskwright.postprocess import apply_chain
-from maskwright.predict.memory import check_memory, goes_by_windows
+from maskwright.predict.log import written_here
+from maskwright.predict.memory import Need, check_memory, goes_by_windows
 from maskwright.predict.uncertainty import Uncertainty
+from maskwright.progress import report
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 if TYPE_CHECKING:  # what predicts without torch imports this module, too
-    import torch
-    from torch import nn
-
     from maskwright.checkpoint import Trained
+    from maskwright.predict.networks import Networks
     from maskwright.predict.windows import Windows
 
 _AHEAD = 8
@@ -136,13 +134,11 @@ def predict_files(
     Files that can't be read, or need more memory than there is, are passed over and added to `unreadable`; without that
     list they are a DataError. Categories of `predict.never` have probability 0, the others' are divided by their sum.
     """
-    from maskwright.inference import pick_device
+    from maskwright.predict.networks import Networks
 
-    device, never = pick_device(accelerator), never_predicted(trained[0].categories, spec)
-    images = read_ahead(_reader(trained[0]), files, unreadable)
-    stream = _inferred(trained[0], [t.network.to(device) for t in trained], images, spec, device)
-    for (name, size), probabilities in stream:
-        yield name, size, without(probabilities, never)
+    networks = Networks(trained, spec, accelerator)
+    for (name, size), found in networks.stream(read_ahead(_reader(networks), files, unreadable)):
+        yield name, size, networks.allowed(found)
 
 
 def predict_members(
@@ -157,19 +153,18 @@ def predict_members(
 
     The networks disagree as they are, each without the categories of `predict.never`.
     """
-    from maskwright.inference import pick_device
+    from maskwright.predict.networks import Networks
 
-    device, never = pick_device(accelerator), never_predicted(trained[0].categories, spec)
-    networks = [t.network.to(device) for t in trained]
-    copies = itertools.tee(read_ahead(_reader(trained[0]), files, unreadable), len(networks))
-    streams = [_inferred(trained[0], [n], copy, spec, device) for n, copy in zip(networks, copies, strict=True)]
+    networks = Networks(trained, spec, accelerator)
+    copies = itertools.tee(read_ahead(_reader(networks), files, unreadable), len(trained))
+    streams = [networks.stream(copy, [one]) for one, copy in zip(networks.networks, copies, strict=True)]
     for parts in zip(*streams, strict=True):
         (name, size), members = parts[0][0], [part for _, part in parts]
         fused = FUSIONS[spec.fusion]()
         for member in members:
             fused.add(member)
-        mean = without(fused.result(), never)
-        yield name, size, mean, Uncertainty.of(mean, [without(part, never) for part in members])
+        mean = networks.allowed(fused.result())
+        yield name, size, mean, Uncertainty.of(mean, [networks.allowed(part) for part in members])
 
 
 def never_predicted(categories: Categories, spec: PredictSpec) -> list[int]:
@@ -179,6 +174,11 @@ def never_predicted(categories: Categories, spec: PredictSpec) -> list[int]:
         RecipeError: a name that no category has.
     """
     return categories.positions(spec.never, where="predict.never")
+
+
+def need_of(first: Trained, spec: PredictSpec) -> Need:
+    """Return what decides how much memory an image takes."""
+    return Need(first.scale, first.intensity.channels, len(first.categories), spec.scales)
 
 
 def source_of(
@@ -204,7 +204,7 @@ def source_of(
         stream,
         made_by,
         members,
-        lambda path: goes_by_windows(path, first.scale, first.intensity.channels, len(first.categories)),
+        lambda path: goes_by_windows(path, need_of(first, spec)),
         windows,
     )
 
@@ -259,11 +259,23 @@ def predict_to_files(
             yield pending.popleft()[0].result()
 
 
-def named_images(images: Path) -> list[tuple[str, Path]]:
-    """Return (name, path) of the images below a folder, or of one file; a name is the relative path without suffix."""
+def named_images(images: Path, *, new: bool = False) -> list[tuple[str, Path]]:
+    """Return (name, path) of the images below a folder, or of one file; a name is the relative path without suffix.
+
+    Args:
+        images: folder or file.
+        new: leave out what `predict_folder` wrote there, and say so.
+
+    Raises:
+        DataError: there are none, or two of one name.
+    """
     if images.is_file():
         return [(images.stem, images)]
-    files = [(p.relative_to(images).with_suffix("").as_posix(), p) for p in find_images(images)]
+    paths = find_images(images)
+    if new and (ours := set(written_here(images, paths))):
+        report("left out", len(ours), len(ours), f"{len(ours)} files below {images} that `predict` wrote, no images")
+        paths = [path for path in paths if path not in ours]
+    files = [(p.relative_to(images).with_suffix("").as_posix(), p) for p in paths]
     if not files:
         raise DataError(
             problem("images", "none", where=str(images), next_move="give a folder with images, or an image file")
@@ -302,28 +314,16 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _reader(first: Trained) -> Callable[[tuple[str, Path]], _Read]:
-    """Return what reads a named file and prepares it for the network."""
+def _reader(networks: Networks) -> Callable[[tuple[str, Path]], _Read]:
+    """Return what reads a named file and prepares it for the networks."""
 
     def read(item: tuple[str, Path]) -> _Read:
         image = read_image(item[1])
         size = (image.shape[0], image.shape[1])
-        check_memory(item[1], size, working_size(size, first.scale), first.intensity.channels, len(first.categories))
-        working = standardise(to_working(image, first.intensity, first.scale), first.intensity)
-        return (item[0], size), working
+        check_memory(item[1], size, networks.need)
+        return (item[0], size), networks.prepare(image)
 
     return read
-
-
-def _inferred(
-    first: Trained, networks: list[nn.Module], images: Iterable[_Read], spec: PredictSpec, device: torch.device
-) -> Iterator[_Read]:
-    from maskwright.inference import infer_stream
-
-    way = spec.way()
-    return infer_stream(
-        networks, images, device=device, **way, precision=first.precision, channels_last=first.channels_last
-    )
 
 
 def read_ahead(
@@ -340,7 +340,7 @@ def read_ahead(
         except DataError as error:
             if unreadable is None:
                 raise
-            unreadable.append(f"{item[1]}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
+            unreadable.append(f"{item[1]}: {error.got}")
             return None
 
     pending, ahead = deque[Future[_Read | None]](), 2

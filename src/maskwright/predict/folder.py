@@ -75,10 +75,8 @@ def predict_folder(
         StaleArtifactError: `out` holds labels that were made otherwise.
         UsageError: another process writes into `out`, or it holds labels of other shards.
     """
-    source = (
-        checkpoints if isinstance(checkpoints, Source) else _ensemble(checkpoints, spec or PredictSpec(), accelerator)
-    )
-    files = [(name, path) for name, path in named_images(images) if shard is None or name in shard]
+    source = _source(checkpoints, spec or PredictSpec(), accelerator)
+    files = [(name, path) for name, path in named_images(images, new=True) if shard is None or name in shard]
     also = (overlays, probabilities, *(("uncertainty",) if uncertainty else ()))
     work = _Work(source, tuple(chain), out, working_folder(out, shard), also, shard is not None or uncertainty)
     work.targets = {name: _target(out, name, path) for name, path in files}
@@ -133,7 +131,10 @@ class _Work:
             try:
                 self._predict_large(name, path)
             except DataError as error:
-                self.unreadable.append(_shortly(path, error))
+                self.unreadable.append(f"{path}: {error.got}")
+                continue
+            except MemoryError:
+                self.unreadable.append(f"{path}: more pixels than there is memory for")
                 continue
             yield name
 
@@ -203,7 +204,9 @@ def _target(out: Path, name: str, image: Path) -> Path:
     return large if image.suffix.lower() in TIFF and large.is_file() else out / f"{name}.png"
 
 
-def _ensemble(checkpoints: Sequence[Path], spec: PredictSpec, accelerator: str) -> Source:
+def _source(checkpoints: Sequence[Path] | Source, spec: PredictSpec, accelerator: str) -> Source:
+    if isinstance(checkpoints, Source):
+        return checkpoints
     made_by = {
         "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
         "predict": spec.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
@@ -215,10 +218,6 @@ def _maker(source: Source, chain: Sequence[PostprocessStep], also: Sequence[obje
     """Return the fingerprint of all that decides what label files hold, and of what is written beside them."""
     steps = [step.model_dump(mode="json") for step in chain]
     return fingerprint({"source": source.made_by, "chain": steps, "also": list(also)})
-
-
-def _shortly(path: Path, error: DataError) -> str:
-    return f"{path}: {str(error).splitlines()[0].split(', got ', 1)[-1]}"
 
 
 def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from maskwright.data.predicted import BESIDE
 from maskwright.errors import StaleArtifactError, problem
 from maskwright.tasks import file_state
+
+LOG, SHARDS = ".made.jsonl", ".shards"
 
 
 class PredictionLog:
@@ -21,7 +26,7 @@ class PredictionLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ".made.jsonl"
+        self.path = folder / LOG
         self.entries: dict[str, list[Any]] = {}
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []:
             with suppress(ValueError):  # a full disk or a killed process cuts a line short
@@ -65,6 +70,34 @@ class PredictionLog:
         """Note what makes a label that is about to be written."""
         self.entries[name] = [maker, *file_state(image)]
         append_line(self.path, [name, *self.entries[name]])
+
+
+def written_here(images: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the files below a folder that `predict_folder` wrote, by the logs that it left: they are no images.
+
+    Args:
+        images: the folder.
+        files: below it. Those in a folder of predictions are all of predict's; where the folder itself is one, the
+            labels of which the image lies beside them, and what stands in `BESIDE`.
+    """
+
+    @cache
+    def predictions(folder: Path) -> bool:
+        return folder != images and (_is_written(folder) or predictions(folder.parent))
+
+    found = [path for path in files if predictions(path.parent)]
+    if _is_written(images):
+        logged = PredictionLog(images).entries.keys()
+        names = Counter(path.with_suffix("") for path in files)
+        for path in set(files) - set(found):
+            name = path.relative_to(images).with_suffix("")
+            label = path.suffix == ".png" and name.as_posix() in logged and names[path.with_suffix("")] > 1
+            found += [path] if label or name.parts[0] in BESIDE else []
+    return found
+
+
+def _is_written(folder: Path) -> bool:
+    return (folder / LOG).is_file() or (folder / SHARDS).is_dir()
 
 
 def append_line(path: Path, value: Any) -> None:

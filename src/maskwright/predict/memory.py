@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from maskwright.data.images import LARGEST_PIXELS, size_of
@@ -14,48 +15,67 @@ _LOOK_FROM = 1 << 24
 TIFF = (".tif", ".tiff")
 
 
-def whole_bytes(size: tuple[int, int], working: tuple[int, int], channels: int, categories: int) -> int:
+@dataclass(frozen=True)
+class Need:
+    """What decides how much memory an image takes, besides its size.
+
+    Attributes:
+        scale: of the working image.
+        channels: as the network sees it.
+        categories: C.
+        scales: factors on the working size that are predicted, as in the recipe.
+    """
+
+    scale: Scale
+    channels: int
+    categories: int
+    scales: tuple[float, ...] = (1.0,)
+
+
+def whole_bytes(size: tuple[int, int], need: Need) -> int:
     """Return the bytes that predicting an image whole takes at the least, beside the image itself.
 
     The standardised image, sums and means of its tiles' probabilities, and these once more at the image's size, all
-    float32.
+    float32. At other scales than 1 also the image at the largest of them, whose tiles' sums these are, and the sum over
+    the scales.
 
     Args:
         size: (H, W) of the image.
-        working: (h, w) that the network works at.
-        channels: of the image as the network sees it.
-        categories: C.
+        need: of the networks.
     """
-    maps = working[0] * working[1] * (channels + 2 * categories + 1)
-    return 4 * (maps + (0 if size == working else size[0] * size[1] * categories))
+    working = working_size(size, need.scale)
+    height, width = working_size(working, max(need.scales))
+    values = height * width * (need.channels + 2 * need.categories + 1)
+    if need.scales != (1.0,):
+        values += working[0] * working[1] * (need.channels + (need.categories if len(need.scales) > 1 else 0))
+    return 4 * (values + (0 if size == working else size[0] * size[1] * need.categories))
 
 
-def check_memory(path: Path, size: tuple[int, int], working: tuple[int, int], channels: int, categories: int) -> None:
+def check_memory(path: Path, size: tuple[int, int], need: Need) -> None:
     """See that an image can be predicted whole.
 
     Raises:
         DataError: it takes more memory than there is.
     """
-    if (short := _shortage(size, working, channels, categories)) is not None:
+    if (short := _shortage(size, need)) is not None:
         raise DataError(
             problem(
                 f"{short[0] / 1e9:.1f} GB of memory for the probabilities of {size[1]} × {size[0]} pixels",
                 f"{short[1] / 1e9:.1f} GB",
                 where=str(path),
-                next_move="cut it into pieces"
+                next_move=("predict fewer or smaller predict.scales, or " if max(need.scales) > 1 else "")
+                + "cut it into pieces"
                 + ("" if path.suffix.lower() in TIFF else ", or write it as a TIFF: `predict` reads these by windows"),
             )
         )
 
 
-def goes_by_windows(path: Path, scale: Scale, channels: int, categories: int) -> bool:
+def goes_by_windows(path: Path, need: Need) -> bool:
     """Tell from its header whether an image is too large to be read or predicted whole, and a TIFF.
 
     Args:
         path: the image.
-        scale: of the working image.
-        channels: as the network sees it.
-        categories: C.
+        need: of the networks.
     """
     if path.suffix.lower() not in TIFF:
         return False
@@ -63,15 +83,13 @@ def goes_by_windows(path: Path, scale: Scale, channels: int, categories: int) ->
         height, width = size_of(path)[:2]
     except DataError:  # whoever reads it says what is wrong
         return False
-    working = working_size((height, width), scale)
-    return height * width > LARGEST_PIXELS or _shortage((height, width), working, channels, categories) is not None
+    return height * width > LARGEST_PIXELS or _shortage((height, width), need) is not None
 
 
-def _shortage(
-    size: tuple[int, int], working: tuple[int, int], channels: int, categories: int
-) -> tuple[int, int] | None:
+def _shortage(size: tuple[int, int], need: Need) -> tuple[int, int] | None:
     """Return the bytes that are needed and those that are free, None if these are enough."""
-    if max(size[0] * size[1], working[0] * working[1]) * categories < _LOOK_FROM:
+    working = working_size(working_size(size, need.scale), max(need.scales))
+    if max(size[0] * size[1], working[0] * working[1]) * need.categories < _LOOK_FROM:
         return None
-    need, free = whole_bytes(size, working, channels, categories), free_memory()
-    return (need, free) if free is not None and need > free else None
+    wanted, free = whole_bytes(size, need), free_memory()
+    return (wanted, free) if free is not None and wanted > free else None

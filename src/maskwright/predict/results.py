@@ -13,7 +13,7 @@ import polars as pl
 
 from maskwright.artifacts import write_table
 from maskwright.errors import UsageError, problem
-from maskwright.predict.log import append_line
+from maskwright.predict.log import LOG, SHARDS, append_line
 
 SCHEMA: dict[str, Any] = {
     "name": pl.String,
@@ -29,7 +29,6 @@ SCHEMA: dict[str, Any] = {
 since the image before was done, and the means of the uncertainty maps."""
 
 TABLE = "predictions.parquet"
-_SHARDS = ".shards"
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def working_folder(out: Path, shard: Shard | None) -> Path:
     Raises:
         UsageError: the folder holds labels of other shards, or of none.
     """
-    others = sorted(p.name for p in (out / _SHARDS).glob("*")) if out.is_dir() else []
+    others = sorted(p.name for p in (out / SHARDS).glob("*")) if out.is_dir() else []
     count = None if shard is None else f"-of-{shard.count:05d}"
     foreign = [name for name in others if count is None or not name.endswith(count)]
-    if foreign or (shard is not None and (out / ".made.jsonl").is_file()):
+    if foreign or (shard is not None and (out / LOG).is_file()):
         got = f"one of shard {foreign[0]}" if foreign else "one that was predicted as a whole"
         raise UsageError(
             problem(
@@ -92,7 +91,7 @@ def working_folder(out: Path, shard: Shard | None) -> Path:
                 next_move="give another --out, or the same --shards as before",
             )
         )
-    return out if shard is None else out / _SHARDS / shard.label
+    return out if shard is None else out / SHARDS / shard.label
 
 
 def table_path(out: Path, shard: Shard | None) -> Path:

@@ -6,21 +6,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from maskwright.checkpoint import Trained
 from maskwright.data.images import read_image
-from maskwright.data.intensity import standardise, to_working
 from maskwright.errors import DataError, problem
-from maskwright.inference import infer_stream, pick_device
-from maskwright.passes import without
 from maskwright.postprocess import apply_chain
-from maskwright.predict.files import named_images, never_predicted, to_full_size
+from maskwright.predict.files import named_images, to_full_size
+from maskwright.predict.networks import Networks
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
-from maskwright.types import Array, LabelMap, Probabilities
+from maskwright.types import Array, LabelMap
 
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 WARM_UP = 3
@@ -62,7 +59,7 @@ def frames_of(source: Path) -> Iterator[Frame]:
         DataError: there are none, or the video can't be opened.
     """
     if source.suffix.lower() not in VIDEOS or source.is_dir():
-        for name, path in named_images(source):
+        for name, path in named_images(source, new=True):
             yield name, lambda path=path: read_image(path)  # type: ignore[misc]
         return
     video = cv2.VideoCapture(str(source))
@@ -107,7 +104,7 @@ def predict_stream(
     Raises:
         DataError: no frame can be read.
     """
-    network, never = _Network(trained, spec, accelerator), never_predicted(trained[0].categories, spec)
+    networks = Networks(trained, spec, accelerator)
     times, inner, skipped, size = list[float](), list[float](), list[str](), None
     start = clock()
     for name, read in frames:
@@ -115,15 +112,15 @@ def predict_stream(
             pixels = read()
             size = size or pixels.shape
             if pixels.shape != size:
-                raise DataError(f"expected {size}, got {pixels.shape[1]}×{pixels.shape[0]} after {size[1]}×{size[0]}")
+                raise DataError(_of_one_size(name, size, pixels.shape))
         except DataError as error:
-            skipped.append(f"{name}: {str(error).splitlines()[0].split(', got ', 1)[-1]}")
+            skipped.append(f"{name}: {error.got}")
             start = clock()
             continue
         begun = clock()
-        found = network(pixels)
+        found = networks.probabilities(pixels)
         inner.append(clock() - begun)
-        each(name, apply_chain(to_full_size(without(found, never), (size[0], size[1])), chain, image=pixels))
+        each(name, apply_chain(to_full_size(found, (size[0], size[1])), chain, image=pixels))
         end = clock()
         times.append(end - start)
         start = end
@@ -132,6 +129,12 @@ def predict_stream(
         next_move = "replace the files, or give another folder"
         raise DataError(problem("frames that can be read", listed or "none", where="the stream", next_move=next_move))
     return _summary(times, inner, skipped)
+
+
+def _of_one_size(name: str, size: tuple[int, ...], found: tuple[int, ...]) -> str:
+    sides = [f"{shape[1]}×{shape[0]}" for shape in (found, size)]
+    next_move = "give frames of one size and kind"
+    return problem(f"frames of {sides[1]}", f"{sides[0]} after {sides[1]}", where=name, next_move=next_move)
 
 
 def _summary(times: list[float], inner: list[float], skipped: list[str]) -> Latency:
@@ -147,18 +150,3 @@ def _summary(times: list[float], inner: list[float], skipped: list[str]) -> Late
         frames_per_second=float(1000 * len(whole) / whole.sum()),
         skipped=tuple(skipped),
     )
-
-
-class _Network:
-    """Pixels to (C, h, w) probabilities at working size."""
-
-    def __init__(self, trained: Sequence[Trained], spec: PredictSpec, accelerator: str) -> None:
-        self.first, self.way, self.device = trained[0], spec.way(), pick_device(accelerator)
-        self.networks = [t.network.to(self.device) for t in trained]
-
-    def __call__(self, pixels: Array) -> Probabilities:
-        first = self.first
-        working = standardise(to_working(pixels, first.intensity, first.scale), first.intensity)
-        options: dict[str, Any] = {"precision": first.precision, "channels_last": first.channels_last}
-        ((_, found),) = infer_stream(self.networks, [(0, working)], device=self.device, **self.way, **options)
-        return found

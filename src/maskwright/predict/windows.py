@@ -18,11 +18,11 @@ from maskwright.data.resample import enlarged, needed, resized_window
 from maskwright.data.tensors import image_tensor
 from maskwright.data.windows import BLOCK, TiffWindows
 from maskwright.errors import DataError, problem
-from maskwright.inference import STRIDE, infer, pick_device
-from maskwright.passes import without
+from maskwright.inference import STRIDE
 from maskwright.postprocess import apply_chain, apply_steps, reach
 from maskwright.postprocess.chain import CATEGORY_STEPS, LABEL_STEPS
 from maskwright.predict.bands import Band, Rows, Sums
+from maskwright.predict.networks import Networks
 from maskwright.predict.uncertainty import Uncertainty, to_gray
 from maskwright.processes import free_memory
 from maskwright.progress import report
@@ -62,10 +62,9 @@ class Windows:
         accelerator: str = "auto",
     ) -> None:
         first, self.spec, self.path = trained[0], spec, path
-        self.categories, self.precision = first.categories, first.precision
-        self.never = first.categories.positions(spec.never, where="predict.never")
-        self.device = pick_device(accelerator)
-        self.networks = [t.network.to(self.device) for t in trained]
+        self.categories = first.categories
+        self.own = Networks(trained, spec, accelerator)
+        self.networks = self.own.networks
         self.uncertain, self.maps, self._sums = uncertain, dict[str, Array](), dict[str, float]()
         count, self.halo = reach(chain, len(first.categories))
         self.local, self.rest = tuple(chain[:count]), tuple(chain[count:])
@@ -129,9 +128,9 @@ class Windows:
         for bands in zip(*(self.bands(networks) for networks in alone), strict=True):
             members = [band.rows for band in bands]
             mean = sum(members[1:], start=members[0]) / np.float32(len(members)) if len(members) > 1 else members[0]
-            mean, top = without(mean, self.never), bands[0].top
+            mean, top = self.own.allowed(mean), bands[0].top
             if self.uncertain:
-                self._note(top, Uncertainty.of(mean, [without(rows, self.never) for rows in members]))
+                self._note(top, Uncertainty.of(mean, [self.own.allowed(rows) for rows in members]))
             yield Band(top, mean)
             report(f"predict {self.path.name}", top + mean.shape[1], self.working[0])
 
@@ -163,9 +162,9 @@ class Windows:
     def _inferred(self, networks: Sequence[nn.Module], line: Sequence[Tile]) -> Iterator[tuple[Tile, Probabilities]]:
         for begin in range(0, len(line), self.spec.batch):
             group = line[begin : begin + self.spec.batch]
-            stack = torch.stack([image_tensor(self.read(tile)) for tile in group]).to(self.device)
-            found = infer(networks, stack, tta=self.spec.tta, pad=self.spec.pad, precision=self.precision)
-            yield from zip(group, found.cpu().numpy(), strict=True)
+            stack = torch.stack([image_tensor(self.read(tile)) for tile in group])
+            views = {"tta": self.spec.tta, "pad": self.spec.pad, "precision": self.own.first.precision}
+            yield from zip(group, self.own.room.infer(networks, stack, self.own.device, **views), strict=True)
 
     def _check_memory(self) -> None:
         pixels, free = self.size[0] * self.size[1], free_memory()

@@ -91,11 +91,10 @@ def split_images(
     if not numbered and (stated is not None or spec.labelled is not None):
         training = [image for image in images if places[image] not in (HELD_OUT, POOL)]
         places |= _folds(data, training, spec, {group: fold for group, fold in fixed.items() if fold >= 0})
-    table = _to_table(data, places)
-    target = _target(spec.folds, resolved.holdout or 0.0) if stated is None and spec.labelled is None else None
-    certificate = certify(
-        table, data.features, target=target, duplicates=duplicates, stated=stated is not None, seed=spec.seed or 0
-    )
+    table, alone = _to_table(data, places), stated is None and spec.labelled is None
+    target = _target(spec.folds, resolved.holdout or 0.0) if alone else None
+    about: dict[str, Any] = {"duplicates": duplicates, "stated": stated is not None, "seed": spec.seed or 0}
+    certificate = certify(table, data.features, target=target, **about)
     certificate["moved"] = [{"image": image, "before": old, "now": now} for image, (old, now) in sorted(moved.items())]
     return Split(table, certificate, resolved.model_copy(update={"seed": given.seed}))
 

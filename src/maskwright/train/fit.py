@@ -23,7 +23,7 @@ from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
 from maskwright.errors import UsageError, problem
-from maskwright.inference import pick_device
+from maskwright.inference import free_memory, pick_device
 from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.progress import report
@@ -34,7 +34,7 @@ from maskwright.train.class_weights import class_weight_lines, with_class_weight
 from maskwright.train.distributed import train_together
 from maskwright.train.loader import training_batches, validation_batches
 from maskwright.train.loggers import build_loggers, close_loggers
-from maskwright.train.memory import Parts, free_memory
+from maskwright.train.memory import Parts
 from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import zipfile
 from dataclasses import asdict, dataclass
@@ -94,10 +93,3 @@ def check_whole(checkpoint: Path) -> None:
                 next_move="delete it: the training of this fold then begins anew",
             )
         )
-
-
-def free_memory() -> None:
-    """Give back what a failed attempt held; its objects must be out of reach by now."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

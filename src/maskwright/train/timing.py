@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import torch
 
-from maskwright.inference import STRIDE, pick_device
+from maskwright.inference import STRIDE, free_memory, pick_device
 from maskwright.losses.truth import shares
 from maskwright.progress import report
 from maskwright.recipe import Recipe
@@ -24,7 +24,7 @@ from maskwright.recipe.mixing import blends_labels
 from maskwright.train.batch import Batch
 from maskwright.train.class_weights import with_class_weights
 from maskwright.train.fit import build_module
-from maskwright.train.memory import Parts, free_memory
+from maskwright.train.memory import Parts
 from maskwright.train.targets import LabelTargets
 from maskwright.types import IGNORE
 

@@ -131,9 +131,8 @@ def tune_chain(
         seed: of the bootstrap.
     """
     reads = dict(without or {})
-    scoring = _Scoring(categories, groups, metric, evaluate, seed)
+    scoring, numbers = _Scoring(categories, groups, metric, evaluate, seed), sorted(set(folds))
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
-    numbers = sorted(set(folds))
     seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
     searches = [Search(rows[None].astype(np.float64), spec.budget, [None] * len(slots)) for rows in seen]
     counts = _searched(searches, [*(reads.get(fold, read) for fold in numbers), read], slots, scoring, image=image)
