@@ -21,7 +21,6 @@ from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.recipe import ExecutorSpec
 from maskwright.recipe.selftrain import SelftrainSpec
 from maskwright.split import HELD_OUT
 from maskwright.split.cut import has_held_out_part
@@ -268,7 +267,9 @@ def _point_recipe(base: RunFolder, recipe: Recipe, point: Point, training: int) 
     tree["split"] = split.model_dump(mode="json")
     tree["predict"]["pool"] = False
     tree["selftrain"] = (_adopted(recipe.selftrain) if point.pool else SelftrainSpec()).model_dump(mode="json")
-    tree["executor"] = ExecutorSpec().model_dump(mode="json")
+    tree["executor"] = {"kind": "local", "jobs": 1}
+    if tree["postprocess"]["chain"] is None:  # networks are compared, not what was tuned on a few of their images
+        tree["postprocess"]["search"] = []
     return parse_recipe(tree, where="curve")
 
 
