@@ -37,6 +37,9 @@ DECIDED = IMPORTED + "decided/"
 MADE = "@run/"
 """What paths of label files begin with that a round of self-training made; the rest is a path in the run folder."""
 
+THIRDS = ("third-1.ckpt", "third-2.ckpt")
+"""Checkpoints of a third and two thirds of a training, kept where images are ranked by their agreement."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 

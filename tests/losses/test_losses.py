@@ -18,8 +18,10 @@ from maskwright.recipe.loss import (
     FocalSpec,
     IoUSpec,
     KervadecBoundarySpec,
+    KLSpec,
     LevelSpec,
     LovaszSpec,
+    MSESpec,
     PythonLossSpec,
     SSIMSpec,
     TverskySpec,
@@ -32,6 +34,8 @@ WEIGHTS = {"class_weights": (0.5, 1.0, 3.0)}
 SPECS = {
     CrossEntropySpec: [CrossEntropySpec(), CrossEntropySpec(label_smoothing=0.1), CrossEntropySpec(**WEIGHTS)],
     FocalSpec: [FocalSpec(), FocalSpec(gamma=0.5, alpha=(0.25, 1, 2)), FocalSpec(**WEIGHTS, gamma=1)],
+    KLSpec: [KLSpec(), KLSpec(**WEIGHTS)],
+    MSESpec: [MSESpec(), MSESpec(**WEIGHTS)],
     DiceSpec: [
         DiceSpec(),
         DiceSpec(smooth=1e-3, **WEIGHTS),
@@ -237,7 +241,7 @@ def test_compiled_and_eager_give_the_same_numbers(spec):
 
 @every_loss
 def test_categories_left_out_have_no_term_in_region_losses(spec):
-    if isinstance(spec, PythonLossSpec | CrossEntropySpec | FocalSpec):
+    if isinstance(spec, PythonLossSpec | CrossEntropySpec | FocalSpec | KLSpec | MSESpec):
         return
     logits, labels = batch()
     targets = targets_of(spec, labels)

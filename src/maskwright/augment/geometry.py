@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.augment import dihedral
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, CropSpec, FlipSpec, OutsideSpec, TurnSpec
@@ -67,6 +68,16 @@ class Geometry:
     def apply_to_label(self, label: LabelMap) -> LabelMap:
         """Return the (h, w) label map, nearest pixel."""
         return self._apply_nearest(label, IGNORE if self.outside is None else self.outside.label)
+
+    def apply_to_shares(self, shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the (C, h, w) shares of the categories of (C, H, W) ones, bilinear; 0 where nothing is covered.
+
+        The sum over C stays what it is: the planes are sampled alike.
+        """
+        if (window := self._window(shares.transpose(1, 2, 0))) is not None:
+            return np.ascontiguousarray(window.transpose(2, 0, 1))
+        planes = [self._filled(self._warp(plane, cv2.INTER_LINEAR), plane.shape, 0) for plane in shares]
+        return np.stack(planes)
 
     def apply_to_instances(self, instances: Array) -> Array:
         """Return the (h, w) instance map, of the same type: every pixel is taken from where the label map's is.

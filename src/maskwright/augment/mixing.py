@@ -29,7 +29,8 @@ class Crop:
         image: (h, w, channels) in 0..255.
         label: (h, w) uint8 positions with `IGNORE`.
         instances: (h, w) uint16 or int32 ids, 0 for none; None where nobody knows.
-        shares: (C, h, w) float32 of the categories after MixUp, see `blend_labels`; `label` then has the larger one.
+        shares: (C, h, w) float32 of the categories where labels are soft, or after MixUp, see `blend_labels`; `label`
+            then has the larger one.
     """
 
     image: Array
@@ -66,7 +67,15 @@ class Pasting:
         if crop.instances is not None and partner.instances is not None:
             instances = self.apply_to_instances(crop.instances, partner.instances)
         image = self.apply_to_image(crop.image, partner.image)
-        return Crop(image, self.apply_to_label(crop.label, partner.label), instances)
+        label = self.apply_to_label(crop.label, partner.label)
+        return Crop(image, label, instances, self._pasted_shares(crop, partner))
+
+    def _pasted_shares(self, crop: Crop, partner: Crop) -> SoftLabel | None:
+        """Return the shares of both, None where labels are hard."""
+        if crop.shares is None or partner.shares is None:
+            return None
+        over = partner.shares if self.geometry is None else self.geometry.apply_to_shares(partner.shares)
+        return np.where(self.mask, over, crop.shares)
 
     def apply_to_image(self, image: Array, partner: Array) -> Array:
         """Return the (h, w, channels) image, of the same type."""
@@ -118,10 +127,12 @@ class Blend:
             got, next_move = "instance maps", "paste with cutmix, classmix or copy_paste"
             raise UsageError(problem("crops without instance maps", got, where="mixup", next_move=next_move))
         first, second = (crop.label, partner.label) if self.share >= 0.5 else (partner.label, crop.label)
+        if crop.shares is None or partner.shares is None:
+            shares = self.apply_to_label(crop.label, partner.label)
+        else:
+            shares = blend_shares(crop.shares, partner.shares, self.share)
         return Crop(
-            self.apply_to_image(crop.image, partner.image),
-            np.where(first == IGNORE, second, first),
-            shares=self.apply_to_label(crop.label, partner.label),
+            self.apply_to_image(crop.image, partner.image), np.where(first == IGNORE, second, first), shares=shares
         )
 
     def apply_to_image(self, image: Array, partner: Array) -> Array:
@@ -182,6 +193,13 @@ def blend_labels(label: LabelMap, partner: LabelMap, share: float, categories: i
     alone = np.flatnonzero((label == IGNORE) != (partner == IGNORE))
     shares[:, alone] = own[:, alone] | other[:, alone]
     return shares.reshape(categories, *label.shape)
+
+
+def blend_shares(shares: SoftLabel, partner: SoftLabel, share: float) -> SoftLabel:
+    """Return `share` of one soft label and 1 − `share` of another, (C, h, w) each; as `blend_labels` of hard ones."""
+    ignored, alone = (one.sum(0) == 0 for one in (shares, partner))
+    mixed = share * shares + (1 - share) * partner
+    return np.asarray(np.where(ignored, partner, np.where(alone, shares, mixed)), np.float32)
 
 
 def soft_label(label: LabelMap, categories: int) -> SoftLabel:

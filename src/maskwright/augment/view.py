@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.augment import pixels
 from maskwright.augment.centring import centred_on
@@ -83,6 +84,12 @@ class View:
         for geometry in self.geometries:
             label = geometry.apply_to_label(label)
         return label
+
+    def apply_to_shares(self, shares: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the (C, h, w) view of soft labels, (C, H, W) shares of the categories."""
+        for geometry in self.geometries:
+            shares = geometry.apply_to_shares(shares)
+        return shares
 
     def apply_to_instances(self, instances: Array) -> Array:
         """Return the (h, w) view of the uint16 or int32 instance map."""

@@ -30,7 +30,17 @@ def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> R
 
 def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
     """Return the checkpoints of all folds; the trainings must be finished."""
-    folds = load_recipe(folder.recipe).split.folds
+    recipe = load_recipe(folder.recipe)
+    folds = recipe.split.folds
+    if recipe.selftrain.rounds and not folder.adopted.is_file():
+        raise UsageError(
+            problem(
+                "a run whose rounds are over",
+                "one in the middle of them",
+                where=str(folder.root),
+                next_move=f"finish it: maskwright selftrain --recipe {folder.recipe} --out {folder.root}",
+            )
+        )
     if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:
         raise UsageError(
             problem(

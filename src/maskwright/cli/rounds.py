@@ -27,6 +27,30 @@ def say_rounds(found: dict[str, Any]) -> None:
     say(found["why"])
 
 
+_WORDS = {
+    "labelled_only": "labelled images alone",
+    "pretrain_finetune": "pretrained on pseudo-labels, then on real ones",
+    "mixed": "real and pseudo-labels from the start",
+    "pretrain_mixed": "pretrained on pseudo-labels, then on both",
+}
+"""In the order of source 0's table."""
+
+
+def print_protocols(found: dict[str, dict[str, Any]], key: str, title: str) -> None:
+    """Print a table of protocols.
+
+    Args:
+        found: what protocols.json says.
+        key: part/metric.
+        title: of the table.
+    """
+    rows = [
+        (words, _shown(found[name][key], sign=False), _shown(found[name][f"gain/{key}"], sign=True))
+        for name, words in _WORDS.items()
+    ]
+    table(title, ("protocol", "score", "gain over labelled images alone"), rows)
+
+
 def _shown(interval: dict[str, float | None], *, sign: bool) -> str:
     form = "+.4f" if sign else ".4f"
     value, low, high = (interval[key] for key in ("value", "low", "high"))

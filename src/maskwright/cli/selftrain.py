@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from maskwright.cli.console import progress, result
+from maskwright.cli.console import progress, result, say
 from maskwright.cli.options import RUN, Options, typed_command
+from maskwright.cli.rounds import print_protocols
 from maskwright.cli.run import print_summary, say_plan, summary_of
 from maskwright.recipe import Recipe, apply_settings
 
@@ -21,6 +23,7 @@ def selftrain(
     *,
     rounds: Annotated[int | None, Parameter(group=RUN)] = None,
     method: Annotated[str | None, Parameter(group=RUN)] = None,
+    protocols: Annotated[bool, Parameter(group=RUN, negative=())] = False,
 ) -> None:
     """Do what `run` does, and learn from the images without masks, too, where that pays.
 
@@ -36,9 +39,14 @@ def selftrain(
         options: as of `run`.
         rounds: at most so many (default 1); a round that doesn't pay is the last.
         method: pseudo_labels (default), or a teacher that labels while the training runs, such as fixmatch.
+        protocols: train by all four protocols instead (labelled images alone; both mixed; pretrained on pseudo-labels,
+            then on real ones, or on both) and print their table.
     """
     recipe = with_rounds(options.to_recipe(), rounds, method)
     out = options.folder(recipe)
+    if protocols:
+        result(_run_protocols(recipe, out, redo=options.redo), as_json=options.json)
+        return
     summary = run_rounds(recipe, out, redo=options.redo)
     result(summary, as_json=options.json)
 
@@ -52,7 +60,19 @@ def with_rounds(recipe: Recipe, rounds: int | None, method: str | None) -> Recip
     return apply_settings(recipe, pairs)
 
 
-def run_rounds(recipe: Recipe, out: Any, *, redo: bool) -> dict[str, Any]:
+def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:
+    from maskwright.pipeline.protocols import METRICS, run_protocols
+
+    with progress():
+        found = run_protocols(recipe, out, redo=redo, command=typed_command())
+    for part, words in (("oof", "out of fold"), ("holdout", "held out")):
+        for metric in METRICS if f"{part}/{METRICS[0]}" in found["mixed"] else ():
+            print_protocols(found, f"{part}/{metric}", f"Protocols: {metric}, {words}")
+    say(f"scores: {out / 'protocols.json'}")
+    return {"run": str(out), "protocols": found}
+
+
+def run_rounds(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:
     """Run everything and say what came of the rounds; return the summary."""
     from maskwright import pipeline
 

@@ -110,6 +110,13 @@ def resize_label(label: Array, size: tuple[int, int]) -> Array:
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
+def resize_shares(shares: Array, size: tuple[int, int]) -> Array:
+    """Return (C, H, W) shares of the categories at (height, width), bilinear."""
+    if shares.shape[1:] == size:
+        return shares
+    return np.stack([cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in shares])
+
+
 def standardise(image: Array, intensity: Intensity) -> Array:
     """Return float32 (h, w, channels): a working image less the mean, over the standard deviation."""
     if image.dtype == np.uint8:  # the same sums for 256 values

@@ -15,6 +15,7 @@ from maskwright.losses.focal import focal_loss
 from maskwright.losses.iou import iou_loss
 from maskwright.losses.lovasz import lovasz_softmax
 from maskwright.losses.mix import LevelsLoss, Loss, Schedule, Term, WeightedLoss, thin_out
+from maskwright.losses.soft import kl_divergence, squared_error
 from maskwright.losses.ssim import ssim_loss
 from maskwright.losses.step import (
     Number,
@@ -31,9 +32,11 @@ from maskwright.recipe.loss import (
     FocalSpec,
     IoUSpec,
     KervadecBoundarySpec,
+    KLSpec,
     LevelSpec,
     LossSpec,
     LovaszSpec,
+    MSESpec,
     PythonLossSpec,
     RegionSpec,
     SSIMSpec,
@@ -58,8 +61,10 @@ __all__ = [
     "focal_loss",
     "iou_loss",
     "kervadec_boundary",
+    "kl_divergence",
     "lovasz_softmax",
     "needed_targets",
+    "squared_error",
     "ssim_loss",
     "thin_out",
     "tversky_loss",
@@ -101,6 +106,8 @@ def _build_python(spec: PythonLossSpec, categories: Categories) -> Loss:
 LOSSES: dict[type, Callable[[Any, Categories], Loss]] = {
     CrossEntropySpec: _build_pixelwise(cross_entropy),
     FocalSpec: _build_pixelwise(focal_loss),
+    KLSpec: _build_pixelwise(kl_divergence),
+    MSESpec: _build_pixelwise(squared_error),
     DiceSpec: _build_regional(dice_loss),
     IoUSpec: _build_regional(iou_loss),
     TverskySpec: _build_regional(tversky_loss),
@@ -206,7 +213,7 @@ def _needs(spec: LossSpec) -> tuple[DistanceMap, ...]:
 
 def _number(spec: LossSpec, categories: Categories) -> Number | None:
     """Return what a term's mean is divided by, where that is counted in labels image by image."""
-    if isinstance(spec, CrossEntropySpec | FocalSpec):
+    if isinstance(spec, CrossEntropySpec | FocalSpec | KLSpec | MSESpec):
         return number_of_pixels(class_weights_of(spec, categories, range(len(categories))))
     if isinstance(spec, KervadecBoundarySpec) or (isinstance(spec, SSIMSpec) and spec.padding == "zero"):
         return number_of_pixels(None)  # the weights of the categories are the same for all pixels

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json
+from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
@@ -26,9 +26,6 @@ from maskwright.types import LabelMap, Probabilities
 
 if TYPE_CHECKING:
     from maskwright.predict.ensembles import Member
-
-THIRDS = ("third-1.ckpt", "third-2.ckpt")
-"""Checkpoints of a third and two thirds of a training, kept where images are ranked by agreement."""
 
 
 class Said(NamedTuple):

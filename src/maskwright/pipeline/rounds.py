@@ -68,7 +68,7 @@ def find_hard(root: Path, spec: dict[str, Any]) -> None:
     folder, wanted = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"])
     assert wanted.hard is not None
     whole = stages.decided_index(folder, spec)
-    rows, counts = _out_of_fold(folder, whole, 0)
+    rows, counts = counts_of(folder, whole, 0)
     cases = EmptyCases.of(EvaluateSpec.model_validate(spec["evaluate"]))
     function = SUMMARIES[spec["metric"]].function
     each = function(counts, whole.categories.evaluated, np.eye(rows.height), cases)
@@ -98,8 +98,8 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
     folder, number = RunFolder(root), spec["round"]
     whole, wanted = stages.decided_index(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
-    rows, before = _out_of_fold(folder, whole, number - 1)
-    _, after = _out_of_fold(folder, whole, number)
+    rows, before = counts_of(folder, whole, number - 1)
+    _, after = counts_of(folder, whole, number)
     gain = weigh(
         before,
         after,
@@ -161,10 +161,18 @@ def _labels(folder: RunFolder, whole: Index, number: int) -> dict[str, Any]:
     }
 
 
-def _out_of_fold(folder: RunFolder, whole: Index, number: int) -> tuple[pl.DataFrame, Counts]:
-    """Return the scored rows of folds.csv, and (images, C) counts of the out-of-fold labels of a round."""
-    rows = stages.scored(whole, read_folds(folder.folds).filter(pl.col("fold") >= 0))
-    images, store = whole.only(rows["image"].to_list()), ProbabilityStore(folder.store("oof", number))
+def counts_of(folder: RunFolder, whole: Index, number: int, *, part: str = "oof") -> tuple[pl.DataFrame, Counts]:
+    """Return the scored rows of folds.csv, and (images, C) counts of the most probable labels of a round.
+
+    Args:
+        folder: of the run.
+        whole: its index.
+        number: of the round.
+        part: oof or holdout.
+    """
+    held = (pl.col("fold") == HELD_OUT) == (part == "holdout")
+    rows = stages.scored(whole, read_folds(folder.folds).filter(held))
+    images, store = whole.only(rows["image"].to_list()), ProbabilityStore(folder.store(part, number))
     overlaps = Overlaps(whole.categories)
     for row, image in enumerate(track(images.images, f"score round {number}", len(images))):
         truth = images.read_label(row)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_text
+from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json, read_table, write_json, write_text
 from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
@@ -246,10 +246,12 @@ def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = learning(recipe)
+    if recipe.selftrain.keeps_thirds:
+        spec["selftrain"] = {"keeps_thirds": True}
     if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
         spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
         spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad"})
-    files = ("best.ckpt", "last.ckpt", "metrics.csv")
+    files = ("best.ckpt", "last.ckpt", "metrics.csv", *(THIRDS if recipe.selftrain.keeps_thirds else ()))
     return [
         Task(
             f"train-fold-{fold}",

@@ -70,6 +70,7 @@ def score_run(
         overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
         note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
+        note += _note_of_round(folder, part)
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)
@@ -88,6 +89,19 @@ def score_run(
         folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame(schema=PER_IMAGE_SCHEMA)
     )
     write_table(folder.predictions / "calibration.parquet", pl.concat(bins))
+
+
+def _note_of_round(folder: RunFolder, part: str) -> str:
+    """Return what the scores of a round of self-training must be read with."""
+    number = folder.adopted_round
+    if not number:
+        return ""
+    note = f" The networks are those of round {number} of self-training"
+    if part != "oof":
+        return f"{note}."
+    moved = read_json(folder.adopted)["rounds"][number - 1]["scored_by_round_0"]
+    apart = f"; {moved} images that were moved into their fold's training are scored by round 0" if moved else ""
+    return f"{note}, adopted by these very scores: a little optimistic{apart}."
 
 
 def _divisions(index: pl.DataFrame, folds: pl.DataFrame) -> dict[str, dict[str, str]]:

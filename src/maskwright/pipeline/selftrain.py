@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from maskwright.artifacts import RunFolder, read_folds, read_json
+from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json
 from maskwright.errors import DataError, problem
 from maskwright.pipeline import labelling, rounds, stages
 from maskwright.pipeline.folds import pool_of
@@ -16,6 +16,8 @@ from maskwright.tasks import Task, status
 ADOPTED = "selftrain-adopted"
 """The task that says which round is used."""
 
+_OF_TRAINING = ("loss", "labelled_share", "augment", "mix", "keep_soft", "labels")
+"""Fields of a method that decide how labels are learned from, not what they are."""
 _TRAINED = ("best.ckpt", "last.ckpt", "metrics.csv")
 
 
@@ -137,7 +139,7 @@ class _Round:
         return ["pseudo", *(("first", "relabel") if again else ()), *(("pretrain",) if pretrains else ())]
 
     def _label(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
-        spec = self.sections.predicting | {"selftrain": self.section, "round": self.number, "fold": fold}
+        spec = self.sections.predicting | {"selftrain": self._labelling(), "round": self.number, "fold": fold}
         base = f"round-{self.number}/pseudo/fold-{fold}"
         ledger = "ledger.parquet" if step == "pseudo" else "ledger-2.parquet"
         before = (*self._common(), self._name("precision"), *after)
@@ -145,11 +147,17 @@ class _Round:
         labels = "labels" if step == "pseudo" else "labels-2"
         return Task(self._name(step, fold), function, spec, before, (f"{base}/{ledger}", f"{base}/{labels}"))
 
+    def _labelling(self) -> dict[str, Any]:
+        """Return what of the section decides labels: how they are learned from doesn't."""
+        method = {key: value for key, value in self.section["method"].items() if key not in _OF_TRAINING}
+        return {"method": method, "aliens": self.section["aliens"]}
+
     def _train(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
         spec = self.sections.learning | {"selftrain": self.section, "round": self.number, "fold": fold, "step": step}
         place = rounds.training_folder(self.number, fold, step)
         before = (*self._common(), *self._hard_name(), *after)
         made = tuple(f"{place}/{name}" for name in _TRAINED)
+        made += tuple(f"{place}/{name}" for name in THIRDS if self.recipe.selftrain.keeps_thirds)
         return Task(self._name(step, fold), rounds.train, spec, before, made, keeps=(place,))
 
     def _hard(self) -> Task:

@@ -97,7 +97,10 @@ def _checkpoints(given: Path, fold: int) -> list[Path]:
     """Return the checkpoint that is named, or a run's last ones, that of the fold's own number first."""
     if given.is_file():
         return [given]
-    paths = sorted(given.glob("round-0/fold-*/last.ckpt"), key=lambda path: (path.parent.name != f"fold-{fold}", path))
+    number = RunFolder(given).adopted_round
+    paths = sorted(
+        given.glob(f"round-{number}/fold-*/last.ckpt"), key=lambda path: (path.parent.name != f"fold-{fold}", path)
+    )
     if not paths:
         expected = "a run folder with trained folds, or a checkpoint"
         next_move = "give the folder that `maskwright run` or `maskwright train` wrote to"

@@ -58,6 +58,18 @@ class FocalSpec(TermSpec):
     """α, one for all or one for each category in channel order. Unlike class weights it isn't divided out again."""
 
 
+class KLSpec(TermSpec):
+    """Mean KL divergence of the probabilities from the shares of soft labels; of hard labels it is cross-entropy."""
+
+    kind: Literal["kl"] = "kl"
+
+
+class MSESpec(TermSpec):
+    """Mean over the pixels of the squared differences between probabilities and labels, summed over the categories."""
+
+    kind: Literal["mse"] = "mse"
+
+
 class RegionSpec(TermSpec):
     """Fields shared by the terms that compare sums over regions."""
 
@@ -164,6 +176,8 @@ class PythonLossSpec(PythonSpec):
 LossSpec = Annotated[
     CrossEntropySpec
     | FocalSpec
+    | KLSpec
+    | MSESpec
     | DiceSpec
     | IoUSpec
     | TverskySpec

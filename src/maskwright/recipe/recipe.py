@@ -15,7 +15,7 @@ from maskwright.recipe.optimise import PlateauSpec
 from maskwright.recipe.policies import AutoAugmentSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec, ReportSpec
 from maskwright.recipe.sampling import SamplingSpec, UniformSpec, sampled_names
-from maskwright.recipe.selftrain import SelftrainSpec
+from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.recipe.train import TrainSpec
@@ -78,6 +78,26 @@ class Recipe(Spec):
             )
         if self.selftrain.rounds and self.report.price_of_leaks:
             raise ValueError("report.price_of_leaks compares supervised trainings: set selftrain.rounds to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _learns_from_the_labels_that_rounds_make(self) -> Recipe:
+        method = self.selftrain.method
+        if not isinstance(method, PseudoLabelsSpec) or not self.selftrain.rounds:
+            return self
+        own = self.loss if method.loss is None else method.loss
+        losses = [*own, *(term for level in self.levels for term in level.loss or ())]
+        check_mix(self.mix if method.mix is None else method.mix, losses)
+        hard = sorted({term.kind for term in losses if term.hard_only})
+        if method.labels == "soft" and hard:
+            raise ValueError(
+                f"selftrain.method.labels: soft ones share a pixel among categories, and one category a pixel is what "
+                f"{' and '.join(hard)} can learn from: name other terms in selftrain.method.loss"
+            )
+        if method.images.kind == "agreement" and self.predict.checkpoint != "last":
+            raise ValueError(
+                "selftrain.method.images: agreement compares with the end of a training: set predict.checkpoint to last"
+            )
         return self
 
     @model_validator(mode="after")

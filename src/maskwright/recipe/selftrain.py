@@ -188,3 +188,9 @@ class SelftrainSpec(Spec):
         if self.protocol == "labelled_only" and self.rounds and self.hard is None:
             raise ValueError("protocol labelled_only: without `hard` a round would repeat round 0; set rounds to 0")
         return self
+
+    @property
+    def keeps_thirds(self) -> bool:
+        """Whether trainings keep their checkpoints of a third and two thirds, for images to be ranked by agreement."""
+        method = self.method
+        return bool(self.rounds) and isinstance(method, PseudoLabelsSpec) and method.images.kind == "agreement"

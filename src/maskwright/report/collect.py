@@ -84,6 +84,7 @@ class Artifacts:
         calibration: predictions/calibration.parquet.
         run: run.json.
         price: predictions/price_of_leaks.json.
+        selftrain: adopted.json, what the rounds came to.
         starts: fold → start.json, where trainings started from an older run.
         class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
     """
@@ -108,6 +109,7 @@ class Artifacts:
     per_image: pl.DataFrame | None
     run: dict[str, Any] | None
     price: dict[str, Any] | None = None
+    selftrain: dict[str, Any] | None = None
     divided: tuple[Score, ...] = ()
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
@@ -193,6 +195,7 @@ def collect(run: Path) -> Artifacts:
         calibration=_read(paths.predictions / "calibration.parquet", read_table),
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
+        selftrain=_read(paths.adopted, read_json),
         starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
         class_weights={k: lines for k, p in _folds(run) if (lines := _read(p / "log.txt", _class_weights))},
     )

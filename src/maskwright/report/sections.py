@@ -16,6 +16,7 @@ from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.recipe_words import trained
+from maskwright.report.round_sections import rounds
 from maskwright.report.score_sections import categories, examples, scores
 from maskwright.report.suspect_sections import suspects
 from maskwright.report.words import metric_name, seen_before, summary
@@ -29,6 +30,7 @@ def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Se
         data(artifacts, gallery, thumbnails),
         folds(artifacts),
         training(artifacts),
+        rounds(artifacts),
         scores(artifacts),
         categories(artifacts),
         examples(artifacts, gallery, thumbnails),

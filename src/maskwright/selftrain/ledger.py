@@ -72,7 +72,7 @@ class PrecisionTable:
         rate = np.divide(self.right, self.all, out=np.zeros(self.all.shape), where=known)
         total = (kept * known).sum(axis=1)
         right = (kept * rate).sum(axis=1)
-        return np.divide(right, total, out=np.full(len(total), np.nan), where=total > 0)
+        return np.asarray(np.divide(right, total, out=np.full(len(total), np.nan), where=total > 0))
 
 
 def confidence_counts(label: LabelMap, confidence: Array, categories: int) -> npt.NDArray[np.int64]:

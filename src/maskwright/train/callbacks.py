@@ -11,7 +11,7 @@ import lightning as L
 import polars as pl
 import torch
 
-from maskwright.artifacts import write_table
+from maskwright.artifacts import THIRDS, write_table
 from maskwright.progress import report
 from maskwright.train.loggers import log_row
 
@@ -80,6 +80,23 @@ class Curves(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from them."""
         self.rows, self._seconds = list(state_dict["rows"]), state_dict["seconds"]
+
+
+class Thirds(L.Callback):
+    """Keeps the checkpoints of a third and of two thirds of a training, without what resuming needs.
+
+    At the end of the first epoch in which so many steps are done. One that stands is not written again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the one that is due."""
+        for number, name in enumerate(THIRDS, 1):
+            due = trainer.global_step * (len(THIRDS) + 1) >= number * int(trainer.max_steps)
+            if due and not (self.folder / name).is_file():
+                trainer.save_checkpoint(self.folder / name, weights_only=True)
 
 
 def _named(terms: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from maskwright.augment import Crop, Source, View, draw_mixture, draw_view
-from maskwright.augment.mixing import soft_label
-from maskwright.data.index import WEIGHT
-from maskwright.data.intensity import standardise
+from maskwright.augment.mixing import SoftLabel, soft_label
+from maskwright.data.index import PSEUDO, SOFT, WEIGHT
+from maskwright.data.intensity import resize_shares, standardise
 from maskwright.data.sampling import Centring, count_pixels, isolation, plan_turn, weighted
+from maskwright.data.store import ProbabilityStore
 from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
+from maskwright.recipe.augment import AugmentSpec
 from maskwright.recipe.chance import chance_at
 from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, blends_labels
+from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
 from maskwright.train.targets import LabelTargets
 from maskwright.train.working import WorkingImages
-from maskwright.types import Array, Categories, LabelMap
+from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 _VIEW, _MIX, _FOCUS = 1, 2, 3
 """Which of a draw's generators: how an image is seen, what is mixed in, where the crop lies."""
@@ -40,7 +47,7 @@ class TrainingCrops(Dataset[Batch]):
         train = recipe.train
         assert train.crop is not None and train.batch is not None and train.steps is not None
         self.images, self.crop = images, train.crop
-        self.specs, self.mix, self.seed = recipe.augment, recipe.mix, recipe.seed
+        self.seed = recipe.seed
         self.draws = train.steps * train.batch
         self.categories = recipe.data.to_categories()
         pixels = _pixels(images, recipe, self.categories)
@@ -49,8 +56,13 @@ class TrainingCrops(Dataset[Batch]):
             self.turn = weighted(self.turn, images.index.table[WEIGHT].to_numpy())
         self.centring = Centring.of(recipe.sampling, pixels, self.categories)
         self.isolation = isolation(recipe.sampling, self.categories)
-        self.partners = [Partners.of(spec, pixels, self.categories) for spec in recipe.mix]
-        self.soft = blends_labels(recipe.mix)
+        table = images.index.table
+        self.pseudo = table[PSEUDO].to_numpy() if PSEUDO in table else np.zeros(len(images), bool)
+        common = recipe.augment, recipe.mix
+        ways = (common, _way_of_pool(recipe) if self.pseudo.any() else common)
+        self.ways = [_Way.of(*way, pixels, self.categories) for way in ways]
+        self.files = table[SOFT].to_list() if SOFT in table else [None] * len(images)
+        self.soft = any(blends_labels(way.mix) for way in self.ways) or any(self.files)
         self.targets = LabelTargets(recipe)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
@@ -69,10 +81,12 @@ class TrainingCrops(Dataset[Batch]):
         """Return what the network sees for a draw of the stream, before it is standardised: varied and mixed."""
         draw, entry = key
         row, progress = int(self.turn.rows[entry]), draw / self.draws
-        image, label = self._varied(row, self._generator(_VIEW, draw), progress, self._focus(key))
-        crop = Crop(image, self.isolation[label] if self.turn.copy[entry] else label)
-        for number, spec in enumerate(self.mix):
-            crop = self._mixed(crop, number, spec, row, self._generator(_MIX, draw, number), progress)
+        crop = self._varied(row, self._generator(_VIEW, draw), progress, self._focus(key))
+        if self.turn.copy[entry]:
+            crop = replace(crop, label=self.isolation[crop.label], shares=None)
+            crop = replace(crop, shares=soft_label(crop.label, len(self.categories)) if any(self.files) else None)
+        for number in range(len(self._way(row).mix)):
+            crop = self._mixed(crop, number, row, self._generator(_MIX, draw, number), progress)
         return crop
 
     def drawn(self, key: tuple[int, int]) -> View:
@@ -84,11 +98,24 @@ class TrainingCrops(Dataset[Batch]):
     def _focus(self, key: tuple[int, int]) -> int | None:
         return self.centring.draw(self.turn, key[1], self._generator(_FOCUS, key[0]))
 
-    def _varied(self, row: int, rng: np.random.Generator, progress: float, focus: int | None) -> tuple[Array, LabelMap]:
+    def _way(self, row: int) -> _Way:
+        return self.ways[int(self.pseudo[row])]
+
+    def _varied(self, row: int, rng: np.random.Generator, progress: float, focus: int | None) -> Crop:
         """Return a crop of an image in 0..255 and its label, centred on a pixel of a category if one is given."""
         image, label = self.images[row]
         view = self._view(row, (image, label), rng, progress, focus)
-        return view.apply_to_image(image), view.apply_to_label(label)
+        seen = view.apply_to_label(label)
+        return Crop(view.apply_to_image(image), seen, shares=self._shares(row, view, seen) if any(self.files) else None)
+
+    def _shares(self, row: int, view: View, label: LabelMap) -> SoftLabel:
+        """Return the soft label of a view: of what was predicted, or of the one category; 0 where it is ignored."""
+        if (file := self.files[row]) is None:
+            return soft_label(label, len(self.categories))
+        path = Path(file)
+        shares = resize_shares(ProbabilityStore(path.parent).read(path.stem), self.images.size(row))
+        found = view.apply_to_shares(shares)
+        return np.asarray(found / np.maximum(found.sum(0), 1e-6) * (label != IGNORE), np.float32)
 
     def _view(
         self, row: int, pair: tuple[Array, LabelMap], rng: np.random.Generator, progress: float, focus: int | None
@@ -98,22 +125,56 @@ class TrainingCrops(Dataset[Batch]):
         centre = None if focus is None else _pixel_of(label, focus, rng)
         source = Source(label, self.categories.names, lambda: self.images.stain(row), centre)
         return draw_view(
-            self.specs, rng, size=size, crop=self.crop, channels=channels, progress=progress, source=source
+            self._way(row).augment, rng, size=size, crop=self.crop, channels=channels, progress=progress, source=source
         )
 
-    def _mixed(
-        self, crop: Crop, number: int, spec: MixSpec, row: int, rng: np.random.Generator, progress: float
-    ) -> Crop:
+    def _mixed(self, crop: Crop, number: int, row: int, rng: np.random.Generator, progress: float) -> Crop:
+        way = self._way(row)
+        spec = way.mix[number]
         if rng.random() >= chance_at(spec.probability, progress):
             return crop
-        chosen = self.partners[number].draw(row, rng)
+        chosen = way.partners[number].draw(row, rng)
         if chosen is None:
             return crop
-        partner = Crop(*self._varied(chosen.row, rng, progress, chosen.focus))
+        partner = self._varied(chosen.row, rng, progress, chosen.focus)
         return draw_mixture(spec, rng, partner, categories=self.categories).apply(crop, partner)
 
     def _generator(self, *key: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, *key))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How crops of some images are varied and mixed.
+
+    Attributes:
+        augment: the recipe's list.
+        mix: the recipe's list.
+        partners: of each item of `mix`.
+    """
+
+    augment: Sequence[AugmentSpec]
+    mix: Sequence[MixSpec]
+    partners: Sequence[Partners]
+
+    @classmethod
+    def of(
+        cls,
+        augment: Sequence[AugmentSpec],
+        mix: Sequence[MixSpec],
+        pixels: npt.NDArray[np.int64],
+        categories: Categories,
+    ) -> _Way:
+        return cls(augment, mix, [Partners.of(spec, pixels, categories) for spec in mix])
+
+
+def _way_of_pool(recipe: Recipe) -> tuple[Sequence[AugmentSpec], Sequence[MixSpec]]:
+    """Return how images with pseudo-labels are varied and mixed."""
+    method = recipe.selftrain.method
+    if not isinstance(method, PseudoLabelsSpec):
+        return recipe.augment, recipe.mix
+    augment = recipe.augment if method.augment is None else method.augment
+    return augment, recipe.mix if method.mix is None else method.mix
 
 
 def _pixel_of(label: LabelMap, category: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -126,6 +187,6 @@ def _pixel_of(label: LabelMap, category: int, rng: np.random.Generator) -> tuple
 def _pixels(images: WorkingImages, recipe: Recipe, categories: Categories) -> npt.NDArray[np.int64]:
     """Return (images, C) pixels of each category, zeros where nothing in the recipe asks for them."""
     asked = recipe.sampling.kind != "uniform" or recipe.sampling.centred
-    if asked or any(isinstance(spec, CopyPasteSpec) for spec in recipe.mix):
+    if asked or any(isinstance(spec, CopyPasteSpec) for spec in (*recipe.mix, *_way_of_pool(recipe)[1])):
         return count_pixels(images.index, len(categories), scale=images.scale)
     return np.zeros((len(images), len(categories)), np.int64)

@@ -25,7 +25,7 @@ from maskwright.inference import pick_device
 from maskwright.losses import build_levels
 from maskwright.models import build_model
 from maskwright.recipe import Recipe
-from maskwright.train.callbacks import Curves
+from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
 from maskwright.train.loader import training_batches, validation_batches
@@ -171,6 +171,7 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
         options: dict[str, Any] = {"save_top_k": spec.keep, "auto_insert_metric_name": False}
         keepers.append(_Keeper(folder, filename="top-{step}", **options, **by_metric))
     last = _Keeper(folder, filename="last", **kept)
+    thirds = [Thirds(folder)] if recipe.selftrain.keeps_thirds else []
     with _quietly():
         return L.Trainer(
             accelerator=spec.accelerator,
@@ -182,7 +183,7 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
             max_epochs=-1,
             accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
-            callbacks=[Curves(folder / "metrics.csv"), *keepers, last],
+            callbacks=[Curves(folder / "metrics.csv"), *thirds, *keepers, last],
             logger=(build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) if rank == 0 else []) or False,
             enable_progress_bar=False,
             enable_model_summary=False,

@@ -1,0 +1,120 @@
+"""The four protocols of learning from pseudo-labels side by side: the same folds, labels and steps."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from maskwright.artifacts import RunFolder, read_folds, write_json
+from maskwright.evaluate import statistic_of
+from maskwright.metrics import Counts, EmptyCases
+from maskwright.pipeline import rounds, stages
+from maskwright.recipe import Recipe, load_recipe
+from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec
+from maskwright.split import HELD_OUT
+from maskwright.statistics import Interval, bootstrap, paired_difference
+
+METRICS = ("mean_dice", "pooled_miou")
+
+_SHARED = (
+    *("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit", "decided"),
+    *("decisions.jsonl", "folds.csv", "folds.json", "plan.json", "round-0"),
+)
+_DONE = ("index", "audit", "decide", "split", "plan", "train-fold-*", "predict-*")
+
+
+def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, command: str | None = None) -> dict[str, Any]:
+    """Train by each protocol and compare them on the same out-of-fold and held-out images: OUT/protocols.json.
+
+    The supervised training lies in OUT, the others below OUT/protocols: their folders share its data, folds and round
+    0. All have as many steps; none is adopted or not: each is shown as it is.
+
+    Args:
+        recipe: with `selftrain.rounds` of at least 1; the protocol is set here.
+        out: run folder.
+        redo: replace results that were made from another recipe or other data.
+        command: what the user typed, for the report.
+
+    Returns:
+        {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only}}.
+    """
+    from maskwright.pipeline import run
+
+    alone = recipe.selftrain.model_copy(update={"rounds": 0, "protocol": "mixed"})
+    base = run(recipe.model_copy(update={"selftrain": alone}), out, until="predict", redo=redo, command=command)
+    resolved = load_recipe(base.recipe)
+    found = {"labelled_only": _scores(base, 0, base, 0)}
+    protocols = [name for name in get_args(Protocol) if name != "labelled_only"]
+    for protocol in protocols:
+        inner = RunFolder(base.root / "protocols" / protocol)
+        wanted = recipe.selftrain.model_copy(update={"protocol": protocol, "adopt": "always"})
+        _share(base, inner)
+        if protocol != protocols[0]:
+            _share_labels(RunFolder(base.root / "protocols" / protocols[0]), inner, resolved, wanted.method)
+        run(
+            resolved.model_copy(update={"selftrain": wanted}),
+            inner.root,
+            since="selftrain",
+            until="selftrain",
+            redo=redo,
+        )
+        found[protocol] = _scores(base, 0, inner, wanted.rounds)
+    write_json(base.root / "protocols.json", found)
+    return found
+
+
+def _scores(base: RunFolder, before: int, inner: RunFolder, number: int) -> dict[str, Any]:
+    """Return the scores of a round, and its gains over one of the supervised run."""
+    recipe = load_recipe(base.recipe)
+    spec, categories = recipe.evaluate, recipe.data.to_categories()
+    cases, found = EmptyCases.of(spec), dict[str, Any]()
+    options: dict[str, Any] = {"samples": spec.samples, "confidence": spec.confidence}
+    for part in _parts(base):
+        (groups, old), (_, new) = (_counts(f, part, n) for f, n in ((base, before), (inner, number)))
+        for metric in METRICS:
+            one, two = (statistic_of(counts, metric, categories.evaluated, cases) for counts in (old, new))
+            rng = [np.random.default_rng((recipe.seed, 8)) for _ in range(2)]
+            score = bootstrap(two, len(groups), groups=groups, rng=rng[0], **options)
+            gain = paired_difference(two, one, len(groups), groups=groups, rng=rng[1], **options)
+            found[f"{part}/{metric}"] = vars(score)
+            found[f"gain/{part}/{metric}"] = vars(gain if inner is not base else Interval(0.0, 0.0, 0.0, score.n))
+    return found
+
+
+def _parts(folder: RunFolder) -> list[str]:
+    held = (read_folds(folder.folds)["fold"] == HELD_OUT).any()
+    return ["oof", "holdout"] if held else ["oof"]
+
+
+def _counts(folder: RunFolder, part: str, number: int) -> tuple[list[str], Counts]:
+    spec = load_recipe(folder.recipe).model_dump(mode="json", include={"data"})
+    rows, counts = rounds.counts_of(folder, stages.decided_index(folder, spec), number, part=part)
+    return rows["group"].to_list(), counts
+
+
+def _share(base: RunFolder, inner: RunFolder) -> None:
+    """Give a protocol's folder the data, folds and supervised trainings of the base, and their records."""
+    inner.records.mkdir(parents=True, exist_ok=True)
+    for name in _SHARED:
+        if (base.root / name).exists() and not (inner.root / name).is_symlink():
+            (inner.root / name).symlink_to(Path("..") / ".." / name)
+    for pattern in _DONE:
+        for record in base.records.glob(f"{pattern}.json"):
+            shutil.copyfile(record, inner.records / record.name)
+
+
+def _share_labels(first: RunFolder, inner: RunFolder, recipe: Recipe, method: Any) -> None:
+    """Let a protocol use the labels that the first one made in round 1: they come from the same networks."""
+    if not isinstance(method, PseudoLabelsSpec) or (method.images.kind != "all" and method.images.relabel_rest):
+        return
+    place = inner.root / "round-1" / "pseudo"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(Path("..") / ".." / first.root.name / "round-1" / "pseudo")
+    if place.is_symlink():
+        names = ["selftrain-1-precision", *(f"selftrain-1-pseudo-{k}" for k in range(recipe.split.folds))]
+        for name in names:
+            shutil.copyfile(first.records / f"{name}.json", inner.records / f"{name}.json")

@@ -1,0 +1,80 @@
+"""What was learned from images without labels: what each round brought, what it learned from, and which one is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural
+from maskwright.report.collect import Artifacts
+from maskwright.report.collect import number as to_float
+from maskwright.report.words import metric_name
+
+
+def rounds(artifacts: Artifacts) -> Section | None:
+    """Return what the rounds came to, None where there were none."""
+    found = artifacts.selftrain
+    if found is None:
+        return None
+    words = [
+        f"{found['why'][:1].upper()}{found['why'][1:]}.",
+        "In a round each fold's network labels the images without masks for its own fold alone: every other one was "
+        "trained on the masks that this fold is scored by.",
+    ]
+    if found["round"]:
+        words.append("The round was adopted by the out-of-fold scores that stand here: a little optimistic.")
+    moved = max((one.get("scored_by_round_0", 0) for one in found["rounds"]), default=0)
+    if moved:
+        words.append(
+            f"{plural(moved, 'image')} with low scores (and their groups) were moved into the training of their own "
+            "fold: out of fold they are scored by the network of round 0, which has not seen them."
+        )
+    groups = [Group("What each round brought", tables=[_gains(found["rounds"])])] if found["rounds"] else []
+    groups += [_labels(one) for one in found["rounds"] if one.get("labels")]
+    return Section("rounds", "Learning from images without masks", words, groups)
+
+
+def _gains(verdicts: list[dict[str, Any]]) -> Table:
+    rows = [
+        (
+            str(one["round"]),
+            f"{one['method']}, {one['protocol']}",
+            metric_name(one["metric"]),
+            *(_interval(one[key]) for key in ("before", "after", "gain")),
+            "adopted" if one["adopted"] else "not adopted",
+        )
+        for one in verdicts
+    ]
+    names = ("round", "how", "metric", "before", "after", "gain (paired)", "")
+    return Table("Out-of-fold scores, without post-processing", names, rows, frozenset({0, 1, 2, 6}))
+
+
+def _labels(verdict: dict[str, Any]) -> Group:
+    """Return what the pseudo-labels of a round come to."""
+    rows = [
+        (
+            one["category"],
+            percent(to_float(one["predicted"])),
+            percent(to_float(one["kept"])),
+            percent(to_float(one["precision"])),
+            ", ".join(map(str, verdict.get("never_predicted", {}).get(one["category"], ()))) or DASH,
+        )
+        for one in verdict["labels"]
+    ]
+    names = ("category", "predicted", "of that learned from", "of that right (estimated)", "never predicted by fold")
+    used = [
+        f"Fold {one['fold']} learns from {count(one['used'])} of {plural(one['pool'], 'image')} of its pool."
+        for one in verdict.get("images", ())
+    ]
+    words = [
+        *used,
+        "What is right is estimated from out-of-fold predictions of the same category and confidence; on images unlike "
+        "the labelled ones it is less.",
+    ]
+    caption = "Pseudo-labels, over all folds; each image, fold and category is in round-R/pseudo/ledger.parquet"
+    table = Table(caption, names, rows, frozenset({0, 4}))
+    return Group(f"Labels of round {verdict['round']}", words, [table])
+
+
+def _interval(found: dict[str, Any]) -> str:
+    value, low, high = (number(to_float(found[key])) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"

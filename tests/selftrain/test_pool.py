@@ -1,0 +1,78 @@
+"""The pool of a fold, and the index that a round trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from maskwright.artifacts import MADE
+from maskwright.data.index import PSEUDO, SCHEMA, SOFT, WEIGHT, Index
+from maskwright.selftrain import blocked_images, image_weights, pool_images, split_steps, training_index
+from maskwright.types import Categories, Category
+
+FOLDS = pl.DataFrame(
+    [("a", "p", 0), ("b", "q", 1), ("c", "r", -1), ("d", "p", 0), ("x", "q", None)],
+    schema={"image": pl.String, "group": pl.String, "fold": pl.Int64},
+    orient="row",
+)
+INDEX = pl.DataFrame(
+    [("a", "p"), ("b", "q"), ("c", "r"), ("d", "p"), ("x", "q"), ("u", "p"), ("v", None), ("w", None), ("z", "r")],
+    schema={"image": pl.String, "group": pl.String},
+    orient="row",
+)
+
+
+def test_what_shows_the_fold_or_the_held_out_part_is_blocked():
+    # fold 0: a, d and their group's u; c held out and its group's z; w is a copy of a; x is of fold 1's group alone
+    assert blocked_images(INDEX, FOLDS, [["a", "w"]], 0) == {"a", "d", "u", "c", "z", "w"}
+    assert blocked_images(INDEX, FOLDS, [["a", "w"]], 1) == {"b", "x", "c", "z"}
+    assert blocked_images(INDEX, FOLDS, [], None) == {"c", "z"}
+
+
+def test_images_without_a_group_are_no_group():
+    assert "v" not in blocked_images(INDEX.with_columns(group=pl.lit(None, pl.String)), FOLDS, [], 0)
+
+
+def test_the_pool_is_what_is_left():
+    assert pool_images(["u", "v", "w", "z"], {"u", "z"}, {"w"}) == ["v"]
+
+
+def index():
+    rows = [(n, f"{n}.png" if n < "m" else None, *[None] * 5, 4, 4, 3) for n in "abuv"]
+    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return Index(
+        Path("/data"), table, Categories((Category(0, "no"), Category(1, "yes"))), imported=Path("/run/imported")
+    )
+
+
+def test_labelled_images_come_as_often_as_the_pool():
+    labels = {"u": f"{MADE}round-1/pseudo/fold-0/labels/u.png", "v": f"{MADE}round-1/pseudo/fold-0/labels/v.png"}
+    found = training_index(index(), ["a"], labels, share=0.5)
+    assert found.images == ["a", "u", "v"]
+    assert found.table[PSEUDO].to_list() == [False, True, True]
+    assert found.table[WEIGHT].to_list() == [2.0, 1.0, 1.0]
+    assert found.table[SOFT].to_list() == [None, None, None]
+    assert found.path(found.table["mask"][1]) == Path("/run/round-1/pseudo/fold-0/labels/u.png")
+
+
+def test_hard_images_come_more_often():
+    found = training_index(index(), ["a", "b"], {}, often=["b", "u"], times=3.0)
+    assert found.table[WEIGHT].to_list() == [1.0, 3.0]
+
+
+@pytest.mark.parametrize(("labelled", "pseudo", "share"), [(7, 90, 0.5), (90, 7, 0.5), (10, 10, 0.8), (3, 50, 0.2)])
+def test_the_share_of_the_crops_is_the_one_asked_for(labelled, pseudo, share):
+    one, other = image_weights(labelled, pseudo, share)
+    assert labelled * one / (labelled * one + pseudo * other) == pytest.approx(share)
+    assert min(one, other) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "share"), [(1000, 50, 0.5), (100, 100, 0.5), (6, 2, 0.9), (2, 2, 0.5), (40, 20, 0.01)]
+)
+def test_pretraining_and_what_follows_are_as_long_as_one_training(steps, every, share):
+    parts = split_steps(steps, every, share)
+    assert sum(part[0] for part in parts) == steps
+    assert all(part[0] > 0 and part[0] % part[1] == 0 for part in parts)
