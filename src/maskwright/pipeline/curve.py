@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
+from maskwright import pipeline
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
 from maskwright.pipeline.folds import pool_of
-from maskwright.pipeline.run import run
 from maskwright.pipeline.sharing import share_data, share_training, write_once
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
@@ -96,8 +96,8 @@ def train_point(root: Path, spec: dict[str, Any]) -> None:
     if spec["goes_on_from"] is not None:
         share_training(RunFolder(root / spec["goes_on_from"]), inner, recipe.split.folds)
     else:
-        run(recipe, inner.root, since="split", until="split")
-    run(recipe, inner.root, since="train", until="evaluate")  # what there was to plan is in the recipe already
+        pipeline.run(recipe, inner.root, since="split", until="split")
+    pipeline.run(recipe, inner.root, since="train", until="evaluate")  # what there was to plan is in the recipe already
 
 
 def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None:
@@ -144,14 +144,14 @@ def _read_data(recipe: Recipe, root: Path, *, redo: bool) -> tuple[RunFolder, Re
         "selftrain": SelftrainSpec(),
     }
     whole = _valid(recipe.model_copy(update={"split": split, **quiet}), root)
-    base = run(whole, root / "base", until="audit", redo=redo)
+    base = pipeline.run(whole, root / "base", until="audit", redo=redo)
     contents = read_table(base.decided / "contents.parquet").select("image")
     labelled = contents.join(read_table(base.decided / "images.parquet"), "image", "inner")
     _check_groups(labelled)
     given = split.file is not None or split.use_parts or _says_parts(split, labelled["part"].to_list())
     if split.holdout is None and not given:
         whole = whole.model_copy(update={"split": split.model_copy(update={"holdout": HOLDOUT})})
-    base = run(whole, base.root, until="split", redo=redo)
+    base = pipeline.run(whole, base.root, until="split", redo=redo)
     return base, whole.model_copy(update={"selftrain": recipe.selftrain})
 
 
@@ -212,7 +212,7 @@ def _counted(
 ) -> Point:
     """Cut the labels of a point; return it with its labels and groups, none where the share is less than a group."""
     try:
-        run(recipe, inner.root, since="split", until="split", redo=redo)
+        pipeline.run(recipe, inner.root, since="split", until="split", redo=redo)
     except DataError:  # all labels together could be cut
         return point
     cut = read_folds(inner.folds)
@@ -297,7 +297,7 @@ def _plan(base: RunFolder, recipe: Recipe, trainings: int, *, redo: bool) -> Rec
     shared = None if minutes is None else round(_TRAINED * minutes / trainings, 4)
     train = recipe.train.model_copy(update={"minutes": shared})
     whole = recipe.model_copy(update={"train": train, "selftrain": SelftrainSpec()})
-    run(whole, base.root, until="plan", redo=redo)
+    pipeline.run(whole, base.root, until="plan", redo=redo)
     planned = load_recipe(base.recipe)
     fixed = planned.train.model_copy(update={"minutes": None, "epochs": None})
     return planned.model_copy(update={"train": fixed, "selftrain": recipe.selftrain, "executor": recipe.executor})
