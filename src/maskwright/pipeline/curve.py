@@ -146,7 +146,8 @@ def _read_data(recipe: Recipe, root: Path, *, redo: bool) -> tuple[RunFolder, Re
     whole = _valid(recipe.model_copy(update={"split": split, **quiet}), root)
     base = pipeline.run(whole, root / "base", until="audit", redo=redo)
     contents = read_table(base.decided / "contents.parquet").select("image")
-    labelled = contents.join(read_table(base.decided / "images.parquet"), "image", "inner")
+    decided = read_table(base.decided / "images.parquet").filter(pl.col("twin_of").is_null())
+    labelled = contents.join(decided, "image", "inner")
     _check_groups(labelled)
     given = split.file is not None or split.use_parts or _says_parts(split, labelled["part"].to_list())
     if split.holdout is None and not given:
