@@ -69,7 +69,7 @@ def make_folder(root: Path, out: Path) -> Path:
     with (mars / "meta.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     chosen = draw_sols({row["name"]: row["sol"] for row in rows})
-    files = {path.stem: path for name in ("images", "masks") for path in (mars / name).iterdir() if name == "images"}
+    files = {path.stem: path for path in (mars / "images").iterdir()}
     for name in chosen:
         link(files[name], out / "images" / files[name].name)
         link(mars / "masks" / f"{name}.png", out / "masks" / f"{name}.png")
