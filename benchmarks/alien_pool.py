@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from benchmarks import record
-from benchmarks.few_label_sets import SETS, network
+from benchmarks.few_label_sets import PRECISION, SETS, network
 from benchmarks.few_labels import Measured, add_options, budget_of, compared, run_once, score_of
 from benchmarks.record import Row
 from benchmarks.rounds import held_out_tables, rule_adopts, where_it_runs
@@ -113,7 +113,7 @@ def link(source: Path, target: Path) -> None:
 def run_all(data: Path, arguments: argparse.Namespace) -> list[Path]:
     """Run selftrain with all seeds; return the run folders. The round is kept whatever it gains."""
     steps = budget_of(arguments)
-    settings = [*_SETTINGS, *SETS["mars_gray"].settings, network(accelerator=arguments.accelerator)]
+    settings = [*_SETTINGS, *PRECISION, *SETS["mars_gray"].settings, network(accelerator=arguments.accelerator)]
     settings += [f"train.steps={steps}", "selftrain.adopt=always", "evaluate.families=[]", "predict.overlays=0"]
     settings.append("train.accelerator=gpu" if arguments.accelerator else "train.threads=1")
     words = ["selftrain", "--data", str(data), "--group", "sol", "--leave-out", "background", "--holdout", "0.4"]

@@ -66,6 +66,10 @@ def network(*, accelerator: bool) -> str:
     return f"model={json.dumps(large if accelerator else small)}"
 
 
+PRECISION = ("train.precision=bfloat16", "train.channels_last=true")
+"""Stated, so that no probe on a busy machine trains one method otherwise than the next."""
+
+
 class Set(NamedTuple):
     """Data of which only a share of the labels is learned from.
 

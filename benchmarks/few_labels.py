@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks import record
-from benchmarks.few_label_sets import METHODS, OURS, SETS, SUPERVISED, Method, Set, network
+from benchmarks.few_label_sets import METHODS, OURS, PRECISION, SETS, SUPERVISED, Method, Set, network
 from benchmarks.parts import RULES, Tables, labelled_part, statistic
 from benchmarks.record import Comparison, Row
 from benchmarks.rounds import held_out_tables, interval_of, rule_adopts, where_it_runs
@@ -124,7 +124,7 @@ def measure(name: str, share: str, label: str, method: Method, arguments: argpar
 def command(wanted: Set, share: str, method: Method, steps: int, arguments: argparse.Namespace) -> list[str]:
     """Return the words of a run, seed aside."""
     data = labelled_part(arguments.data / wanted.folder, arguments.keep / "data" / wanted.folder)
-    settings = [*_QUICK, *_PLAIN, *wanted.settings, network(accelerator=arguments.accelerator)]
+    settings = [*_QUICK, *_PLAIN, *PRECISION, *wanted.settings, network(accelerator=arguments.accelerator)]
     settings += [f"train.steps={steps}", "train.threads=1" if not arguments.accelerator else "train.accelerator=gpu"]
     if share != FULL:
         settings.append(f"split.labelled={share}")

@@ -20,7 +20,7 @@ from typing import get_args
 import numpy as np
 
 from benchmarks import record
-from benchmarks.few_label_sets import SETS, SUPERVISED, Set, network
+from benchmarks.few_label_sets import PRECISION, SETS, SUPERVISED, Set, network
 from benchmarks.few_labels import Measured, add_options, run_once, to_row
 from benchmarks.parts import labelled_part
 from benchmarks.rounds import held_out_tables
@@ -57,7 +57,13 @@ def run_all(name: str, arguments: argparse.Namespace) -> list[Path]:
     data = arguments.data / wanted.folder
     if name == "teeth":
         data = labelled_part(data, arguments.keep / "data" / wanted.folder)
-    settings = [*_SETTINGS, *wanted.settings, network(accelerator=arguments.accelerator), f"train.steps={steps}"]
+    settings = [
+        *_SETTINGS,
+        *PRECISION,
+        *wanted.settings,
+        network(accelerator=arguments.accelerator),
+        f"train.steps={steps}",
+    ]
     settings.append("train.accelerator=gpu" if arguments.accelerator else "train.threads=1")
     settings += ["split.labelled=1/4"] if name == "teeth" else []
     words = ["selftrain", "--protocols", "--data", str(data), *wanted.options]

@@ -1,9 +1,9 @@
 """How often the rule of adoption chose rightly: out-of-fold gain above 0 against the gain on held-out images.
 
 Looks at every finished run of `few_labels` below --keep that has a round. The rule uses the round where the interval of
-its out-of-fold gain lies above 0. It was right if what it chose scores at least as well on the held-out images, which no
-training saw, as what it left; a difference that its interval doesn't tell from 0 is counted, too, and said apart. The
-interval of a share is Wilson's. Nothing is trained.
+its out-of-fold gain lies above 0. It was right if what it chose scores at least as well on the held-out images, which
+no training saw, as what it left. Rounds whose held-out interval holds no 0 are a row of their own. The interval of a
+share is Wilson's. Nothing is trained.
 """
 
 import argparse
