@@ -178,7 +178,7 @@ def test_a_pool_of_fewer_labels_alone_is_said_to_be_that():
         (["--shares", "2"], "shares above 0"),
         (["--shares", ","], "no share"),
         (["--repeats", "0"], "at least 1 repeat"),
-        (["--labelled", "1/2"], "--labelled"),
+        (["--labelled", "1/2"], "shares of all labels, got split.labelled 0.5"),
         (["--set", "train.start=run"], "train.start"),
     ],
 )
