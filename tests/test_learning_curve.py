@@ -17,11 +17,14 @@ from maskwright.errors import DataError, StaleArtifactError, UsageError
 from maskwright.pipeline.curve import curve
 from maskwright.pipeline.curve_advice import advise
 from maskwright.pipeline.curve_point import Point
+from maskwright.pipeline.curve_progress import OfAll
 from maskwright.pipeline.curve_results import summarise_points
+from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.report.curve import score_rows, write_curve_page
 from maskwright.statistics import fit_power_laws
+from maskwright.tasks import Task, run_tasks
 
 
 def test_a_law_of_the_family_is_found_again():
@@ -65,6 +68,26 @@ def test_two_sizes_end_at_one_and_a_fall_is_flat():
     assert falling.at(10)[0] == pytest.approx(0.7)  # their mean
     assert falling.reaches(40, np.array([0.1]))[0] == np.inf
     assert np.isnan(fit_power_laws([10, 20, 40], [[0.1, np.nan, 0.3]]).at(10)[0])
+
+
+def nothing(root, spec):
+    """A task that makes nothing."""
+
+
+def test_progress_says_which_point_it_is_and_how_long_the_rest_takes(tmp_path, monkeypatch):
+    tasks = [Task(f"point-{k}", nothing) for k in range(4)]
+    run_tasks(tmp_path, tasks[:1])  # as by an earlier call
+    seen, now = [], [100.0]
+    monkeypatch.setattr("maskwright.pipeline.curve_progress.time.monotonic", lambda: now[0])
+    with listen(lambda label, done, total, note: seen.append(label)):
+        of_all = OfAll(tmp_path, tasks)
+    of_all("point-1", 0, None, "")
+    of_all("train fold-0", 1, 2, "")
+    now[0] += 300  # five minutes for one point: ten for two
+    of_all("point-2", 0, None, "")
+    of_all("train fold-0", 1, 2, "")
+    assert seen[1] == "point-1 (2 of 4): train fold-0"
+    assert seen[3] == "point-2 (3 of 4, 10 min left): train fold-0"
 
 
 def recipe_of(**settings):

@@ -99,7 +99,8 @@ def _pointed(rows: Mapping[str, Points], lines: Mapping[str, Points], x: str, y:
     for place, (name, (px, py, low, high)) in enumerate(rows.items()):
         color = _hex(OKABE_ITO[names.index(name) % 6])
         beside = np.asarray(px, float) * 2 ** (0.06 * (place - (len(rows) - 1) / 2))  # bars don't hide one another
-        axes.vlines(beside, low, high, color=color, linewidth=1.2)
+        ends = np.isfinite(low) & np.isfinite(high)
+        axes.vlines(beside[ends], np.asarray(low)[ends], np.asarray(high)[ends], color=color, linewidth=1.2)
         axes.plot(beside, py, "o", color=color, markersize=4, label=name)
     ticks = sorted({float(value) for px, *_ in rows.values() for value in px})
     axes.xaxis.set_major_locator(FixedLocator(ticks))
