@@ -26,6 +26,8 @@ from maskwright.pictures import (
     fit,
     histogram,
     overlay,
+    points,
+    points_png,
     quantiles,
     reliability,
     side_by_side,
@@ -224,6 +226,13 @@ def charts():
         "bars": bars(names, [0.9, 0.25, nan], [0.8, 0.2, nan], [1.0, 0.3, nan], x="IoU", alt="Loss & <co>"),
         "confusion": confusion(np.array([[3, 1, 0], [0, 0, 0], [1, 0, 1]]), names, alt="Loss & <co>"),
         "histogram": histogram([0.1, nan, 0.4, 0.4], span=(0, 1), x="Dice", alt="Loss & <co>"),
+        "points": points(
+            {n: ([4, 8], [0.5, 0.6], [0.4, nan], [0.7, nan]) for n in names},
+            {"sky": ([4, 16], [0.5, 0.7], [0.4, 0.4], [0.6, 0.8])},
+            x="labels",
+            y="Dice",
+            alt="Loss & <co>",
+        ),
         "reliability": reliability(np.array([nan, 0.8]), np.array([nan, 0.7]), np.array([0, 1.0]), alt="Loss & <co>"),
     }
 
@@ -233,7 +242,7 @@ def words(svg):
 
 
 class TestCharts:
-    @pytest.mark.parametrize("kind", ["curves", "bars", "confusion", "histogram", "reliability"])
+    @pytest.mark.parametrize("kind", ["curves", "bars", "confusion", "histogram", "points", "reliability"])
     def test_is_small_well_formed_named_and_the_same_twice(self, kind):
         svg = charts()[kind]
         root = ET.fromstring(svg)
@@ -248,6 +257,7 @@ class TestCharts:
 
     def test_text_stays_text(self):
         assert {"sky", "$x$ <b>&", "step", "loss"} <= set(words(charts()["curves"]))
+        assert {"sky", "$x$ <b>&", "labels", "Dice", "4", "8"} <= set(words(charts()["points"]))
         assert {"sky", "0.900", "0.250", "–", "IoU"} <= set(words(charts()["bars"]))
 
     def test_confusion_is_in_percent_of_the_row_and_an_empty_row_stays_empty(self):
@@ -267,6 +277,13 @@ class TestCharts:
             assert all(
                 np.isfinite(float(word.replace("−", "-"))) for word in said
             )  # an axis, no legend, no bar's value
+
+    def test_points_without_intervals_or_as_a_file(self):
+        nan = float("nan")
+        row = {"a": ([4.0, 8.0], [0.5, nan], [nan, nan], [nan, nan])}
+        assert "nan" not in points(row, {}).lower()
+        file = points_png(row, row, x="labels", y="Dice")
+        assert file.startswith(b"\x89PNG") and file == points_png(row, row, x="labels", y="Dice")
 
     def test_many_categories(self):
         svg = confusion(np.eye(254), [str(i) for i in range(254)], alt="many")

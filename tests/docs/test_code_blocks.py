@@ -36,7 +36,7 @@ from maskwright.recipe.file import parse_recipe
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^( *)(```+)\{?([\w-]*)\}?[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
-TRAINS = re.compile(r"\bmaskwright (run|train|demo|selftrain)\b(?! *# exit)|\bmaskwright\.run\(")
+TRAINS = re.compile(r"\bmaskwright (run|train|demo|selftrain|curve)\b(?! *# exit)|\bmaskwright\.run\(")
 TINY = (
     "train.minutes=null",
     "train.steps=2",

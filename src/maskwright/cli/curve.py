@@ -7,13 +7,10 @@ from typing import Annotated
 
 from maskwright.artifacts import read_json
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.finished import refuse
 from maskwright.cli.options import CurveOptions
 from maskwright.cli.stages import Flag
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import apply_settings
-
-_STATED = "say it with --shares"
 
 
 def curve(
@@ -44,7 +41,6 @@ def curve(
     from maskwright.pipeline.curve import FOLDS
     from maskwright.pipeline.curve import curve as draw
 
-    refuse({"--labelled": options.labelled}, _STATED, "shares of all labels")
     recipe = options.to_recipe()
     if options.folds is None and options.recipe is None:
         recipe = apply_settings(recipe, [f"split.folds={1 if labels_only else FOLDS}"])

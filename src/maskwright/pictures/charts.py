@@ -96,10 +96,12 @@ def _pointed(rows: Mapping[str, Points], lines: Mapping[str, Points], x: str, y:
         color = _hex(OKABE_ITO[names.index(name) % 6])
         axes.plot(px, py, color=color, linewidth=1, linestyle="--", label=None if name in rows else name)
         axes.fill_between(px, low, high, color=color, alpha=0.15, linewidth=0)
-    for name, (px, py, low, high) in rows.items():
+    for place, (name, (px, py, low, high)) in enumerate(rows.items()):
         color = _hex(OKABE_ITO[names.index(name) % 6])
-        axes.vlines(px, low, high, color=color, linewidth=1.2)
-        axes.plot(px, py, "o", color=color, markersize=4, label=name)
+        beside = np.asarray(px, float) * 2 ** (0.06 * (place - (len(rows) - 1) / 2))  # bars don't hide one another
+        ends = np.isfinite(low) & np.isfinite(high)
+        axes.vlines(beside[ends], np.asarray(low)[ends], np.asarray(high)[ends], color=color, linewidth=1.2)
+        axes.plot(beside, py, "o", color=color, markersize=4, label=name)
     ticks = sorted({float(value) for px, *_ in rows.values() for value in px})
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())

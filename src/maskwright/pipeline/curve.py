@@ -10,19 +10,19 @@ from typing import Any
 
 import polars as pl
 
+from maskwright import pipeline
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
-from maskwright.pipeline.folds import pool_of
-from maskwright.pipeline.run import run
+from maskwright.pipeline.labelling import pool_of_fold
 from maskwright.pipeline.sharing import share_data, share_training, write_once
+from maskwright.pipeline.stages import decided_index
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.recipe import ExecutorSpec
-from maskwright.recipe.selftrain import SelftrainSpec
+from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.split import HELD_OUT
 from maskwright.split.cut import has_held_out_part
 from maskwright.tasks import Task, lock, run_tasks
@@ -60,7 +60,7 @@ def curve(
 
     Args:
         recipe: its `train.minutes` is the budget of all trainings together, its `split.folds` are those of every
-            point; `selftrain` says how the pool is learned from. `split.labelled` is of no account.
+            point; `selftrain` says how the pool is learned from.
         out: folder for the points and for curve.csv, curve.json, curve.png and curve.html.
         shares: of the training images; those that leave fewer than two groups are left out.
         repeats: trainings of each point, each with another seed and another draw of the labels.
@@ -79,8 +79,8 @@ def curve(
     with lock(root):
         base, recipe = _read_data(recipe, root, redo=redo)
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
-        drawn = [taught for point in points if (taught := _taught(base, root, point)).pool] if pool else []
-        planned = _plan(base, recipe, len(points) + _passes(recipe.selftrain) * len(drawn), redo=redo)
+        drawn = [taught for point in points if (taught := _taught(base, recipe, root, point)).pool] if pool else []
+        planned = _plan(base, recipe, len(points) + _trainings(recipe.selftrain) * len(drawn), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
             run_tasks(root, tasks, jobs=recipe.executor.jobs, redo=redo)
@@ -95,10 +95,10 @@ def train_point(root: Path, spec: dict[str, Any]) -> None:
     base, inner = RunFolder(root / "base"), RunFolder(root / spec["folder"])
     share_data(base, inner, recipe, read_table(base.decided / "images.parquet"))
     if spec["goes_on_from"] is not None:
-        share_training(RunFolder(root / spec["goes_on_from"]), inner, recipe.split.folds)
+        share_training(RunFolder(root / spec["goes_on_from"]), inner)
     else:
-        run(recipe, inner.root, since="split", until="split")
-    run(recipe, inner.root, since="train", until="evaluate")  # what there was to plan is in the recipe already
+        pipeline.run(recipe, inner.root, since="split", until="split")
+    pipeline.run(recipe, inner.root, since="train", until="evaluate")  # what there was to plan is in the recipe already
 
 
 def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None:
@@ -109,6 +109,15 @@ def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None
                 f"{', '.join(f'{share:g}' for share in shares) or 'no share'}, and {repeats}",
                 where="--shares, --repeats",
                 next_move="for example --shares 1/8,1/4,1/2,1 --repeats 3",
+            )
+        )
+    if recipe.split.labelled is not None:
+        raise UsageError(
+            problem(
+                "shares of all labels",
+                f"split.labelled {recipe.split.labelled:g}",
+                where="curve",
+                next_move="leave it out, and say with --shares which numbers of labels are compared",
             )
         )
     if recipe.train.start is not None:
@@ -145,14 +154,15 @@ def _read_data(recipe: Recipe, root: Path, *, redo: bool) -> tuple[RunFolder, Re
         "selftrain": SelftrainSpec(),
     }
     whole = _valid(recipe.model_copy(update={"split": split, **quiet}), root)
-    base = run(whole, root / "base", until="audit", redo=redo)
+    base = pipeline.run(whole, root / "base", until="audit", redo=redo)
     contents = read_table(base.decided / "contents.parquet").select("image")
-    labelled = contents.join(read_table(base.decided / "images.parquet"), "image", "inner")
+    decided = read_table(base.decided / "images.parquet").filter(pl.col("twin_of").is_null())
+    labelled = contents.join(decided, "image", "inner")
     _check_groups(labelled)
     given = split.file is not None or split.use_parts or _says_parts(split, labelled["part"].to_list())
     if split.holdout is None and not given:
         whole = whole.model_copy(update={"split": split.model_copy(update={"holdout": HOLDOUT})})
-    base = run(whole, base.root, until="split", redo=redo)
+    base = pipeline.run(whole, base.root, until="split", redo=redo)
     return base, whole.model_copy(update={"selftrain": recipe.selftrain})
 
 
@@ -213,7 +223,7 @@ def _counted(
 ) -> Point:
     """Cut the labels of a point; return it with its labels and groups, none where the share is less than a group."""
     try:
-        run(recipe, inner.root, since="split", until="split", redo=redo)
+        pipeline.run(recipe, inner.root, since="split", until="split", redo=redo)
     except DataError:  # all labels together could be cut
         return point
     cut = read_folds(inner.folds)
@@ -268,7 +278,9 @@ def _point_recipe(base: RunFolder, recipe: Recipe, point: Point, training: int) 
     tree["split"] = split.model_dump(mode="json")
     tree["predict"]["pool"] = False
     tree["selftrain"] = (_adopted(recipe.selftrain) if point.pool else SelftrainSpec()).model_dump(mode="json")
-    tree["executor"] = ExecutorSpec().model_dump(mode="json")
+    tree["executor"] = {"kind": "local", "jobs": 1}
+    if tree["postprocess"]["chain"] is None:  # networks are compared, not what was tuned on a few of their images
+        tree["postprocess"]["search"] = []
     return parse_recipe(tree, where="curve")
 
 
@@ -277,26 +289,34 @@ def _adopted(spec: SelftrainSpec) -> SelftrainSpec:
     return spec.model_copy(update={"rounds": max(1, spec.rounds), "adopt": "always"})
 
 
-def _taught(base: RunFolder, root: Path, point: Point) -> Point:
-    """Return the point that learns from the pool, too, beside a supervised one."""
-    folds = read_folds(RunFolder(root / point.folder).folds)
-    pool = pool_of(read_table(base.decided / "images.parquet"), folds)
-    usable = pool.filter(~pl.col("image").is_in(read_json(base.audit / "unusable.json")))
-    return replace(point, pool=usable.height, folder=f"{point.folder}-pool")
+def _taught(base: RunFolder, recipe: Recipe, root: Path, point: Point) -> Point:
+    """Return the point that learns from the pool, too, beside a supervised one; its pool is 0 where a fold has none."""
+    inner = RunFolder(root / point.folder)
+    whole = decided_index(inner, {"data": read_json(base.records / "index.json")["resolved"]["data"]})
+    pools = [pool_of_fold(inner, whole, recipe.selftrain, fold) for fold in range(recipe.split.folds)]
+    return replace(point, pool=min(map(len, pools)), folder=f"{point.folder}-pool")
 
 
-def _passes(spec: SelftrainSpec) -> int:
-    """Return how many trainings the pool costs beyond the supervised one."""
-    return max(1, spec.rounds)
+def _trainings(spec: SelftrainSpec) -> float:
+    """Return how many supervised trainings learning from the pool costs as much as, beyond the one before it.
+
+    A backward pass costs as much as two forward ones; labelling the pool isn't counted.
+    """
+    method, each = spec.method, 1.0
+    if isinstance(method, PseudoLabelsSpec):
+        each = 2.0 if method.images.kind != "all" and method.images.relabel_rest else 1.0
+    elif (passes := getattr(method, "passes", None)) is not None:
+        each = (passes.forward + 2 * passes.backward) / 3
+    return each * max(1, spec.rounds)
 
 
-def _plan(base: RunFolder, recipe: Recipe, trainings: int, *, redo: bool) -> Recipe:
+def _plan(base: RunFolder, recipe: Recipe, trainings: float, *, redo: bool) -> Recipe:
     """Decide once for all points what the recipe leaves open, the number of steps above all."""
     minutes = recipe.train.minutes
     shared = None if minutes is None else round(_TRAINED * minutes / trainings, 4)
     train = recipe.train.model_copy(update={"minutes": shared})
     whole = recipe.model_copy(update={"train": train, "selftrain": SelftrainSpec()})
-    run(whole, base.root, until="plan", redo=redo)
+    pipeline.run(whole, base.root, until="plan", redo=redo)
     planned = load_recipe(base.recipe)
     fixed = planned.train.model_copy(update={"minutes": None, "epochs": None})
     return planned.model_copy(update={"train": fixed, "selftrain": recipe.selftrain, "executor": recipe.executor})

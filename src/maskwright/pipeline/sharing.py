@@ -13,6 +13,7 @@ from maskwright.recipe import Recipe
 _SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
 _DECIDED = ("contents.parquet", "copies.json", "removed.csv")
 _MADE = ("folds.csv", "folds.json")
+_DONE = ("split", "train-fold-*", "predict-*")
 
 
 def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.DataFrame) -> None:
@@ -40,23 +41,22 @@ def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.Da
         write_json(inner.records / f"{name}.json", record | known)
 
 
-def share_training(folder: RunFolder, inner: RunFolder, folds: int) -> None:
-    """Give a run the folds and the finished supervised trainings of another one with the same recipe up to there.
+def share_training(folder: RunFolder, inner: RunFolder) -> None:
+    """Give a run the folds, supervised trainings and their predictions of a finished one with the same recipe so far.
 
-    Checkpoints are linked, not copied, where the disk allows it.
+    Files are linked, not copied, where the disk allows it.
 
     Args:
-        folder: the run that has trained.
+        folder: the run that has trained and predicted.
         inner: that which goes on with `pipeline.run(…, since="train")`, after `share_data`.
-        folds: how many trainings there are.
     """
     for name in _MADE:
         write_bytes(inner.root / name, (folder.root / name).read_bytes())
-    for fold in range(folds):
-        for file in sorted(path for path in folder.fold(fold).rglob("*") if path.is_file()):
-            _link(file, inner.root / file.relative_to(folder.root))
-    for name in ("split", *(f"train-fold-{fold}" for fold in range(folds))):
-        write_json(inner.records / f"{name}.json", read_json(folder.records / f"{name}.json"))
+    for file in sorted(path for path in (folder.root / "round-0").rglob("*") if path.is_file()):
+        _link(file, inner.root / file.relative_to(folder.root))
+    for pattern in _DONE:
+        for record in sorted(folder.records.glob(f"{pattern}.json")):
+            write_json(inner.records / record.name, read_json(record))
 
 
 def write_once(path: Path, table: pl.DataFrame) -> None:

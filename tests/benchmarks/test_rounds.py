@@ -1,0 +1,56 @@
+"""What a method's passes come to in steps, the rule for CamVid, and who chose rightly, worked by hand."""
+
+import numpy as np
+import pytest
+from benchmarks.few_label_sets import METHODS, SETS, Method
+from benchmarks.few_labels import void_left_out
+from benchmarks.selftrain_choice import Choice, to_row, wilson
+
+from maskwright.metrics import overlap_table
+from maskwright.recipe.selftrain import SelftrainSpec
+
+
+def test_all_methods_cost_the_same_passes():
+    for label, method in METHODS.items():
+        steps = method.steps(360)
+        passes = getattr(SelftrainSpec.model_validate(method.selftrain or {}).method, "passes", None)
+        cost = 3 if passes is None else passes.forward + 2 * passes.backward
+        paid = method.trainings * steps * cost
+        assert 0.93 * 3 * 360 <= paid <= 3 * 360, label  # whole eighths: up to 7 steps of each training are lost
+
+
+def test_few_steps_are_still_some():
+    assert Method({}, 3).steps(9) == 8
+
+
+def test_void_is_left_out():
+    # truth 0 0 1 1 2(void) 2, prediction 0 1 1 1 0 1: without the last two, IoU of 0: 1 of 2, of 1: 2 of 3
+    table = overlap_table(np.array([[0, 0, 1, 1, 2, 2]], np.uint8), np.array([[0, 1, 1, 1, 0, 1]], np.uint8), 3)
+    assert void_left_out(np.ones((1, 1)), table[None])[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_every_set_and_method_is_a_recipe():
+    for method in METHODS.values():
+        SelftrainSpec.model_validate({**(method.selftrain or {}), "rounds": 1})
+    for wanted in SETS.values():
+        assert wanted.shares
+
+
+def test_who_chose_rightly():
+    found = [
+        Choice("a", "ST", True, 0.02, 0.01, True),  # adopted, and better
+        Choice("b", "ST", True, 0.02, -0.03, True),  # adopted, and worse: 0.03 lost
+        Choice("c", "ST", False, 0.00, -0.01, False),
+        Choice("d", "ST", False, 0.00, 0.05, True),  # left, though better: 0.05 lost
+    ]
+    row = to_row(found)
+    assert row.figure == 0.5
+    assert row.details["mean lost by a wrong choice"] == pytest.approx(0.04)
+    assert row.details["mean gain of always adopting"] == pytest.approx(0.005)
+    assert row.details["mean gain by the rule"] == pytest.approx(-0.005)
+    assert to_row([]) is None
+
+
+def test_wilsons_interval_of_a_known_share():
+    # 8 of 10, from R's binom::binom.wilson(8, 10): 0.4901625, 0.9433178
+    assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
