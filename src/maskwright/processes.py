@@ -1,4 +1,4 @@
-"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they may use."""
+"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they use."""
 
 from __future__ import annotations
 
@@ -54,6 +54,22 @@ def free_memory() -> int | None:
         left for left in (_left_of_machine(), *(_left_of_container(*group) for group in _GROUPS)) if left is not None
     ]
     return min(known, default=None)
+
+
+def use_of(process: int) -> tuple[float, int]:
+    """Return the processor seconds so far and the bytes of memory of a process and its children (Linux; else zeros)."""
+    seconds, memory, pending = 0.0, 0, [process]
+    while pending:
+        folder = Path("/proc") / str(pending.pop())
+        try:
+            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            memory += int((folder / "statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            for children in (folder / "task").glob("*/children"):
+                pending += map(int, children.read_text(encoding="ascii").split())
+        except (OSError, ValueError, IndexError):  # it has just ended, or this is not Linux
+            continue
+    return seconds, memory
 
 
 def _left_of_machine() -> int | None:
