@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
+import socket
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 _INTERVAL = 0.5
 _GROUPS = (
@@ -41,6 +45,12 @@ def is_running(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return True
+
+
+def command_line() -> dict[str, Any]:
+    """Return what this process is, for those who find it at work: command, pid, host, started (seconds since 1970)."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return {"command": shlex.join(words), "pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
 
 
 def cores() -> int:

@@ -23,6 +23,7 @@ from maskwright.artifacts import LOCK, read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
 from maskwright.executors import LostError, claim, in_this_process, open_executor
 from maskwright.following import Followed
+from maskwright.processes import command_line
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
@@ -196,7 +197,7 @@ def lock(root: Path) -> Iterator[None]:
         UsageError: another process works in it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / LOCK, "w", encoding="utf-8") as file:
+    with open(root / LOCK, "a", encoding="utf-8") as file:  # what the holder wrote stays where it can't be had
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -208,6 +209,9 @@ def lock(root: Path) -> Iterator[None]:
                     next_move="wait for it, or use another --out",
                 )
             ) from None
+        file.truncate(0)
+        file.write(json.dumps(command_line()))
+        file.flush()
         sweep(root)
         yield
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +10,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from maskwright.errors import UsageError, problem
+from maskwright.processes import command_line
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.executor import of_kind
@@ -144,7 +143,7 @@ class DataOptions(FoldOptions):
 
 def typed_command() -> str:
     """Return what the user typed, so that it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return str(command_line()["command"])
 
 
 def listed(text: str | None) -> list[str | int] | None:

@@ -28,8 +28,8 @@ class Submit(Protocol):
 
 def outcome_of(content: bytes) -> bytes:
     """Do pickled work, a function and its arguments, and return the pickled outcome. This is what workers run."""
-    function, arguments = pickle.loads(content)
     try:
+        function, arguments = pickle.loads(content)
         outcome: Outcome = ("done", function(*arguments))
     except KeyboardInterrupt:
         outcome = ("lost", "it was interrupted")

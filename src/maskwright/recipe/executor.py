@@ -57,7 +57,7 @@ class SlurmSpec(_Spread):
     """Memory of a job in GB; null: SLURM's default."""
     logs: str | None = Field(None, min_length=1)
     """Folder of submitit's files and of what the jobs print; null: slurm/ in the run folder."""
-    parameters: dict[str, object] = {}
+    parameters: dict[str, object] = Field({})
     """Further parameters of submitit's AutoExecutor, such as {slurm_account: lab, slurm_constraint: a100}."""
     cluster: Literal["slurm", "local", "debug"] = "slurm"
     """local and debug try it without SLURM: submitit's own processes on this machine, or all in this process."""
