@@ -49,7 +49,9 @@ def is_running(process: int) -> bool:
 
 def command_line() -> dict[str, Any]:
     """Return what this process is, for those who find it at work: command, pid, host, started (seconds since 1970)."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    program = Path(sys.argv[0])
+    module = program.name == "__main__.py"
+    words = [*(["python", "-m", program.parent.name] if module else [program.name]), *sys.argv[1:]]
     return {"command": shlex.join(words), "pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
 
 

@@ -36,7 +36,7 @@ SPECS = {
     "ray": RaySpec(jobs=2, cpus=1, gpus=0),
     "slurm": SlurmSpec(jobs=2, cpus=1, cluster="local"),
 }
-MARKS = {"local": [], "ray": needs("ray", pytest.mark.slow), "slurm": needs("submitit")}
+MARKS = {"local": [], "ray": needs("ray", pytest.mark.slow, pytest.mark.timeout(1500)), "slurm": needs("submitit")}
 EVERY = pytest.mark.parametrize("spec", [pytest.param(SPECS[kind], id=kind, marks=MARKS[kind]) for kind in SPECS])
 
 
@@ -179,6 +179,7 @@ def test_submitits_debug_mode_stays_in_this_process(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed")
 @pytest.mark.parametrize(
     ("spec", "words"),

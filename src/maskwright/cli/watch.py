@@ -21,7 +21,9 @@ _COLOURS = {"done": "green", "running": "cyan", "waiting": "dim", "stopped": "ye
 _AROUND = 8
 """Lines around the rows of the table."""
 _COLUMNS = ("task", "state", "fold", "step", "time", "left", "scores", "CPU", "memory", "GPU", "host", "log")
-_MOST_SCORES = 3
+_LONG = ("scores", "log")
+"""Columns whose cells may take several lines, so that the others keep their width."""
+_MOST_SCORES = 2
 
 
 def watch(
@@ -90,7 +92,8 @@ def _table(run: Path, states: Sequence[TaskState], rows: int | None = None) -> T
     used = [place for place in range(len(_COLUMNS)) if place < 2 or any(row[place] for row in cells)]
     for place in used:
         right = _COLUMNS[place] in ("fold", "step", "time", "left", "CPU", "memory")
-        drawn.add_column(_COLUMNS[place], justify="right" if right else "left", no_wrap=place < len(_COLUMNS) - 1)
+        name = _COLUMNS[place]
+        drawn.add_column(name, justify="right" if right else "left", no_wrap=name not in _LONG, overflow="fold")
     for row, state in zip(cells, shown, strict=True):
         drawn.add_row(*(escape(row[place]) for place in used), style=_COLOURS[state.state])
     return drawn
