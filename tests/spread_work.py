@@ -59,10 +59,11 @@ class UnpicklableError(Exception):
 
 
 def linger(root: Path, spec: dict) -> None:
-    """Say which process this is, then wait for a minute; or for nothing if `quick` is there."""
-    (root / f"{spec['name']}.pid").write_text(str(os.getpid()))
-    for _ in range(0 if (root / "quick").exists() else 600):
-        time.sleep(0.1)
+    """Say which process this is, then wait until `quick` is there."""
+    with (root / f"{spec['name']}.pid").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    while not (root / "quick").exists():
+        time.sleep(0.05)
     (root / spec["name"]).write_text("done")
 
 

@@ -66,7 +66,7 @@ def telling(root: Path, name: str) -> Iterator[None]:
             yield
         except BaseException as error:
             teller.stop("failed" if isinstance(error, Exception) else "stopped")
-            log(root, name, f"{type(error).__name__}: {error}")
+            log(root, name, f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "interrupted")
             raise
         teller.stop("done")
 

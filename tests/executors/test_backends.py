@@ -130,7 +130,7 @@ def test_an_interruption_stops_all_workers_and_the_same_command_goes_on(tmp_path
 
 def pid_of(root: Path, name: str) -> int:
     path = root / f"{name}.pid"
-    return int(path.read_text() or 0) if path.exists() else 0
+    return int((path.read_text().split() or [0])[-1]) if path.exists() else 0
 
 
 def wait_for(

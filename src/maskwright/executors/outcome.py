@@ -31,8 +31,8 @@ def outcome_of(content: bytes) -> bytes:
     try:
         function, arguments = pickle.loads(content)
         outcome: Outcome = ("done", function(*arguments))
-    except KeyboardInterrupt:
-        outcome = ("lost", "it was interrupted")
+    except (KeyboardInterrupt, SystemExit):  # as it comes before a time limit
+        outcome = ("lost", "it was told to end")
     except MaskwrightError as error:
         outcome = ("failed", error)
     except Exception as error:

@@ -20,12 +20,16 @@ from typing import Any
 from maskwright.artifacts import RECORDS, read_json, write_json
 from maskwright.doors import need
 from maskwright.errors import UsageError, problem
-from maskwright.executors.outcome import Submit, outcome_of, pack, settle
+from maskwright.executors.outcome import LostError, Submit, outcome_of, pack, settle
 from maskwright.recipe.executor import SlurmSpec
+from maskwright.watching import log
 
 _INTERVAL = 0.5
 _PATIENCE = 30.0
 _SIGNAL_SECONDS = 60
+_UNDER_WAY = ("PENDING", "CONFIGURING", "RUNNING", "REQUEUED", "COMPLETING", "SUSPENDED")
+_PREEMPTED_SECONDS = 120.0
+"""So long a preempted job may wait to be queued again by SLURM itself."""
 
 
 @contextmanager
@@ -48,6 +52,7 @@ class _Jobs:
     def __init__(self, executor: Any, spec: SlurmSpec, root: Path) -> None:
         self.executor, self.spec, self.root = executor, spec, root
         self.open: list[tuple[Any, Future[Any]]] = []
+        self.preempted: dict[str, float] = {}
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._look, name="jobs", daemon=True)
         self.thread.start()
@@ -61,6 +66,7 @@ class _Jobs:
             self.executor.update_parameters(name=f"maskwright-{name}"[:60])
             job = self.executor.submit(outcome_of, content)
             write_json(_note(self.root, name), {"job": job.job_id, "work": _hash(content)})
+            log(self.root, name, f"submitted as job {job.job_id}")
         self.open.append((job, future))
         return future
 
@@ -82,9 +88,10 @@ class _Jobs:
         except (OSError, ValueError):
             return None
         job = need("submitit", "slurm").SlurmJob(folder=_folder(self.spec, self.root), job_id=known["job"])
-        if job.done(force_check=True):
+        if str(job.state).partition(" ")[0] not in _UNDER_WAY:
             return None
         if known["work"] == _hash(content):
+            log(self.root, name, f"took over job {job.job_id}")
             return job
         job.cancel(check=False)
         return None
@@ -94,7 +101,20 @@ class _Jobs:
             for job, future in list(self.open):
                 if job.done():
                     settle(future, job.result)
-                    self.open.remove((job, future))
+                elif self._is_preempted(job):
+                    job.cancel(check=False)
+                    future.set_exception(LostError(f"job {job.job_id} was preempted"))
+                else:
+                    continue
+                self.open.remove((job, future))
+
+    def _is_preempted(self, job: Any) -> bool:
+        """Tell whether a job was preempted for good: submitit waits for such ones."""
+        if self.spec.cluster != "slurm" or job.get_info(mode="standard").get("State") != "PREEMPTED":
+            self.preempted.pop(job.job_id, None)
+            return False
+        since = self.preempted.setdefault(job.job_id, time.monotonic())
+        return time.monotonic() - since > _PREEMPTED_SECONDS
 
 
 def _executor(spec: SlurmSpec, root: Path) -> Any:
@@ -108,11 +128,12 @@ def _executor(spec: SlurmSpec, root: Path) -> Any:
     resources: dict[str, Any] = {
         "timeout_min": spec.minutes,
         "cpus_per_task": spec.cpus,
-        "gpus_per_node": spec.gpus,
+        "gpus_per_node": spec.gpus or None,
         "mem_gb": spec.memory,
         "slurm_partition": spec.partition,
         "slurm_signal_delay_s": _SIGNAL_SECONDS,
         "slurm_setup": [f"export OMP_NUM_THREADS={spec.cpus}"],
+        "slurm_srun_args": [f"--cpus-per-task={spec.cpus}"],  # it takes over no more what sbatch was told
     }
     given = {key: value for key, value in resources.items() if value is not None} | spec.parameters
     try:
