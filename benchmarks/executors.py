@@ -35,11 +35,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks executors", description=__doc__)
     parser.add_argument("--only", nargs="*", default=list(EXECUTORS), choices=list(EXECUTORS))
     parser.add_argument("--cases", nargs="*", default=["undisturbed", "killed"], choices=["undisturbed", "killed"])
+    parser.add_argument("--folder", type=Path, help="keep the runs here, and don't make again what is finished")
     arguments = parser.parse_args()
     rows = record.read("executors")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make_playground(folder / "data", labelled=24, unlabelled=2, size=(64, 96))
+        folder = arguments.folder or Path(name)
+        if not (folder / "data").is_dir():
+            make_playground(folder / "data", labelled=24, unlabelled=2, size=(64, 96))
         alone, took = folder / "alone", run(folder, "alone", ())
         for executor in arguments.only:
             with two_nodes() if executor.startswith("ray") else nullcontext("") as address:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -209,9 +210,9 @@ def lock(root: Path) -> Iterator[None]:
                     next_move="wait for it, or use another --out",
                 )
             ) from None
-        file.truncate(0)
-        file.write(json.dumps(command_line()))
-        file.flush()
+        with suppress(OSError):  # nobody needs it but those who watch
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), json.dumps(command_line()).encode())
         sweep(root)
         yield
 

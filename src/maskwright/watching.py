@@ -32,6 +32,7 @@ FOLDER = "progress"
 INTERVAL = 1.0
 """Seconds between two writings."""
 
+_SUFFIX = ".progress.json"
 _GPU_INTERVAL = 10.0
 _GPU_FIELDS = ("index", "uuid", "utilization.gpu", "memory.used", "memory.total")
 _PLACE = re.compile(r"fold-(\d+)")
@@ -82,8 +83,8 @@ def told(root: Path, name: str) -> dict[str, Any]:
 
 def all_told(root: Path) -> dict[str, dict[str, Any]]:
     """Return {task: what it told last} of all tasks that told anything."""
-    names = sorted(path.name.removesuffix(".json") for path in (root / RECORDS / FOLDER).glob("*.json"))
-    known = {name: told(root, name) for name in names if not name.startswith(".")}
+    names = sorted(path.name.removesuffix(_SUFFIX) for path in (root / RECORDS / FOLDER).glob(f"*{_SUFFIX}"))
+    known = {name: told(root, name) for name in names}
     return {name: said for name, said in known.items() if said}
 
 
@@ -196,7 +197,7 @@ def _read_gpus(text: str, visible: str | None) -> Iterator[dict[str, Any]]:
 
 
 def _path(root: Path, name: str) -> Path:
-    return root / RECORDS / FOLDER / f"{name}.json"
+    return root / RECORDS / FOLDER / f"{name}{_SUFFIX}"
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:

@@ -151,7 +151,7 @@ def _folder(spec: SlurmSpec, root: Path) -> Path:
 
 
 def _note(root: Path, name: str) -> Path:
-    return root / RECORDS / "jobs" / f"{name}.json"
+    return root / RECORDS / "jobs" / f"{name}.job.json"
 
 
 def _hash(content: bytes) -> str:
