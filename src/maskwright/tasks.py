@@ -28,7 +28,7 @@ from maskwright.processes import command_line
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
-from maskwright.watching import INTERVAL, telling, untell
+from maskwright.watching import INTERVAL, all_told, telling, untell
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,9 @@ def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
         if name not in listed:
             known = read_json(path)
             forget(root, Task(name, forget, outputs=tuple(known.get("outputs", ()))))
+    for name in all_told(root):
+        if name.startswith(kind) and name not in listed:  # it was never begun
+            untell(root, name)
 
 
 @contextmanager

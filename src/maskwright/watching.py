@@ -160,7 +160,8 @@ class _Teller:
         seconds, memory = use_of(os.getpid())
         cpu = (seconds - self.seconds) / max(now - self.clock, 1e-9)
         self.clock, self.seconds = now, seconds
-        use: dict[str, Any] = {"cpu": round(cpu, 2), "memory": memory, "gpus": self.gpus()}
+        use: dict[str, Any] = {"cpu": round(cpu, 2), "memory": memory}
+        use["gpus"] = self.gpus() if state == "running" else []
         _write(_path(self.root, self.name), self.said | {"state": state, "updated": time.time(), **use})
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maskwright.executors.outcome import LostError, Submit, outcome_of, pack, unpack
+from maskwright.executors.outcome import LostError, Submit, is_lost, outcome_of, pack, unpack
 from maskwright.processes import cores, follow
 from maskwright.recipe.executor import LocalSpec, at_a_time, cores_of_task
 
@@ -54,8 +54,9 @@ class _Workers:
                 raise LostError("all workers were stopped")
             worker = self.idle.pop() if self.idle else self._started()
         content = worker.ask(pack(function, arguments))
-        with self.lock:
-            self.idle.append(worker)
+        if not is_lost(content):
+            with self.lock:
+                self.idle.append(worker)
         return unpack(content)
 
     def end(self) -> None:
@@ -112,8 +113,10 @@ def _serve(line: multiprocessing.connection.Connection, parent: int, threads: in
     if (torch := sys.modules.get("torch")) is not None:
         torch.set_num_threads(threads)
     with contextlib.suppress(EOFError, OSError):
-        while True:
-            line.send_bytes(outcome_of(line.recv_bytes()))
+        content = b""
+        while not content or not is_lost(content):
+            content = outcome_of(line.recv_bytes())
+            line.send_bytes(content)
 
 
 def _ended(code: int) -> str:

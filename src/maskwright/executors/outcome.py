@@ -51,6 +51,11 @@ def pack(function: Callable[..., Any], arguments: tuple[Any, ...]) -> bytes:
     return pickle.dumps((function, arguments))
 
 
+def is_lost(content: bytes) -> bool:
+    """Tell whether an outcome says that the worker was told to end; it does so now."""
+    return bool(pickle.loads(content)[0] == "lost")
+
+
 def unpack(content: bytes) -> Any:
     """Return the result of an outcome.
 

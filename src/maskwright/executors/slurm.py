@@ -99,14 +99,18 @@ class _Jobs:
     def _look(self) -> None:
         while not self.ended.wait(_INTERVAL):
             for job, future in list(self.open):
-                if job.done():
-                    settle(future, job.result)
-                elif self._is_preempted(job):
+                try:
+                    over, preempted = job.done(), self._is_preempted(job)
+                except Exception as error:  # nothing is known of it any more
+                    over, preempted = False, False
+                    future.set_exception(LostError(f"job {job.job_id}: {error}"))
+                if preempted:
                     job.cancel(check=False)
                     future.set_exception(LostError(f"job {job.job_id} was preempted"))
-                else:
-                    continue
-                self.open.remove((job, future))
+                elif over:
+                    settle(future, job.result)
+                if future.done():
+                    self.open.remove((job, future))
 
     def _is_preempted(self, job: Any) -> bool:
         """Tell whether a job was preempted for good: submitit waits for such ones."""
