@@ -84,7 +84,7 @@ def kill_in_the_middle(root: Path, process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def two_nodes() -> Iterator[str]:
     """Start a Ray cluster of two nodes; yield its address."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
     from ray.cluster_utils import Cluster  # type: ignore[import-not-found]
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

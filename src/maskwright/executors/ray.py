@@ -54,6 +54,7 @@ def on_ray(spec: RaySpec, root: Path, tasks: int) -> Iterator[Submit]:
 def _connect(ray: Any, spec: RaySpec, cpus: int) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if spec.address is None:
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers come after all else on this machine
         own = {"num_cpus": max(cpus, cores()), "object_store_memory": _STORE_BYTES, "include_dashboard": False}
         ray.init(address="local", **own, **options)
         return
