@@ -172,6 +172,7 @@ def test_what_slurm_lacks_is_said(tmp_path, monkeypatch, spec, words):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("submitit") is None, reason="submitit is not installed")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it leaves its logs open
 def test_submitits_debug_mode_stays_in_this_process(tmp_path):
     run_tasks(tmp_path, [climbing("a")], executor=SlurmSpec(cluster="debug"))
     assert (tmp_path / "a" / "pid").read_text() == str(os.getpid())
