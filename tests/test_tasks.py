@@ -17,6 +17,7 @@ import pytest
 
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError
 from maskwright.tasks import Task, drop_others, fingerprint, forget, lock, run_tasks, status
+from maskwright.watching import announce
 
 
 def copy(root: Path, spec: dict) -> None:
@@ -333,9 +334,11 @@ def test_a_redo_cut_short_never_passes_old_files_for_new(tmp_path, monkeypatch, 
 def test_tasks_that_are_listed_no_more_are_dropped_with_their_files(tmp_path):
     folds = [Task(f"train-{k}", half_then_rest, {"network": "x"}, outputs=("store",)) for k in range(2)]
     run_tasks(tmp_path, folds)
+    announce(tmp_path, "train-2", ())  # never begun
     (tmp_path / "kept").touch()
     drop_others(tmp_path, "train-", folds[:1])
-    assert sorted(p.name for p in (tmp_path / ".tasks").iterdir()) == ["train-0.json"]
+    assert sorted(p.name for p in (tmp_path / ".tasks").rglob("*.json")) == ["train-0.json", "train-0.progress.json"]
+    assert not [*tmp_path.rglob("train-[12]*")]
     assert (tmp_path / "kept").exists()
 
 

@@ -1,11 +1,15 @@
-"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they may use."""
+"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they use."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import socket
+import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 _INTERVAL = 0.5
 _GROUPS = (
@@ -43,6 +47,14 @@ def is_running(process: int) -> bool:
     return True
 
 
+def command_line() -> dict[str, Any]:
+    """Return what this process is, for those who find it at work: command, pid, host, started (seconds since 1970)."""
+    program = Path(sys.argv[0])
+    module = program.name == "__main__.py"
+    words = [*(["python", "-m", program.parent.name] if module else [program.name]), *sys.argv[1:]]
+    return {"command": shlex.join(words), "pid": os.getpid(), "host": socket.gethostname(), "started": time.time()}
+
+
 def cores() -> int:
     """Return the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -54,6 +66,22 @@ def free_memory() -> int | None:
         left for left in (_left_of_machine(), *(_left_of_container(*group) for group in _GROUPS)) if left is not None
     ]
     return min(known, default=None)
+
+
+def use_of(process: int) -> tuple[float, int]:
+    """Return the processor seconds so far and the bytes of memory of a process and its children (Linux; else zeros)."""
+    seconds, memory, pending = 0.0, 0, [process]
+    while pending:
+        folder = Path("/proc") / str(pending.pop())
+        try:
+            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+            seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            memory += int((folder / "statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            for children in (folder / "task").glob("*/children"):
+                pending += map(int, children.read_text(encoding="ascii").split())
+        except (OSError, ValueError, IndexError):  # it has just ended, or this is not Linux
+            continue
+    return seconds, memory
 
 
 def _left_of_machine() -> int | None:

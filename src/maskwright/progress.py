@@ -36,6 +36,18 @@ def report(label: str, done: int, total: int | None = None, note: str = "") -> N
         listener(label, done, total, note)
 
 
+def relay(listener: Listener) -> Listener:
+    """Return a listener that calls this one, and the one that listens now."""
+    before = _listener.get()
+
+    def both(label: str, done: int, total: int | None, note: str) -> None:
+        listener(label, done, total, note)
+        if before is not None:
+            before(label, done, total, note)
+
+    return both
+
+
 def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """Yield `items`, reporting each one that was worked on.
 

@@ -10,22 +10,25 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maskwright.artifacts import LOCK, read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
-from maskwright.processes import follow
+from maskwright.executors import LostError, claim, in_this_process, open_executor
+from maskwright.following import Followed
+from maskwright.processes import command_line
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
+from maskwright.recipe.executor import ExecutorSpec, LocalSpec
+from maskwright.watching import INTERVAL, all_told, telling, untell
 
 
 @dataclass(frozen=True)
@@ -59,41 +62,60 @@ class Task:
     made: Callable[[Path], Any] | None = None
 
 
-def run_tasks(root: Path, tasks: Sequence[Task], *, jobs: int = 1, redo: bool = False) -> dict[str, float]:
-    """Run the tasks that aren't done yet, in an order that respects `after`, at most `jobs` at a time.
+def run_tasks(
+    root: Path, tasks: Sequence[Task], *, jobs: int | None = 1, redo: bool = False, executor: ExecutorSpec | None = None
+) -> dict[str, float]:
+    """Run the tasks that aren't done yet, in an order that respects `after`.
+
+    A task whose worker is lost is begun again and goes on from what it keeps; an error that it raises is raised here,
+    after all other workers were stopped.
 
     Args:
         root: the run folder.
         tasks: the tasks; each name in an `after` is an earlier task of the list or has a record.
-        jobs: 1 runs in this process, more in fresh processes.
+        jobs: tasks at a time where no executor is given; 1 runs them in this process, more in fresh processes.
         redo: redo what doesn't match instead of refusing.
+        executor: where they run.
 
     Returns:
         {name: seconds} of the tasks that ran now.
 
     Raises:
         StaleArtifactError: a record doesn't match its task and `redo` is off.
+        MaskwrightError: the workers of a task were lost too often.
     """
-    seconds: dict[str, float] = {}
-    waiting = list(tasks)
-    with _executor(jobs) as submit:
-        running: dict[Future[float], Task] = {}
-        while waiting or running:
-            for task in [t for t in waiting if not _blocked(t, waiting, running)]:
+    spec = executor or LocalSpec(jobs=jobs or 1)
+    here = in_this_process(spec)
+    root = root if here else root.resolve()
+    waiting, ready, seconds = list(tasks), list[Task](), dict[str, float]()
+    running: dict[Future[float], Task] = {}
+    followed = Followed(root, {task.name: (*task.outputs, *task.keeps) for task in tasks}, here=here)
+    for task in tasks:
+        if not _record_path(root, task.name).is_file():
+            followed.expect(task.name)
+    with open_executor(spec, root, len(tasks)) as submit:
+        while waiting or ready or running:
+            for task in [t for t in waiting if not _blocked(t, [*waiting, *ready, *running.values()])]:
                 waiting.remove(task)
-                if _is_done(root, task, redo=redo):
-                    continue
-                if _load_record(root, task.name) is not None:
-                    _check_gone(root, task, redo=redo)
-                    forget(root, task)
-                _check_continuation(root, task, redo=redo)
-                running[submit(_execute, root, task)] = task
-                if jobs == 1:
-                    break
-            if running:
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    seconds[running.pop(future).name] = future.result()
+                if not _is_done(root, task, redo=redo):
+                    _clear_way(root, task, redo=redo)
+                    ready.append(task)
+                    if here:
+                        break
+            while ready and len(running) < (spec.jobs or len(tasks)):
+                task = ready.pop(0)
+                followed.begin(task.name)
+                running[submit(task.name, _execute, root, task, here)] = task
+            done, _ = wait(running, timeout=None if here else INTERVAL, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                try:
+                    seconds[task.name] = future.result()
+                except LostError as error:
+                    followed.lost(task.name, str(error), spec.attempts)
+                    ready.append(task)
+            followed.report()
+    followed.end()
     return seconds
 
 
@@ -154,6 +176,7 @@ def forget(root: Path, task: Task) -> None:
             (root / output).rename(trash / str(number))
     _record_path(root, task.name).unlink(missing_ok=True)
     _plan_path(root, task.name).unlink(missing_ok=True)
+    untell(root, task.name)
     shutil.rmtree(trash.parent)
 
 
@@ -165,6 +188,9 @@ def drop_others(root: Path, kind: str, tasks: Sequence[Task]) -> None:
         if name not in listed:
             known = read_json(path)
             forget(root, Task(name, forget, outputs=tuple(known.get("outputs", ()))))
+    for name in all_told(root):
+        if name.startswith(kind) and name not in listed:  # it was never begun
+            untell(root, name)
 
 
 @contextmanager
@@ -175,7 +201,7 @@ def lock(root: Path) -> Iterator[None]:
         UsageError: another process works in it.
     """
     root.mkdir(parents=True, exist_ok=True)
-    with open(root / LOCK, "w", encoding="utf-8") as file:
+    with open(root / LOCK, "a", encoding="utf-8") as file:  # what the holder wrote stays where it can't be had
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -187,6 +213,9 @@ def lock(root: Path) -> Iterator[None]:
                     next_move="wait for it, or use another --out",
                 )
             ) from None
+        with suppress(OSError):  # nobody needs it but those who watch
+            os.truncate(file.fileno(), 0)
+            os.write(file.fileno(), json.dumps(command_line()).encode())
         sweep(root)
         yield
 
@@ -203,7 +232,13 @@ def file_state(path: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _execute(root: Path, task: Task) -> float:
+def _execute(root: Path, task: Task, here: bool) -> float:
+    """Do a task in this process, be it the one that asked or a worker."""
+    with nullcontext() if here else claim(_record_path(root, task.name)), telling(root, task.name):
+        return _do(root, task)
+
+
+def _do(root: Path, task: Task) -> float:
     start = time.perf_counter()
     basis = _basis(root, task)
     write_json(_plan_path(root, task.name), basis)
@@ -324,32 +359,16 @@ def _stale(root: Path, task: Task, changes: list[str]) -> StaleArtifactError:
     )
 
 
-def _blocked(task: Task, waiting: list[Task], running: dict[Future[float], Task]) -> bool:
-    pending = {t.name for t in waiting} | {t.name for t in running.values()}
-    return bool(pending & set(task.after))
+def _clear_way(root: Path, task: Task, *, redo: bool) -> None:
+    """Remove what a task that is due would build on by mistake."""
+    if _load_record(root, task.name) is not None:
+        _check_gone(root, task, redo=redo)
+        forget(root, task)
+    _check_continuation(root, task, redo=redo)
 
 
-@contextmanager
-def _executor(jobs: int) -> Iterator[Callable[..., Future[float]]]:
-    if jobs == 1:
-        yield _inline
-        return
-    spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=follow, initargs=(os.getpid(),))
-    try:
-        yield pool.submit
-    except BaseException:
-        for process in (pool._processes or {}).values():  # a started training doesn't stop by itself
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _inline(function: Callable[..., float], *arguments: Any) -> Future[float]:
-    future: Future[float] = Future()
-    future.set_result(function(*arguments))
-    return future
+def _blocked(task: Task, pending: Sequence[Task]) -> bool:
+    return bool({other.name for other in pending} & set(task.after))
 
 
 def _load_record(root: Path, name: str) -> dict[str, Any] | None:

@@ -51,6 +51,27 @@ def test_budget_is_shared_by_folds_and_held(recipe, monkeypatch):
         assert spent < plan.projected_seconds <= 301
 
 
+@pytest.mark.parametrize(("jobs", "rounds"), [(1, 5), (2, 3), (5, 1), (8, 1)])
+def test_trainings_side_by_side_count_once(recipe, monkeypatch, jobs, rounds):
+    clock(monkeypatch, lambda r: 0.1)
+    asked = apply_settings(recipe, ["train.minutes=5", "split.folds=5", f"executor.jobs={jobs}"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256))
+    spent = rounds * plan.recipe.train.steps * 0.1
+    assert 0.85 * 300 < spent < 300
+    assert spent < plan.projected_seconds <= 301
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads"),
+    [((), 8), (("executor.jobs=3",), 2), (("executor={kind: slurm, cpus: 6}",), 6), (("train.threads=5",), 5)],
+)
+def test_threads_are_the_share_of_a_training(recipe, monkeypatch, settings, threads):
+    monkeypatch.setattr(probe, "cores", lambda: 8)
+    monkeypatch.setattr(probe.torch, "set_num_threads", lambda count: None)
+    asked = apply_settings(recipe, ["split.folds=5", *settings])
+    assert probe._machine(asked).train.threads == threads
+
+
 def test_images_work_at_256_squared_and_small_ones_as_they_are(recipe, monkeypatch):
     clock(monkeypatch, lambda r: 0.1)
     asked = apply_settings(recipe, ["train.steps=10"])

@@ -16,6 +16,7 @@ COMMANDS = {
     "split": ("stages", "Cut grouped, stratified folds and a held-out part."),
     "train": ("stages", "Train the folds of a recipe."),
     "selftrain": ("selftrain", "As run, and learn from images without masks where that pays."),
+    "watch": ("watch", "See how far every task of a run is, in one table."),
     "fuse": ("fuse", "Fuse runs or input scales into one, with fitted weights."),
     "predict": ("predict", "Predict new images with the networks of a run."),
     "export": ("export", "Write a run's networks as files that run without torch."),

@@ -119,13 +119,20 @@ class _Lines:
         if not (finished and elapsed > 2) and now - self.spoken < _EVERY_SECONDS:
             return
         self.spoken = now
-        left = f", {_clock(elapsed * (total - done) / done)} left" if total and done and not finished else ""
-        self.out.print(f"{label}: {done}{f'/{total}' if total else ''} in {_clock(elapsed)}{left}")
+        left = f", {clock(elapsed * (total - done) / done)} left" if total and done and not finished else ""
+        self.out.print(f"{label}: {done}{f'/{total}' if total else ''} in {clock(elapsed)}{left}")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Write a time as minutes and seconds, a long one with hours.
+
+    Example:
+        >>> clock(75), clock(3600 + 75)
+        ('1:15', '1:01:15')
+    """
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _escape(text: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,8 +10,10 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from maskwright.errors import UsageError, problem
+from maskwright.processes import command_line
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
+from maskwright.recipe.executor import of_kind
 
 _DATA = (
     "Data folder, its format recognised: images/ with masks/ and/or instances/ under the same names (unlabeled/, "
@@ -37,8 +37,9 @@ class Options:
     """Any field of the recipe as key.path=value, such as train.lr=1e-3; may be repeated."""
     seed: Annotated[int | None, Parameter(group=RUN)] = None
     """Seed of everything that is drawn (default 0)."""
-    executor: Annotated[Literal["local"] | None, Parameter(group=RUN)] = None
-    """Where tasks run (default local)."""
+    executor: Annotated[Literal["local", "ray", "slurm"] | None, Parameter(group=RUN)] = None
+    """Where trainings run: processes of this machine (local, the default), a Ray cluster, or SLURM; see executor in
+    the recipe, such as --set executor.jobs=4."""
     redo: Annotated[bool, Parameter(group=RUN, negative=())] = False
     """Replace results in the run folder that were made from another recipe or other data."""
     json: Annotated[bool, Parameter(group=RUN, negative=())] = False
@@ -83,6 +84,8 @@ class Options:
             )
         recipe = load_recipe(self.recipe) if self.recipe else Recipe(data=DataSpec(root=str(self.data)))
         recipe = apply_settings(recipe, [f"{field}=null" for field in self._asked_anew()])
+        if self.executor is not None and self.executor != recipe.executor.kind:
+            recipe = recipe.model_copy(update={"executor": of_kind(recipe.executor, self.executor)})
         pairs = [f"{key}={json.dumps(value)}" for key, value in self._shortcuts().items() if value is not None]
         return apply_settings(recipe, [*pairs, *self.settings])
 
@@ -116,7 +119,6 @@ class Options:
             "train.minutes": self.minutes,
             "train.workers": self.workers,
             "seed": self.seed,
-            "executor.kind": self.executor,
         }
 
 
@@ -153,7 +155,7 @@ class CurveOptions(Options):
 
 def typed_command() -> str:
     """Return what the user typed, so that it can be typed again."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return str(command_line()["command"])
 
 
 def listed(text: str | None) -> list[str | int] | None:

@@ -49,7 +49,7 @@ def serve(
         threads: of the runtime for one image (default: one a core).
         check: see that the export is whole and the address free, and end.
     """
-    from maskwright.export.doors import need
+    from maskwright.doors import need
     from maskwright.export.runner import Runner
     from maskwright.export.service import Limits, build_service
 

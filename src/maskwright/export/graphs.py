@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from maskwright.doors import need
 from maskwright.errors import DataError, problem
-from maskwright.export.doors import need
 from maskwright.export.manifest import INPUT, OUTPUT
 from maskwright.export.sessions import open_session
 from maskwright.inference import STRIDE

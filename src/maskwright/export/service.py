@@ -22,9 +22,9 @@ from typing import Any
 import tifffile
 
 from maskwright.data.images import read_image, size_of, stated_size
+from maskwright.doors import need
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.export.answers import ANSWERS, Answer
-from maskwright.export.doors import need
 from maskwright.export.runner import Runner
 from maskwright.types import Array
 

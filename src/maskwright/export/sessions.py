@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from maskwright.doors import need
 from maskwright.errors import DataError, problem
-from maskwright.export.doors import need
 from maskwright.export.manifest import INPUT, OUTPUT, Format, Precision
 from maskwright.types import Array, Probabilities
 

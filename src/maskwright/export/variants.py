@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maskwright.export.doors import need
+from maskwright.doors import need
 from maskwright.export.manifest import INPUT
 from maskwright.types import Array
 

@@ -236,7 +236,7 @@ def _predict_soft(
     missing = [image for image in images if name_of(image) not in store]
     if missing:
         store.folder.mkdir(parents=True, exist_ok=True)
-        store.check_room(stages.working_shapes(load_recipe(job.folder.recipe), job.whole.only(missing)))
+        store.check_room(stages.working_shapes(recipe, job.whole.only(missing)))
         todo = [(name_of(image), job.whole.path(image)) for image in missing]
         seconds = _write_all(job, store, track(speaker.predict(todo), f"label fold {job.fold}", len(todo)))
         write_json(job.named("seconds.json"), seconds | {"images": len(todo)})

@@ -23,6 +23,7 @@ from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding
 from maskwright.pipeline.selftrain import Sections, check_pool, delivered, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
+from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.optimise import PlateauSpec
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -45,6 +46,9 @@ STAGES = (
 
 _MANY = ("train", "predict", "selftrain", "price", "suspects")
 """Stages whose tasks depend on the recipe."""
+
+_ON_WORKERS = ("plan", "train", "predict", "selftrain")
+"""Stages that use the network: these run on a cluster, where the recipe names one; the others beside the command."""
 
 _VERSIONS = (
     "maskwright",
@@ -100,10 +104,11 @@ def run(
             if stage == anew:
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
-            seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
+            options: dict[str, Any] = {"redo": redo, "executor": _executor(recipe, stage)}
+            seconds |= run_tasks(folder.root, tasks, **options)
             while _grows(stage) and len(more := _TASKS[stage](folder, recipe)) > len(tasks):
                 tasks = more
-                seconds |= run_tasks(folder.root, tasks, jobs=recipe.executor.jobs, redo=redo)
+                seconds |= run_tasks(folder.root, tasks, **options)
             if redo and _grows(stage):
                 drop_others(folder.root, stage, tasks)
             if stage == "split":
@@ -149,6 +154,7 @@ def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
         path = folder.records / f"{name}.json"
         if name in ("index", "split", "plan") and path.is_file():
             filled = {key: value for key, value in read_json(path)["resolved"].items() if key in tree}
+            filled.pop("executor", None)  # it may be another one in each call
             tree |= {key: tree[key] | value if isinstance(value, dict) else value for key, value in filled.items()}
     return parse_recipe(tree, where=str(folder.recipe))
 
@@ -213,6 +219,11 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool, until: str =
         write_json(note, {"written": fingerprint(text)})
 
 
+def _executor(recipe: Recipe, stage: str) -> ExecutorSpec:
+    elsewhere = stage in _ON_WORKERS or isinstance(recipe.executor, LocalSpec)
+    return recipe.executor if elsewhere else LocalSpec()
+
+
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = {"data": recipe.data.model_dump(mode="json")}
     outside = _data_state(Path(recipe.data.root), recipe.data.format)
@@ -241,6 +252,10 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"})
     spec["train"] = deciding(spec["train"])
+    record = folder.records / "plan.json"
+    for known in read_json(record).items() if record.is_file() else ():  # what was decided holds on any executor
+        if known[0] in ("spec", "resolved") and known[1] == spec | {"executor": known[1]["executor"]}:
+            spec["executor"] = known[1]["executor"]
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
 
 

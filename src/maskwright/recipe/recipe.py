@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec, ForClassesSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
+from maskwright.recipe.executor import ExecutorField, LocalSpec
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec, left_out_names
 from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
@@ -19,15 +20,6 @@ from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.recipe.train import TrainSpec
-
-
-class ExecutorSpec(Spec):
-    """Where tasks run."""
-
-    kind: Literal["local"] = "local"
-    """local: processes on this machine."""
-    jobs: int = Field(1, ge=1)
-    """Tasks at a time; 1 runs them in this process."""
 
 
 class Recipe(Spec):
@@ -55,7 +47,7 @@ class Recipe(Spec):
     evaluate: EvaluateSpec = EvaluateSpec()
     suspects: SuspectSpec = SuspectSpec()
     report: ReportSpec = ReportSpec()
-    executor: ExecutorSpec = ExecutorSpec()
+    executor: ExecutorField = LocalSpec()
 
     @property
     def _losses(self) -> list[LossSpec]:

@@ -12,7 +12,6 @@ is no time to measure takes its default: float32, the small network, half the ba
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from dataclasses import dataclass
 
@@ -22,8 +21,10 @@ from maskwright.data.index import Index
 from maskwright.data.intensity import Scale, working_size
 from maskwright.inference import STRIDE
 from maskwright.models.weights import cached_weights, told_weights
+from maskwright.processes import cores
 from maskwright.recipe import Recipe
 from maskwright.recipe.encoder import EncoderSpec
+from maskwright.recipe.executor import at_a_time, cores_of_task
 from maskwright.recipe.model import UNetSpec
 from maskwright.train.timing import Allowance, Cost, cost_of_step, scaled, tiny_step
 
@@ -141,7 +142,8 @@ def validations(steps: int) -> int:
 
 
 def _machine(recipe: Recipe) -> Recipe:
-    threads = recipe.train.threads or max(1, (os.cpu_count() or 1) // (recipe.executor.jobs * recipe.train.devices))
+    share = cores_of_task(recipe.executor, recipe.split.folds, cores())
+    threads = recipe.train.threads or max(1, share // recipe.train.devices)
     torch.set_num_threads(threads)
     return _update(recipe, threads=threads)
 
@@ -234,8 +236,8 @@ def _fit_budget(
 
 def _steps(recipe: Recipe, cost: Cost, allowance: Allowance) -> int:
     assert recipe.train.minutes is not None
-    left = recipe.train.minutes * 60 - allowance.spent - recipe.split.folds * _STARTUP_SECONDS
-    steps = max(_VALIDATIONS, int(left / (recipe.split.folds * cost.seconds * (1 + _OVERHEAD))))
+    left = recipe.train.minutes * 60 - allowance.spent - _rounds(recipe) * _STARTUP_SECONDS
+    steps = max(_VALIDATIONS, int(left / (_rounds(recipe) * cost.seconds * (1 + _OVERHEAD))))
     every = recipe.train.validate_every or _VALIDATIONS
     return max(every, steps // every * every)  # the last step is validated
 
@@ -251,9 +253,15 @@ def _steps_of_epochs(recipe: Recipe, images: int) -> int:
 
 
 def _projected(recipe: Recipe, cost: Cost) -> float:
-    """Return the seconds that the training of all folds will take."""
+    """Return the seconds that the training of all folds will take, without waiting in a queue."""
     assert recipe.train.steps is not None
-    return recipe.split.folds * (recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+    return _rounds(recipe) * (recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+
+
+def _rounds(recipe: Recipe) -> int:
+    """Return how often a training follows another: of as many as the executor runs at a time, each counts once."""
+    folds = recipe.split.folds
+    return math.ceil(folds / at_a_time(recipe.executor, folds))
 
 
 def _told(recipe: Recipe, cost: Cost, allowance: Allowance) -> str:

@@ -1,4 +1,4 @@
-"""The one door to packages that exporting, running and serving need beyond the requirements."""
+"""The one door to packages beyond the requirements: what exporting, serving and spreading tasks need."""
 
 from __future__ import annotations
 

@@ -1,0 +1,45 @@
+"""A task's own lock: a worker that was thought to be lost may still be writing."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskwright.errors import MaskwrightError, problem
+
+_PATIENCE = 60.0
+_INTERVAL = 0.2
+
+
+@contextmanager
+def claim(record: Path) -> Iterator[None]:
+    """Hold a task for this worker; wait for a minute until no other one holds it.
+
+    Args:
+        record: path of the task's record; the lock's file is beside it, as long as somebody works.
+
+    Raises:
+        MaskwrightError: another worker still holds it.
+    """
+    path = record.with_suffix(".lock")
+    end = time.monotonic() + _PATIENCE
+    with open(path, "w", encoding="utf-8") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    raise _taken(path) from None
+                time.sleep(_INTERVAL)
+        yield
+    path.unlink(missing_ok=True)
+
+
+def _taken(path: Path) -> MaskwrightError:
+    got = "one that a worker, which was thought to be gone, still works at"
+    next_move = "wait until it has ended, or end it; the same command goes on"
+    return MaskwrightError(problem("a task that nobody works at", got, where=str(path), next_move=next_move))
