@@ -1,7 +1,7 @@
 """Mean-shift with a flat kernel, and its merging by mean distance.
 
-The modes are looked for in a sample, where many centres move together by products of matrices; then the few that are
-found move over all points. Only this and the assignment see every point, so time is linear in them.
+The modes are looked for in a sample, where many centres move together by products of matrices. The few that are found
+make some more shifts over all points. Only these and the assignment see every point, so time is linear in them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,14 @@ from maskwright.types import Array
 STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
+SETTLING = 4
+"""Shifts over all points for modes of a sample."""
+_MET = 0.1
+"""Bandwidths: centres on their way that come nearer go on as one."""
+_COMPARED = 4096
+"""Centres up to which all pairs are compared."""
+_ROWS = 64
+"""Centres that are compared with all others at once."""
 
 Seeding = Literal["bins", "farthest", "random"]
 
@@ -58,8 +66,8 @@ def mean_shift(
             and where that is so of all, it is "farthest". "farthest": at points far from one another, until each point
             of the sample is within half a bandwidth of one. "random": at random points.
         seeds: most centres that start; of bins those with the most points.
-        sample: points that modes are looked for among, drawn at random where there are more; all points then say where
-            these modes come to rest.
+        sample: points that modes are looked for among, drawn at random where there are more. The modes then make up to
+            4 more shifts over all points.
         seed: of the sample and of random seeds; the same seed gives the same modes.
         device: None: NumPy; else where torch computes, such as "cuda".
 
@@ -77,19 +85,23 @@ def mean_shift(
     if len(points) == 0:
         return Modes(np.zeros((0, points.shape[1])), np.zeros(0, np.int64), np.zeros(0, np.int64))
     away, mean = scaled(points, bandwidth)
-    all_points = points_on(away, device)
     rng = np.random.default_rng(seed)
-    few = all_points if len(away) <= sample else all_points.subset(_drawn(len(away), sample, rng))
-    centres = few.rows(_drawn(len(few), seeds, rng)) if seeding == "random" else few.rows(np.zeros(0, np.int64))
+    drawn = away if len(away) <= sample else away[_drawn(len(away), sample, rng)]
+    few = points_on(drawn, device)
     if seeding == "bins":
-        offset = mean / bandwidth
-        centres = _bins(few.rows(np.arange(len(few))) + offset, seeds) - offset
-    centres, support = _suppressed(*_climbed(few, centres.astype(away.dtype)))
+        centres, near = _bins(drawn, mean / bandwidth, seeds)
+        centres, support = _climbed(few, *points_on(near, device).shifted(centres))
+    else:
+        chosen = _drawn(len(few), seeds, rng) if seeding == "random" else few.spread(seeds, 0.5)
+        centres, support = _climbed(few, *few.shifted(drawn[chosen]))
     if len(centres) == 0:
-        centres, support = _suppressed(*_climbed(few, few.rows(few.spread(seeds, 0.5))))
-    if few is not all_points:
-        centres, support = _suppressed(*_climbed(all_points, centres))
-    labels = all_points.nearest(centres)
+        centres, support = _climbed(few, *few.shifted(drawn[few.spread(seeds, 0.5)]))
+    centres, support = _suppressed(centres, support)
+    every = few
+    if len(drawn) < len(away):
+        every = points_on(away, device)
+        centres, support = _suppressed(*_climbed(every, *every.shifted(centres), shifts=SETTLING))
+    labels = every.nearest(centres)
     return Modes(centres * float(bandwidth) + mean, support, labels)
 
 
@@ -144,35 +156,64 @@ def _drawn(size: int, most: int, rng: np.random.Generator) -> Indices:
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
 
 
-def _bins(points: Floats, most: int) -> Floats:
-    """Return the whole numbers (S, E) that points (N, E) are nearest to, in the order of the points.
+def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
+    """Return the corners (S, E) that points (N, E) are nearest to, in the order of the points, and what is near any.
 
-    A sum of the coordinates times large odd numbers stands for the row: two rows of a million share it with a
-    probability of 3e-8, and then one of them starts no centre.
+    A corner is where `points + offset` would be whole numbers. A point that isn't within 1 of its own corner isn't
+    within 1 of any other; in many dimensions that is so of most.
+
+    A sum of coordinates times large odd numbers stands for a corner: two of a million share it with a probability of
+    3e-8, and then one of them starts no centre.
     """
-    corners = np.round(points)
+    corners = np.round(points + offset)
     factors = np.random.default_rng(0).integers(1 << 62, size=points.shape[1]) | 1
     _, first, counts = np.unique(corners.astype(np.int64) @ factors, return_index=True, return_counts=True)
-    return np.asarray(corners[np.sort(first[np.argsort(-counts, kind="stable")[:most]])])
+    own = (corners - offset).astype(points.dtype)
+    near = points[np.square(points - own).sum(axis=1) <= 1.001]
+    return own[np.sort(first[np.argsort(-counts, kind="stable")[:most]])], near
 
 
-def _climbed(points: Points, centres: Floats) -> tuple[Floats, Indices]:
+def _climbed(
+    points: Points, means: Floats, counts: Indices, *, shifts: int = ITERATIONS
+) -> tuple[Floats, Indices]:
     """Return where centres come to rest, and the points within 1 of each where it was before its last shift.
 
-    Centres that no point is near are left out.
+    Args:
+        points: that they climb among.
+        means: (S, E), where the first shift brought them.
+        counts: (S,) points that these are the means of; what no point is near is left out.
+        shifts: most that a centre makes, the first included.
     """
-    resting, support = [centres[:0]], [np.zeros(0, np.int64)]
-    for last in range(ITERATIONS, 0, -1):
+    resting, support = [means[:0]], [counts[:0]]
+    centres = means[counts > 0]
+    for last in range(shifts - 1, 0, -1):
         means, counts = points.shifted(centres)
-        met = counts > 0
+        met = counts > 0  # rounding may lose the only point
         means, counts, centres = means[met], counts[met], centres[met]
         still = (np.square(means - centres).sum(axis=1) < STILL**2) | (last == 1)
         resting.append(means[still])
         support.append(counts[still])
-        centres = means[~still]
+        centres = _thinned(means[~still], counts[~still])
         if len(centres) == 0:
             break
     return np.concatenate(resting), np.concatenate(support)
+
+
+def _thinned(centres: Floats, counts: Indices) -> Floats:
+    """Return centres on their way without those that have nearly met one with more points: both go the same way."""
+    if len(centres) > _COMPARED:
+        return centres
+    order = np.argsort(-counts, kind="stable")
+    ordered = centres[order]
+    half = np.einsum("se,se->s", ordered, ordered) / 2 - _MET**2 / 4
+    goes = np.zeros(len(ordered), bool)
+    for start in range(0, len(ordered), _ROWS):
+        rows = slice(start, start + _ROWS)
+        near = ordered[rows] @ ordered[: rows.stop].T
+        near -= half[: rows.stop]
+        # a centre goes if one before it has met it, even one that goes itself
+        goes[rows] = np.tril(near >= half[rows, None], start - 1).any(axis=1)
+    return centres[order[~goes]]
 
 
 def _suppressed(centres: Floats, support: Indices) -> tuple[Floats, Indices]:

@@ -25,9 +25,10 @@ _CENTRES = 1024
 
 _PRECISE = 100.0
 """Radii from the mean up to which float32 tells what is within one."""
-_GROUPED = 1 << 20
+_GROUPED = 1 << 21
 """Pairs of centres and points from which on grouping pays."""
-_MOST_GROUPS = 96
+_GROUP = 256
+"""Points of a group, about."""
 _SOME = 2048
 """Points that the middles of groups are chosen among."""
 
@@ -100,6 +101,7 @@ class NumPyPoints:
         half = np.einsum("ne,ne->n", points, points)[:, None] / 2
         self._lifted = np.hstack([half, points, np.ones_like(half)])  # (N, 1 + E + 1)
         self._points = self._lifted[:, 1:-1]
+        self._room = np.empty(BLOCK, points.dtype)
         self._groups: _Groups | None = None
 
     def __len__(self) -> int:
@@ -116,10 +118,10 @@ class NumPyPoints:
     def shifted(self, centres: Floats) -> tuple[Floats, Indices]:
         """Return means and counts of the balls around centres."""
         if len(centres) * len(self) < _GROUPED:
-            summed = _sums_of_balls(self._lifted, *_balls(centres))
+            summed = _sums_of_balls(self._lifted, *_balls(centres), self._room)
         else:
             self._groups = self._groups or _Groups.of(self)
-            summed = self._groups.sums_of_balls(centres)
+            summed = self._groups.sums_of_balls(centres, self._room)
         counts = summed[:, -1]
         with np.errstate(invalid="ignore"):
             return (summed[:, :-1] / counts[:, None]).astype(centres.dtype), counts.astype(np.int64)
@@ -129,7 +131,7 @@ class NumPyPoints:
         half = (np.einsum("se,se->s", centres, centres) / 2).astype(centres.dtype)
         found = np.empty(len(self), np.int64)
         start = 0
-        for block, near in _blocks(self._points, len(centres)):
+        for block, near in _blocks(self._points, len(centres), self._room):
             near = near.reshape(len(block), len(centres))
             np.matmul(block, centres.T, out=near)
             near -= half
@@ -175,9 +177,9 @@ class _Groups:
 
     @classmethod
     def of(cls, points: NumPyPoints) -> _Groups:
-        return cls(*points.grouped(_MOST_GROUPS))
+        return cls(*points.grouped(1 + len(points) // _GROUP))
 
-    def sums_of_balls(self, centres: Floats) -> Floats:
+    def sums_of_balls(self, centres: Floats, room: Floats) -> Floats:
         against, least = _balls(centres)
         summed = np.zeros((len(centres), centres.shape[1] + 1))
         middles = self._middles
@@ -186,7 +188,7 @@ class _Groups:
         for group, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
             rows = np.flatnonzero(met[:, group])
             if len(rows):
-                summed[rows] += _sums_of_balls(self._lifted[start:end], against[rows], least[rows])
+                summed[rows] += _sums_of_balls(self._lifted[start:end], against[rows], least[rows], room)
         return summed
 
 
@@ -196,25 +198,26 @@ def _balls(centres: Floats) -> tuple[Floats, Floats]:
     return np.hstack([np.full((len(centres), 1), -1, centres.dtype), centres]), least
 
 
-def _sums_of_balls(lifted: Floats, against: Floats, least: Floats) -> Floats:
+def _sums_of_balls(lifted: Floats, against: Floats, least: Floats, room: Floats) -> Floats:
     """Return the sum (S, E) and the number (S, 1) of the points within each ball, side by side."""
     summed = np.zeros((len(against), lifted.shape[1] - 1))
     for first in range(0, len(against), _CENTRES):
         some, bar = against[first : first + _CENTRES], least[first : first + _CENTRES]
-        for block, near in _blocks(lifted, len(some)):
+        for block, near in _blocks(lifted, len(some), room):
             np.matmul(some, block[:, :-1].T, out=near)
             np.greater_equal(near, bar, out=near)
             summed[first : first + _CENTRES] += near @ block[:, 1:]
     return summed
 
 
-def _blocks(points: Floats, centres: int) -> Iterator[tuple[Floats, Floats]]:
-    """Yield points in blocks, each with room for (centres, B) distances: the same memory again and again.
+def _blocks(points: Floats, centres: int, room: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """Yield points in blocks, each with a part of the room for (centres, B) distances.
 
-    Memory that is new for every block costs several times what is computed in it.
+    The room is the same again and again: memory that is new for every block costs more than what is computed in it.
     """
-    step = max(1, min(len(points), BLOCK // max(1, centres)))
-    room = np.empty(step * centres, points.dtype)
+    step = max(1, len(room) // max(1, centres))
+    if centres > len(room):
+        room = np.empty(centres, room.dtype)
     for start in range(0, len(points), step):
         block = points[start : start + step]
         yield block, room[: centres * len(block)].reshape(centres, len(block))
