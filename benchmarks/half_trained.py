@@ -20,25 +20,20 @@ class Case:
 
     Attributes:
         embeddings: (E, H, W) float32.
-        mask: (H, W) bool, pixels of discs.
-        truth: (H, W) int32 ids, 0 outside.
+        truth: (H, W) int32 ids without 0.
     """
 
     embeddings: np.ndarray
-    mask: np.ndarray
     truth: np.ndarray
 
 
-def cases(channels: int, size: tuple[int, int], counts: tuple[int, ...], *, steps: int, seed: int = 0) -> list[Case]:
-    """Return a case for each count of discs, by a network that was trained for some steps."""
-    network = trained(channels, steps, seed)
-    rng = np.random.default_rng(seed + 1)
+def cases(network: nn.Module, size: tuple[int, int], counts: tuple[int, ...], rng: np.random.Generator) -> list[Case]:
+    """Return a case for each count of instances."""
     found = []
     for count in counts:
         image, truth = discs(size, count, rng)
         with torch.inference_mode():
-            embeddings = network(_input(image[None]))[0].numpy()
-        found.append(Case(embeddings, truth > 0, truth))
+            found.append(Case(network(_input(image[None]))[0].numpy(), truth))
     return found
 
 
@@ -63,7 +58,7 @@ def trained(channels: int, steps: int, seed: int) -> nn.Module:
     network = _UNet(channels)
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     for _ in range(steps):
-        pairs = [discs((64, 128), int(rng.integers(5, 51)), rng) for _ in range(4)]
+        pairs = [discs((64, 128), int(rng.integers(5, 51)), rng) for _ in range(2)]
         embeddings = network(_input(np.stack([image for image, _ in pairs])))
         losses = [_loss(e, torch.from_numpy(truth)) for e, (_, truth) in zip(embeddings, pairs, strict=True)]
         optimizer.zero_grad()

@@ -48,8 +48,10 @@ def panopticapi(label, masks, scores, classes, things, stuff_area):
 def test_rule_a_is_panopticapis(seed, count):
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 4, (6, 8)).astype(np.uint8)
-    masks = np.stack([ndimage.binary_dilation(rng.random((6, 8)) < 0.06, iterations=2) for _ in range(count)] or
-                     [np.zeros((6, 8), bool)])[:count]
+    masks = np.stack(
+        [ndimage.binary_dilation(rng.random((6, 8)) < 0.06, iterations=2) for _ in range(count)]
+        or [np.zeros((6, 8), bool)]
+    )[:count]
     scores, classes = rng.permutation(100)[:count] / 100, rng.integers(2, 4, count)
     expected, category = panopticapi(label, masks, scores, classes, (2, 3), 6)
     rule = RULE_A.model_copy(update={"stuff_min_area": 6 / 48})
@@ -160,8 +162,18 @@ def test_five_thousand_instances():
         (np.full((2, 2, 2), np.nan), np.zeros((2, 2), int), {}, "8 of 8 values that are NaN"),
         (np.zeros((2, 2), np.uint8), np.zeros((2, 3), int), {}, "instances as integer ids"),
         (np.zeros((2, 2), np.uint8), np.zeros((2, 2)), {}, "instances as integer ids"),
-        (np.zeros((2, 2), np.uint8), np.ones((2, 2), int), {"scores": [0.1, 0.2]}, "one score and one class for each of 1"),
-        (np.zeros((2, 2), np.uint8), np.ones((2, 2), int), {"rule": RULE_A}, "classes among the things .1., .*got none"),
+        (
+            np.zeros((2, 2), np.uint8),
+            np.ones((2, 2), int),
+            {"scores": [0.1, 0.2]},
+            "one score and one class for each of 1",
+        ),
+        (
+            np.zeros((2, 2), np.uint8),
+            np.ones((2, 2), int),
+            {"rule": RULE_A},
+            "classes among the things .1., .*got none",
+        ),
         (np.zeros((2, 2), np.uint8), np.ones((2, 2), int), {"rule": RULE_A, "classes": [0]}, "got .0."),
     ],
 )

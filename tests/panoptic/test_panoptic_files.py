@@ -45,7 +45,11 @@ def test_coco_panoptic_is_read_back(tmp_path):
     found = example()
     path = write_coco_panoptic(tmp_path, [("a", found), ("b/c", found)], STREET)
     categories, files = read_segments(path)
-    assert [(c.id, c.name, c.isthing) for c in categories] == [(0, "road", False), (11, "person", True), (13, "car", True)]
+    assert [(c.id, c.name, c.isthing) for c in categories] == [
+        (0, "road", False),
+        (11, "person", True),
+        (13, "car", True),
+    ]
     assert files[2].path == tmp_path / "panoptic" / "b" / "c.png"
     blue, green, red = np.moveaxis(cv2.imread(str(files[1].path)).astype(int), 2, 0)
     assert np.array_equal(red + 256 * green + 65536 * blue, found.ids)

@@ -12,7 +12,9 @@ from scipy import ndimage
 from maskwright.errors import DataError, UsageError
 from maskwright.postprocess import erode_then_dilate, fill_instances, remove_small_parts
 
-maps = arrays(np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 1, 2, 70000]))
+maps = arrays(
+    np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 1, 2, 70000])
+)
 sides = st.sampled_from([1, 3, 5])
 
 

@@ -1,7 +1,7 @@
 """Mean-shift with a flat kernel, and its merging by mean distance.
 
-The modes are looked for in a sample, where many centres move together by products of matrices. The few that are found
-make some more shifts over all points. Only these and the assignment see every point, so time is linear in them.
+The modes are looked for in a sample, where many centres move together by products of matrices. Only the assignment sees
+every point, so time is linear in them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from maskwright.types import Array
 STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
-SETTLING = 4
-"""Shifts over all points for modes of a sample."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
 _COMPARED = 4096
@@ -34,7 +32,7 @@ class Modes(NamedTuple):
 
     Attributes:
         centres: (K, E) float64.
-        support: (K,) int64 points within a bandwidth of each.
+        support: (K,) int64 points of the sample within a bandwidth of each.
         labels: (N,) int64, the nearest centre of each point.
     """
 
@@ -66,8 +64,7 @@ def mean_shift(
             and where that is so of all, it is "farthest". "farthest": at points far from one another, until each point
             of the sample is within half a bandwidth of one. "random": at random points.
         seeds: most centres that start; of bins those with the most points.
-        sample: points that modes are looked for among, drawn at random where there are more. The modes then make up to
-            4 more shifts over all points.
+        sample: points that modes are looked for among, drawn at random where there are more.
         seed: of the sample and of random seeds; the same seed gives the same modes.
         device: None: NumPy; else where torch computes, such as "cuda".
 
@@ -97,11 +94,7 @@ def mean_shift(
     if len(centres) == 0:
         centres, support = _climbed(few, *few.shifted(drawn[few.spread(seeds, 0.5)]))
     centres, support = _suppressed(centres, support)
-    every = few
-    if len(drawn) < len(away):
-        every = points_on(away, device)
-        centres, support = _suppressed(*_climbed(every, *every.shifted(centres), shifts=SETTLING))
-    labels = every.nearest(centres)
+    labels = (few if len(drawn) == len(away) else points_on(away, device)).nearest(centres)
     return Modes(centres * float(bandwidth) + mean, support, labels)
 
 
@@ -173,20 +166,17 @@ def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
     return own[np.sort(first[np.argsort(-counts, kind="stable")[:most]])], near
 
 
-def _climbed(
-    points: Points, means: Floats, counts: Indices, *, shifts: int = ITERATIONS
-) -> tuple[Floats, Indices]:
+def _climbed(points: Points, means: Floats, counts: Indices) -> tuple[Floats, Indices]:
     """Return where centres come to rest, and the points within 1 of each where it was before its last shift.
 
     Args:
         points: that they climb among.
         means: (S, E), where the first shift brought them.
         counts: (S,) points that these are the means of; what no point is near is left out.
-        shifts: most that a centre makes, the first included.
     """
     resting, support = [means[:0]], [counts[:0]]
     centres = means[counts > 0]
-    for last in range(shifts - 1, 0, -1):
+    for last in range(ITERATIONS - 1, 0, -1):
         means, counts = points.shifted(centres)
         met = counts > 0  # rounding may lose the only point
         means, counts, centres = means[met], counts[met], centres[met]

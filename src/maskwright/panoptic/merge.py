@@ -109,9 +109,7 @@ class _Canvas:
 
     def done(self, where: str) -> PanopticMap:
         """Return the map, without the ids whose pixels were all painted over."""
-        segments = Segments.of(
-            np.arange(1, len(self.categories) + 1), self.categories, scores=self.scores, where=where
-        )
+        segments = Segments.of(np.arange(1, len(self.categories) + 1), self.categories, scores=self.scores, where=where)
         return PanopticMap(self.ids, segments)
 
 

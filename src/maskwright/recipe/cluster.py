@@ -58,7 +58,7 @@ class ShiftSpec(Spec):
     seeds: int = Field(8192, ge=1)
     """Most centres that start."""
     sample: int = Field(32768, ge=1)
-    """Pixels that centres are looked for among, before those that were found make some more shifts over all pixels."""
+    """Pixels that centres are looked for among; the others go to the nearest of those that were found."""
     seed: int = Field(0, ge=0)
     """Of the sample and of random seeds."""
 
