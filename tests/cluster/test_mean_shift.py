@@ -171,7 +171,7 @@ def test_values_that_are_not_finite_are_counted(value):
 def test_any_points_end_with_a_label_each(points):
     found = mean_shift(points, 0.5)
     assert len(found.labels) == len(points)
-    assert 0 <= found.labels.min() and found.labels.max() < len(found.centres)
+    assert found.labels.min() >= 0 and found.labels.max() < len(found.centres)
     assert (np.diff(found.support) <= 0).all()
     between = np.linalg.norm(found.centres[:, None] - found.centres[None], axis=2) + 9 * np.eye(len(found.centres))
     assert between.min() > 0.499
