@@ -4,9 +4,9 @@ Both get all pixels of an image, the ground being one instance more, and the sam
 are nearer than 1.5, too. Times are those of the processor: ours are medians of runs before and after the rival's run.
 Agreement is the adjusted Rand index of labels before merging (modes), and of both after the same merging.
 
-On 256×512 scikit-learn is fitted on 2 000 pixels and the others go to the nearest centre; ours is told to look among the
-same pixels. With ours left at its own sample, the index says what drawing other pixels changes; so it does between two
-fits of scikit-learn, which is noted beside it.
+On 256×512 scikit-learn is fitted on 2 000 pixels and the others go to the nearest centre; ours is told to look among
+the same pixels. With ours left at its own sample, the index says what drawing other pixels changes; so it does between
+two fits of scikit-learn, which is noted beside it.
 """
 
 import argparse
@@ -111,9 +111,10 @@ def against_fitted(cases: list[Case], runs: int) -> Row:
 def growth(cases: dict[tuple[int, int], list[Case]], runs: int) -> Row:
     """Return how much more a pixel costs in the largest image than in the smallest, by default settings."""
     seconds = {size: [] for size in cases}
+    points = {size: [points_of(case) for case in found] for size, found in cases.items()}
     for _ in range(runs):
-        for size, found in cases.items():
-            seconds[size].append(sum(processor_seconds(lambda p=points_of(case): plus(p)) for case in found))
+        for size, found in points.items():
+            seconds[size].append(sum(processor_seconds(lambda p=one: plus(p)) for one in found))
     pixels = {size: size[0] * size[1] * len(COUNTS) for size in cases}
     each = {size: float(np.median(seconds[size])) / pixels[size] for size in cases}
     figure = each[SIZES[2]] / each[SIZES[0]]

@@ -1,7 +1,7 @@
 """Instances from pixel embeddings: clusterings, inside masks. One literal table from spec type to builder.
 
-Everything takes and returns NumPy arrays; with `device="cuda"` (or any other device of torch) what touches all pixels is
-computed there.
+Everything takes and returns NumPy arrays; with `device="cuda"` (or any other device of torch) what touches all pixels
+is computed there.
 """
 
 from __future__ import annotations

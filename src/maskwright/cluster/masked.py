@@ -72,8 +72,8 @@ def cluster_things(
         where: the image's name, for error messages.
 
     Returns:
-        (H, W) int32, 0 for no instance; no id is in two categories. Ids rise with the place of the category in `things`,
-        then as in `cluster_pixels`.
+        (H, W) int32, 0 for no instance; no id is in two categories. Ids rise with the place of the category in
+        `things`, then as in `cluster_pixels`.
 
     Raises:
         DataError: as `cluster_pixels`.

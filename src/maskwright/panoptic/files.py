@@ -52,7 +52,7 @@ def write_coco_panoptic(
 def cityscapes_ids(
     panoptic: PanopticMap, categories: Categories, *, where: str = "cityscapes_ids"
 ) -> npt.NDArray[np.uint16]:
-    """Return the (H, W) uint16 ids of Cityscapes: label id × 1000 + number from 0 on for things, the label id for stuff.
+    """Return the (H, W) uint16 ids of Cityscapes: label id × 1000 + a number from 0 on for things, else the label id.
 
     Void is 0, Cityscapes' "unlabeled". Numbers of a category follow the ids of the map.
 

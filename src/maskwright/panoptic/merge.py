@@ -51,7 +51,7 @@ def merge(
 
     Returns:
         The map: ids of instances first, in the order in which they were taken, then of components that were left, then
-        of stuff. An instance without a pixel of a thing under `class_from="vote"` vanishes, as one without a pixel does.
+        of stuff. An instance without a pixel vanishes; with `class_from="vote"` one without a pixel of a thing, too.
 
     Raises:
         DataError: shapes that don't fit, probabilities that aren't finite, or classes that are no things or missing.

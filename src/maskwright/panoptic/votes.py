@@ -73,8 +73,8 @@ def vote_labels(
 ) -> LabelMap:
     """Give every pixel of an instance the label that most of its pixels have.
 
-    Meant for pseudo-labels after their threshold: pixels that were ignored are filled, too. Ignored pixels have no vote;
-    of equally frequent labels the lowest wins; an instance without a vote stays as it is.
+    Meant for pseudo-labels after their threshold: pixels that were ignored are filled, too. Ignored pixels have no
+    vote; of equally frequent labels the lowest wins; an instance without a vote stays as it is.
 
     Args:
         label: (H, W) uint8 map of category positions with `IGNORE`.

@@ -114,7 +114,7 @@ def remove_small_parts(instances: InstanceMap, pixels: int, *, connectivity: Con
 
 
 def _windows(instances: InstanceMap, margin: int) -> Iterator[tuple[int, tuple[slice, slice], Array]]:
-    """Yield each id, a window that holds its pixels and a margin inside of the image, and its pixels there as 0 and 1."""
+    """Yield each id, a window with a margin around its pixels, inside of the image, and its pixels there as 0 and 1."""
     for number, drawn in objects_of(instances) if instances.size else ():
         height, width = drawn.pixels.shape
         rows = slice(max(0, drawn.top - margin), drawn.top + height + margin)

@@ -15,8 +15,8 @@ Distance = Annotated[float, Field(gt=0, le=1e6)]
 class DecayingMarginSpec(Spec):
     """A distance that starts elsewhere and comes to its value over the training, ever more slowly.
 
-    `{value: 0.5, shift: 0.2, rate: 5}` starts at 0.7, has come to 0.516 in the middle and to 0.501 at the end: instances
-    that the young network tears apart stay whole.
+    `{value: 0.5, shift: 0.2, rate: 5}` starts at 0.7, has come to 0.516 in the middle and to 0.501 at the end:
+    instances that the young network tears apart stay whole.
     """
 
     value: Distance
