@@ -69,10 +69,11 @@ def scaled(points: Array, radius: float) -> tuple[Floats, Floats]:
         DataError: values that aren't finite.
     """
     check_finite(points)
+    if len(points) == 0:
+        return points.astype(np.float32), np.zeros(points.shape[1])
     mean = points.mean(axis=0, dtype=np.float64)
     away = (points - mean) / radius
-    extent = float(np.abs(away).max()) if away.size else 0.0
-    return away.astype(np.float32) if extent <= _PRECISE else away, mean
+    return away.astype(np.float32) if float(np.abs(away).max()) <= _PRECISE else away, mean
 
 
 def check_finite(points: Array, where: str = "clustering") -> None:

@@ -52,7 +52,8 @@ def anchor_ious(
     points = np.ascontiguousarray(embeddings.reshape(len(embeddings), -1)[:, inside].T, np.float64)
     check_finite(points, where)
     points -= points.mean(axis=0) if len(points) else 0
-    ends = np.append(starts[1:], len(points))
+    bounds = np.append(starts, len(points))
+    starts, ends = bounds[:-1], bounds[1:]
     means = cluster_means(points, np.repeat(np.arange(len(ids)), ends - starts), len(ids))
     reach = np.array([_farthest(points[a:b], m) for a, b, m in zip(starts, ends, means, strict=True)])
     rng = np.random.default_rng(seed)
