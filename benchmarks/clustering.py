@@ -32,10 +32,11 @@ SIZES = ((64, 128), (128, 256), (256, 512))
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks clustering", description=__doc__)
     parser.add_argument("--steps", type=int, default=300, help="of the networks' training")
+    parser.add_argument("--channels", type=int, nargs="+", default=[8, 16], help="other rows of the results stay")
     parser.add_argument("--runs", type=int, default=6, help="of ours for each of the rival's")
     arguments = parser.parse_args()
-    rows: dict[str, Row] = {}
-    for channels in (8, 16):
+    rows = record.read("clustering")
+    for channels in arguments.channels:
         network = half_trained.trained(channels, arguments.steps, seed=0)
         cases = {size: half_trained.cases(network, size, COUNTS, np.random.default_rng(1)) for size in SIZES}
         for size in SIZES[:2]:
