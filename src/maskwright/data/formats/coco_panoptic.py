@@ -165,10 +165,7 @@ def write(root: Path, records: Records) -> None:
     Every category is a segment, the background as well; ignored pixels are 0. A segment whose `isthing` differs from
     its category's states its own; an image whose masks or instances alone are known states so as `known`.
     """
-    table = [
-        {"id": c.id, "name": c.name, "supercategory": "", "color": list(c.color), "isthing": int(c.isthing)}
-        for c in records.categories.items
-    ]
+    table = category_table(records.categories)
     trees: dict[str | None, dict[str, Any]] = {}
     for number, record in enumerate(records, 1):
         if record.label is None and record.instances is None:
@@ -359,4 +356,17 @@ def segments_of(record: Record, categories: Categories) -> tuple[npt.NDArray[np.
                 **own,
             }
         )
-    return np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], 2).astype(np.uint8), segments
+    return colors_of(numbers), segments
+
+
+def colors_of(numbers: Array) -> npt.NDArray[np.uint8]:
+    """Return the pixels (H, W, 3) of a PNG that holds numbers (H, W) below 2²⁴."""
+    return np.stack([numbers & 255, numbers >> 8 & 255, numbers >> 16], 2).astype(np.uint8)
+
+
+def category_table(categories: Categories) -> list[dict[str, Any]]:
+    """Return the categories as the JSON file lists them."""
+    return [
+        {"id": c.id, "name": c.name, "supercategory": "", "color": list(c.color), "isthing": int(c.isthing)}
+        for c in categories.items
+    ]

@@ -1,0 +1,101 @@
+"""Instances from pixel embeddings: clusterings, inside masks. One literal table from spec type to builder.
+
+Everything takes and returns NumPy arrays; with `device="cuda"` (or any other device of torch) what touches all pixels
+is computed there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from maskwright.cluster.density import hdbscan
+from maskwright.cluster.linkage import agglomerative
+from maskwright.cluster.masked import Clusterer, cluster_pixels, cluster_things
+from maskwright.cluster.mean_shift import Modes, mean_shift, merge_near
+from maskwright.cluster.points import Indices
+from maskwright.cluster.stable import anchor_ious, stable_instances
+from maskwright.recipe.cluster import (
+    AgglomerativeSpec,
+    ClusterSpec,
+    HdbscanSpec,
+    MeanShiftPlusSpec,
+    MeanShiftSpec,
+    ShiftSpec,
+    margin_at,
+)
+from maskwright.types import Array
+
+__all__ = [
+    "CLUSTERERS",
+    "Clusterer",
+    "Modes",
+    "agglomerative",
+    "anchor_ious",
+    "build_clusterer",
+    "cluster_pixels",
+    "cluster_things",
+    "hdbscan",
+    "mean_shift",
+    "merge_near",
+    "stable_instances",
+]
+
+
+def _mean_shift(points: Array, spec: ShiftSpec, progress: float, device: str | None) -> Indices:
+    return mean_shift(
+        points,
+        margin_at(spec.bandwidth, progress),
+        seeding=spec.seeding,
+        seeds=spec.seeds,
+        sample=spec.sample,
+        seed=spec.seed,
+        device=device,
+    ).labels
+
+
+def _mean_shift_plus(points: Array, spec: MeanShiftPlusSpec, progress: float, device: str | None) -> Indices:
+    labels = _mean_shift(points, spec, progress, device)
+    return merge_near(points, labels, margin_at(spec.merge, progress), largest_apart=spec.largest_apart)
+
+
+def _agglomerative(points: Array, spec: AgglomerativeSpec, progress: float, device: str | None) -> Indices:
+    threshold = margin_at(spec.threshold, progress)
+    return agglomerative(points, threshold, sample=spec.sample, seed=spec.seed, device=device)
+
+
+def _hdbscan(points: Array, spec: HdbscanSpec, progress: float, device: str | None) -> Indices:
+    return hdbscan(
+        points,
+        min_cluster_size=spec.min_cluster_size,
+        epsilon=margin_at(spec.epsilon, progress),
+        single=spec.single,
+        sample=spec.sample,
+        seed=spec.seed,
+        device=device,
+    )
+
+
+CLUSTERERS: dict[type, Callable[[Array, Any, float, str | None], Indices]] = {
+    MeanShiftSpec: _mean_shift,
+    MeanShiftPlusSpec: _mean_shift_plus,
+    AgglomerativeSpec: _agglomerative,
+    HdbscanSpec: _hdbscan,
+}
+
+
+def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | None = None) -> Clusterer:
+    """Return what parts (N, E) points into (N,) labels from 0 on, −1 for points of no cluster.
+
+    Args:
+        spec: which method.
+        progress: of the training, from 0 to 1, for margins that change over it.
+        device: None: NumPy; else where torch computes, such as "cuda".
+
+    Example:
+        >>> import numpy as np
+        >>> build_clusterer(MeanShiftPlusSpec(merge=2.0))(np.array([[0.0], [0.0], [1.5], [9.0]])).tolist()
+        [0, 0, 0, 1]
+    """
+    return partial(CLUSTERERS[type(spec)], spec=spec, progress=progress, device=device)

@@ -1,0 +1,129 @@
+"""Which instances a second network finds again: balls around pixels in its embedding against the instances."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.cluster.mean_shift import cluster_means
+from maskwright.cluster.points import check_finite
+from maskwright.errors import DataError, problem
+from maskwright.labels import InstanceMap
+from maskwright.types import Array
+
+Mask = npt.NDArray[np.bool_]
+
+
+def anchor_ious(
+    instances: InstanceMap,
+    embeddings: Array,
+    radius: float,
+    *,
+    mask: Mask | None = None,
+    anchors: int = 100,
+    seed: int = 0,
+    where: str = "anchor_ious",
+) -> npt.NDArray[np.float64]:
+    """Return how well instances agree with another embedding of the same image.
+
+    Of each instance up to `anchors` pixels are drawn without repetition. Around each, all pixels of the mask whose
+    embedding is within the radius are a ball; its IoU with the instance tells whether the embedding has this instance.
+
+    Args:
+        instances: (H, W) int32 ids, 0 for none.
+        embeddings: (E, H, W) float of the other network, such as the momentum network.
+        radius: of the ball; δ_v of the loss.
+        mask: (H, W) bool, pixels that a ball may hold, such as those of things; all pixels of instances are among them.
+            None: all pixels.
+        anchors: most pixels drawn of an instance; instances with fewer pixels give all of theirs.
+        seed: of the drawing.
+        where: the image's name, for error messages.
+
+    Returns:
+        (K,) float64, of each id in rising order the median IoU, 0..1; empty where there is no instance.
+
+    Raises:
+        DataError: shapes that don't fit, or values that aren't finite in the mask.
+    """
+    _check(instances, embeddings, mask, where)
+    inside = np.arange(instances.size) if mask is None else np.flatnonzero((instances > 0) | mask)
+    inside = inside[np.argsort(instances.ravel()[inside], kind="stable")]
+    ids, starts = np.unique(instances.ravel()[inside], return_index=True)
+    points = np.ascontiguousarray(embeddings.reshape(len(embeddings), -1)[:, inside].T, np.float64)
+    check_finite(points, where)
+    points -= points.mean(axis=0) if len(points) else 0
+    bounds = np.append(starts, len(points))
+    starts, ends = bounds[:-1], bounds[1:]
+    means = cluster_means(points, np.repeat(np.arange(len(ids)), ends - starts), len(ids))
+    reach = np.array([_farthest(points[a:b], m) for a, b, m in zip(starts, ends, means, strict=True)])
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in np.flatnonzero(ids > 0):
+        size = int(ends[k] - starts[k])
+        drawn = np.arange(size) if size <= anchors else rng.choice(size, anchors, replace=False)
+        at = points[starts[k] + drawn]
+        # a ball meets an instance only if their middles are nearer than the sum of what each reaches
+        near = np.linalg.norm(means - means[k], axis=1) <= radius + reach + _farthest(at, means[k])
+        balls, own = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
+        for j in np.flatnonzero(near):
+            held = _within(at, points[starts[j] : ends[j]], radius)
+            balls += held
+            own = held if j == k else own
+        found.append(float(np.median(own / (size + balls - own))))
+    return np.array(found, np.float64)
+
+
+def stable_instances(
+    instances: InstanceMap,
+    embeddings: Array,
+    radius: float,
+    *,
+    iou: float = 0.6,
+    mask: Mask | None = None,
+    anchors: int = 100,
+    seed: int = 0,
+    where: str = "stable_instances",
+) -> InstanceMap:
+    """Keep the instances that another embedding has, too: those whose median IoU of `anchor_ious` is at least `iou`.
+
+    Returns:
+        (H, W) int32: the map with the other instances set to 0; ids stay.
+
+    Raises:
+        DataError: as `anchor_ious`.
+    """
+    found = anchor_ious(instances, embeddings, radius, mask=mask, anchors=anchors, seed=seed, where=where)
+    ids = np.unique(instances)
+    lost = ids[ids > 0][found < iou]
+    return np.where(np.isin(instances, lost), np.int32(0), instances).astype(np.int32, copy=False)
+
+
+def _farthest(points: Array, middle: Array) -> float:
+    return float(np.sqrt(np.square(points - middle).sum(axis=1).max(initial=0)))
+
+
+def _within(anchors: Array, points: Array, radius: float) -> npt.NDArray[np.int64]:
+    """Return how many points are within the radius of each anchor."""
+    counts = np.zeros(len(anchors), np.int64)
+    step = max(1, (1 << 18) // max(1, len(anchors)))
+    norms = np.einsum("ae,ae->a", anchors, anchors)[:, None]
+    for start in range(0, len(points), step):
+        part = points[start : start + step]
+        square = norms - 2 * (anchors @ part.T) + np.einsum("ne,ne->n", part, part)
+        counts += np.count_nonzero(square <= radius**2, axis=1)
+    return counts
+
+
+def _check(instances: InstanceMap, embeddings: Array, mask: Mask | None, where: str) -> None:
+    masked = mask is None or (mask.shape == instances.shape and mask.dtype == bool)
+    if embeddings.ndim == 3 and embeddings.shape[1:] == instances.shape and instances.dtype.kind in "iu" and masked:
+        return
+    given = "" if mask is None else f", mask {mask.dtype} {mask.shape}"
+    raise DataError(
+        problem(
+            "(H, W) ids, (E, H, W) embeddings and an (H, W) bool mask",
+            f"{instances.dtype} {instances.shape}, {embeddings.dtype} {embeddings.shape}{given}",
+            where=where,
+            next_move="take embeddings and instances of the same image, at the same size",
+        )
+    )

@@ -1,0 +1,131 @@
+"""Panoptic maps as files that others read: COCO panoptic, and the ids of Cityscapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from maskwright.artifacts import write_json
+from maskwright.data.formats.coco_panoptic import category_table, colors_of
+from maskwright.data.formats.streets import CITYSCAPES
+from maskwright.data.written import write_array
+from maskwright.errors import DataError, problem
+from maskwright.panoptic.map import PanopticMap
+from maskwright.types import Categories
+
+_MOST = 1000
+"""Objects of one category that Cityscapes' ids can tell apart."""
+
+
+def write_coco_panoptic(
+    out: Path, maps: Iterable[tuple[str, PanopticMap]], categories: Categories, *, name: str = "panoptic"
+) -> Path:
+    """Write NAME.json and a PNG an image in NAME/, as panopticapi reads predictions; return the JSON file.
+
+    A segment's number is its id in the map, so that void alone is 0. Scores stand beside, as `score`, where there are
+    any. Images are listed by their position, from 1 on, and their name.
+
+    Args:
+        out: folder.
+        maps: (name without suffix, map); one is in memory at a time.
+        categories: what positions mean.
+        name: of the JSON file and the folder.
+    """
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, (image, panoptic) in enumerate(maps, 1):
+        height, width = panoptic.ids.shape
+        path = write_array(out / name / f"{image}.png", colors_of(panoptic.ids)).relative_to(out / name)
+        images.append({"id": number, "file_name": f"{image}.png", "height": height, "width": width})
+        annotations.append(
+            {"image_id": number, "file_name": path.as_posix(), "segments_info": _segments(panoptic, categories)}
+        )
+    tree = {"images": images, "annotations": annotations, "categories": category_table(categories)}
+    write_json(out / f"{name}.json", tree)
+    return out / f"{name}.json"
+
+
+def cityscapes_ids(
+    panoptic: PanopticMap, categories: Categories, *, where: str = "cityscapes_ids"
+) -> npt.NDArray[np.uint16]:
+    """Return the (H, W) uint16 ids of Cityscapes: label id × 1000 + a number from 0 on for things, else the label id.
+
+    Void is 0, Cityscapes' "unlabeled". Numbers of a category follow the ids of the map.
+
+    Args:
+        panoptic: the map.
+        categories: what positions mean; their names are Cityscapes', whatever their ids.
+        where: the image's name, for error messages.
+
+    Raises:
+        DataError: a category in the map that Cityscapes hasn't, or more than 1000 instances of one.
+    """
+    segments = panoptic.segments
+    found = [categories.items[p] for p in np.unique(segments.categories)]
+    if unknown := [category.name for category in found if category.name not in CITYSCAPES]:
+        raise DataError(
+            problem(
+                "categories by the names of Cityscapes, such as car or road",
+                ", ".join(unknown),
+                where=where,
+                next_move="rename them, or write COCO panoptic",
+            )
+        )
+    table = np.zeros(len(segments) + 1, np.uint16)
+    for position in np.unique(segments.categories):
+        category, own = categories.items[position], segments.ids[segments.categories == position]
+        label = CITYSCAPES[category.name][0]
+        if not category.isthing:
+            table[own] = label
+        elif len(own) <= _MOST:
+            table[own] = label * 1000 + np.arange(len(own))
+        else:
+            raise DataError(
+                problem(
+                    f"at most {_MOST} instances of a category, which is what Cityscapes' ids can tell apart",
+                    f"{len(own)} of {category.name}",
+                    where=where,
+                    next_move="raise the score threshold or the smallest area, or write COCO panoptic",
+                )
+            )
+    return table[panoptic.ids]
+
+
+def write_cityscapes(out: Path, maps: Iterable[tuple[str, PanopticMap]], categories: Categories) -> None:
+    """Write NAME_instanceIds.png of each map, 16 bits, as cityscapesScripts has the truth.
+
+    Raises:
+        DataError: as `cityscapes_ids`.
+    """
+    for image, panoptic in maps:
+        write_array(out / f"{image}_instanceIds.png", cityscapes_ids(panoptic, categories, where=image))
+
+
+def _segments(panoptic: PanopticMap, categories: Categories) -> list[dict[str, Any]]:
+    areas = np.bincount(panoptic.ids.ravel(), minlength=len(panoptic.segments) + 1)
+    listed = []
+    for row, (top, left, height, width) in enumerate(_boxes(panoptic)):
+        category, score = categories.items[panoptic.segments.categories[row]], float(panoptic.segments.scores[row])
+        listed.append(
+            {
+                "id": row + 1,
+                "category_id": category.id,
+                "iscrowd": 0,
+                "area": int(areas[row + 1]),
+                "bbox": [left, top, width, height],
+                **({} if np.isnan(score) else {"score": score}),
+            }
+        )
+    return listed
+
+
+def _boxes(panoptic: PanopticMap) -> list[tuple[int, int, int, int]]:
+    """Return top, left, height and width of each segment, in the order of ids."""
+    return [
+        (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in ndimage.find_objects(panoptic.ids)
+    ]

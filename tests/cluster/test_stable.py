@@ -1,0 +1,77 @@
+"""Stable instances against a loop over anchors and pixels, and worked by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskwright.cluster import anchor_ious, stable_instances
+from maskwright.errors import DataError
+
+
+def slow(instances, embeddings, radius, mask):
+    """Return the median IoU of balls around every pixel, id by id."""
+    inside = np.ones(instances.shape, bool) if mask is None else mask | (instances > 0)
+    found = []
+    for number in np.unique(instances[instances > 0]):
+        own, ious = instances == number, []
+        for row, column in np.argwhere(own):
+            ball = (np.linalg.norm(embeddings - embeddings[:, row, column][:, None, None], axis=0) <= radius) & inside
+            ious.append((ball & own).sum() / (ball | own).sum())
+        found.append(np.median(ious))
+    return found
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_like_a_loop_over_all_pixels(masked):
+    rng = np.random.default_rng(0)
+    instances = rng.integers(0, 5, (12, 14)).astype(np.int32) * 3
+    embeddings = rng.normal(0, 1, (5, 3))[instances // 3].transpose(2, 0, 1) + rng.normal(0, 0.2, (3, 12, 14)) + 50
+    mask = (rng.random((12, 14)) < 0.5) if masked else None
+    found = anchor_ious(instances, embeddings, 0.6, mask=mask)
+    assert found == pytest.approx(slow(instances, embeddings, 0.6, mask))
+    assert found.min() > 0.1 and found.max() < 0.99
+
+
+def test_an_instance_that_the_other_network_tears_apart_is_dropped():
+    # 1: all its 4 pixels at 0 and nothing else: IoU 1. 2: two halves, 4 pixels each: IoU 4/8. 3: shares its place with
+    # 2 pixels of background: 4 of 6
+    values = np.float32([[0] * 4 + [5] * 4 + [9] * 4 + [20] * 6])
+    instances = np.int32([[1] * 4 + [2] * 8 + [3] * 4 + [0] * 2])
+    embeddings = values[None]
+    assert anchor_ious(instances, embeddings, 0.5).tolist() == pytest.approx([1, 0.5, 4 / 6])
+    assert np.unique(stable_instances(instances, embeddings, 0.5)).tolist() == [0, 1, 3]
+    assert np.unique(stable_instances(instances, embeddings, 0.5, iou=0.5)).tolist() == [0, 1, 2, 3]
+    things = instances > 0
+    assert anchor_ious(instances, embeddings, 0.5, mask=things).tolist() == pytest.approx([1, 0.5, 1])
+
+
+def test_few_anchors_repeat_themselves():
+    rng = np.random.default_rng(1)
+    instances = rng.integers(1, 4, (30, 30)).astype(np.int32)
+    embeddings = rng.normal(0, 1, (4, 30, 30)).astype(np.float32)
+    first, again, other = (anchor_ious(instances, embeddings, 1.0, anchors=9, seed=s) for s in (0, 0, 1))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_no_instance_one_pixel_and_five_thousand():
+    embeddings = np.zeros((2, 3, 3), np.float32)
+    assert anchor_ious(np.zeros((3, 3), np.int32), embeddings, 0.5).shape == (0,)
+    assert anchor_ious(np.zeros((0, 3), np.int32), np.zeros((2, 0, 3)), 0.5).shape == (0,)
+    assert not stable_instances(np.zeros((3, 3), np.int32), embeddings, 0.5).any()
+    alone = np.zeros((3, 3), np.int32)
+    alone[1, 1] = 7
+    assert anchor_ious(alone, embeddings, 0.5).tolist() == pytest.approx([1 / 9])  # constant: its ball is the image
+    rows, columns = np.indices((100, 200))
+    many = (1 + rows // 2 * 100 + columns // 2).astype(np.int32)
+    found = anchor_ious(many, np.stack([rows // 2 * 3.0, columns // 2 * 3.0]), 0.5)
+    assert found.shape == (5000,) and (found == 1).all()
+
+
+def test_what_does_not_fit():
+    with pytest.raises(DataError, match=r"ids, \(E, H, W\) embeddings"):
+        anchor_ious(np.zeros((3, 3), np.int32), np.zeros((2, 3, 4)), 0.5)
+    embeddings = np.zeros((2, 3, 3))
+    embeddings[:, 0, 0] = np.nan
+    with pytest.raises(DataError, match="2 of 18 values that are NaN"):
+        anchor_ious(np.ones((3, 3), np.int32), embeddings, 0.5)
