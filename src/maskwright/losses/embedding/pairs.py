@@ -77,7 +77,7 @@ def pair_sums(
         kernel: of the squared distance.
         owner: (P,) int64, the one centre whose sum a point takes no part in; −1: it takes part in all.
     """
-    found: torch.Tensor = _PairSums.apply(points, centres, owner, kernel)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _PairSums.apply(points, centres, owner, kernel)
     return found
 
 
@@ -89,7 +89,7 @@ def own_squares(points: torch.Tensor, centres: torch.Tensor, owner: torch.Tensor
         centres: (K, E).
         owner: (P,) int64 in 0..K-1, or −1: none.
     """
-    found: torch.Tensor = _OwnSquares.apply(points, centres, owner)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _OwnSquares.apply(points, centres, owner)
     return found
 
 
