@@ -21,7 +21,7 @@ from maskwright.losses.embedding import EmbeddingLoss
 from maskwright.recipe.embedding import EmbeddingLossSpec
 
 SIDE, CHANNELS, MANY, FEW = 512, 16, 200, 10
-RIVAL_SIDE = 64
+RIVAL_SIDE = 128
 LESS, LONGER = 10, 3
 
 

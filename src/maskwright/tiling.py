@@ -72,7 +72,8 @@ def border_distances(tile: Tile, size: tuple[int, int]) -> Array:
     """
     rows = _depths(tile.top, tile.height, size[0])
     columns = _depths(tile.left, tile.width, size[1])
-    return np.minimum(rows[:, None], columns[None, :])
+    nearest: Array = np.minimum(rows[:, None], columns[None, :])
+    return nearest
 
 
 def tile_weights(tile: Tile, blend: str = "linear") -> Array:
