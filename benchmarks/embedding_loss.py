@@ -19,6 +19,7 @@ from benchmarks.record import Comparison, Row
 from benchmarks.rig import PAIRS, compare
 from maskwright.losses.embedding import EmbeddingLoss
 from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import margin_at
 
 SIDE, CHANNELS, MANY, FEW = 512, 16, 200, 10
 RIVAL_SIDE = 128
@@ -61,7 +62,7 @@ def ours(embeddings: torch.Tensor, instances: torch.Tensor, spec: EmbeddingLossS
 def expanded(embeddings: torch.Tensor, instances: torch.Tensor) -> torch.Tensor:
     """Return the same sum with every instance over every pixel."""
     spec = EmbeddingLossSpec()
-    near, far = spec.pull_margin.value, spec.push_margin.value
+    near, far = margin_at(spec.pull_margin, 0), margin_at(spec.push_margin, 0)
     count = int(instances.max())
     one_hot = (instances[0] == torch.arange(1, count + 1)[:, None, None]).float()  # (K, H, W)
     sizes = one_hot.sum((1, 2))

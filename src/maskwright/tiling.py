@@ -132,7 +132,8 @@ def _depths(start: int, length: int, whole: int) -> Array:
     places, far = np.arange(length), 2 * whole
     before = places + 1 if start > 0 else np.full(length, far)
     after = length - places if start + length < whole else np.full(length, far)
-    return np.minimum(before, after).astype(np.float32)
+    depths: Array = np.minimum(before, after).astype(np.float32)
+    return depths
 
 
 def _ramp(length: int) -> Array:

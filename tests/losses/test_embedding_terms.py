@@ -20,7 +20,8 @@ from maskwright.losses.embedding import (
     push_loss,
     unlabelled_push_loss,
 )
-from maskwright.recipe.embedding import EmbeddingLossSpec, MarginSpec
+from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import DecayingMarginSpec, margin_at
 
 NEAR, FAR = 0.5, 1.5
 TERMS = {
@@ -247,12 +248,12 @@ def test_terms_are_weighted_and_averaged_over_images():
 
 
 def test_margins_near_their_values_exponentially():
-    margin = MarginSpec(value=1.5, epsilon=-0.2, rate=5)
-    assert margin.at(0) == pytest.approx(1.3)
-    assert margin.at(0.5) == pytest.approx(1.5 - 0.2 * math.exp(-2.5))
-    assert margin.at(1) == pytest.approx(1.5 - 0.2 * math.exp(-5))
-    assert MarginSpec(value=0.1, epsilon=-0.2).at(0) == pytest.approx(0.001)  # never 0 or below
-    spec = EmbeddingLossSpec(pull_margin=MarginSpec(value=0.5, epsilon=0.2))
+    margin = DecayingMarginSpec(value=1.5, shift=-0.2, rate=5)
+    assert margin_at(margin, 0) == pytest.approx(1.3)
+    assert margin_at(margin, 0.5) == pytest.approx(1.5 - 0.2 * math.exp(-2.5))
+    assert margin_at(margin, 1) == pytest.approx(1.5 - 0.2 * math.exp(-5))
+    assert margin_at(DecayingMarginSpec(value=0.1, shift=-0.2), 0) == pytest.approx(0.001)  # never 0 or below
+    spec = EmbeddingLossSpec(pull_margin=DecayingMarginSpec(value=0.5, shift=0.2))
     embeddings, instances = drawn()
     found = EmbeddingLoss(spec)(embeddings[None], instances[None], progress=0.0)
     assert found["pull"].item() == pytest.approx(plain.pull(embeddings, instances, 0.7).item())

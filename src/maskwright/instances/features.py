@@ -139,7 +139,7 @@ def _shape(mask: npt.NDArray[np.bool_], pixels: int) -> tuple[float, float, floa
     return math.log(area / pixels), math.log1p(perimeter(mask) ** 2 / area), area / convex_area(mask), eccentricity
 
 
-def _touches(box: tuple[slice, slice], size: tuple[int, ...]) -> float:
+def _touches(box: tuple[slice, ...], size: tuple[int, ...]) -> float:
     return float(any(part.start == 0 or part.stop == length for part, length in zip(box, size, strict=True)))
 
 
@@ -182,7 +182,7 @@ def _embedded(numbered: Array, count: int, embeddings: Array) -> tuple[Array, Ar
     spread = np.sqrt(np.bincount(owner, squares, count) / sizes)
     if count < 2:
         return spread, np.full(count, np.nan)
-    nearest, _ = KDTree(means).query(means, k=2)
+    nearest = np.asarray(KDTree(means).query(means, k=2)[0])
     return spread, nearest[:, 1]
 
 

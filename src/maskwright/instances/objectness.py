@@ -91,7 +91,8 @@ class Objectness:
         try:
             values: dict[str, Any] = json.loads(text)
             features = tuple(values.pop("features"))
-            found = cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+            values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+            found = cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise _unreadable(f"something else ({error})") from None
         lengths = tuple(map(len, (found.centre, found.scale, found.weights)))
@@ -115,9 +116,9 @@ def fit_objectness(features: Floats, truth: Floats, images: npt.ArrayLike) -> Ob
     _check_columns(features)
     known = ~np.isnan(truth)
     features, target, groups = features[known], truth[known] > 0.5, np.asarray(images)[known]
-    counted = {"instances": len(target), "true": int(target.sum())}
-    if len(target) < LEAST or min(target.sum(), (~target).sum()) < LEAST_OF_A_KIND:
-        return Objectness(**counted)
+    true, false = int(target.sum()), int((~target).sum())
+    if true + false < LEAST or min(true, false) < LEAST_OF_A_KIND:
+        return Objectness(instances=true + false, true=true)
     folds = list(_folds(target, groups))
     tried = {strength: _left_out(features, target, folds, strength) for strength in _STRENGTHS}
     strength = min(tried, key=lambda one: _log_loss(tried[one], target))
@@ -125,12 +126,13 @@ def fit_objectness(features: Floats, truth: Floats, images: npt.ArrayLike) -> Ob
     centre, scale = _standard(features)
     weights, bias = _logistic(_expanded(features, centre, scale), target, strength)
     return Objectness(
-        tuple(centre.tolist()),
-        tuple(scale.tolist()),
-        tuple((slope * weights).tolist()),
-        slope * bias + shift,
-        strength,
-        **counted,
+        centre=tuple(centre.tolist()),
+        scale=tuple(scale.tolist()),
+        weights=tuple((slope * weights).tolist()),
+        bias=slope * bias + shift,
+        strength=strength,
+        instances=true + false,
+        true=true,
     )
 
 

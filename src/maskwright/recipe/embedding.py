@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maskwright.recipe.margin import Margin
 from maskwright.recipe.spec import Spec
 
 Weight = Annotated[float, Field(ge=0)]
@@ -22,30 +22,6 @@ class EmbeddingSpec(Spec):
     decoder: Literal["auto", "own", "shared"] = "auto"
     """own: a second decoder like the first; shared: more outputs of the first one; auto: own where encoder and decoder
     are parts that can be told apart, as in all networks of segmentation-models-pytorch, else shared."""
-
-
-class MarginSpec(Spec):
-    """A margin that nears its value over the training: value + epsilon · exp(−rate · progress).
-
-    The thesis of source 4 shifts δ_v and δ_d by an ε of ±0.2 that decays exponentially, against splits early in the
-    training; it states neither which sign is whose nor the rate.
-    """
-
-    value: float = Field(gt=0)
-    """The margin itself."""
-    epsilon: float = 0.0
-    """What is added at the start; 0: the margin is constant."""
-    rate: float = Field(5.0, ge=0)
-    """How fast that decays: 5 leaves 1/150 of it at the end of the training."""
-
-    def at(self, progress: float) -> float:
-        """Return the margin at a point of the training, from 0 to 1; at least 1 % of its value.
-
-        Example:
-            >>> round(MarginSpec(value=0.5, epsilon=0.2).at(0), 3), round(MarginSpec(value=0.5, epsilon=0.2).at(1), 3)
-            (0.7, 0.501)
-        """
-        return max(0.01 * self.value, self.value + self.epsilon * math.exp(-self.rate * progress))
 
 
 class ConsistencySpec(Spec):
@@ -75,9 +51,9 @@ class EmbeddingLossSpec(Spec):
     norm: Weight = 0.001
     """Of the norm of the means."""
     consistency: ConsistencySpec = ConsistencySpec()
-    pull_margin: MarginSpec = MarginSpec(value=0.5)
+    pull_margin: Margin = 0.5
     """δ_v: within this distance of the mean nothing pulls; also the radius of the soft mask."""
-    push_margin: MarginSpec = MarginSpec(value=1.5)
+    push_margin: Margin = 1.5
     """δ_d: 1.5 in De Brabandere et al. and source 4, 2 in SPOCO's scripts. Means are pushed to 2 δ_d from each other,
     unlabelled pixels to δ_d from the means."""
     threshold: float = Field(0.5, gt=0, lt=1)

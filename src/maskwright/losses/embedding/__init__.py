@@ -23,6 +23,7 @@ from maskwright.losses.embedding.terms import (
     unlabelled_push_loss,
 )
 from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import margin_at
 
 __all__ = [
     "EmbeddingLoss",
@@ -107,7 +108,7 @@ class EmbeddingLoss:
     ) -> dict[str, tuple[float, Callable[[Groups], torch.Tensor]]]:
         """Return weight and function of each term of the labels."""
         spec = self.spec
-        near, far = spec.pull_margin.at(progress), spec.push_margin.at(progress)
+        near, far = margin_at(spec.pull_margin, progress), margin_at(spec.push_margin, progress)
         drawn = {"most_pairs": spec.pairs, "generator": generator}
         return {
             "pull": (spec.pull, lambda groups: pull_loss(groups, near)),
@@ -136,7 +137,7 @@ class EmbeddingLoss:
             embeddings,
             view.embeddings,
             unlabelled,
-            self.spec.pull_margin.at(progress),
+            margin_at(self.spec.pull_margin, progress),
             known=seen,
             anchors=spec.anchors,
             least=spec.least,
