@@ -21,8 +21,8 @@ from maskwright.losses.embedding import EmbeddingLoss
 from maskwright.recipe.embedding import EmbeddingLossSpec
 from maskwright.recipe.margin import margin_at
 
-SIDE, CHANNELS, MANY, FEW = 512, 16, 200, 10
-RIVAL_SIDE = 128
+SIDE, CHANNELS, MANY, FEW, CROWD = 512, 16, 200, 10, 500
+RIVAL_SIDE = 96
 LESS, LONGER = 10, 3
 
 
@@ -38,8 +38,8 @@ def main() -> None:
         print(peak(what, int(side), int(instances)))
         return
     check_values()
-    memory = memory_row()
-    rows = {"memory, 200 instances": memory, "time, 200 instances": time_row(arguments.pairs, arguments.threads)}
+    rows = {f"memory, {count} instances": memory_row(count) for count in (MANY, CROWD)}
+    rows[f"time, {MANY} instances"] = time_row(arguments.pairs, arguments.threads)
     record.write("embedding_loss", rows)
 
 
@@ -107,10 +107,10 @@ def added(what: str, side: int, instances: int) -> float:
     return (values[0] - values[1]) / 1024
 
 
-def memory_row() -> Row:
-    """Return the row of the memory that one image takes."""
-    mine = added("ours", SIDE, MANY)
-    rival = added("expanded", RIVAL_SIDE, MANY)
+def memory_row(count: int) -> Row:
+    """Return the row of the memory that one image of so many instances takes."""
+    mine = added("ours", SIDE, count)
+    rival = added("expanded", RIVAL_SIDE, count)
     whole = rival * (SIDE / RIVAL_SIDE) ** 2
     embeddings = SIDE * SIDE * CHANNELS * 4 / 2**20
     return Row(

@@ -90,6 +90,19 @@ def test_the_moving_average_is_shipped_and_follows():
     assert not step.train().average.network.training
 
 
+def test_a_frozen_teacher_that_is_copied_now_and_then():
+    network = build_model(CustomUNetSpec(depth=2, width=4, embedding=EmbeddingSpec()), in_channels=1, classes=2)
+    step = EmbeddingStep(network, EmbeddingLoss(EmbeddingLossSpec()), None, momentum=0.0, every=3)
+    first = next(step.predictor.parameters()).clone()
+    for update in range(1, 7):
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(1.0)
+        step.after_update()
+        assert torch.allclose(next(step.predictor.parameters()), first + update // 3 * 3)
+    assert set(step.losses(batch_of([0]), 0.0)) >= {"embedding_pull", "embedding_consistency"}
+
+
 @pytest.mark.parametrize(
     "loss", [EmbeddingLossSpec(consistency=ConsistencySpec(weight=0)), EmbeddingLossSpec(zero="background")]
 )

@@ -64,5 +64,5 @@ class EmbeddingLossSpec(Spec):
     ignore: no term sees these pixels."""
     pairs: int | None = Field(1 << 22, ge=1)
     """Pairs of pixel and instance of an image up to which soft masks and the unlabelled push are summed over all
-    pixels. Beyond, the pixels of other objects are drawn, at least 4096, and weighted: the same on average, at a cost
-    that no longer grows with the instances. null: always all."""
+    pixels. Beyond, the pixels of other objects are drawn, at least 4096, and weighted: the sums are the same on
+    average, at a cost that no longer grows with the instances. null: always all."""

@@ -26,6 +26,8 @@ class EmbeddingStep(nn.Module):
         embedding: the loss of the embeddings.
         loss: of the logits; None: they aren't learned, and the batch's labels aren't looked at.
         momentum: of the moving average, whose view of turned images gives the consistency; it is what is shipped.
+        every: updates after which the average moves, and stays frozen until then; with a momentum of 0 it is a copy of
+            the network of that time.
         seed: of the generator of angles, anchors and pixels. What is drawn depends on it and on the calls so far.
     """
 
@@ -36,13 +38,14 @@ class EmbeddingStep(nn.Module):
         loss: LevelsLoss | None,
         *,
         momentum: float = 0.999,
+        every: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__()
         assert isinstance(network, EmbeddingNetwork), "a network with embeddings"
         self.network, self.embedding, self.loss, self.seed = network, embedding, loss, seed
         self.average = MovingAverage(network, momentum)
-        self.calls = 0
+        self.every, self.calls, self.updates = every, 0, 0
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the logits, and those of the embeddings as embedding_NAME."""
@@ -55,7 +58,7 @@ class EmbeddingStep(nn.Module):
                     next_move="give images without any a map of zeros",
                 )
             )
-        logits, embeddings = self.network.both(batch.images)  # type: ignore[operator]
+        logits, embeddings = self.network.both(batch.images)
         terms: dict[str, torch.Tensor] = {}
         if self.loss is not None:
             outputs = logits if isinstance(logits, list) else [logits]
@@ -85,8 +88,10 @@ class EmbeddingStep(nn.Module):
         return TeacherView(thin_out(back, embeddings), thin_out(known, embeddings))
 
     def after_update(self) -> None:
-        """Move the average."""
-        self.average.update(self.network)
+        """Move the average, if it is time."""
+        self.updates += 1
+        if self.updates % self.every == 0:
+            self.average.update(self.network)
 
     @property
     def predictor(self) -> nn.Module:
@@ -94,9 +99,9 @@ class EmbeddingStep(nn.Module):
         return self.average.network
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Return how often losses were asked for, so that a resumed training draws on."""
-        return {"calls": self.calls}
+        """Return how far it has come, so that a resumed training draws on."""
+        return {"calls": self.calls, "updates": self.updates}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take what `get_extra_state` returned."""
-        self.calls = int(state["calls"])
+        self.calls, self.updates = int(state["calls"]), int(state["updates"])
