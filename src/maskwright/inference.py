@@ -6,7 +6,7 @@ import gc
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from torch.nn import functional
 from maskwright.augment.dihedral import factors, inverse
 from maskwright.data.tensors import image_tensor
 from maskwright.errors import RecipeError, UsageError, problem
+from maskwright.models import EmbeddingNetwork
 from maskwright.passes import Key, stream, tiled
 from maskwright.progress import report
-from maskwright.tiling import Tile
+from maskwright.tiling import Tile, aligned_grid, border_distances
 from maskwright.types import Array, Probabilities
 
 STRIDE = 32
@@ -159,6 +160,79 @@ def infer_tiled(
 
     size, side = (image.shape[1], image.shape[2]), -(-tile // STRIDE) * STRIDE
     return tiled(forward, size, side=side, overlap=overlap, batch=batch, blend=blend)
+
+
+class Embedded(NamedTuple):
+    """What a network with embeddings says of one image.
+
+    Attributes:
+        probabilities: (K, H, W) float32, summing to 1 over K.
+        embeddings: (E, H, W) float32.
+    """
+
+    probabilities: Array
+    embeddings: Array
+
+
+def embed(
+    network: EmbeddingNetwork, image: torch.Tensor, *, pad: str = "replicate", precision: str = "float32"
+) -> Embedded:
+    """Return the probabilities and embeddings of one image, of one pass.
+
+    Args:
+        network: in evaluation mode, on the image's device.
+        image: (C, H, W) float32, standardised; any size (padded, then cut back).
+        pad: replicate, zero or reflect; see the recipe's `predict.pad`.
+        precision: `bfloat16` runs the network under autocast.
+    """
+    height, width = image.shape[1:]
+    padded = _padded(image[None], pad)
+    autocast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+    with torch.inference_mode(), autocast:
+        logits, embeddings = network.both(padded)
+        assert isinstance(logits, torch.Tensor), "the network is in training mode"
+        maps = logits.float().softmax(1), embeddings.float()
+    return Embedded(*(found[0, :, :height, :width].cpu().numpy() for found in maps))
+
+
+def embed_tiled(
+    network: EmbeddingNetwork,
+    image: torch.Tensor,
+    *,
+    tile: int,
+    overlap: float,
+    pad: str = "replicate",
+    precision: str = "float32",
+) -> Embedded:
+    """Return the probabilities and embeddings of one (C, H, W) image cut into tiles of `tile` pixels a side.
+
+    A mean of two embeddings may be a third instance's, so nothing is averaged: each pixel has what is said of it in the
+    tile in which it lies farthest from the border. Tiles begin at multiples of `STRIDE`: that then is what is said of
+    it in the whole image, as long as the network sees no farther than half of the overlap and looks at nothing else.
+    What pools or normalises over the whole tile (attention, pyramid pooling, squeeze and excitation, instance and group
+    normalisation) gives the same object other embeddings in another tile.
+
+    Args:
+        network: in evaluation mode, on the image's device.
+        image: (C, H, W) float32, standardised.
+        tile: rounded up to multiples of `STRIDE`.
+        overlap: least share of a tile that overlaps its neighbour.
+        pad: see `embed`.
+        precision: see `embed`.
+    """
+    height, width = image.shape[1:]
+    padded, side = _padded(image[None], pad)[0], -(-tile // STRIDE) * STRIDE
+    size = (padded.shape[1], padded.shape[2])
+    nearest, maps = np.zeros(size, np.float32), list[Array]()
+    for one in aligned_grid(size, side, overlap, STRIDE):
+        found = embed(network, padded[:, *one.slices], pad=pad, precision=precision)
+        maps = maps or [np.empty((len(part), *size), np.float32) for part in found]
+        depth = border_distances(one, size)
+        nearer = depth > nearest[one.slices]
+        nearest[one.slices][nearer] = depth[nearer]
+        for whole, part in zip(maps, found, strict=True):
+            whole[:, *one.slices][:, nearer] = part[:, nearer]
+    return Embedded(*(whole[:, :height, :width] for whole in maps))
 
 
 def infer_stream(

@@ -39,6 +39,43 @@ def tile_grid(size: tuple[int, int], tile: tuple[int, int], overlap: float = 0.2
     return [Tile(top, left, height, width) for top in rows for left in columns]
 
 
+def aligned_grid(size: tuple[int, int], tile: int, overlap: float, step: int) -> list[Tile]:
+    """Return tiles that cover an image and begin at multiples of `step`, neighbours overlapping by at least `overlap`.
+
+    Args:
+        size: (H, W), multiples of `step`.
+        tile: side, a multiple of `step`.
+        overlap: share of a side; no more than what leaves a step.
+        step: in pixels.
+
+    Example:
+        >>> [t.left for t in aligned_grid((32, 160), 96, 0.25, 32)]
+        [0, 64]
+    """
+    assert size[0] % step == size[1] % step == tile % step == 0, "all in steps"
+    stride = max(step, int(tile * (1 - overlap)) // step * step)
+    starts = [[*range(0, max(0, length - tile), stride), max(0, length - tile)] for length in size]
+    height, width = min(tile, size[0]), min(tile, size[1])
+    return [Tile(top, left, height, width) for top in starts[0] for left in starts[1]]
+
+
+def border_distances(tile: Tile, size: tuple[int, int]) -> Array:
+    """Return float32 (height, width): how far each pixel of a tile is from those of its sides that cut the image.
+
+    Args:
+        tile: the window.
+        size: (H, W) of the image.
+
+    Example:
+        >>> border_distances(Tile(0, 0, 1, 4), (1, 6))[0].tolist()
+        [4.0, 3.0, 2.0, 1.0]
+    """
+    rows = _depths(tile.top, tile.height, size[0])
+    columns = _depths(tile.left, tile.width, size[1])
+    nearest: Array = np.minimum(rows[:, None], columns[None, :])
+    return nearest
+
+
 def tile_weights(tile: Tile, blend: str = "linear") -> Array:
     """Return float32 (height, width) weights of a tile's pixels, at least 1e-3.
 
@@ -89,6 +126,14 @@ def _starts(length: int, tile: int, overlap: float) -> list[int]:
     stride = max(1, int(tile * (1 - overlap)))
     count = -(-(length - tile) // stride) + 1
     return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def _depths(start: int, length: int, whole: int) -> Array:
+    places, far = np.arange(length), 2 * whole
+    before = places + 1 if start > 0 else np.full(length, far)
+    after = length - places if start + length < whole else np.full(length, far)
+    depths: Array = np.minimum(before, after).astype(np.float32)
+    return depths
 
 
 def _ramp(length: int) -> Array:

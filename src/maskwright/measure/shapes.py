@@ -18,6 +18,7 @@ from maskwright.types import Spacing
 
 Mask = npt.NDArray[np.bool_]
 
+_ROUNDING = 1e-9
 _CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 _CODES = np.array([[10, 2, 10], [2, 1, 2], [10, 2, 10]], np.float32)
 _STRAIGHT, _DIAGONAL, _MIXED = (5, 7, 15, 17, 25, 27), (21, 33), (13, 23)
@@ -128,6 +129,32 @@ def feret(mask: Mask, spacing: Spacing = (1.0, 1.0)) -> tuple[float, float]:
     normals = np.stack([-sides[:, 1], sides[:, 0]], axis=1) / np.linalg.norm(sides, axis=1)[:, None]
     across = normals @ points.T
     return float(pdist(points).max()), float((across.max(axis=1) - across.min(axis=1)).min())
+
+
+def convex_area(mask: Mask) -> int:
+    """Return the pixels of a mask's convex hull: those whose centres lie in that of the middles of its pixels' sides.
+
+    As scikit-image's `area_convex`; area / convex area is the solidity. 0 of an empty mask.
+
+    Example:
+        >>> convex_area(np.array([[1, 1, 1], [1, 0, 0], [1, 0, 0]], bool))
+        6
+    """
+    hull = _hull(mask) / 2
+    if len(hull) == 0:
+        return 0
+    rows = np.arange(mask.shape[0])
+    left, right = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
+    for (y, x), (other_y, other_x) in zip(hull, np.roll(hull, -1, axis=0), strict=True):
+        crossed = (rows >= min(y, other_y)) & (rows <= max(y, other_y))
+        if y == other_y:
+            ends = np.array([[x], [other_x]])
+        else:
+            ends = (x + (rows[crossed] - y) * (other_x - x) / (other_y - y))[None]
+        left[crossed] = np.minimum(left[crossed], ends.min(axis=0))
+        right[crossed] = np.maximum(right[crossed], ends.max(axis=0))
+    used = left <= right
+    return int((np.floor(right[used] + _ROUNDING) - np.ceil(left[used] - _ROUNDING) + 1).sum())
 
 
 def _hull(mask: Mask) -> npt.NDArray[np.float64]:

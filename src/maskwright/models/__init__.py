@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from maskwright.errors import RecipeError, problem
+from maskwright.models.embedding import EmbeddingNetwork, SharedDecoder
 from maskwright.models.library import build_library
 from maskwright.models.own import OWN_MODELS
 from maskwright.recipe.model import (
@@ -26,7 +28,7 @@ from maskwright.recipe.model import (
 )
 from maskwright.recipe.target import import_target
 
-__all__ = ["MODELS", "build_model", "count_parameters"]
+__all__ = ["MODELS", "EmbeddingNetwork", "build_model", "count_parameters"]
 
 
 def _build_python(spec: PythonModelSpec, *, in_channels: int, classes: int, levels: int) -> nn.Module:
@@ -63,8 +65,24 @@ def build_model(spec: ModelSpec, *, in_channels: int, classes: int, levels: int 
         classes: channels of the logits.
         levels: outputs to supervise; with several, the network in training returns a list of logits, the finest first,
             each as large as the image or smaller by a whole factor; outside training it returns the finest alone.
+
+    With `embedding` in the spec it is an `EmbeddingNetwork`: called it returns logits all the same.
     """
-    return MODELS[type(spec)](spec, in_channels=in_channels, classes=classes, levels=levels)
+    wanted, build = getattr(spec, "embedding", None), MODELS[type(spec)]
+    if wanted is None or (build is build_library and wanted.decoder != "shared"):
+        return build(spec, in_channels=in_channels, classes=classes, levels=levels)
+    if wanted.decoder == "own":
+        raise RecipeError(
+            problem(
+                "shared (or auto): this network has no decoder that could be there twice",
+                "own",
+                where="model.embedding.decoder",
+                next_move="set it to auto, or choose a network of segmentation-models-pytorch, such as unet",
+            )
+        )
+    plain = spec.model_copy(update={"embedding": None})
+    network = build(plain, in_channels=in_channels, classes=classes + wanted.channels, levels=levels)
+    return SharedDecoder(network, classes)
 
 
 def count_parameters(network: nn.Module) -> int:

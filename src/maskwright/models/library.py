@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from segmentation_models_pytorch.base import SegmentationHead
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
@@ -9,6 +11,7 @@ from torch import nn
 
 from maskwright.errors import RecipeError, problem
 from maskwright.models.decoders import DECODERS, Decoding, decode_vit
+from maskwright.models.embedding import TwoDecoders
 from maskwright.models.encoders import build_encoder, build_vit
 from maskwright.models.heads import check_levels
 from maskwright.models.network import EncoderDecoder, UpsampleOutsideTraining
@@ -28,32 +31,45 @@ def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: 
     Raises:
         RecipeError: the encoder doesn't exist or fit, or the decoder has fewer levels.
     """
-    encoder: nn.Module
-    if isinstance(spec, DPTSpec):
-        vit = build_vit(spec, in_channels)
-        if not isinstance(vit, PlainViT):
-            raise RecipeError(
-                problem(
-                    "a ViT of timm",
-                    str(spec.encoder),
-                    where="model.encoder",
-                    next_move="take model.kind=unet, fpn or upernet for it",
-                )
-            )
-        encoder = _Layers(vit, len(spec.reassembled))
-        decoding = decode_vit(spec, vit.width, vit.stride, prefix=vit.prefix > 0, classes=classes)
-    else:
-        encoder = build_encoder(spec, in_channels=in_channels, depth=_depth(spec), stride=_stride(spec))
-        decoding = DECODERS[type(spec)](spec, encoder.out_channels, classes)  # type: ignore[arg-type]
-    initialize_decoder(decoding.decoder)
-    initialize_head(decoding.head)
-    allow_single_values(decoding.decoder)
-    network = _assembled(spec, encoder, decoding, classes, levels)
-    for part in (network,) if spec.replace_in == "network" else (network.decoder, network.segmentation_head):
+    encoder = _encoder(spec, in_channels)
+    network = _assembled(spec, encoder, _decoding(spec, encoder, classes), classes, levels)
+    if spec.embedding is not None:
+        channels = spec.embedding.channels
+        network = TwoDecoders(network, _assembled(spec, encoder, _decoding(spec, encoder, channels), channels, 1))
+    for part in (network,) if spec.replace_in == "network" else network.after_encoder:
         replace_layers(part, spec)
     if not isinstance(spec, DPTSpec) and _depth(spec) < _STAGES:
         _freeze_unused(network, in_channels)
     return network
+
+
+def _encoder(spec: EncoderSpec, in_channels: int) -> nn.Module:
+    if not isinstance(spec, DPTSpec):
+        return build_encoder(spec, in_channels=in_channels, depth=_depth(spec), stride=_stride(spec))
+    vit = build_vit(spec, in_channels)
+    if not isinstance(vit, PlainViT):
+        raise RecipeError(
+            problem(
+                "a ViT of timm",
+                str(spec.encoder),
+                where="model.encoder",
+                next_move="take model.kind=unet, fpn or upernet for it",
+            )
+        )
+    return _Layers(vit, len(spec.reassembled))
+
+
+def _decoding(spec: EncoderSpec, encoder: Any, classes: int) -> Decoding:
+    """Return a decoder and head on an encoder, initialised."""
+    if isinstance(spec, DPTSpec):
+        vit = encoder.vit
+        decoding = decode_vit(spec, vit.width, vit.stride, prefix=vit.prefix > 0, classes=classes)
+    else:
+        decoding = DECODERS[type(spec)](spec, encoder.out_channels, classes)
+    initialize_decoder(decoding.decoder)
+    initialize_head(decoding.head)
+    allow_single_values(decoding.decoder)
+    return decoding
 
 
 def _freeze_unused(network: EncoderDecoder, in_channels: int) -> None:

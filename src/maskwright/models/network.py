@@ -38,14 +38,26 @@ class EncoderDecoder(nn.Module):
         self.encoder, self.decoder, self.segmentation_head = encoder, decoder, segmentation_head
         self.level_heads, self.taps, self.smallest = nn.ModuleList(level_heads), tuple(taps), smallest
 
+    @property
+    def after_encoder(self) -> tuple[nn.Module, ...]:
+        """The decoder and what makes the finest logits of its map."""
+        return self.decoder, self.segmentation_head
+
     def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return the (N, classes, H, W) logits of (N, C, H, W) images, H and W in 32s."""
+        padded = self._padded(images)
+        return self._logits(self.encoder(padded), images, padded)
+
+    def _padded(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images, filled up where they are smaller than the decoder can take."""
+        if self.smallest <= _STRIDE:
+            return images
         height, width = images.shape[2:]
-        padded = images
-        if self.smallest > _STRIDE:
-            more = (0, max(0, self.smallest - width), 0, max(0, self.smallest - height))
-            padded = functional.pad(images, more, mode="replicate") if any(more) else images
-        features = self.encoder(padded)
+        more = (0, max(0, self.smallest - width), 0, max(0, self.smallest - height))
+        return functional.pad(images, more, mode="replicate") if any(more) else images
+
+    def _logits(self, features: Any, images: torch.Tensor, padded: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return what the decoder and the heads make of the encoder's maps."""
         if not (self.training and self.taps):
             return self._cut(self.segmentation_head(self._decode(features)), images, padded)
         kept: dict[str, torch.Tensor] = {}
@@ -63,8 +75,7 @@ class EncoderDecoder(nn.Module):
         return [self._cut(logits, images, padded) for logits in (finest, *coarser)]
 
     def _decode(self, features: Any) -> torch.Tensor:
-        found: torch.Tensor = self.decoder(*features) if isinstance(features, tuple) else self.decoder(features)
-        return found
+        return decode(self.decoder, features)
 
     @staticmethod
     def _cut(logits: torch.Tensor, images: torch.Tensor, padded: torch.Tensor) -> torch.Tensor:
@@ -75,6 +86,12 @@ class EncoderDecoder(nn.Module):
         return logits[..., : images.shape[2] // stride, : images.shape[3] // stride]
 
 
+def decode(decoder: nn.Module, features: Any) -> torch.Tensor:
+    """Return the map that a decoder makes of an encoder's maps."""
+    found: torch.Tensor = decoder(*features) if isinstance(features, tuple) else decoder(features)
+    return found
+
+
 def _keep(kept: dict[str, torch.Tensor], name: str, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
     kept[name] = output
 
@@ -83,16 +100,22 @@ class UpsampleOutsideTraining(nn.Module):
     """Logits at the input's size, bilinear; in training they stay coarse, and the loss thins out the labels instead.
 
     Cell i stands for pixel factor · i + factor // 2, in training (`thin_out`) and here alike.
+
+    Args:
+        factor: on height and width.
+        mode: bilinear, or nearest.
     """
 
-    def __init__(self, factor: int) -> None:
+    def __init__(self, factor: int, mode: str = "bilinear") -> None:
         super().__init__()
-        self.factor = factor
+        self.factor, self.mode = factor, mode
 
     def forward(self, logits: torch.Tensor) -> torch.Tensor:
         """Return (N, C, H · factor, W · factor), or the logits as they are in training."""
         if self.training:
             return logits
+        if self.mode == "nearest":
+            return functional.interpolate(logits, scale_factor=self.factor, mode="nearest")
         factor, (height, width) = self.factor, logits.shape[2:]
         size = (factor * (height - 1) + 1, factor * (width - 1) + 1)
         between = functional.interpolate(logits.float(), size, mode="bilinear", align_corners=True)

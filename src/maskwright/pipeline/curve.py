@@ -83,7 +83,7 @@ def curve(
         planned = _plan(base, recipe, len(points) + _trainings(recipe.selftrain) * len(drawn), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
-            run_tasks(root, tasks, jobs=recipe.executor.jobs, redo=redo)
+            run_tasks(root, tasks, executor=recipe.executor, redo=redo)
         asked = "every image has a label that is looked at" if pool else "it was not asked for"
         write_results(root, planned, [*points, *drawn], "" if drawn else asked)
     return root

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
+from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.layers import Activation, Normalization
 from maskwright.recipe.spec import Spec
 
@@ -30,6 +31,8 @@ class EncoderSpec(Spec):
     """What takes the place of the network's own normalisations; null: they stay."""
     replace_in: Literal["decoder", "network"] = "decoder"
     """Where these two are replaced; the encoder's own ones belong to its pretrained weights."""
+    embedding: EmbeddingSpec | None = None
+    """What the network gives out besides logits, from which instances are clustered; null: nothing."""
 
     @field_validator("encoder_arguments")
     @classmethod

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.layers import Activation, Normalization
 from maskwright.recipe.spec import Spec
@@ -28,6 +29,8 @@ class StyledSpec(Spec):
     pixels of an image (one group); group: groups of at least 4 channels; none."""
     activation: Activation = "relu"
     """After each normalisation: relu, leaky_relu (slope 0.01), elu, gelu, swish, mish or none."""
+    embedding: EmbeddingSpec | None = None
+    """What the network gives out besides logits, from which instances are clustered; null: nothing."""
 
 
 class CustomUNetSpec(StyledSpec):

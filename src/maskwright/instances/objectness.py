@@ -1,0 +1,232 @@
+"""Objectness: the probability that an instance is a true one, learned from out-of-fold instances beside their truth.
+
+A logistic regression on standardised numbers, their squares and a few products, calibrated on what it says of images
+that it wasn't fitted on. It is stored as plain numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from maskwright.errors import DataError, problem
+from maskwright.instances.features import FEATURES
+
+LEAST = 30
+"""Fewest instances that anything is learned from."""
+LEAST_OF_A_KIND = 5
+"""Fewest true ones, and fewest false ones."""
+
+_PRODUCTS = (
+    ("log_area", "log_roundness"),
+    ("log_area", "agreement"),
+    ("log_area", "contrast"),
+    ("spread", "separation"),
+    ("spread", "agreement"),
+)
+_STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+"""Inverse strengths of the penalty that are tried."""
+_FOLDS = 5
+_FURTHEST = 4.0
+"""Standard deviations beyond which a number counts as that far away."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Objectness:
+    """A fitted classifier of instances; without weights it is the default.
+
+    The default, where there were too few instances to learn from, is the agreement: the mean probability of the
+    instance's category inside it; 1 where that isn't known.
+
+    Attributes:
+        centre: (F,) mean of each of `FEATURES`, which stands in for NaN.
+        scale: (F,) standard deviation of each.
+        weights: (F + F + products,) of the numbers, their squares and products.
+        bias: log odds of an average instance.
+        strength: of the penalty, as its inverse, chosen by the log loss on images left out.
+        instances: it was fitted on.
+        true: how many of them were true.
+    """
+
+    centre: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+    bias: float = 0.0
+    strength: float = 0.0
+    instances: int = 0
+    true: int = 0
+
+    def predict(self, features: Floats) -> Floats:
+        """Return (K,) probabilities of being true.
+
+        Args:
+            features: (K, F) of `instance_features`.
+        """
+        _check_columns(features)
+        if not self.weights:
+            agreement = features[:, FEATURES.index("agreement")]
+            return np.where(np.isnan(agreement), 1.0, agreement)
+        terms = _expanded(features, np.array(self.centre), np.array(self.scale))
+        logits = terms @ np.array(self.weights) + self.bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -500, 500))), np.float64)
+
+    def to_json(self) -> str:
+        """Return it as JSON."""
+        return json.dumps({"features": FEATURES, **asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Objectness:
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: it isn't that, or one of other features.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            features = tuple(values.pop("features"))
+            values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
+            found = cls(**values)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _unreadable(f"something else ({error})") from None
+        lengths = tuple(map(len, (found.centre, found.scale, found.weights)))
+        if features != FEATURES or lengths not in ((0, 0, 0), (len(FEATURES),) * 2 + (_terms(),)):
+            raise _unreadable("one of another version, with other features")
+        return found
+
+
+def fit_objectness(features: Floats, truth: Floats, images: npt.ArrayLike) -> Objectness:
+    """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind.
+
+    The strength of the penalty is the one with the least log loss on images left out, and what is said of these
+    calibrates the result (Platt 1999). The same instances in the same order give the same numbers.
+
+    Args:
+        features: (K, F) of `instance_features`, of instances that were predicted on images which the network had not
+            learned from.
+        truth: (K,) of `truly_matched`: 1, 0, or NaN, which is left out.
+        images: (K,) the number of each instance's image; those of an image are left out together.
+    """
+    _check_columns(features)
+    known = ~np.isnan(truth)
+    features, target, groups = features[known], truth[known] > 0.5, np.asarray(images)[known]
+    true, false = int(target.sum()), int((~target).sum())
+    if true + false < LEAST or min(true, false) < LEAST_OF_A_KIND:
+        return Objectness(instances=true + false, true=true)
+    folds = list(_folds(target, groups))
+    tried = {strength: _left_out(features, target, folds, strength) for strength in _STRENGTHS}
+    strength = min(tried, key=lambda one: _log_loss(tried[one], target))
+    slope, shift = _platt(tried[strength], target)
+    centre, scale = _standard(features)
+    weights, bias = _logistic(_expanded(features, centre, scale), target, strength)
+    return Objectness(
+        centre=tuple(centre.tolist()),
+        scale=tuple(scale.tolist()),
+        weights=tuple((slope * weights).tolist()),
+        bias=slope * bias + shift,
+        strength=strength,
+        instances=true + false,
+        true=true,
+    )
+
+
+def _expanded(features: Floats, centre: Floats, scale: Floats) -> Floats:
+    """Return (K, terms): standardised numbers, their squares less 1, and the products."""
+    standard = np.where(np.isnan(features), 0.0, (features - centre) / scale).clip(-_FURTHEST, _FURTHEST)
+    pairs = [[FEATURES.index(name) for name in pair] for pair in _PRODUCTS]
+    products = np.stack([standard[:, a] * standard[:, b] for a, b in pairs], axis=1)
+    squares = np.where(np.isnan(features), 0.0, standard**2 - 1)
+    return np.concatenate([standard, squares, products], axis=1)
+
+
+def _terms() -> int:
+    return 2 * len(FEATURES) + len(_PRODUCTS)
+
+
+def _standard(features: Floats) -> tuple[Floats, Floats]:
+    """Return mean and standard deviation of each column's numbers; 0 and 1 where there are none or all are alike."""
+    known = ~np.isnan(features)
+    counts = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, features, 0).sum(axis=0) / counts
+    scale = np.sqrt((np.where(known, features - centre, 0) ** 2).sum(axis=0) / counts)
+    return centre, np.where(scale > 1e-12, scale, 1.0)
+
+
+def _folds(target: npt.NDArray[np.bool_], groups: npt.NDArray[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield which instances are fitted on and which are left out, whole images where there are several."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    count = len(np.unique(groups))
+    if count < 2:
+        yield from StratifiedKFold(_FOLDS).split(target, target)
+        return
+    for fitted, left in StratifiedGroupKFold(min(_FOLDS, count)).split(target, target, groups):
+        if len(left):
+            yield fitted, left
+
+
+def _left_out(features: Floats, target: npt.NDArray[np.bool_], folds: list[tuple[Any, Any]], strength: float) -> Floats:
+    """Return (K,) log odds, each by a classifier that has seen nothing of the instance's image."""
+    found = np.zeros(len(target))
+    for fitted, left in folds:
+        if target[fitted].all() or not target[fitted].any():  # the images left out hold all of a kind: nothing known
+            continue
+        centre, scale = _standard(features[fitted])
+        weights, bias = _logistic(_expanded(features[fitted], centre, scale), target[fitted], strength)
+        found[left] = _expanded(features[left], centre, scale) @ weights + bias
+    return found
+
+
+def _logistic(terms: Floats, target: npt.NDArray[np.bool_], strength: float) -> tuple[Floats, float]:
+    """Return weights and bias of a penalised logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(C=strength, max_iter=2000, tol=1e-8).fit(terms, target)
+    return fitted.coef_[0], float(fitted.intercept_[0])
+
+
+def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and shift that calibrate log odds; 0 and the log odds of all where they say nothing.
+
+    By Platt's targets, (n + 1) / (n + 2) for n true ones and 1 / (m + 2) for m false ones, no slope is without end.
+    """
+    from scipy.optimize import minimize
+
+    true, false = int(target.sum()), int((~target).sum())
+    aim = np.where(target, (true + 1) / (true + 2), 1 / (false + 2))
+
+    def loss(at: Floats) -> tuple[float, Floats]:
+        z = at[0] * logits + at[1]
+        apart = 1 / (1 + np.exp(-np.clip(z, -500, 500))) - aim
+        return float((np.logaddexp(0, z) - aim * z).sum()), np.array([apart @ logits, apart.sum()])
+
+    slope, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x.tolist()
+    if slope <= 0:
+        return 0.0, float(np.log(aim.mean() / (1 - aim.mean())))
+    return slope, shift
+
+
+def _log_loss(logits: Floats, target: npt.NDArray[np.bool_]) -> float:
+    return float((np.logaddexp(0, logits) - target * logits).mean())
+
+
+def _check_columns(features: Floats) -> None:
+    if features.ndim != 2 or features.shape[1] != len(FEATURES):
+        raise DataError(
+            problem(
+                f"{len(FEATURES)} numbers an instance: {', '.join(FEATURES)}",
+                f"an array of {features.shape}",
+                where="objectness",
+                next_move="use what `instance_features` returns",
+            )
+        )
+
+
+def _unreadable(got: str) -> DataError:
+    return DataError(problem("a classifier of instances", got, where="objectness", next_move="fit it anew"))
