@@ -183,7 +183,7 @@ def test_soft_maps_that_were_cleaned_away_are_made_again(folder):
 
 
 def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
-    whole = stages.decided_index(folder, spec_of(folder, 0))
+    whole = stages.decided(folder, spec_of(folder, 0))
     check_honest(folder, whole, 0, 0)
     folds = read_folds(folder.folds)
     leaked = folds.filter(pl.col("fold") == 0)["image"][0]
@@ -195,7 +195,7 @@ def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
 
 def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
     spec = spec_of(folder, 0)
-    whole, section = stages.decided_index(folder, spec), load_recipe(folder.recipe).selftrain
+    whole, section = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
     pool = labelling.pool_of_fold(folder, whole, section, 0)
     assert pool
     findings = read_table(folder.findings)
@@ -207,7 +207,7 @@ def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
 
 def test_a_pool_has_no_masks_that_could_be_looked_up(folder):
     spec = spec_of(folder, 0, 'selftrain.method={"kind": "fixmatch"}') | {"step": "train"}
-    whole, wanted = stages.decided_index(folder, spec), load_recipe(folder.recipe).selftrain
+    whole, wanted = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
     training, pool = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
     assert len(pool.labelled) == 0 and pool.images == labelling.pool_of_fold(folder, whole, wanted, 0)
     assert set(training.images) == set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
@@ -217,7 +217,7 @@ def test_hard_images_are_those_with_the_lowest_scores(folder):
     spec = spec_of(folder, 0, 'selftrain.hard={"how": "move", "share": 0.25}', "selftrain.protocol=mixed")
     rounds.find_hard(folder.root, spec)
     hard = pl.read_csv(folder.root / "round-1" / "hard.csv")
-    whole = stages.decided_index(folder, spec)
+    whole = stages.decided(folder, spec)
     folds = stages.scored(whole, read_folds(folder.folds).filter(pl.col("fold") >= 0))
     scores = {}
     for row, image in enumerate(folds["image"]):

@@ -40,6 +40,22 @@ class Interval:
     n: int
 
 
+def resampling_weights(groups: npt.ArrayLike, samples: int, rng: np.random.Generator) -> Weights:
+    """Draw cluster-bootstrap resamples: groups with replacement, all images of a group together.
+
+    Args:
+        groups: (n,) group of each image, strings or integers.
+        samples: number of resamples.
+        rng: generator; drawing k and then m samples gives those of drawing k + m.
+
+    Returns:
+        (samples, n) float64: how often each image is in each resample. Each row draws as many groups as there are;
+        the number of images in it varies where groups differ in size.
+    """
+    count, group = _numbered(groups)
+    return _drawn(count, samples, rng)[:, group]
+
+
 def bootstrap(
     statistic: Statistic,
     n: int,

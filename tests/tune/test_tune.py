@@ -10,6 +10,7 @@ from maskwright.postprocess import apply_chain
 from maskwright.progress import listen
 from maskwright.recipe.predict import EvaluateSpec, MinimumAreaSpec, PostprocessSpec, ThresholdSpec
 from maskwright.tune import chain_gain, tune_chain
+from maskwright.tune.chain import FEWEST, sampled_rows
 from maskwright.types import Categories, Category
 
 BINARY = Categories((Category(0, "background"), Category(1, "thing")), frozenset({"background"}))
@@ -363,3 +364,30 @@ def test_what_is_written_says_what_was_found():
     assert [(entry["kind"], entry["number"]) for entry in plain["candidates"]] == [
         ("threshold", 4), ("minimum_area", 2), ("fill_holes", 1),
     ]  # fmt: skip
+
+
+def test_of_many_images_searches_see_a_share_of_every_fold():
+    folds = [0] * 100 + [1] * 50 + [2] * 4
+    sizes = np.full(len(folds), 1000)
+    seen = sampled_rows(folds, sizes, 40 * 1000 * 154 // 100, np.random.default_rng(0))  # 40 %
+    assert [int(np.sum(np.take(folds, seen) == fold)) for fold in (0, 1, 2)] == [40, 20, 4]  # of few, all
+    assert list(seen) == sorted(set(seen))
+    assert len(sampled_rows(folds, sizes, 1, np.random.default_rng(0))) == 2 * FEWEST + 4
+    assert list(sampled_rows(folds, sizes, 154_000, np.random.default_rng(0))) == list(range(154))
+
+
+def test_what_was_searched_on_some_images_is_scored_on_all():
+    items = low(8) * 4
+    folds = [i % 2 for i in range(len(items))]
+    read = []
+    few = PostprocessSpec(search=SPEC.search, values=1)
+    found = tune_chain(
+        lambda row: read.append(row) or items[row], folds, [str(i) for i in range(len(items))],
+        [SIZE * SIZE] * len(items), few, BINARY, metric="mean_dice", evaluate=EvaluateSpec(samples=200),
+    )  # fmt: skip
+    assert found.searched == 2 * FEWEST < len(items)
+    assert len(set(read[: read.index(read[0], 1)])) <= 2 * FEWEST
+    assert set(read) == set(range(len(items)))
+    assert found.adopted
+    mine = [score(items, found.fold_chains[fold], [row]) - score(items, (), [row]) for row, fold in enumerate(folds)]
+    assert found.gain["value"] == pytest.approx(np.mean(mine))

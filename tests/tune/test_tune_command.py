@@ -69,7 +69,7 @@ def train(root, spec):
 
 def predict(root, spec):
     RAN.append(spec["part"])
-    folder, whole = RunFolder(root), stages.decided_index(RunFolder(root), spec)
+    folder, whole = RunFolder(root), stages.decided(RunFolder(root), spec)
     held = spec["part"] == "holdout"
     folds = read_folds(folder.folds)
     images = whole.only(folds.filter((folds["fold"] == -1) == held)["image"].to_list())

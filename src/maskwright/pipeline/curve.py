@@ -13,11 +13,11 @@ import polars as pl
 from maskwright import pipeline
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.errors import DataError, UsageError, problem
+from maskwright.pipeline import stages
 from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
 from maskwright.pipeline.labelling import pool_of_fold
 from maskwright.pipeline.sharing import share_data, share_training, write_once
-from maskwright.pipeline.stages import decided_index
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
@@ -292,7 +292,7 @@ def _adopted(spec: SelftrainSpec) -> SelftrainSpec:
 def _taught(base: RunFolder, recipe: Recipe, root: Path, point: Point) -> Point:
     """Return the point that learns from the pool, too, beside a supervised one; its pool is 0 where a fold has none."""
     inner = RunFolder(root / point.folder)
-    whole = decided_index(inner, {"data": read_json(base.records / "index.json")["resolved"]["data"]})
+    whole = stages.decided(inner, {"data": read_json(base.records / "index.json")["resolved"]["data"]})
     pools = [pool_of_fold(inner, whole, recipe.selftrain, fold) for fold in range(recipe.split.folds)]
     return replace(point, pool=min(map(len, pools)), folder=f"{point.folder}-pool")
 

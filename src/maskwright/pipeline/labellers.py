@@ -122,17 +122,19 @@ class Labellers:
             yield Said(name, probabilities, _score(self.kind, probabilities, labels))
 
     def _fused(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
+        from maskwright.predict import to_full_size
         from maskwright.predict.ensembles import load_member
 
         own = [[path] for path in self.own] if self.kind == "ensemble" else [list(self.own)]
         members = [load_member(paths, self.predict_spec, 1 / len(own)) for paths in own]
         members += [load_member(paths, spec) for paths, spec in self.others]
         _check_categories(members)
+        everyone = [(member.networks(self.accelerator), member.weight) for member in members]
         for name, path in files:
             image, fused, labels = read_image(path), FUSIONS[self.predict_spec.fusion](), list[LabelMap]()
-            for member in members:
-                found = member.predict(image, self.accelerator)
-                fused.add(found, member.weight)
+            for networks, weight in everyone:
+                found = to_full_size(networks.probabilities(image), (image.shape[0], image.shape[1]))
+                fused.add(found, weight)
                 labels += [_labels(found)] if self.kind == "ensemble" else []
             probabilities = fused.result()
             yield Said(name, probabilities, _score(self.kind, probabilities, labels))

@@ -196,6 +196,9 @@ class PostprocessSpec(Spec):
     budget: int = Field(200, ge=1)
     """Chains that a search may try. Each fold has its own search, on the other folds, and there is one on all; what
     several try is computed once."""
+    values: int = Field(100_000_000, ge=1)
+    """Probabilities (pixels × categories) that a search looks at: where the images hold more, it sees as many of each
+    fold, drawn at random, as make up these. What the chosen chains gain is measured on all images all the same."""
     metric: SearchMetric = "auto"
     """The metric that is raised; auto: that of `train.monitor`. Those of boundaries and segments are none of these: the
     search adds up true and false pixels of images, and a distance isn't one of them."""

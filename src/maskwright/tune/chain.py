@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
+from maskwright.progress import track
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.statistics import Statistic, paired_difference
 from maskwright.tune.counting import Chain, ChainCounts, Read, ReadImage
 from maskwright.tune.search import Search, Slot, run_searches, slots_of
 from maskwright.types import Array, Categories
+
+T = TypeVar("T")
+
+FEWEST = 10
+"""Images of each fold that a search sees at least, where there are so many."""
 
 _FITTED_ON = "out-of-fold predictions; each fold's gain is measured with a chain fitted on the others"
 
@@ -53,6 +60,7 @@ class Tuned:
         folds: what each fold's search chose.
         trail: (chain, naive gain) after each step of the search on all folds.
         candidates: the steps that were tried for each place of the chain.
+        searched: images that the searches saw; the gains are of all.
         held_out_gain: of `best` on images that are in no fold; None without such.
     """
 
@@ -67,6 +75,7 @@ class Tuned:
     folds: tuple[FoldChoice, ...]
     trail: tuple[tuple[Chain, float], ...]
     candidates: tuple[Slot, ...]
+    searched: int
     held_out_gain: dict[str, float] | None = None
 
     @property
@@ -82,6 +91,7 @@ class Tuned:
             "fold_chains": {str(fold): _plain(chain) for fold, chain in self.fold_chains.items()},
             "gain": self.gain,
             "tried": self.tried,
+            "searched": self.searched,
             "fitted_on": _FITTED_ON,
             "metric": self.metric,
             "best": _plain(self.best),
@@ -133,12 +143,14 @@ def tune_chain(
     reads = dict(without or {})
     scoring, numbers = _Scoring(categories, groups, metric, evaluate, seed), sorted(set(folds))
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
-    seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
-    searches = [Search(rows[None].astype(np.float64), spec.budget, [None] * len(slots)) for rows in seen]
-    counts = _searched(searches, [*(reads.get(fold, read) for fold in numbers), read], slots, scoring, image=image)
+    rows = sampled_rows(folds, np.asarray(areas) * len(categories), spec.values, np.random.default_rng((seed, 5)))
+    seen = [np.not_equal(np.asarray(folds)[rows], fold) for fold in numbers] + [np.full(len(rows), True)]
+    searches = [Search(among[None].astype(np.float64), spec.budget, [None] * len(slots)) for among in seen]
+    all_reads = [*(reads.get(fold, read) for fold in numbers), read]
+    counts, tried = _searched(searches, all_reads, slots, scoring, rows, image=image)
     own = {fold: (search, table) for fold, search, table in zip(numbers, searches[:-1], counts[:-1], strict=True)}
     everywhere, found = searches[-1], counts[-1].found
-    choices = {fold: _choice(fold, search, table, scoring) for fold, (search, table) in own.items()}
+    choices = {fold: _choice(fold, own[fold], scoring, np.equal(folds, fold)) for fold in numbers}
     with_chain = Counts.stack([own[fold][1].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
     without_chain = Counts.stack([own[fold][1].of_row(row, ()) for row, fold in enumerate(folds)])
     gain = scoring.gain(with_chain, without_chain)
@@ -148,14 +160,34 @@ def tune_chain(
         chain=everywhere.chain if adopted else (),
         fold_chains={fold: choice.chain for fold, choice in choices.items()} if adopted else {},
         gain=gain,
-        tried=len({chain for table in counts for chain in table.found}),
+        tried=tried,
         metric=metric,
         best=everywhere.chain,
         naive_gain=scoring.gain(found[everywhere.chain], found[()]),
         folds=tuple(choices.values()),
         trail=tuple((chain, value - everywhere.trail[0][1]) for chain, value in everywhere.trail),
         candidates=tuple(slots),
+        searched=len(rows),
     )
+
+
+def sampled_rows(folds: Sequence[int], sizes: Array, values: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return the rows that searches see, ascending: of every fold the same share, drawn at random.
+
+    Args:
+        folds: of each row.
+        sizes: probabilities (pixels × categories) of each row.
+        values: how many probabilities they may have together; `FEWEST` rows of each fold are taken whatever they have.
+        rng: draws.
+    """
+    share = values / max(int(sizes.sum()), 1)
+    if share >= 1:
+        return np.arange(len(folds))
+    taken = []
+    for fold in sorted(set(folds)):
+        own = np.flatnonzero(np.equal(folds, fold))
+        taken.append(rng.permutation(own)[: max(round(share * len(own)), FEWEST)])
+    return np.sort(np.concatenate(taken))
 
 
 def chain_gain(
@@ -221,22 +253,41 @@ def _searched(
     reads: Sequence[Read],
     slots: Sequence[Slot],
     scoring: _Scoring,
+    rows: npt.NDArray[np.int64],
     *,
     image: ReadImage | None,
-) -> list[ChainCounts]:
-    """Carry out searches, those on the same predictions together; return what each counted."""
+) -> tuple[list[ChainCounts], int]:
+    """Carry out searches on some rows, those on the same predictions together.
+
+    Returns:
+        for each search the counts of what it chose, and of no chain, on all rows; and how many chains were tried.
+    """
     sides = {read: [s for s, own in zip(searches, reads, strict=True) if own == read] for read in reads}
-    tables = {}
+    tables, tried = {}, set[Chain]()
     for number, (read, together) in enumerate(sides.items()):
-        tables[read] = ChainCounts(read, len(scoring.groups), len(scoring.categories), image=image)
-        run_searches(together, slots, tables[read], scoring.value, part=(number, len(sides)))
-        tables[read].forget_images()
-    return [tables[read] for read in reads]
+        table = ChainCounts(_among(read, rows), len(rows), len(scoring.categories), image=image and _among(image, rows))
+        run_searches(together, slots, table, scoring.value, part=(number, len(sides)))
+        table.forget_images()
+        tried |= set(table.found)
+        tables[read] = table
+        if len(rows) < len(scoring.groups):
+            tables[read] = ChainCounts(read, len(scoring.groups), len(scoring.categories), image=image)
+            chosen = [(), *(search.chain for search in together)]
+            for _ in track(tables[read].add(list(dict.fromkeys(chosen))), "tune on all images", len(scoring.groups)):
+                pass
+    return [tables[read] for read in reads], len(tried)
 
 
-def _choice(fold: int, search: Search, counts: ChainCounts, scoring: _Scoring) -> FoldChoice:
-    outside = 1 - search.weights
-    change = scoring.value(counts.found[search.chain], outside) - scoring.value(counts.found[()], outside)
+def _among(read: Callable[[int], T], rows: npt.NDArray[np.int64]) -> Callable[[int], T]:
+    return lambda place: read(int(rows[place]))
+
+
+def _choice(
+    fold: int, own: tuple[Search, ChainCounts], scoring: _Scoring, outside: npt.NDArray[np.bool_]
+) -> FoldChoice:
+    search, counts = own
+    weights = outside[None].astype(np.float64)
+    change = scoring.value(counts.found[search.chain], weights) - scoring.value(counts.found[()], weights)
     return FoldChoice(fold, search.chain, search.value - search.trail[0][1], float(change[0]))
 
 
