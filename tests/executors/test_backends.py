@@ -143,6 +143,13 @@ def wait_for(
         time.sleep(0.05)
 
 
+def test_a_cluster_is_not_asked_for_nothing(tmp_path, monkeypatch):
+    run_tasks(tmp_path, [climbing("a"), climbing("b")])
+    monkeypatch.setattr("maskwright.tasks.open_executor", None)
+    for executor in (LocalSpec(jobs=2), RaySpec(), SlurmSpec()):
+        assert run_tasks(tmp_path, [climbing("a"), climbing("b")], executor=executor) == {}
+
+
 def test_threads_are_shared_out_fairly(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("maskwright.executors.local.cores", lambda: 8)
