@@ -109,7 +109,8 @@ def compare(alone: Path, other: Path, *, killed: bool) -> Row:
     reached = all(same.values())
     if killed:
         details["went on after step"] = known[VICTIM]["first"] - 1
-        details["log"] = (other / ".tasks" / "progress" / f"{VICTIM}.log").read_text(encoding="utf-8").splitlines()
+        lines = (other / ".tasks" / "progress" / f"{VICTIM}.log").read_text(encoding="utf-8").splitlines()
+        details["log"] = [line.rpartition("; ")[2] for line in lines if "worker lost" in line]
         reached &= known[VICTIM]["attempt"] == 2 and known[VICTIM]["first"] - 1 >= EVERY
     target = "3" + (", the training having gone on from a checkpoint" if killed else "")
     return Row(figure=sum(same.values()), unit="of 3 the same", target=target, reached=reached, details=details)

@@ -87,6 +87,8 @@ def run_tasks(
     spec = executor or LocalSpec(jobs=jobs or 1)
     here = in_this_process(spec)
     root = root if here else root.resolve()
+    if not here and _are_done(root, tasks, redo=redo):  # a cluster is not asked for nothing
+        return {}
     waiting, ready, seconds = list(tasks), list[Task](), dict[str, float]()
     running: dict[Future[float], Task] = {}
     followed = Followed(root, {task.name: (*task.outputs, *task.keeps) for task in tasks}, here=here)
@@ -267,6 +269,11 @@ def _basis(root: Path, task: Task) -> dict[str, Any]:
     basis["outputs"] = [*task.outputs, *task.keeps]
     plain: dict[str, Any] = json.loads(json.dumps(basis, default=str))
     return plain
+
+
+def _are_done(root: Path, tasks: Sequence[Task], *, redo: bool) -> bool:
+    known = all(_load_record(root, task.name) is not None for task in tasks)
+    return known and all(_is_done(root, task, redo=redo) for task in tasks)
 
 
 def _is_done(root: Path, task: Task, *, redo: bool) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from maskwright.artifacts import RunFolder, write_json
 from maskwright.cli.options import Options
 from maskwright.errors import RecipeError
-from maskwright.pipeline.run import _executor, _plan_tasks
+from maskwright.pipeline.run import _plan_tasks, executor_of
 from maskwright.recipe import Recipe, apply_settings, dump_recipe, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.executor import LocalSpec, RaySpec, SlurmSpec, at_a_time, cores_of_task, of_kind
@@ -74,9 +74,9 @@ def test_cores_are_shared_by_the_tasks_at_a_time(spec, tasks, side_by_side, each
 
 def test_only_what_uses_the_network_goes_to_a_cluster():
     recipe = plain("executor.kind=ray")
-    assert _executor(recipe, "train") == _executor(recipe, "plan") == _executor(recipe, "predict") == RaySpec()
-    assert _executor(recipe, "audit") == _executor(recipe, "report") == LocalSpec(jobs=1)
-    assert _executor(plain("executor.jobs=2"), "audit") == LocalSpec(jobs=2)
+    assert executor_of(recipe, "train") == executor_of(recipe, "plan") == executor_of(recipe, "predict") == RaySpec()
+    assert executor_of(recipe, "audit") == executor_of(recipe, "report") == LocalSpec(jobs=1)
+    assert executor_of(plain("executor.jobs=2"), "audit") == LocalSpec(jobs=2)
 
 
 def test_a_plan_holds_on_every_executor(tmp_path):

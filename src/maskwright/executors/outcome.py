@@ -76,7 +76,7 @@ def settle(future: Future[Any], answer: Callable[[], bytes]) -> None:
     try:
         content = answer()
     except Exception as error:
-        future.set_exception(LostError(" ".join(str(error).split())[:500] or type(error).__name__))
+        future.set_exception(LostError(" ".join(str(error).split())[:200] or type(error).__name__))
         return
     try:
         future.set_result(unpack(content))

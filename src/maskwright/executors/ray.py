@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from maskwright.recipe.executor import RaySpec, cores_of_task
 
 _STORE_BYTES = 100 << 20
 """Of a cluster of our own: nothing but specs and outcomes passes through it."""
+_STARTS = 3
 _PATIENCE = 10.0
 
 
@@ -52,20 +54,31 @@ def on_ray(spec: RaySpec, root: Path, tasks: int) -> Iterator[Submit]:
 
 
 def _connect(ray: Any, spec: RaySpec, cpus: int) -> None:
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "address": spec.address}
+    where = f"executor.address: {spec.address}"
+    next_move = "see that the cluster runs (`ray status`), or leave out executor.address for one on this machine"
     if spec.address is None:
         os.environ.setdefault("RAY_worker_niceness", "0")  # else its workers come after all else on this machine
-        own = {"num_cpus": max(cpus, cores()), "object_store_memory": _STORE_BYTES, "include_dashboard": False}
-        ray.init(address="local", **own, **options)
-        return
-    try:
-        ray.init(address=spec.address, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        said = " ".join(str(error).split())[:300] or type(error).__name__
-        next_move = "see that the cluster runs (`ray status`), or leave out executor.address for one on this machine"
-        raise UsageError(
-            problem("a Ray cluster", said, where=f"executor.address: {spec.address}", next_move=next_move)
-        ) from None
+        options |= {"address": "local", "num_cpus": max(cpus, cores()), "include_dashboard": False}
+        options["object_store_memory"] = _STORE_BYTES
+        where, next_move = "a cluster of this machine", "try again when it is less busy, or take executor.kind=local"
+    for further in reversed(range(_STARTS if spec.address is None else 1)):
+        try:
+            _knock(spec.address or "")
+            ray.init(**options)
+            return
+        except Exception as error:  # Ray raises plain ones, too: a machine may be too busy to start it in its 30 s
+            ray.shutdown()
+            said = " ".join(str(error).split())[:300] or type(error).__name__
+            if not further:
+                raise UsageError(problem("a Ray cluster", said, where=where, next_move=next_move)) from None
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if nobody answers at HOST:PORT; Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _check_room(ray: Any, spec: RaySpec, cpus: int) -> float:

@@ -104,7 +104,7 @@ def run(
             if stage == anew:
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
-            options: dict[str, Any] = {"redo": redo, "executor": _executor(recipe, stage)}
+            options: dict[str, Any] = {"redo": redo, "executor": executor_of(recipe, stage)}
             seconds |= run_tasks(folder.root, tasks, **options)
             while _grows(stage) and len(more := _TASKS[stage](folder, recipe)) > len(tasks):
                 tasks = more
@@ -219,7 +219,8 @@ def _write_recipe(folder: RunFolder, recipe: Recipe, *, redo: bool, until: str =
         write_json(note, {"written": fingerprint(text)})
 
 
-def _executor(recipe: Recipe, stage: str) -> ExecutorSpec:
+def executor_of(recipe: Recipe, stage: str) -> ExecutorSpec:
+    """Return where the tasks of a stage run."""
     elsewhere = stage in _ON_WORKERS or isinstance(recipe.executor, LocalSpec)
     return recipe.executor if elsewhere else LocalSpec()
 
