@@ -152,10 +152,10 @@ def precision(root: Path, spec: dict[str, Any]) -> None:
 
 def restore_soft(root: Path, spec: dict[str, Any], images: Sequence[str]) -> None:
     """Predict the maps of soft labels anew that were cleaned away since."""
-    for again in (False, True):
+    method = SelftrainSpec.model_validate(spec["selftrain"]).method
+    assert isinstance(method, PseudoLabelsSpec)
+    for again in (False, True) if method.relabels else (False,):
         job = _Job.of(root, spec, again=again)
-        if not job.named("labels").is_dir():
-            continue
         wanted = [i for i in images if job.named("labels").joinpath(f"{name_of(i)}.png").is_file()]
         kind = PredictSpec.model_validate(spec["predict"]).checkpoint
         first = job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}"

@@ -165,9 +165,8 @@ class _Round:
         if not self.labels or not self.pool:
             return []
         assert isinstance(method, PseudoLabelsSpec)
-        again = method.images.kind != "all" and method.images.relabel_rest
         pretrains = self.recipe.selftrain.protocol.startswith("pretrain")
-        return ["pseudo", *(("first", "relabel") if again else ()), *(("pretrain",) if pretrains else ())]
+        return ["pseudo", *(("first", "relabel") if method.relabels else ()), *(("pretrain",) if pretrains else ())]
 
     def _label(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
         spec = self.sections.predicting | {"selftrain": self._labelling(), "round": self.number, "fold": fold}
