@@ -132,8 +132,9 @@ def test_images_are_ranked_by_the_agreement_of_what_is_fused(folder):
         scores[image] = agreement(said, np.mean(maps, axis=0).argmax(0).astype(np.uint8), len(maps[0]))
     np.testing.assert_allclose(ledger["score"], list(scores.values()), atol=0.02)
     used = ledger.filter(pl.col("used"))
-    assert used.height == max(1, ledger.height // 2) and used["score"].min() >= ledger["score"].max() - 1
-    assert used["image"].to_list() == ledger.sort("score", descending=True)["image"].head(used.height).to_list()
+    assert used.height == max(1, ledger.height // 2)
+    best = ledger.sort("score", descending=True)["image"].head(used.height)
+    assert set(used["image"]) == set(best)
 
 
 def test_one_network_has_nobody_to_agree_with(folder):

@@ -253,3 +253,31 @@ def test_nothing_that_is_sure_leaves_the_supervised_run(tmp_path, data):
     gain = found["selftrain"]["rounds"][0]["gain"]
     assert (gain["value"], gain["low"], gain["high"]) == (0, 0, 0)  # the very same training once more
     assert (out / "round-0" / "pool").is_dir()
+
+
+def test_the_four_protocols_are_as_long_as_one_another_and_stand_side_by_side(tmp_path, data):
+    soft = {"selftrain.method.labels": "soft", "selftrain.method.loss": '[{"kind": "kl"}]'}
+    out = tmp_path / "run"
+    found = selftrain(data, out, "--protocols", "--holdout", "0.2", **soft)["protocols"]
+    check_protocols(out, found, steps=4)
+
+
+def check_protocols(out, found, *, steps):
+    assert list(found) == ["labelled_only", "mixed", "pretrain_finetune", "pretrain_mixed"]
+    assert read_json(out / "protocols.json") == found
+    for name, scores in found.items():
+        assert {key.split("/")[-1] for key in scores} == {"mean_dice", "pooled_miou"}
+        for part in ("oof", "holdout"):
+            gain, score, alone = (
+                scores[f"gain/{part}/pooled_miou"],
+                *(found[p][f"{part}/pooled_miou"] for p in (name, "labelled_only")),
+            )
+            assert gain["value"] == pytest.approx(score["value"] - alone["value"])
+        if name == "labelled_only":
+            continue
+        inner = out / "protocols" / name
+        places = [inner / "round-1" / "fold-0", *inner.glob("round-1/pretrain/fold-0")]
+        assert len(places) == (2 if name.startswith("pretrain") else 1)
+        assert sum(pl.read_csv(place / "metrics.csv")["step"].max() for place in places) == steps
+        assert (inner / "round-0").resolve() == (out / "round-0").resolve()
+        assert not list(inner.glob("round-1/pseudo/fold-*/soft"))

@@ -22,6 +22,7 @@ from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
+from maskwright.processes import cores
 from maskwright.progress import track
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
@@ -40,8 +41,6 @@ from maskwright.selftrain import (
 )
 from maskwright.selftrain.selection import needs_pool
 from maskwright.types import IGNORE
-
-_WRITERS, _PENDING = 2, 8
 
 
 @dataclass(frozen=True)
@@ -152,10 +151,10 @@ def precision(root: Path, spec: dict[str, Any]) -> None:
 
 def restore_soft(root: Path, spec: dict[str, Any], images: Sequence[str]) -> None:
     """Predict the maps of soft labels anew that were cleaned away since."""
-    for again in (False, True):
+    method = SelftrainSpec.model_validate(spec["selftrain"]).method
+    assert isinstance(method, PseudoLabelsSpec)
+    for again in (False, True) if method.relabels else (False,):
         job = _Job.of(root, spec, again=again)
-        if not job.named("labels").is_dir():
-            continue
         wanted = [i for i in images if job.named("labels").joinpath(f"{name_of(i)}.png").is_file()]
         kind = PredictSpec.model_validate(spec["predict"]).checkpoint
         first = job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}"
@@ -245,19 +244,19 @@ def _predict_soft(
 
 def _write_all(job: _Job, store: ProbabilityStore, found: Iterator[labellers.Said]) -> dict[str, float]:
     """Write maps and scores while the networks go on; return how long was waited for which."""
-    pending, network, started = deque[Future[None]](), 0.0, time.perf_counter()
+    pending, network, started, writers = deque[Future[None]](), 0.0, time.perf_counter(), max(2, cores() // 2)
 
     def write(said: labellers.Said) -> None:
         if said.score == said.score:
             write_json(job.named("scores") / f"{said.name}.json", {"score": said.score})
         store.write(said.name, said.probabilities)
 
-    with ThreadPoolExecutor(_WRITERS, "labels") as pool:
+    with ThreadPoolExecutor(writers, "labels") as pool:
         asked = time.perf_counter()
         for said in found:
             network += time.perf_counter() - asked
             pending.append(pool.submit(write, said))
-            if len(pending) > _PENDING:
+            if len(pending) > 2 * writers:  # so many maps are held, however large the pool
                 pending.popleft().result()
             asked = time.perf_counter()
         for future in pending:

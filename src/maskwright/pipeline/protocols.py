@@ -115,7 +115,7 @@ def _share(base: RunFolder, inner: RunFolder) -> None:
 
 def _share_labels(first: RunFolder, inner: RunFolder, recipe: Recipe, method: Any) -> None:
     """Let a protocol use the labels that the first one made in round 1: they come from the same networks."""
-    if not isinstance(method, PseudoLabelsSpec) or (method.images.kind != "all" and method.images.relabel_rest):
+    if not isinstance(method, PseudoLabelsSpec) or method.relabels:
         return
     place = inner.root / "round-1" / "pseudo"
     if not place.exists():

@@ -115,7 +115,7 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
     write_json(
         root / f"round-{number}" / "adopt.json",
-        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number),
+        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
     )
     if isinstance(wanted.method, PseudoLabelsSpec) and not wanted.method.keep_soft:
         labelling.clean_soft(folder, number)
@@ -135,19 +135,18 @@ def adopted(root: Path, spec: dict[str, Any]) -> None:
     write_json(folder.adopted, {"round": number, "why": why, "rounds": found})
 
 
-def last_ledger(folder: RunFolder, number: int, fold: int) -> Path | None:
-    """Return the ledger of what a fold of a round learns from in the end; None where nothing was labelled."""
-    found = [folder.pseudo(number, fold) / name for name in ("ledger-2.parquet", "ledger.parquet")]
-    return next((path for path in found if path.is_file()), None)
+def last_ledger(folder: RunFolder, number: int, fold: int, method: PseudoLabelsSpec) -> Path:
+    """Return the ledger of what a fold of a round learns from in the end."""
+    return folder.pseudo(number, fold) / ("ledger-2.parquet" if method.relabels else "ledger.parquet")
 
 
-def _labels(folder: RunFolder, whole: Index, number: int) -> dict[str, Any]:
+def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec) -> dict[str, Any]:
     """Write the ledgers of all folds as one; return what the labels come to, and which categories nobody predicts."""
-    folds = range(load_recipe(folder.recipe).split.folds)
-    ledgers = [path for fold in folds if (path := last_ledger(folder, number, fold)) is not None]
-    if not ledgers:
+    method = wanted.method
+    if not isinstance(method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
         return {}
-    ledger = pl.concat([read_table(path) for path in ledgers])
+    folds = range(load_recipe(folder.recipe).split.folds)
+    ledger = pl.concat([read_table(last_ledger(folder, number, fold, method)) for fold in folds])
     write_table(folder.root / f"round-{number}" / "pseudo" / "ledger.parquet", ledger)
     names = whole.categories.names
     said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0)
@@ -197,11 +196,11 @@ def _images(
         alone = wanted.protocol == "labelled_only"
         pool = None if alone else _without_masks(whole.only(labelling.pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
-    labels = _label_files(folder, spec)
+    labels = _label_files(folder, spec, wanted.method)
     real = [] if step == "pretrain" and labels else [*inside, *moved]
     if wanted.protocol == "pretrain_finetune" and step == "train":
         labels = {}
-    soft = _soft_files(folder, spec, list(labels)) if wanted.method.labels == "soft" else None
+    soft = _soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
     share = wanted.method.labelled_share
     return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft), None
 
@@ -219,12 +218,11 @@ def _hard(folder: RunFolder, wanted: SelftrainSpec) -> pl.DataFrame:
     return pl.read_csv(path, schema=schema) if wanted.hard is not None else pl.DataFrame(schema=schema)
 
 
-def _label_files(folder: RunFolder, spec: dict[str, Any]) -> dict[str, str]:
+def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSpec) -> dict[str, str]:
     """Return image → label file, as the index reads it, of what a fold learns from."""
     number, fold = spec["round"], spec["fold"]
     place = folder.pseudo(number, fold)
-    path = place / "ledger.parquet" if spec["step"] == "first" else last_ledger(folder, number, fold)
-    assert path is not None, "the pool was labelled before"
+    path = place / "ledger.parquet" if spec["step"] == "first" else last_ledger(folder, number, fold, method)
     used = read_table(path).filter(pl.col("used")).unique("image", maintain_order=True)
     base = f"{MADE}{place.relative_to(folder.root).as_posix()}"
     folders = {1: "labels", 2: "labels-2"}
@@ -234,18 +232,14 @@ def _label_files(folder: RunFolder, spec: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _soft_files(folder: RunFolder, spec: dict[str, Any], images: list[str]) -> dict[str, str]:
+def _soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, str]:
     """Return image → file of its probabilities; what was cleaned away is predicted anew."""
     place = folder.pseudo(spec["round"], spec["fold"])
     recipe = load_recipe(folder.recipe)
     again = recipe.model_dump(mode="json", include={"data", "split", "predict"}) | spec
-    labelling.restore_soft(folder.root, again, images)
-    found = {}
-    for image in images:
-        name = name_of(image)
-        paths = [place / kind / f"{name}.npz" for kind in ("soft-2", "soft")]
-        found[image] = str(next(path for path in paths if path.is_file()))
-    return found
+    labelling.restore_soft(folder.root, again, list(labels))
+    kinds = {image: "soft-2" if "/labels-2/" in file else "soft" for image, file in labels.items()}
+    return {image: str(place / kind / f"{name_of(image)}.npz") for image, kind in kinds.items()}
 
 
 def _start(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> Path | None:

@@ -20,7 +20,7 @@ from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
 from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, predicting
-from maskwright.pipeline.selftrain import Sections, check_pool, delivered, selftrain_tasks
+from maskwright.pipeline.selftrain import Sections, check_pool, delivered, rounds_keep, run_rounds, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
@@ -44,8 +44,8 @@ STAGES = (
 )
 """In order; `run(…, until=STAGE)` stops after one."""
 
-_MANY = ("train", "predict", "selftrain", "price", "suspects")
-"""Stages whose tasks depend on the recipe."""
+_MANY = ("train", "predict", "price", "suspects")
+"""Stages whose tasks depend on the recipe; those of selftrain show only while they are done."""
 
 _ON_WORKERS = ("plan", "train", "predict", "selftrain")
 """Stages that use the network: these run on a cluster, where the recipe names one; the others beside the command."""
@@ -97,20 +97,17 @@ def run(
         for stage in STAGES[STAGES.index(since) : STAGES.index(until) + 1]:
             recipe = _resolved(folder, recipe, stage)
             tasks = _TASKS[stage](folder, recipe)
-            if redo and stage in _MANY and not _grows(stage):  # folds or parts that this recipe has no more
-                drop_others(folder.root, stage, tasks)
+            if redo and stage in _MANY:  # folds or parts that this recipe has no more
+                drop_others(folder.root, stage, [*tasks, *(rounds_keep(recipe) if stage == "predict" else ())])
             if redo and stage == "split" and status(folder.root, tasks) != {"split": "done"}:
                 keep_folds(folder, tasks[0].spec)
             if stage == anew:
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
-            options: dict[str, Any] = {"redo": redo, "executor": executor_of(recipe, stage)}
-            seconds |= run_tasks(folder.root, tasks, **options)
-            while _grows(stage) and len(more := _TASKS[stage](folder, recipe)) > len(tasks):
-                tasks = more
-                seconds |= run_tasks(folder.root, tasks, **options)
-            if redo and _grows(stage):
-                drop_others(folder.root, stage, tasks)
+            if stage == "selftrain":
+                seconds |= run_rounds(folder, recipe, _TASKS[stage], redo=redo)
+                continue
+            seconds |= run_tasks(folder.root, tasks, redo=redo, executor=executor_of(recipe, stage))
             if stage == "split":
                 stages.certify_leaks(folder)
                 check_pool(folder, recipe)
@@ -120,11 +117,6 @@ def run(
                 _note(folder, seconds, command)
         _note(folder, seconds, command)
     return folder
-
-
-def _grows(stage: str) -> bool:
-    """Return whether what a stage has to do shows only while it is done."""
-    return stage == "selftrain"
 
 
 def progress_of(out: str | Path) -> dict[str, str]:

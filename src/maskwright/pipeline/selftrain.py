@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from maskwright.pipeline import labelling, rounds, stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.recipe import Recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
-from maskwright.tasks import Task, status
+from maskwright.tasks import Task, drop_others, run_tasks, status
 
 ADOPTED = "selftrain-adopted"
 """The task that says which round is used."""
@@ -48,30 +49,60 @@ def selftrain_tasks(folder: RunFolder, recipe: Recipe, sections: Sections, parts
         parts: oof, holdout and pool, as far as there is anything to predict for.
     """
     wanted = recipe.selftrain.rounds
-    if not wanted and not (folder.records / f"{ADOPTED}.json").is_file():
-        return []
+    spec = {"selftrain": recipe.selftrain.model_dump(mode="json", include={"rounds", "adopt"})}
+    made = (folder.adopted.name,)
+    if not wanted:  # what says that another recipe had rounds is not passed over
+        said = (folder.records / f"{ADOPTED}.json").is_file()
+        return [Task(ADOPTED, rounds.adopted, spec, (), made)] if said else []
     tasks, verdicts, number = list[Task](), list[str](), 0
     while number < wanted:
         number += 1
         tasks += _Round(recipe, sections, number).tasks()
         verdicts.append(tasks[-1].name)
-        if status(folder.root, tasks)[verdicts[-1]] != "done":
+        if not _all_done(folder, tasks):
             return tasks
         if not read_json(folder.root / f"round-{number}" / "adopt.json")["adopted"]:
             break
-    spec = {"selftrain": recipe.selftrain.model_dump(mode="json", include={"rounds", "adopt"})}
-    tasks.append(Task(ADOPTED, rounds.adopted, spec, tuple(verdicts), (folder.adopted.name,)))
-    if status(folder.root, tasks)[ADOPTED] == "done":
-        tasks += _deliveries(folder, recipe, sections, parts)
-    return tasks
+    tasks.append(Task(ADOPTED, rounds.adopted, spec, tuple(verdicts), made))
+    return [*tasks, *(_deliveries(folder, recipe, sections, parts) if _all_done(folder, tasks) else ())]
+
+
+def run_rounds(
+    folder: RunFolder, recipe: Recipe, named: Callable[[RunFolder, Recipe], list[Task]], *, redo: bool
+) -> dict[str, float]:
+    """Run the tasks that can be named, until no others can; return {name: seconds} of those that ran now.
+
+    Args:
+        folder: of the run.
+        recipe: resolved.
+        named: names them.
+        redo: redo what doesn't match instead of refusing, and remove rounds that the recipe has no more.
+    """
+    seconds, tasks = dict[str, float](), list[Task]()
+    while recipe.selftrain.rounds or not redo:
+        more = named(folder, recipe)
+        if [task.name for task in more] == [task.name for task in tasks]:
+            break
+        tasks = more
+        seconds |= run_tasks(folder.root, tasks, executor=recipe.executor, redo=redo)
+    if redo:
+        drop_others(folder.root, "selftrain", tasks)
+    return seconds
+
+
+def rounds_keep(recipe: Recipe) -> list[Task]:
+    """Return what a redo of the stage `predict` leaves alone: with rounds, the pool is predicted after them."""
+    return [Task("predict-pool", stages.predict)] if recipe.selftrain.rounds else []
+
+
+def _all_done(folder: RunFolder, tasks: list[Task]) -> bool:
+    return all(state == "done" for state in status(folder.root, tasks).values())
 
 
 def delivered(folder: RunFolder, recipe: Recipe, part: str) -> str:
     """Return the name of the task that predicts a part with the networks that are used."""
     number = folder.adopted_round if recipe.selftrain.rounds else 0
-    if number == 0 and not (part == "pool" and recipe.selftrain.rounds):
-        return f"predict-{part}"
-    return f"selftrain-{number}-{part}"
+    return f"selftrain-{number}-{part}" if number else f"predict-{part}"
 
 
 def check_pool(folder: RunFolder, recipe: Recipe) -> None:
@@ -134,9 +165,8 @@ class _Round:
         if not self.labels or not self.pool:
             return []
         assert isinstance(method, PseudoLabelsSpec)
-        again = method.images.kind != "all" and method.images.relabel_rest
         pretrains = self.recipe.selftrain.protocol.startswith("pretrain")
-        return ["pseudo", *(("first", "relabel") if again else ()), *(("pretrain",) if pretrains else ())]
+        return ["pseudo", *(("first", "relabel") if method.relabels else ()), *(("pretrain",) if pretrains else ())]
 
     def _label(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
         spec = self.sections.predicting | {"selftrain": self._labelling(), "round": self.number, "fold": fold}
@@ -204,12 +234,13 @@ def _deliveries(folder: RunFolder, recipe: Recipe, sections: Sections, parts: li
     number = folder.adopted_round
     wanted = [part for part in parts if part == "pool" or (number and part != "oof")]
     networks = [f"selftrain-{number}-train-{k}" if number else f"train-fold-{k}" for k in range(recipe.split.folds)]
+    after = ("index", "split", *((ADOPTED,) if number else ()), *networks)
     return [
         Task(
             delivered(folder, recipe, part),
             stages.predict,
-            sections.predicting | {"part": part, "round": number},
-            ("index", "split", ADOPTED, *networks),
+            sections.predicting | {"part": part} | ({"round": number} if number else {}),
+            after,
             (f"round-{number}/{part}",),
             keeps=(f"round-{number}/{part}",),
         )

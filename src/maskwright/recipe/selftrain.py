@@ -156,6 +156,11 @@ class PseudoLabelsSpec(Spec):
     soft_type: Literal["float16", "uint8"] = "float16"
     """How they are stored; uint8 takes less and has steps of 0.004, which is too coarse for thresholds below 0.1."""
 
+    @property
+    def relabels(self) -> bool:
+        """Whether images that were not relied on are labelled anew by networks trained on the others."""
+        return self.images.kind != "all" and self.images.relabel_rest
+
 
 MethodSpec = Annotated[PseudoLabelsSpec | OnlineSpec | SacSpec | NormAdaptationSpec, Field(discriminator="kind")]
 

@@ -52,8 +52,9 @@ class TrainingCrops(Dataset[Batch]):
         self.categories = recipe.data.to_categories()
         pixels = _pixels(images, recipe, self.categories)
         self.turn = plan_turn(recipe.sampling, pixels, self.categories)
-        if WEIGHT in images.index.table:
-            self.turn = weighted(self.turn, images.index.table[WEIGHT].to_numpy())
+        weights = images.index.table[WEIGHT].to_numpy() if WEIGHT in images.index.table else np.ones(len(images))
+        if (weights != 1).any():  # else the order stays what it is without weights
+            self.turn = weighted(self.turn, weights)
         self.centring = Centring.of(recipe.sampling, pixels, self.categories)
         self.isolation = isolation(recipe.sampling, self.categories)
         table = images.index.table
