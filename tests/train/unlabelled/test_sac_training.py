@@ -96,6 +96,7 @@ def same(one, two):
         "selftrain.method={kind: sac, views: 2, source_share: 0.5, pooling: min_entropy, freeze_norm: false, "
         "renormalise: true, denominator: kept}",
         "selftrain.method={kind: norm_adaptation, batch: 3}",
+        "selftrain.method={kind: sac, views: 2, batch: 1, mix: {kind: classmix, probability: 0.5}, masked: {block: 8}}",
     ],
 )
 @pytest.mark.parametrize("stop_at", [3, 5])
