@@ -77,13 +77,13 @@ def train_fold(
     folder.mkdir(parents=True, exist_ok=True)
     pool = _checked(pool, recipe, start)
     arguments = (folder, training, validation, recipe, fold, start, pool)
-    if pool is not None and ended_early(folder / "last.ckpt"):
-        return folder / "last.ckpt"
-    if recipe.train.devices > 1:
+    last = folder / "last.ckpt"
+    if pool is not None and ended_early(last):
+        report(f"train {folder.name}", recipe.train.steps or 1, recipe.train.steps, "ended early, see log.txt")
+    elif recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
         _train(0, *arguments)
-    last = folder / "last.ckpt"
     if not (folder / "best.ckpt").is_file():
         with atomic(folder / "best.ckpt") as temporary:
             shutil.copyfile(last, temporary)

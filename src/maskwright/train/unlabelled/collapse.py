@@ -13,6 +13,7 @@ from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.mixing import CutMixSpec
 from maskwright.recipe.unlabelled import OnlineMethodSpec
+from maskwright.train.memory import check_whole
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.pool import pool_batch
 
@@ -110,8 +111,13 @@ def kept_of(module: L.LightningModule) -> KeptLabels:
 
 
 def ended_early(checkpoint: Path) -> bool:
-    """Tell whether a training ended before its last step, because of a collapse: it isn't gone on with."""
+    """Tell whether a training ended before its last step, because of a collapse: it isn't gone on with.
+
+    Raises:
+        DataError: the checkpoint is cut off.
+    """
     if not checkpoint.is_file():
         return False
+    check_whole(checkpoint)
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return bool(state.get("callbacks", {}).get(PoolWatch.__qualname__, {}).get("stopped", False))
