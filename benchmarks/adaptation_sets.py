@@ -163,7 +163,7 @@ SETS = {
     "camvid": Set(
         "camvid",
         camvid,
-        (600, 300),
+        (480, 200),
         (*_BASE, "model.decoder_channels=[64, 32, 16]", "train.scale=0.5", "train.crop=[160, 224]", "train.batch=4"),
         ("train.lr=3e-4",),
         _SAC + "}",
