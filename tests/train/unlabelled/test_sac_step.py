@@ -138,6 +138,14 @@ def test_the_teacher_labels_before_it_moves_for_the_first_time_and_then_in_its_t
     assert all(torch.allclose(a, b) for a, b in zip(teacher, expected, strict=True))
 
 
+def test_half_the_trust_is_half_the_weight():
+    step = step_of()
+    step.kept.trust.mul_(0.5)
+    whole, half = (one.losses(batch_of(), 0.5) for one in (step_of(), step))
+    assert half["target"].item() == pytest.approx(whole["target"].item() / 2)
+    assert half["dice"].item() == whole["dice"].item()
+
+
 def test_nothing_known_of_a_batch():
     step, batch = step_of(), batch_of()
     batch = batch._replace(pool=batch.pool._replace(valid=torch.zeros_like(batch.pool.valid)))
