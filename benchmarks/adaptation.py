@@ -1,11 +1,12 @@
 """What adaptation to another domain brings: source only, batch norm, SAC and its extras, against labels of the target.
 
-Every row is two trainings, the second from the network of the first, with equal steps in all rows: `source only` learns
-from labelled images of the source alone, strongly augmented; `batch norm` lets statistics see the target's pool;
-`SAC` is then the thesis's method on the pool; `SAC and extras` draws rare categories more often and standardises each
-domain by itself; `target labels` is trained on the labels of the pool instead, the upper end. The score is pooled mIoU
-on other images of the target, at working size, as the mean over the seeds; intervals resample groups of test images
-(runs of frames, places). `share of the gap` is the gain over source only as a share of that of target labels.
+Every row is two trainings, the second from the network of the first, with equal steps in all rows: `source only`
+learns from labelled images of the source alone, strongly augmented; `batch norm` lets statistics see the target's pool;
+`SAC` is then the thesis's method on the pool; `SAC and extras` also pastes half of the categories of labelled crops
+into the views, hides blocks of them, and draws rare categories more often; `target labels` is trained on the labels of
+the pool instead, the upper end. The score is pooled mIoU on other images of the target, at working size, as the mean
+over the seeds; intervals resample groups of test images (runs of frames, places). `share of the gap` is the gain over
+source only as a share of that of target labels.
 
 Resumable: with --keep, trainings that are finished aren't run again, and one that was cut short goes on.
 """

@@ -157,16 +157,17 @@ _BASE = (
 )
 _SAC = "{kind: sac, batch: 2, teacher_every: 5, teacher_momentum: 0.95, weight: 2, ramp: {shape: linear, until: 0.2}"
 """Shorter trainings than the thesis's: the teacher follows within some hundred steps."""
+_EXTRAS = ", mix: {kind: classmix, probability: 0.5}, masked: {block: 32, weight: 0.5}}"
 
 SETS = {
     "camvid": Set(
         "camvid",
         camvid,
-        (600, 300),
+        (480, 200),
         (*_BASE, "model.decoder_channels=[64, 32, 16]", "train.scale=0.5", "train.crop=[160, 224]", "train.batch=4"),
         ("train.lr=3e-4",),
         _SAC + "}",
-        _SAC + ", renormalise: true}",
+        _SAC + _EXTRAS,
     ),
     "scenes": Set(
         "scenes",
@@ -175,6 +176,6 @@ SETS = {
         (*_BASE, "model.decoder_channels=[64, 32, 16]", "train.scale=1", "train.crop=[96, 128]", "train.batch=4"),
         ("train.lr=3e-4",),
         _SAC + "}",
-        _SAC + ", renormalise: true}",
+        _SAC + _EXTRAS,
     ),
 }

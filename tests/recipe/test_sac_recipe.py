@@ -7,6 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.selftrain import MethodSpec
+from maskwright.recipe.unlabelled import MaskedSpec
 
 METHOD = TypeAdapter(MethodSpec)
 
@@ -26,6 +27,7 @@ def test_the_defaults_are_those_of_the_thesis_and_of_the_public_code():
 def test_what_a_step_costs():
     # a labelled crop forward and backward; four views through the teacher, and forward and backward through the network
     assert SacSpec().passes == (9, 5)
+    assert SacSpec(masked=MaskedSpec()).passes == (10, 6)
     assert NormAdaptationSpec().passes == (2, 1)
 
 
@@ -39,6 +41,7 @@ def test_what_a_step_costs():
         ({"zoom": [0, 1.0]}, "greater than 0"),
         ({"source_share": 0.5, "batch": 4}, "leave batch null"),
         ({"source_share": 1}, "less than 1"),
+        ({"source_share": 0, "mix": {"kind": "classmix"}}, "pastes labelled crops"),
         ({"views": 0}, "greater than or equal to 1"),
         ({"denominator": "some"}, "denominator"),
     ],

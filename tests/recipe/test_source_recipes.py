@@ -22,7 +22,7 @@ TINY = (
     "evaluate.samples=100", "predict.overlays=2", "audit.pictures=false",
 )  # fmt: skip
 ENCODER = ("model.encoder=resnet10t", "model.decoder_channels=[8, 8, 8, 8, 8]", "model.encoder_weights=none")
-RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none", "model.rates=[1, 2, 3, 4]")
+RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none")
 ONLINE = ("selftrain.rounds=0",)  # round 0 alone: stage 1 is another run
 SMALL = {
     "mars_aspp": (*TINY, "model.width=4"),

@@ -19,8 +19,9 @@ from maskwright.recipe.augment import (
     TurnSpec,
 )
 from maskwright.recipe.chance import Probability
+from maskwright.recipe.mixing import ClassMixSpec
 from maskwright.recipe.spec import Spec
-from maskwright.recipe.unlabelled import MOVES, OnlineMethodSpec, Passes, RampSpec
+from maskwright.recipe.unlabelled import MOVES, MaskedSpec, OnlineMethodSpec, Passes, RampSpec
 
 NOISE: tuple[AugmentSpec, ...] = (
     BlurSpec(probability=1.0, sigma=(0.1, 2.0)),
@@ -104,6 +105,10 @@ class SacSpec(OnlineMethodSpec):
     source_share: float | None = Field(None, ge=0, lt=1)
     """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool (source 4: 0, .25, .5,
     .75 against forgetting); null: `train.batch` labelled crops and `batch` of the pool. 0: labels aren't used."""
+    mix: ClassMixSpec | None = None
+    """Paste half of the categories of a labelled crop into the noisy views, with their labels (DACS); null: nothing."""
+    masked: MaskedSpec | None = None
+    """A further pass of the noisy whole view with hidden blocks, which learns the labels of the whole; null: none."""
     watch_steps: int = Field(100, ge=0)
     """First steps in which the loss is watched: where it rises, restarting is advised (the author of da-sac does); 0:
     it isn't watched."""
@@ -113,7 +118,8 @@ class SacSpec(OnlineMethodSpec):
     @property
     def passes(self) -> Passes:
         """What a step costs for each labelled crop, where a step has as many images of the pool."""
-        return Passes(1.0 + 2 * self.views, 1.0 + self.views)
+        more = self.masked is not None
+        return Passes(1.0 + 2 * self.views + more, 1.0 + self.views + more)
 
     @model_validator(mode="after")
     def _warps_back(self) -> Self:
@@ -121,6 +127,8 @@ class SacSpec(OnlineMethodSpec):
             raise ValueError(f"noise: {', '.join(moving)} moves pixels away from their labels: put it into `canvas`")
         if self.zoom[1] > 1:
             raise ValueError(f"zoom ({list(self.zoom)}): a crop is at most as large as the whole view, 1")
+        if self.source_share == 0 and self.mix is not None:
+            raise ValueError("mix pastes labelled crops, of which a source_share of 0 has none")
         if self.source_share is not None and self.batch is not None:
             raise ValueError("source_share says how many images of the pool a step has: leave batch null")
         return self

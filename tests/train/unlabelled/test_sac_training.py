@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from maskwright.data.index import build_index
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import RecipeError
 from maskwright.progress import listen
-from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
 
@@ -96,6 +97,7 @@ def same(one, two):
         "selftrain.method={kind: sac, views: 2, source_share: 0.5, pooling: min_entropy, freeze_norm: false, "
         "renormalise: true, denominator: kept}",
         "selftrain.method={kind: norm_adaptation, batch: 3}",
+        "selftrain.method={kind: sac, views: 2, batch: 1, mix: {kind: classmix, probability: 0.5}, masked: {block: 8}}",
     ],
 )
 @pytest.mark.parametrize("stop_at", [3, 5])
@@ -227,6 +229,15 @@ def test_a_rising_loss_is_said(tmp_path, world, start):
     wild = method.replace("batch: 1,", "batch: 1, weight: 1000, ramp: null,")
     train(tmp_path / "wild", world, wild, "train.lr=0.5", "train.clip=null", "train.warmup=0", start=start)
     assert any("restart" in note for note in json.loads((tmp_path / "wild" / "said.json").read_text()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["synthia_source", "synthia_sac"])
+def test_the_methods_of_source_4s_recipes(tmp_path, world, start, name):
+    recipes = Path(__file__).parents[3] / "recipes"
+    method = load_recipe(recipes / f"{name}.yaml").selftrain.method.model_copy(update={"batch": 1})
+    train(tmp_path, world, f"selftrain.method={method.model_dump_json()}", start=start)
+    assert pl.read_csv(tmp_path / "metrics.csv")["step"].to_list() == [2, 4, 6]
 
 
 @pytest.mark.slow

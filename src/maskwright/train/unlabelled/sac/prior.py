@@ -43,7 +43,9 @@ class ClassPrior(nn.Module):
             probabilities: (N, C, H, W) of the teacher; each pixel sums to 1.
             valid: (N, H, W) bool, pixels that count; None: all, padded ones included, as in the public code.
         """
-        found, predicted, count = _totals(probabilities, valid)
+        found, count = _totals(probabilities, valid)
+        all_seen = self.seen.device.type == "cpu" and bool(self.seen.all())  # to ask would stop another device
+        predicted = torch.zeros_like(found) if all_seen else _predicted(probabilities, valid)
         total = summed(torch.cat([found, predicted, count]))
         categories = len(self.value)
         mean = total[:categories] / total[-1].clamp(min=1)
@@ -65,16 +67,17 @@ class ClassPrior(nn.Module):
         return (1 - self.value).clamp(min=0) ** exponent
 
 
-def _totals(probabilities: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return (C,) summed probabilities, (C,) how often each is the largest, (1,) the number of pixels; float32."""
-    categories = probabilities.shape[1]
-    largest = probabilities.argmax(1)
+def _totals(probabilities: torch.Tensor, valid: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (C,) summed probabilities and (1,) the number of pixels, float32."""
     if valid is None:
         found = probabilities.sum((0, 2, 3), dtype=torch.float32)
-        count = largest.numel()
-        predicted = torch.bincount(largest.flatten(), minlength=categories)
-        return found, predicted.to(found.dtype), found.new_full((1,), count)
+        return found, found.new_full((1,), probabilities[:, 0].numel())
     found = (probabilities * valid[:, None]).sum((0, 2, 3), dtype=torch.float32)
-    outside = torch.where(valid, largest, categories).flatten()
-    predicted = torch.bincount(outside, minlength=categories + 1)[:categories]
-    return found, predicted.to(found.dtype), valid.sum(dtype=torch.float32)[None]
+    return found, valid.sum(dtype=torch.float32)[None]
+
+
+def _predicted(probabilities: torch.Tensor, valid: torch.Tensor | None) -> torch.Tensor:
+    """Return (C,) float32, how many pixels each category is the likeliest of."""
+    categories, largest = probabilities.shape[1], probabilities.argmax(1)
+    counted = largest if valid is None else torch.where(valid, largest, categories)
+    return torch.bincount(counted.flatten(), minlength=categories + 1)[:categories].float()

@@ -15,13 +15,16 @@ from maskwright.recipe.sac import SacSpec
 from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.teacher import Teacher
+from maskwright.train.unlabelled.agreement import hard_labels
 from maskwright.train.unlabelled.kept import KeptLabels
+from maskwright.train.unlabelled.masks import block_masks, half_of_categories
 from maskwright.train.unlabelled.norm import freeze_statistics
 from maskwright.train.unlabelled.sac.early import EarlyLoss
 from maskwright.train.unlabelled.sac.fusion import fuse_views
 from maskwright.train.unlabelled.sac.labels import PseudoLabels, pseudo_labels
 from maskwright.train.unlabelled.sac.loss import focal_pseudo_loss
 from maskwright.train.unlabelled.sac.prior import ClassPrior
+from maskwright.types import IGNORE
 
 
 class SacStep(SupervisedStep):
@@ -30,7 +33,8 @@ class SacStep(SupervisedStep):
     The order inside a step is that of the public code: labelled crops; the network on noisy views; the teacher moves,
     if it is its turn; the teacher on clean views; the class prior moves by its probabilities; their fusion;
     thresholds from the moved prior; the loss. What a step costs, in images through the network, for N labelled crops
-    and M images of V views: N + V · M forward and backward, and V · M forward.
+    and M images of V views: N + V · M forward and backward, and V · M forward; M more
+    both ways where a view is masked.
 
     With a `source_share` of 0 it learns from the pool alone. Where a step is made of parts (`train.accumulate`), the
     prior moves with each part, and means are those of the parts.
@@ -66,20 +70,24 @@ class SacStep(SupervisedStep):
         return self
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
-        """Return the terms of the labelled crops, and `target`, that of the pool."""
+        """Return the terms of the labelled crops, and of the pool `target` and `masked`."""
         unlabelled_only = batch.pool is not None and self.spec.source_share == 0
         terms = {} if unlabelled_only else super().losses(batch, progress)
         if batch.pool is None:
             return terms
-        logits = self._outputs(batch.pool.noisy.flatten(0, 1))[0]
-        stride = batch.pool.clean.shape[-1] // logits.shape[-1]
+        images, pasted = self._noisy(batch)
+        logits = self._outputs(images)[0]
+        stride = images.shape[-1] // logits.shape[-1]
         guessed, valid = self._guess(batch.pool, stride=stride), thin_out_by(batch.pool.valid.flatten(0, 1), stride)
-        target = self._target(logits, guessed, valid)
         self.kept.add(guessed.guess, guessed.kept, guessed.confidence, batch.labels)
+        found = {"target": self._target(logits, *_with(pasted, guessed, valid, stride))}
+        if self.spec.masked is not None:
+            found["masked"] = self.spec.masked.weight * self._masked(batch.pool, guessed, valid)
         with torch.no_grad():
-            self.early.add(torch.stack([*terms.values(), target]).sum(), self._number())
+            self.early.add(torch.stack([*terms.values(), *found.values()]).sum(), self._number())
         ramp = 1.0 if self.spec.ramp is None else self.spec.ramp.at(progress)
-        return terms | {"target": self.kept.trust * (self.spec.weight * ramp) * target}
+        weight = self.kept.trust * (self.spec.weight * ramp)
+        return terms | {name: weight * value for name, value in found.items()}
 
     def after_update(self) -> None:
         """Move the average that is shipped, and count the step; the teacher waits for the next one to begin."""
@@ -119,6 +127,26 @@ class SacStep(SupervisedStep):
             floor=spec.floor,
         )
 
+    def _noisy(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the noisy views (N · V, C, H, W), and the labels (N · V, H, W) of what is pasted into them."""
+        assert batch.pool is not None
+        images = batch.pool.noisy.flatten(0, 1)
+        if "order" not in batch.pool.drawn:
+            return images, None
+        turn = torch.arange(len(images), device=images.device) % len(batch.images)
+        labels = hard_labels(batch.labels)[turn]
+        mask = half_of_categories(labels, batch.pool.drawn["order"].flatten(0, 1))
+        return torch.where(mask[:, None], batch.images[turn], images), torch.where(mask, labels, IGNORE)
+
+    def _masked(self, pool: PoolBatch, guessed: PseudoLabels, valid: torch.Tensor) -> torch.Tensor:
+        """Return the loss of the noisy whole views with hidden blocks, which show the mean colour."""
+        assert self.spec.masked is not None
+        whole, views = pool.noisy[:, 0], pool.clean.shape[1]
+        hidden = block_masks(pool.drawn["masked"], self.spec.masked.block, (whole.shape[2], whole.shape[3]))
+        logits = self._outputs(torch.where(hidden[:, None], 0.0, whole))[0]
+        first = PseudoLabels(*(part[::views] for part in guessed))
+        return self._target(logits, first, valid[::views])
+
     def _target(self, logits: torch.Tensor, guessed: PseudoLabels, valid: torch.Tensor) -> torch.Tensor:
         """Return the loss of the noisy views, before its weight."""
         spec = self.spec
@@ -139,6 +167,22 @@ class SacStep(SupervisedStep):
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
         super()._load_from_state_dict(*arguments, **options)
         self._step = None
+
+
+def _with(
+    pasted: torch.Tensor | None, guessed: PseudoLabels, valid: torch.Tensor, stride: int
+) -> tuple[PseudoLabels, torch.Tensor]:
+    """Return the labels with the true ones of what was pasted into the views, of confidence 1, and what counts."""
+    if pasted is None:
+        return guessed, valid
+    labels = thin_out_by(pasted, stride)
+    there = labels != IGNORE
+    mixed = PseudoLabels(
+        torch.where(there, labels, guessed.guess),
+        guessed.kept | there,
+        torch.where(there, 1.0, guessed.confidence),
+    )
+    return mixed, valid | there
 
 
 class PriorRow(KeptLabels):

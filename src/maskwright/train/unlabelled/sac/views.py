@@ -8,12 +8,19 @@ from maskwright.augment import Geometry, View, draw_geometry, draw_view
 from maskwright.augment.occasion import Occasion
 from maskwright.augment.view import GEOMETRY
 from maskwright.recipe import Recipe
+from maskwright.recipe.chance import chance_at
 from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.train.unlabelled.views import Draw, PoolViews, still
+from maskwright.types import Array
 
 
 def sac_views(recipe: Recipe, spec: SacSpec) -> Draw:
-    """Return what draws the whole view of an image, `spec.views` − 1 zoomed crops of it, and the noise of each."""
+    """Return what draws the whole view of an image, `spec.views` − 1 zoomed crops of it, and the noise of each.
+
+    Drawn besides: `order` (V, C) float64, by which ClassMix picks categories, infinite where it picks none; `masked`
+    (rows, columns) bool, the blocks that are hidden of the whole view.
+    """
+    categories = len(recipe.data.to_categories())
 
     def draw(rng: np.random.Generator, size: tuple[int, int], occasion: Occasion) -> PoolViews:
         crop = occasion.crop
@@ -33,7 +40,14 @@ def sac_views(recipe: Recipe, spec: SacSpec) -> Draw:
             for _ in range(spec.views)
         ]
         clean = tuple(View(geometry) for geometry in (whole, *inner))
-        return PoolViews(clean, tuple(View(still(crop), steps) for steps in noise), {})
+        drawn: dict[str, Array] = {}
+        if spec.mix is not None:
+            happens = rng.random(spec.views) < chance_at(spec.mix.probability, occasion.progress)
+            drawn["order"] = np.where(happens[:, None], rng.random((spec.views, categories)), np.inf)
+        if spec.masked is not None:
+            rows, columns = (-(-side // spec.masked.block) for side in crop)
+            drawn["masked"] = rng.random((rows, columns)) < spec.masked.share
+        return PoolViews(clean, tuple(View(still(crop), steps) for steps in noise), drawn)
 
     return draw
 
