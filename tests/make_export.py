@@ -73,15 +73,16 @@ class Small(nn.Module):
         return 4 * self.up(self.down(images).relu())
 
 
-def make_run(root: Path, *more: str, size: tuple[int, int] = (32, 48)) -> RunFolder:
+def make_run(root: Path, *more: str, size: tuple[int, int] = (32, 48), unlabelled: int = 2) -> RunFolder:
     """Return a run folder with folds, recipe and a checkpoint a fold, its data beside it.
 
     Args:
         root: folder for both.
         more: settings of the recipe.
         size: of the images.
+        unlabelled: images without masks, one of them a copy of one that has some.
     """
-    make_playground(root / "data", labelled=16, unlabelled=2, size=size)
+    make_playground(root / "data", labelled=16, unlabelled=unlabelled, size=size)
     recipe = apply_settings(Recipe(data=DataSpec(root=str(root / "data"))), [*SETTINGS, *more])
     folder = pipeline.run(recipe, root / "run", until="plan")
     recipe = load_recipe(folder.recipe)

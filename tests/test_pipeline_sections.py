@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from maskwright.artifacts import RunFolder
-from maskwright.pipeline.run import _LEARNING, _train_tasks
+from maskwright.pipeline.run import _train_tasks
+from maskwright.pipeline.sections import LEARNING
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
-BESIDES = {"version", "audit", "predict", "postprocess", "evaluate", "suspects", "report", "executor"}
+BESIDES = {"version", "audit", "selftrain", "predict", "postprocess", "evaluate", "suspects", "report", "executor"}
 """Sections that change nothing in a training."""
 
 
 def test_every_section_either_decides_a_training_or_does_not():
-    assert set(Recipe.model_fields) == _LEARNING | BESIDES
-    assert not _LEARNING & BESIDES
+    assert set(Recipe.model_fields) == LEARNING | BESIDES
+    assert not LEARNING & BESIDES
 
 
 CHANGES = {
@@ -30,6 +31,7 @@ CHANGES = {
     "sampling": "sampling.centred=0.5",
     "train": "train.head_lr=10",
     "audit": "audit.pictures=false",
+    "selftrain": "selftrain.rounds=1",
     "predict": "predict.tile=512",
     "postprocess": "postprocess.chain=[]",
     "evaluate": "evaluate.absent=skip",
@@ -48,7 +50,14 @@ def test_a_change_of_a_section_makes_a_training_stale_if_it_decides_it(section):
     recipe = Recipe(data=DataSpec(root="."))
     changed = apply_settings(recipe, [CHANGES[section]])
     assert changed != recipe
-    assert (fingerprints(changed) != fingerprints(recipe)) == (section in _LEARNING)
+    assert (fingerprints(changed) != fingerprints(recipe)) == (section in LEARNING)
+
+
+def test_checkpoints_that_rounds_need_make_a_training_stale():
+    plain = Recipe(data=DataSpec(root="."))
+    ranked = apply_settings(plain, ["selftrain.rounds=1", 'selftrain.method.images={"kind": "agreement"}'])
+    assert fingerprints(ranked) != fingerprints(plain)
+    assert "round-0/fold-0/third-1.ckpt" in _train_tasks(RunFolder("."), ranked)[0].outputs
 
 
 @pytest.mark.parametrize("change", ["predict.tile=512", "predict.pad=zero", "evaluate.empty=one"])

@@ -169,7 +169,7 @@ def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> Non
 def kept_apart(folder: RunFolder, folds: pl.DataFrame) -> set[str]:
     """Return the images that were moved into the training of their fold, and those of their groups."""
     path = folder.root / "round-1" / "hard.csv"
-    if not path.is_file():
+    if load_recipe(folder.recipe).selftrain.hard is None or not path.is_file():
         return set()
     hard = pl.read_csv(path, schema_overrides={"image": pl.String, "group": pl.String})
     groups = hard.filter(pl.col("moved"))["group"].unique().to_list()

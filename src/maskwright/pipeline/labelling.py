@@ -164,8 +164,8 @@ def restore_soft(root: Path, spec: dict[str, Any], images: Sequence[str]) -> Non
 
 
 def clean_soft(folder: RunFolder, number: int) -> None:
-    """Remove the probability maps of a round's pool."""
-    for place in (folder.root / f"round-{number}" / "pseudo").glob("fold-*/soft*"):
+    """Remove the probability maps of a round's pool, and the scores that images were ranked by."""
+    for place in (folder.root / f"round-{number}" / "pseudo").glob("fold-*/s[oc]*"):
         shutil.rmtree(place)
 
 

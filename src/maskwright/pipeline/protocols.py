@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any, get_args
@@ -11,7 +12,7 @@ import numpy as np
 from maskwright.artifacts import RunFolder, read_folds, write_json
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
-from maskwright.pipeline import rounds, stages
+from maskwright.pipeline import labelling, rounds, stages
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec
 from maskwright.split import HELD_OUT
@@ -43,14 +44,17 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
     """
     from maskwright.pipeline import run
 
-    alone = recipe.selftrain.model_copy(update={"rounds": 0, "protocol": "mixed"})
+    alone = recipe.selftrain.model_copy(update={"protocol": "mixed"})
     base = run(recipe.model_copy(update={"selftrain": alone}), out, until="predict", redo=redo, command=command)
     resolved = load_recipe(base.recipe)
     found = {"labelled_only": _scores(base, 0, base, 0)}
     protocols = [name for name in get_args(Protocol) if name != "labelled_only"]
+    method = recipe.selftrain.method
+    if isinstance(method, PseudoLabelsSpec):  # the maps are needed until the last protocol is done
+        method = method.model_copy(update={"keep_soft": True})
     for protocol in protocols:
         inner = RunFolder(base.root / "protocols" / protocol)
-        wanted = recipe.selftrain.model_copy(update={"protocol": protocol, "adopt": "always"})
+        wanted = recipe.selftrain.model_copy(update={"protocol": protocol, "adopt": "always", "method": method})
         _share(base, inner)
         if protocol != protocols[0]:
             _share_labels(RunFolder(base.root / "protocols" / protocols[0]), inner, resolved, wanted.method)
@@ -62,6 +66,9 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
             redo=redo,
         )
         found[protocol] = _scores(base, 0, inner, wanted.rounds)
+    if isinstance(recipe.selftrain.method, PseudoLabelsSpec) and not recipe.selftrain.method.keep_soft:
+        for protocol, number in itertools.product(protocols, range(1, recipe.selftrain.rounds + 1)):
+            labelling.clean_soft(RunFolder(base.root / "protocols" / protocol), number)
     write_json(base.root / "protocols.json", found)
     return found
 

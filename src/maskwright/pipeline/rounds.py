@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +188,14 @@ def _images(
 ) -> tuple[Index, Index | None]:
     """Return what a training learns from with labels, and without."""
     fold, step = spec["fold"], spec["step"]
-    hard = _hard(folder)
+    hard = _hard(folder, wanted)
     moved = hard.filter(pl.col("moved") & (pl.col("fold") == fold))["image"].to_list()
     inside = folds.filter((pl.col("fold") != HELD_OUT) & (pl.col("fold") != fold))["image"].to_list()
     often = hard.filter(pl.col("fold") != fold)["image"].to_list()
     times = wanted.hard.times if wanted.hard is not None and wanted.hard.how == "oversample" else 1.0
     if not isinstance(wanted.method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
         alone = wanted.protocol == "labelled_only"
-        pool = None if alone else whole.only(labelling.pool_of_fold(folder, whole, wanted, fold))
+        pool = None if alone else _without_masks(whole.only(labelling.pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
     labels = _label_files(folder, spec)
     real = [] if step == "pretrain" and labels else [*inside, *moved]
@@ -205,11 +206,17 @@ def _images(
     return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft), None
 
 
-def _hard(folder: RunFolder) -> pl.DataFrame:
+def _without_masks(pool: Index) -> Index:
+    """Return a pool that nobody can look up masks in: with `split.labelled` its images have some."""
+    nothing = pl.lit(None, pl.String)
+    return replace(pool, table=pool.table.with_columns(mask=nothing, instances=nothing))
+
+
+def _hard(folder: RunFolder, wanted: SelftrainSpec) -> pl.DataFrame:
     schema: dict[str, Any] = {"image": pl.String, "group": pl.String, "fold": pl.Int64}
     schema |= {"score": pl.Float64, "moved": pl.Boolean}
     path = folder.root / "round-1" / "hard.csv"
-    return pl.read_csv(path, schema=schema) if path.is_file() else pl.DataFrame(schema=schema)
+    return pl.read_csv(path, schema=schema) if wanted.hard is not None else pl.DataFrame(schema=schema)
 
 
 def _label_files(folder: RunFolder, spec: dict[str, Any]) -> dict[str, str]:

@@ -141,11 +141,11 @@ class _Round:
     def _label(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
         spec = self.sections.predicting | {"selftrain": self._labelling(), "round": self.number, "fold": fold}
         base = f"round-{self.number}/pseudo/fold-{fold}"
-        ledger = "ledger.parquet" if step == "pseudo" else "ledger-2.parquet"
         before = (*self._common(), self._name("precision"), *after)
-        function = labelling.label if step == "pseudo" else labelling.relabel
-        labels = "labels" if step == "pseudo" else "labels-2"
-        return Task(self._name(step, fold), function, spec, before, (f"{base}/{ledger}", f"{base}/{labels}"))
+        function, end = (labelling.label, "") if step == "pseudo" else (labelling.relabel, "-2")
+        made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}")
+        kept = (f"{base}/soft{end}", f"{base}/scores{end}", f"{base}/seconds{end}.json")
+        return Task(self._name(step, fold), function, spec, before, made, keeps=kept)
 
     def _labelling(self) -> dict[str, Any]:
         """Return what of the section decides labels: how they are learned from doesn't."""
@@ -179,7 +179,9 @@ class _Round:
         spec = self.sections.scoring | {"round": self.number, "selftrain": self.section}
         spec |= {"rule": self.recipe.selftrain.adopt}
         after = (*self._common(), self._before("oof"), self._name("oof"))
-        return Task(self._name("adopt"), rounds.adopt, spec, after, (f"round-{self.number}/adopt.json",))
+        ledger = (f"round-{self.number}/pseudo/ledger.parquet",) if self._steps() else ()
+        made = (f"round-{self.number}/adopt.json", *ledger)
+        return Task(self._name("adopt"), rounds.adopt, spec, after, made)
 
     def _common(self) -> tuple[str, ...]:
         return ("index", "split")
