@@ -15,6 +15,7 @@ _PUBLIC = {
     "Recipe": "maskwright.recipe",
     "RunFolder": "maskwright.artifacts",
     "Sample": "maskwright.types",
+    "Teacher": "maskwright.train.teacher",
     "apply_settings": "maskwright.recipe",
     "evaluate_folders": "maskwright.evaluate",
     "load_recipe": "maskwright.recipe",

@@ -72,6 +72,28 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
         assert curves[0][name].to_list() == pytest.approx(curves[1][name].to_list(), rel=1e-3), name
 
 
+def test_two_processes_learn_from_a_pool_like_one(data, tmp_path):
+    """Of a moving average's labels; crops beyond the border differ between the two, and so do the pixels that count."""
+    index, section = data
+    images, method = (
+        index.images,
+        "selftrain.method={kind: unimatch_v2, complementary: false, mix: null, threshold: 0.5}",
+    )
+    paths = []
+    for devices in (1, 2):
+        online = apply_settings(recipe(section, devices=devices), [method])
+        folder = tmp_path / f"on-{devices}"
+        paths.append(train_fold(folder, index.only(images[:5]), None, online, pool=index.only(images[5:])))
+    states = [torch.load(path, weights_only=True)["state_dict"] for path in paths]
+    assert any(name.startswith("step.teacher.network") for name in states[0])
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-5)
+    curves = [pl.read_csv(path.with_name("metrics.csv")) for path in paths]
+    assert {"loss_strong", "confidence"} <= set(curves[0].columns)
+    for name in [c for c in curves[0].columns if c.startswith(("loss", "kept_", "share_", "confidence"))]:
+        assert curves[0][name].to_list() == pytest.approx(curves[1][name].to_list(), rel=1e-3), name
+
+
 def test_fewer_validation_batches_than_devices_and_the_default_network(data, tmp_path):
     index, section = data
     settings = ["model.encoder=resnet10t", "model.decoder_channels=[16, 16, 8]", "model.encoder_weights=none"]

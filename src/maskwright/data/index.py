@@ -23,7 +23,7 @@ from maskwright.data.intensity import measure
 from maskwright.data.mislaid import like_masks, move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
-from maskwright.types import Categories, Sample
+from maskwright.types import Array, Categories, Sample
 
 SCHEMA = {
     "image": pl.String,
@@ -106,6 +106,14 @@ class Index:
         """
         image, label = self.table["image"][row], self.table[self.label_column][row]
         return Sample(name_of(image), read_image(self.path(image)), self._label(image, label))
+
+    def read_image(self, row: int) -> Array:
+        """Return the (H, W, 1 or 3) image of a row alone, at its own size.
+
+        Raises:
+            DataError: the file can't be read.
+        """
+        return read_image(self.path(self.table["image"][row]))
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""

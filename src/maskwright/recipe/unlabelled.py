@@ -2,21 +2,279 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from maskwright.recipe.augment import (
+    AffineSpec,
+    AugmentSpec,
+    BlurSpec,
+    ColourSpec,
+    CropSpec,
+    FlipSpec,
+    ForClassesSpec,
+    GrayscaleSpec,
+    OutsideSpec,
+    TurnSpec,
+)
+from maskwright.recipe.chance import Probability
+from maskwright.recipe.mixing import ClassMixSpec, CutMixSpec
+from maskwright.recipe.policies import AutoAugmentSpec
 from maskwright.recipe.spec import Spec
 
+STRONG: tuple[AugmentSpec, ...] = (
+    ColourSpec(probability=0.8, brightness=0.25, contrast=0.5, saturation=0.5, tint=0.25, gamma=0.0),
+    GrayscaleSpec(probability=0.2),
+    BlurSpec(probability=0.5, sigma=(0.1, 2.0)),
+)
+"""ST++'s and UniMatch's: jitter of .5, .5, .5 and .25, the last of the tint where theirs turns the hue; gray; blur."""
 
-class FixMatchSpec(Spec):
+Mix = Annotated[CutMixSpec | ClassMixSpec, Field(discriminator="kind")]
+Loss = Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"]
+
+_MOVES = (FlipSpec, TurnSpec, AffineSpec, CropSpec, OutsideSpec, ForClassesSpec, AutoAugmentSpec)
+
+
+def _said_on(value: object) -> object:
+    """Return `on` where YAML has read it as true."""
+    return "on" if value is True else value
+
+
+class Passes(NamedTuple):
+    """What a training step costs for each labelled crop, where a step has as many images without labels.
+
+    Attributes:
+        forward: images through the network.
+        backward: images whose gradient is taken.
+    """
+
+    forward: float
+    backward: float
+
+
+class TeacherSpec(Spec):
+    """A moving average of the network, which makes the labels."""
+
+    momentum: float = Field(0.996, ge=0, le=1)
+    """Share that stays at each update."""
+    ramp: Literal["none", "inverse", "shipping"] = "inverse"
+    """How the share begins after t steps. none: as it is, the first update a copy. inverse: 1 − 1 / (t + 1) at most.
+    shipping: (1 + t) / (10 + t) at most."""
+    every: int = Field(1, ge=1)
+    """Steps from one update to the next."""
+
+
+class RampSpec(Spec):
+    """How the weight of what is learned from images without labels rises."""
+
+    shape: Literal["exponential", "linear"] = "exponential"
+    """exponential: exp(−5 (1 − x)²), from .0067 on (mean teacher); linear: x, from 0 on."""
+    until: float = Field(1.0, gt=0, le=1)
+    """Share of the training after which x is 1."""
+
+    def at(self, progress: float) -> float:
+        """Return the factor at a point of the training, from 0 to 1.
+
+        Example:
+            >>> [round(RampSpec().at(x), 6) for x in (0, 0.25, 0.5, 1)]
+            [0.006738, 0.060055, 0.286505, 1.0]
+        """
+        x = min(1.0, progress / self.until)
+        return x if self.shape == "linear" else math.exp(-5 * (1 - x) ** 2)
+
+
+class MaskedSpec(Spec):
+    """A view with hidden blocks learns the labels of the whole (masked image consistency, Hoyer et al. 2023)."""
+
+    block: int = Field(64, ge=1)
+    """Side of a block in pixels of the crop (theirs: of 512 × 1024 and more)."""
+    share: Probability = 0.7
+    """Of the blocks that is hidden, on average."""
+    weight: float = Field(1.0, ge=0)
+    """Of this term beside that of the strong views."""
+
+
+class OnlineMethodSpec(Spec):
+    """What every method has that learns from images without labels while it trains."""
+
+    batch: int | None = Field(None, ge=1)
+    """Images without labels in a step; null: as many as `train.batch`."""
+    collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
+    """What happens where the teacher's labels collapse (see `gone_from`, `taken_over`). back: on from the state at the
+    end of the epoch before, with half the weight; the second time the training ends there. stop: it ends there the
+    first time. on: it is said, and nothing else."""
+    watched_from: float = Field(0.2, ge=0, le=1)
+    """Share of the training from which on collapses are looked for: what the first labels are like says little."""
+    gone_from: float = Field(0.005, gt=0, le=1)
+    """Share of the labels that are kept which a category must once have had, for it to be called gone when it has none
+    in a whole epoch."""
+    taken_over: float = Field(0.05, ge=0, lt=1)
+    """A category is said to take over where all others together have less than this share of what they have among the
+    labelled crops, after it was twice as much; 0: never."""
+
+
+class ConsistencySpec(OnlineMethodSpec):
+    """Strongly varied views learn the labels that a weakly varied one of the same image gets."""
+
+    weak: tuple[AugmentSpec, ...] | None = None
+    """How the view is varied that labels are made of, and all others with it; null: the geometry of `augment`."""
+    strong: tuple[AugmentSpec, ...] = STRONG
+    """What is done besides to the views that are learned from: changes of colour alone."""
+    views: int = Field(1, ge=1, le=8)
+    """Strong views of each image."""
+    cutout: Probability = 0.0
+    """Share of strong views a box of which is filled with noise and not learned from, as in ST++."""
+    noise: float = Field(0.0, ge=0, le=1)
+    """Standard deviation of the noise that the teacher's view gets alone, as a share of the value range."""
+    noise_limit: float = Field(0.2, ge=0, le=1)
+    """Largest value of this noise."""
+    mix: Mix | None = None
+    """What is pasted into strong views. cutmix: a box of another image of the batch with its labels. classmix: half of
+    the categories of a labelled crop with their labels (DACS)."""
+    teacher: TeacherSpec | None = None
+    """Who labels; null: the network itself."""
+    threshold: float = Field(0.95, ge=0, lt=1)
+    """Confidence from which on a pixel's label is kept. The more likely of two categories always has .5 or more: in
+    binary tasks a threshold up to .5 keeps everything."""
+    weighting: Literal["pixel", "image"] = "pixel"
+    """pixel: pixels below the threshold aren't learned from. image: all are, with the share of the image's pixels that
+    reach the threshold as their weight (DACS)."""
+    denominator: Literal["valid", "kept", "all"] = "valid"
+    """What the sum over pixels is divided by: those inside the image, those that are kept, or all of the crop."""
+    loss: Loss = "cross_entropy"
+    """cross_entropy: of the teacher's hard labels; soft: of its probabilities; mse: squared difference of the
+    probabilities; dice: of hard labels, all categories, Σ p² in the denominator (UniMatch's for medical images);
+    cross_entropy_dice: the mean of the two."""
+    labelled_weight: float = Field(1.0, ge=0)
+    """Of what is learned from labels."""
+    weight: float = Field(1.0, ge=0)
+    """Of all that is learned from images without labels."""
+    ramp: RampSpec | None = None
+    """How this weight rises; null: it doesn't."""
+    strong_weight: float = Field(1.0, ge=0)
+    """Of the mean over the strong views, in it."""
+    feature_weight: float = Field(0.0, ge=0)
+    """In it, of the weak view with features dropped between encoder and decoder; 0: there is none."""
+    feature_drop: float = Field(0.5, gt=0, lt=1)
+    """Share of channels of the encoder's features that are dropped."""
+    complementary: bool = False
+    """Drop of the features of two strong views what the other keeps, in half of the images (UniMatch V2)."""
+    masked: MaskedSpec | None = None
+    """A further view with hidden blocks; null: none."""
+
+    @property
+    def passes(self) -> Passes:
+        """What a step costs for each labelled crop; a pass through the decoder alone counts as half of one."""
+        joint = 1.0 + 0.5 if self.feature_weight else 0.0
+        own = 0.0 if joint and self.teacher is None else 1.0
+        learned = 1.0 + joint + self.views + (self.masked is not None)
+        return Passes(learned + own, learned)
+
+    @model_validator(mode="after")
+    def _shows_the_same_pixels(self) -> Self:
+        if moving := [spec.kind for spec in self.strong if isinstance(spec, _MOVES)]:
+            raise ValueError(
+                f"strong: {', '.join(moving)} moves pixels, which then no longer have the weak view's labels: "
+                "put it into `weak`"
+            )
+        if self.complementary and self.views != 2:
+            raise ValueError(f"complementary: it is about two strong views, and views is {self.views}")
+        return self
+
+
+class FixMatchSpec(ConsistencySpec):
     """A weakly varied view labels a strongly varied one (Sohn et al. 2020)."""
 
     kind: Literal["fixmatch"] = "fixmatch"
-    threshold: float = Field(0.95, ge=0, lt=1)
-    """Confidence from which on a pixel's label is learned from."""
-    weight: float = Field(1.0, ge=0)
-    """Of what is learned from images without labels, beside what is learned from those with."""
 
 
-OnlineSpec = FixMatchSpec
+class UniMatchSpec(ConsistencySpec):
+    """FixMatch with two strong views, boxes pasted, and features dropped (Yang et al. 2023).
+
+    (Lx + .25 Ls1 + .25 Ls2 + .5 Lfp) / 2. Pasted boxes come from the same batch, which its author says is the same.
+    """
+
+    kind: Literal["unimatch"] = "unimatch"
+    views: int = Field(2, ge=1, le=8)
+    """Strong views of each image."""
+    mix: Mix | None = CutMixSpec()
+    """What is pasted into strong views."""
+    labelled_weight: float = Field(0.5, ge=0)
+    """Of what is learned from labels."""
+    weight: float = Field(0.5, ge=0)
+    """Of all that is learned from images without labels."""
+    strong_weight: float = Field(0.5, ge=0)
+    """Of the mean over the strong views, in it."""
+    feature_weight: float = Field(0.5, ge=0)
+    """In it, of the weak view with features dropped between encoder and decoder."""
+
+
+class UniMatchV2Spec(ConsistencySpec):
+    """Two strong views, each with the features that the other drops, learn from a moving average (Yang et al. 2025).
+
+    (Lx + (Ls1 + Ls2) / 2) / 2.
+    """
+
+    kind: Literal["unimatch_v2"] = "unimatch_v2"
+    views: int = Field(2, ge=1, le=8)
+    """Strong views of each image."""
+    mix: Mix | None = CutMixSpec()
+    """What is pasted into strong views."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.996)
+    """Who labels: a moving average."""
+    labelled_weight: float = Field(0.5, ge=0)
+    """Of what is learned from labels."""
+    weight: float = Field(0.5, ge=0)
+    """Of all that is learned from images without labels."""
+    complementary: bool = True
+    """Drop of the features of two strong views what the other keeps, in half of the images."""
+
+
+class MeanTeacherSpec(ConsistencySpec):
+    """Probabilities like those of a moving average that sees the image with noise (Tarvainen and Valpola 2017).
+
+    Constants of SSL4MIS, the common implementation for medical images.
+    """
+
+    kind: Literal["mean_teacher"] = "mean_teacher"
+    strong: tuple[AugmentSpec, ...] = ()
+    """What is done besides to the view that is learned from: nothing."""
+    noise: float = Field(0.1, ge=0, le=1)
+    """Standard deviation of the noise that the teacher's view gets alone, as a share of the value range."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.99)
+    """Who labels: a moving average."""
+    threshold: float = Field(0.0, ge=0, lt=1)
+    """Confidence from which on a pixel is learned from: all are."""
+    loss: Loss = "mse"
+    """Squared difference of the probabilities."""
+    weight: float = Field(0.1, ge=0)
+    """Of what is learned from images without labels."""
+    ramp: RampSpec | None = RampSpec()
+    """How this weight rises: over the whole training."""
+
+
+class DACSSpec(ConsistencySpec):
+    """Half of the categories of a labelled crop pasted into each image without labels (Tranheden et al. 2021).
+
+    Constants of EDAPS, which uses it from synthetic to real; the strong view's colours are changed before pasting.
+    """
+
+    kind: Literal["dacs"] = "dacs"
+    strong: tuple[AugmentSpec, ...] = (
+        ColourSpec(probability=0.8, brightness=0.1, contrast=0.2, saturation=0.2, tint=0.2, gamma=0.0),
+        BlurSpec(probability=0.5, sigma=(0.15, 1.15)),
+    )
+    """What is done besides to the view that is learned from."""
+    mix: Mix | None = ClassMixSpec(probability=1.0)
+    """What is pasted into it."""
+    teacher: TeacherSpec | None = TeacherSpec(momentum=0.999)
+    """Who labels: a moving average."""
+    threshold: float = Field(0.968, ge=0, lt=1)
+    """Confidence whose share of an image's pixels is the weight of all of them."""
+    weighting: Literal["pixel", "image"] = "image"
+    """One weight an image."""
+
+
+OnlineSpec = FixMatchSpec | UniMatchSpec | UniMatchV2Spec | MeanTeacherSpec | DACSSpec

@@ -15,6 +15,7 @@ from maskwright.report.collect import number as to_float
 from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
+from maskwright.report.pool_charts import pool_charts
 from maskwright.report.recipe_words import trained
 from maskwright.report.round_sections import rounds
 from maskwright.report.score_sections import categories, examples, scores
@@ -74,7 +75,9 @@ def training(artifacts: Artifacts) -> Section | None:
     for r in rounds:
         tables = {f"fold {k}": table for (q, k), table in artifacts.curves.items() if q == r}
         title = "Curves" if len(rounds) == 1 else f"Round {r}"
-        groups.append(Group(title, tables=[_training_table(tables)], charts=_training_charts(tables)))
+        groups.append(
+            Group(title, tables=[_training_table(tables)], charts=[*_training_charts(tables), *pool_charts(tables)])
+        )
     words = [f"{plural(len(artifacts.curves), 'training')}."]
     words += [f"Fold {k} starts from the network {note['checkpoint']}." for k, note in artifacts.starts.items()]
     return Section("training", "Training", [*words, *seen_before(artifacts)], groups)

@@ -19,12 +19,22 @@ class PoolBatch(NamedTuple):
             pixel, in other colours.
         valid: (N, V, H, W) bool: whether a pixel lies inside the image.
         matrices: (N, V, 2, 3) float32: from (x, y) pixels of a view to those of the image at working size.
+        drawn: (N, …) what the step mixes and masks by, by name; drawn with the views, so that a draw of the stream is
+            the same in every run.
     """
 
     clean: torch.Tensor
     noisy: torch.Tensor
     valid: torch.Tensor
     matrices: torch.Tensor
+    drawn: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, items: Sequence[PoolBatch]) -> PoolBatch:
+        """Return the batch of single images, whose tensors have no N."""
+        clean, noisy, valid, matrices, drawn = zip(*items, strict=True)
+        named = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
+        return cls(torch.stack(clean), torch.stack(noisy), torch.stack(valid), torch.stack(matrices), named)
 
 
 class Batch(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,14 @@ class Curves(L.Callback):
 
     The rows are part of the checkpoint, so a resumed run continues the table where the checkpoint stood. `waited` is
     the share of the epoch's time in which the loop waited for data.
+
+    Args:
+        path: of the table.
+        more: returns further columns of the epoch that ends, of the module.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, more: Callable[[L.LightningModule], dict[str, float]] | None = None) -> None:
+        self.path, self.more = path, more
         self.rows: list[dict[str, Any]] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._batches, self._waited = 0, 0.0
@@ -67,6 +72,7 @@ class Curves(L.Callback):
             for name, value in self._sums.items()
         }
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row |= {} if self.more is None else self.more(pl_module)
         self.rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         if not trainer.is_global_zero:
             return

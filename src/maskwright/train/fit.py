@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import polars as pl
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
@@ -21,9 +22,11 @@ from maskwright.artifacts import atomic
 from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
+from maskwright.errors import UsageError, problem
 from maskwright.inference import pick_device
 from maskwright.losses import build_levels
 from maskwright.models import build_model
+from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
@@ -34,6 +37,9 @@ from maskwright.train.memory import Parts, free_memory
 from maskwright.train.module import SegmentationModule
 from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
+from maskwright.train.unlabelled import build_step, build_views, learns_online
+from maskwright.train.unlabelled.collapse import PoolWatch, ended_early, pool_lines
+from maskwright.train.unlabelled.pool import PoolStream, pool_batch
 from maskwright.train.working import WorkingImages
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
@@ -60,18 +66,22 @@ def train_fold(
         recipe: resolved.
         fold: its number; changes the order of images and the network's start.
         start: checkpoint of an older training whose network this one starts from.
-        pool: images to learn from without their labels, as `selftrain.method` says.
+        pool: images to learn from without their labels, as `selftrain.method` says; where it holds none, the training
+            is the supervised one, which is said.
 
     Returns:
         the path of last.ckpt.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    pool = _checked(pool, recipe)
     arguments = (folder, training, validation, recipe, fold, start, pool)
-    if recipe.train.devices > 1:
+    last = folder / "last.ckpt"
+    if pool is not None and ended_early(last):
+        report(f"train {folder.name}", recipe.train.steps or 1, recipe.train.steps, "ended early, see log.txt")
+    elif recipe.train.devices > 1:
         train_together(_train, arguments, devices=recipe.train.devices)
     else:
         _train(0, *arguments)
-    last = folder / "last.ckpt"
     if not (folder / "best.ckpt").is_file():
         with atomic(folder / "best.ckpt") as temporary:
             shutil.copyfile(last, temporary)
@@ -96,15 +106,24 @@ def _train(
         torch.set_num_threads(spec.threads)
     intensity, cache = Intensity.of(recipe.data), spec.cache / spec.devices
     images = WorkingImages(training, intensity, scale=spec.scale, cache=cache)
+    unlabelled = None
+    if pool is not None:
+        unlabelled = WorkingImages(pool, intensity, scale=spec.scale, cache=cache, labels=False)
     recipe = with_class_weights(recipe, map(images.label, range(len(images))))
     held = None if validation is None else WorkingImages(validation, intensity, scale=spec.scale, cache=cache)
     last = folder / "last.ckpt"
     parts = Parts.of(last, step=spec.accumulate)
     while True:
-        module = build_module(recipe, fold, parts, start)
-        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank)
+        module = build_module(recipe, fold, parts, start, pool=pool is not None)
+        watch = None
+        if pool is not None:
+            watch = PoolWatch(folder, recipe.selftrain.method, recipe.metric())  # type: ignore[arg-type]
+        trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank, watch=watch)
+        stream = None
+        if unlabelled is not None:
+            stream = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step)
         loaders = (
-            training_batches(images, recipe, fold, parts=parts.step, rank=rank),
+            training_batches(images, recipe, fold, parts=parts.step, rank=rank, pool=stream),
             None if held is None else validation_batches(held, recipe, parts=parts.validation, rank=rank),
         )
         if _fits(trainer, module, loaders, resume=last if last.is_file() else None):
@@ -113,7 +132,35 @@ def _train(
         del module, trainer, loaders
         free_memory()
     if trainer.is_global_zero:
-        _write_log(folder / "log.txt", recipe, module, training, validation, parts)
+        more = [] if pool is None or watch is None else pool_lines(pool, recipe, module, watch)
+        _write_log(folder / "log.txt", recipe, module, training, validation, parts, more)
+
+
+def _checked(pool: Index | None, recipe: Recipe) -> Index | None:
+    """Return the images to learn from without labels, None where there are none.
+
+    Raises:
+        UsageError: the recipe's method is one that learns from labels made beforehand.
+    """
+    if pool is None or not len(pool):
+        if pool is not None:
+            report("pool", 0, 0, "no images without labels: learning from labels alone")
+        return None
+    if not learns_online(recipe):
+        raise UsageError(
+            problem(
+                "a method that learns from images without labels while it trains",
+                recipe.selftrain.method.kind,
+                where="train_fold(…, pool=…)",
+                next_move="choose another selftrain.method, or give the images with their pseudo-labels as training",
+            )
+        )
+    pool_batch(recipe)
+    readable = pool.where(pl.col("width").is_not_null())
+    if len(readable) < len(pool):
+        left_out = len(pool) - len(readable)
+        report("pool", len(readable), len(readable), f"{left_out} file(s) of the pool can't be read, and are left out")
+    return _checked(readable, recipe) if len(readable) == 0 else readable
 
 
 def build_module(
@@ -121,10 +168,13 @@ def build_module(
     fold: int,
     parts: Parts = Parts(),  # noqa: B008
     start: Path | None = None,
+    *,
+    pool: bool = False,
 ) -> SegmentationModule:
     """Return the Lightning module of a resolved recipe.
 
-    Its network is drawn from the seed and the fold, or starts from the one in the checkpoint `start`.
+    Its network is drawn from the seed and the fold, or starts from the one in the checkpoint `start`. With a pool its
+    step is that of the recipe's method, else the supervised one.
     """
     spec, categories = recipe.train, recipe.data.to_categories()
     assert recipe.data.channels is not None and spec.scale is not None
@@ -138,7 +188,8 @@ def build_module(
         network.compile()
     loss = build_levels(recipe.levels, recipe.loss, categories)
     mean_from = None if spec.swa is None else round(spec.swa * (spec.steps or 1))
-    step = SupervisedStep(network, loss, momentum=spec.ema, mean_from=mean_from)
+    average: dict[str, Any] = {"momentum": spec.ema, "mean_from": mean_from}
+    step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
     about = describe(
         recipe.model,
         recipe.data,
@@ -152,7 +203,15 @@ def build_module(
     return SegmentationModule(step, recipe, categories, about, parts)
 
 
-def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int = 1, rank: int = 0) -> L.Trainer:
+def build_trainer(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    validates: bool,
+    parts: int = 1,
+    rank: int = 0,
+    watch: PoolWatch | None = None,
+) -> L.Trainer:
     """Return the Lightning trainer of a resolved recipe, with the callbacks that write into `folder`.
 
     Args:
@@ -161,6 +220,7 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
         validates: there is a validation part.
         parts: batches of the loader that make one step.
         rank: of this process; the first one keeps the curves.
+        watch: of what a step learns from a pool.
     """
     spec = recipe.train
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
@@ -183,7 +243,13 @@ def build_trainer(folder: Path, recipe: Recipe, *, validates: bool, parts: int =
             max_epochs=-1,
             accumulate_grad_batches=parts,
             num_sanity_val_steps=0,
-            callbacks=[Curves(folder / "metrics.csv"), *thirds, *keepers, last],
+            callbacks=[
+                Curves(folder / "metrics.csv", None if watch is None else watch.row),
+                *([] if watch is None else [watch]),
+                *thirds,
+                *keepers,
+                last,
+            ],
             logger=(build_loggers(spec.loggers, folder, recipe.model_dump(mode="json")) if rank == 0 else []) or False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -250,7 +316,13 @@ class _quietly(warnings.catch_warnings):  # noqa: N801
 
 
 def _write_log(
-    path: Path, recipe: Recipe, module: SegmentationModule, training: Index, validation: Index | None, parts: Parts
+    path: Path,
+    recipe: Recipe,
+    module: SegmentationModule,
+    training: Index,
+    validation: Index | None,
+    parts: Parts,
+    more: list[str],
 ) -> None:
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
     held = 0 if validation is None else len(validation)
@@ -261,6 +333,7 @@ def _write_log(
         lines.append(f"tensors taken over from {recipe.train.start}: {started['loaded']}")
         lines += [f"starts fresh: {name}" for name in started["fresh"]]
         lines += [f"starts fresh: the channel of {name}" for name in started["new"]]
+    lines += more
     lines += class_weight_lines(recipe)
     lines += [f"train.{key}: {value}" for key, value in recipe.train.model_dump(mode="json").items()]
     with atomic(path) as temporary:

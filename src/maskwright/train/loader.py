@@ -14,11 +14,13 @@ from maskwright.data.intensity import standardise
 from maskwright.data.sampling import StreamSampler
 from maskwright.data.tensors import image_tensor, label_tensor
 from maskwright.recipe import Recipe
-from maskwright.train.batch import Batch, parts_of_step
+from maskwright.train.batch import Batch, PoolBatch, parts_of_step
 from maskwright.train.crops import TrainingCrops
+from maskwright.train.unlabelled.pool import PoolStream
 from maskwright.train.working import WorkingImages
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Keys = list[tuple[int, int]]
 
 
 class WholeImages(Dataset[Pair]):
@@ -67,6 +69,7 @@ class Ahead:
             hold together.
         share: (this device's number, number of devices); a device takes every n-th item of a batch.
         workers: threads; 0 prepares each batch when it is asked for.
+        pool: images without labels that come with each batch.
     """
 
     def __init__(
@@ -78,8 +81,9 @@ class Ahead:
         parts: int = 1,
         share: tuple[int, int] = (0, 1),
         workers: int,
+        pool: PoolStream | None = None,
     ) -> None:
-        self.crops, self.sampler = crops, sampler
+        self.crops, self.sampler, self.pool = crops, sampler, pool
         self.batch, self.parts, self.share, self.workers = batch, parts, share, workers
 
     def __len__(self) -> int:
@@ -93,27 +97,44 @@ class Ahead:
             yield from parts_of_step(step, len(self.crops.categories))
 
     def _made(self) -> Iterator[Batch]:
-        keys = list(self.sampler)
-        rank, devices = self.share
-        groups = [keys[i + rank : i + self.batch : devices] for i in range(0, len(keys), self.batch)]
+        groups = self._groups(list(self.sampler), self.batch)
+        others: list[Keys] = [[]] * len(groups)
+        if self.pool is not None:
+            others = self._groups(self.pool.keys(self.sampler.epoch), self.pool.batch)
         if self.workers == 0:
-            yield from map(self._make, groups)
+            yield from map(self._make, groups, others)
             return
         ahead = max(2 * self.workers + 1, self.parts if self.parts > 1 else 0)
         with ThreadPoolExecutor(self.workers, "batches") as pool:
             pending: deque[Future[Batch]] = deque()
-            for group in groups:
-                pending.append(pool.submit(self._make, group))
+            for group, other in zip(groups, others, strict=True):
+                pending.append(pool.submit(self._make, group, other))
                 if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()
 
-    def _make(self, keys: list[tuple[int, int]]) -> Batch:
-        return Batch.of([self.crops[key] for key in keys])
+    def _groups(self, keys: Keys, batch: int) -> list[Keys]:
+        """Return this device's keys of each batch."""
+        rank, devices = self.share
+        return [keys[i + rank : i + batch : devices] for i in range(0, len(keys), batch)]
+
+    def _make(self, keys: Keys, others: Keys) -> Batch:
+        batch = Batch.of([self.crops[key] for key in keys])
+        if self.pool is None:
+            return batch
+        return batch._replace(pool=PoolBatch.of([self.pool.crops[key] for key in others]))
 
 
-def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts: int = 1, rank: int = 0) -> Ahead:
+def training_batches(
+    images: WorkingImages,
+    recipe: Recipe,
+    fold: int,
+    *,
+    parts: int = 1,
+    rank: int = 0,
+    pool: PoolStream | None = None,
+) -> Ahead:
     """Return the loader whose epoch is `validate_every` steps of the stream.
 
     Args:
@@ -122,6 +143,7 @@ def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts:
         fold: changes the order.
         parts: batches that make one step.
         rank: which device's share of each batch.
+        pool: images without labels that come with each batch.
     """
     train = recipe.train
     assert train.batch is not None
@@ -135,6 +157,7 @@ def training_batches(images: WorkingImages, recipe: Recipe, fold: int, *, parts:
         parts=parts,
         share=(rank, train.devices),
         workers=train.workers,
+        pool=pool,
     )
 
 

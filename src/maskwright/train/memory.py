@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -62,7 +63,9 @@ class Parts:
         """
         batch = recipe.predict.batch if validating else (recipe.train.batch or 1)
         now = self.validation if validating else self.step
-        larger = [n for n in range(now + 1, batch + 1) if batch % n == 0]
+        pool = getattr(recipe.selftrain.method, "batch", None)
+        shared = batch if validating or pool is None else math.gcd(batch, pool)
+        larger = [n for n in range(now + 1, shared + 1) if shared % n == 0]
         if not larger or recipe.train.devices > 1:
             size = "predict.batch, predict.tile" if validating else "train.batch, train.scale, model.encoder"
             raise UsageError(

@@ -9,7 +9,7 @@ from torch import nn
 
 from maskwright.losses import LevelsLoss
 from maskwright.train.batch import Batch
-from maskwright.train.teacher import MovingAverage
+from maskwright.train.teacher import Teacher
 
 
 class Step(Protocol):
@@ -43,12 +43,11 @@ class SupervisedStep(nn.Module):
         super().__init__()
         self.network, self.loss = network, loss
         averaged = momentum > 0 or mean_from is not None
-        self.average = MovingAverage(network, momentum, mean_from=mean_from) if averaged else None
+        self.average = Teacher(network, momentum, ramp="shipping", mean_from=mean_from) if averaged else None
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the loss."""
-        outputs = self.network(batch.images)
-        outputs = outputs if isinstance(outputs, list) else [outputs]
+        outputs = self._outputs(batch.images)
         terms: dict[str, torch.Tensor] = self.loss(outputs, batch.labels, batch.targets, progress, batch.counts)
         return terms
 
@@ -61,3 +60,8 @@ class SupervisedStep(nn.Module):
     def predictor(self) -> nn.Module:
         """The moving average where there is one."""
         return self.network if self.average is None else self.average.network
+
+    def _outputs(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the network's outputs, the finest first."""
+        outputs = self.network(images)
+        return outputs if isinstance(outputs, list) else [outputs]

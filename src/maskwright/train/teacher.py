@@ -3,66 +3,112 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
+from maskwright.errors import UsageError, problem
 
-class MovingAverage(nn.Module):
-    """An exponential moving average of a network's parameters and floating-point buffers.
+Ramp = Literal["none", "inverse", "shipping"]
 
-    The momentum is ramped: min(momentum, (1 + t) / (10 + t)) after t updates, so early weights are soon forgotten.
-    Integer buffers are copied. Its own state counts the updates and so resumes. With `mean_from` it is the plain mean
-    of all states after that (stochastic weight averaging, Izmailov et al. 2018; statistics of batch norm are averaged
-    like the weights, not measured anew), and follows the network until then.
+
+class Teacher(nn.Module):
+    """An exponential moving average of a network's parameters and floating-point buffers; it labels images.
+
+    Works with any PyTorch segmentation network. Integer buffers are copied. It stays in evaluation mode, and its own
+    state counts the updates, so it resumes. With `mean_from` it is the plain mean of all states after that (stochastic
+    weight averaging, Izmailov et al. 2018; statistics of batch norm are averaged like the weights, not measured anew),
+    and follows the network until then.
 
     Args:
-        network: what is averaged; copied, not kept.
+        student: what is averaged; copied, not kept.
         momentum: share that stays at each update; 1 freezes, 0 copies.
+        ramp: how the share begins, t being the number of earlier calls of `update`. none: as it is, but the first
+            update is a copy (SAC). inverse: min(momentum, 1 − 1 / (t + 1)), a copy at first, too (mean teacher,
+            UniMatch V2). shipping: min(momentum, (1 + t) / (10 + t)), early weights are soon forgotten.
+        every: calls of `update` of which only the first of each so many moves the average (SAC: 100).
         mean_from: updates after which the plain mean begins; None: the exponential one.
+        read: what the network returns → its logits (N, C, H, W); default: a tensor as it is, the first of a list or
+            tuple, `out` of a dictionary (torchvision's), `.logits` of an object (transformers').
+
+    Example:
+        >>> student = nn.Conv2d(3, 2, 1)
+        >>> teacher = Teacher(student, 0.99, ramp="inverse")
+        >>> optimizer = torch.optim.SGD(student.parameters(), lr=0.1)
+        >>> images = torch.zeros(4, 3, 8, 8)
+        >>> labels = teacher(images).argmax(1)
+        >>> nn.functional.cross_entropy(student(images), labels).backward()
+        >>> optimizer.step()
+        >>> teacher.update(student)
+        >>> teacher(images).shape
+        torch.Size([4, 2, 8, 8])
     """
 
     updates: torch.Tensor
     _of: nn.Module | None
 
-    def __init__(self, network: nn.Module, momentum: float, *, mean_from: int | None = None) -> None:
+    def __init__(
+        self,
+        student: nn.Module,
+        momentum: float = 0.999,
+        *,
+        ramp: Ramp = "none",
+        every: int = 1,
+        mean_from: int | None = None,
+        read: Callable[[Any], torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
-        self.momentum, self.mean_from = momentum, mean_from
+        _check(momentum, ramp, every)
+        self.network = copy.deepcopy(student).requires_grad_(False).eval()
+        self.momentum, self.ramp, self.every, self.mean_from = momentum, ramp, every, mean_from
+        self.read = first_logits if read is None else read
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._count: int | None = None
         object.__setattr__(self, "_of", None)  # not a submodule: whose tensors are paired with ours
         self._pairs: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
 
-    def train(self, mode: bool = True) -> MovingAverage:
+    def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode."""
         return super().train(False)
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Move towards the network's present state."""
-        if self._count is None or self._of is not network:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return (N, C, H, W) float32 probabilities of (N, channels, H, W) images, without a graph."""
+        return self.read(self.network(images)).float().softmax(1)
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> None:
+        """Move towards the student's present state; call after each step of its optimizer."""
+        if self._count is None or self._of is not student:
             # once, and after a state was loaded or this was moved: asking the buffer would wait for the device
-            self._count, self._pairs = int(self.updates), self._paired(network)
-            object.__setattr__(self, "_of", network)
-        (floating, their_floating), (others, their_others) = self._pairs
-        torch._foreach_lerp_(floating, their_floating, 1 - self._stays(self._count))
-        if others:
-            torch._foreach_copy_(others, their_others)
+            self._count, self._pairs = int(self.updates), self._paired(student)
+            object.__setattr__(self, "_of", student)
+        if self._count % self.every == 0:
+            (floating, their_floating), (others, their_others) = self._pairs
+            torch._foreach_lerp_(floating, their_floating, 1 - self.stays(self._count))
+            if others:
+                torch._foreach_copy_(others, their_others)
         self._count += 1
         self.updates.fill_(self._count)
 
-    def _stays(self, count: int) -> float:
+    def stays(self, count: int) -> float:
         """Return the share of the average that stays at the update after `count` others."""
         if self.mean_from is not None:
             averaged = max(0, count - self.mean_from)
             return averaged / (averaged + 1)
-        return min(self.momentum, (1 + count) / (10 + count)) if self.momentum < 1 else 1.0
+        if self.momentum == 1:
+            return 1.0
+        if self.ramp == "shipping":
+            return min(self.momentum, (1 + count) / (10 + count))
+        if self.ramp == "inverse":
+            return min(self.momentum, 1 - 1 / (count + 1))
+        return self.momentum if count else 0.0
 
-    def _paired(self, network: nn.Module) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+    def _paired(self, student: nn.Module) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
         """Return ours and theirs: floating-point tensors, then the others."""
-        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        pairs = list(zip(self.network.state_dict().values(), student.state_dict().values(), strict=True))
         kinds = ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()])
         return [([own for own, _ in kind], [other for _, other in kind]) for kind in kinds]
 
@@ -70,7 +116,39 @@ class MovingAverage(nn.Module):
         super()._load_from_state_dict(*arguments, **options)
         self._count = None
 
-    def _apply(self, *arguments: Any, **options: Any) -> MovingAverage:
+    def _apply(self, *arguments: Any, **options: Any) -> Teacher:
         self._count = None
-        moved: MovingAverage = super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
+        moved: Teacher = super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         return moved
+
+
+def first_logits(outputs: Any) -> torch.Tensor:
+    """Return the logits among what a segmentation network returns.
+
+    Raises:
+        UsageError: there is no telling which they are.
+    """
+    if isinstance(outputs, dict):
+        outputs = outputs.get("out", outputs.get("logits"))
+    elif isinstance(outputs, list | tuple):
+        outputs = outputs[0]
+    elif not isinstance(outputs, torch.Tensor):
+        outputs = getattr(outputs, "logits", outputs)
+    if not isinstance(outputs, torch.Tensor):
+        raise UsageError(
+            problem(
+                "a tensor, a list of them, a dictionary with `out`, or an object with `.logits`",
+                type(outputs).__name__,
+                where="what the teacher's network returns",
+                next_move="pass Teacher(…, read=…), a function from that to logits (N, C, H, W)",
+            )
+        )
+    return outputs
+
+
+def _check(momentum: float, ramp: str, every: int) -> None:
+    faults = [] if 0 <= momentum <= 1 else [("a momentum from 0 to 1", f"{momentum:g}")]
+    faults += [] if ramp in ("none", "inverse", "shipping") else [("the ramp none, inverse or shipping", repr(ramp))]
+    faults += [] if every >= 1 else [("every of at least 1", f"{every}")]
+    for expected, got in faults:
+        raise UsageError(problem(expected, got, where="Teacher", next_move="see its documentation"))

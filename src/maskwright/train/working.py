@@ -13,18 +13,19 @@ from maskwright.types import Array, LabelMap
 
 
 class WorkingImages:
-    """Labelled images at working size, (h, w, C) in 0..255 with (h, w) labels, by row number.
+    """Images at working size, (h, w, C) in 0..255, with (h, w) labels where they are read, by row number.
 
     Args:
-        index: its labelled rows.
+        index: labelled rows; any rows where labels aren't read.
         intensity: how pixel values are prepared.
         scale: factor on the images' size, or the size of all.
         cache: share of free memory that they may take; above it each is read at every use.
+        labels: read the labels, too.
     """
 
-    def __init__(self, index: Index, intensity: Intensity, *, scale: Scale, cache: float) -> None:
-        self.index, self.intensity, self.scale = index, intensity, scale
-        self._pairs: list[tuple[Array, LabelMap]] | None = None
+    def __init__(self, index: Index, intensity: Intensity, *, scale: Scale, cache: float, labels: bool = True) -> None:
+        self.index, self.intensity, self.scale, self.labels = index, intensity, scale, labels
+        self._pairs: list[tuple[Array, LabelMap | None]] | None = None
         self._stains: dict[int, StainFit | None] = {}
         if self._bytes() <= cache * _free_memory():
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
@@ -35,12 +36,18 @@ class WorkingImages:
 
     def __getitem__(self, row: int) -> tuple[Array, LabelMap]:
         """Return image and label of a row."""
-        return self._read(row) if self._pairs is None else self._pairs[row]
+        image, label = self._read(row) if self._pairs is None else self._pairs[row]
+        assert label is not None
+        return image, label
+
+    def image(self, row: int) -> Array:
+        """Return the image of a row alone."""
+        return (self._read(row) if self._pairs is None else self._pairs[row])[0]
 
     def label(self, row: int) -> LabelMap:
         """Return the label of a row alone."""
         if self._pairs is not None:
-            return self._pairs[row][1]
+            return self[row][1]
         label = self.index.read_label(row)
         assert label is not None
         return resize_label(label, working_size((label.shape[0], label.shape[1]), self.scale))
@@ -48,14 +55,16 @@ class WorkingImages:
     def stain(self, row: int) -> StainFit | None:
         """Return the stains of a row's whole image, None where it shows too little; fitted once, when first asked."""
         if row not in self._stains:  # two threads may both fit: they find the same
-            self._stains[row] = fit_stains(self[row][0])
+            self._stains[row] = fit_stains(self.image(row))
         return self._stains[row]
 
     def size(self, row: int) -> tuple[int, int]:
         """Return (h, w) of a row without reading it."""
         return working_size((self.index.table["height"][row], self.index.table["width"][row]), self.scale)
 
-    def _read(self, row: int) -> tuple[Array, LabelMap]:
+    def _read(self, row: int) -> tuple[Array, LabelMap | None]:
+        if not self.labels:
+            return to_working(self.index.read_image(row), self.intensity, self.scale), None
         sample = self.index.read(row)
         assert sample.label is not None
         image = to_working(sample.image, self.intensity, self.scale)

@@ -1,0 +1,179 @@
+"""Strong views learn what a weak view of the same image is labelled as: FixMatch, UniMatch, mean teacher and kin."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import nn
+
+from maskwright.errors import RecipeError, problem
+from maskwright.losses import LevelsLoss, thin_out
+from maskwright.recipe import Recipe
+from maskwright.recipe.unlabelled import ConsistencySpec
+from maskwright.train.batch import Batch, PoolBatch
+from maskwright.train.steps import SupervisedStep
+from maskwright.train.teacher import Teacher, first_logits
+from maskwright.train.unlabelled.agreement import Guess, disagreement, hard_labels, known_guess
+from maskwright.train.unlabelled.kept import KeptLabels
+from maskwright.train.unlabelled.masks import block_masks, box_masks, half_of_categories
+from maskwright.train.unlabelled.perturb import (
+    complementary_dropout,
+    encoder_of,
+    features_changed,
+    half_of,
+    with_dropped,
+)
+
+
+class ConsistencyStep(SupervisedStep):
+    """Learning from labelled crops and from strong views of others, whose labels come from a weak view.
+
+    What a step costs, in images through the network, for N labelled crops and M images without labels: N and S · M
+    forward and backward for labels and S strong views; M forward for the weak view (the teacher's, or the network's own
+    in evaluation mode). With dropped features M weak views go forward and backward together with the labelled crops,
+    through the decoder twice; where the network itself is the teacher, its labels are those of this pass, as in
+    UniMatch, and cost nothing more. A masked view costs M forward and backward. `ConsistencySpec.passes` has the sums.
+
+    CutMix takes the box of image i from image i − 1 of the batch: a batch of one is not mixed. Means over pixels are
+    those of all processes, but those of the single parts of a step (`train.accumulate`).
+
+    Args:
+        network: images → logits.
+        loss: of the labelled crops.
+        recipe: resolved.
+        spec: the method's.
+        momentum: of the moving average that is shipped.
+        mean_from: see `SupervisedStep`.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: LevelsLoss,
+        recipe: Recipe,
+        spec: ConsistencySpec,
+        *,
+        momentum: float,
+        mean_from: int | None = None,
+    ) -> None:
+        super().__init__(network, loss, momentum=momentum, mean_from=mean_from)
+        self.spec = spec
+        given = spec.teacher
+        self.teacher = None if given is None else Teacher(network, given.momentum, ramp=given.ramp, every=given.every)
+        self.kept = KeptLabels(recipe.data.to_categories().names, spec)
+        if spec.feature_weight or spec.complementary:
+            encoder_of(network)
+            _check_compiled(recipe)
+
+    def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
+        """Return the terms of the labelled crops, and `strong`, `features` and `masked` of the others."""
+        if batch.pool is None:
+            return super().losses(batch, progress)
+        spec, pool = self.spec, batch.pool
+        labelled, own, dropped = self._first_passes(batch.images, pool.clean[:, 0])
+        terms = self.loss(labelled, batch.labels, batch.targets, progress, batch.counts)
+        terms = {name: spec.labelled_weight * value for name, value in terms.items()}
+        guess = self._guess(own, labelled[0], batch)
+        weight = self.kept.trust * (spec.weight * (1.0 if spec.ramp is None else spec.ramp.at(progress)))
+        terms["strong"] = weight * spec.strong_weight * self._strong(pool, guess, batch)
+        if dropped is not None:
+            terms["features"] = weight * spec.feature_weight * self._term(dropped, guess)
+        if spec.masked is not None:
+            terms["masked"] = weight * spec.masked.weight * self._masked(pool, guess)
+        return terms
+
+    def after_update(self) -> None:
+        """Move the average and the teacher."""
+        super().after_update()
+        if self.teacher is not None:
+            self.teacher.update(self.network)
+
+    def _first_passes(
+        self, images: torch.Tensor, weak: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor | None]:
+        """Return all outputs of the labelled crops, the weak view's probabilities, its logits with features dropped."""
+        told = None if self.teacher is None else self.teacher(weak)
+        if not self.spec.feature_weight:
+            told = self._own_labels(weak) if told is None else told  # first: the next pass moves batch norm
+            return self._outputs(images), told, None
+        count, more = len(images), len(weak)
+        with features_changed(self.network, partial(with_dropped, last=more, share=self.spec.feature_drop)):
+            outputs = self._outputs(torch.cat([images, weak]))
+        own = outputs[0][count : count + more].detach().float().softmax(1) if told is None else told
+        return [one[:count] for one in outputs], own, outputs[0][count + more :]
+
+    @torch.no_grad()
+    def _own_labels(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the network's own probabilities, in evaluation mode."""
+        self.network.eval()
+        try:
+            return first_logits(self.network(images)).float().softmax(1)
+        finally:
+            self.network.train()
+            torch.clear_autocast_cache()  # weights that were cast here have no graph
+
+    def _guess(self, probabilities: torch.Tensor, like: torch.Tensor, batch: Batch) -> Guess:
+        """Return the labels of the weak view at the size of the logits `like`, and count them."""
+        assert batch.pool is not None
+        spec, valid = self.spec, thin_out(batch.pool.valid[:, 0], like)
+        probabilities = thin_out(probabilities, like)
+        guess, confidence = Guess.of(probabilities, valid, threshold=spec.threshold, weighting=spec.weighting)
+        self.kept.add(guess.labels, confidence >= spec.threshold, confidence, batch.labels)
+        return guess if spec.loss in ("soft", "mse") else guess._replace(probabilities=None)
+
+    def _strong(self, pool: PoolBatch, guess: Guess, batch: Batch) -> torch.Tensor:
+        """Return the mean term of the strong views, each mixed on its own."""
+        views = pool.noisy.shape[1]
+        mixed = [self._mixed(pool, view, guess, batch) for view in range(views)]
+        images = torch.cat([one for one, _ in mixed])
+        if self.spec.complementary:
+            whole = half_of(len(pool.noisy), pool.noisy.device)
+            with features_changed(self.network, partial(complementary_dropout, whole=whole)):
+                logits = self._outputs(images)[0]
+        else:
+            logits = self._outputs(images)[0]
+        found = [self._term(own, told) for own, (_, told) in zip(logits.chunk(views), mixed, strict=True)]
+        return torch.stack(found).mean()
+
+    def _mixed(self, pool: PoolBatch, view: int, guess: Guess, batch: Batch) -> tuple[torch.Tensor, Guess]:
+        """Return a strong view and what is said of it, with what the method cuts out and pastes in."""
+        images, size = pool.noisy[:, view], (pool.noisy.shape[3], pool.noisy.shape[4])
+        if "cutout" in pool.drawn:
+            guess = guess.without(thin_out(box_masks(pool.drawn["cutout"][:, view], size), guess.labels))
+        if "boxes" in pool.drawn:
+            mask, others, other = box_masks(pool.drawn["boxes"][:, view], size), images.roll(1, 0), guess.rolled()
+        elif "order" in pool.drawn:
+            turn = torch.arange(len(images), device=images.device) % len(batch.images)
+            labels, others = hard_labels(batch.labels)[turn], batch.images[turn]
+            mask = half_of_categories(labels, pool.drawn["order"])
+            categories = None if guess.probabilities is None else guess.probabilities.shape[1]
+            other = known_guess(thin_out(labels, guess.labels), categories)
+        else:
+            return images, guess
+        return torch.where(mask[:, None], others, images), guess.pasted(thin_out(mask, guess.labels), other)
+
+    def _masked(self, pool: PoolBatch, guess: Guess) -> torch.Tensor:
+        """Return the term of a view with hidden blocks, which show the mean colour."""
+        assert self.spec.masked is not None
+        images, block = pool.noisy[:, 0], self.spec.masked.block
+        hidden = block_masks(pool.drawn["masked"], block, (images.shape[2], images.shape[3]))
+        if "cutout" in pool.drawn:
+            cut = box_masks(pool.drawn["cutout"][:, 0], (images.shape[2], images.shape[3]))
+            guess = guess.without(thin_out(cut, guess.labels))
+        return self._term(self._outputs(torch.where(hidden[:, None], 0.0, images))[0], guess)
+
+    def _term(self, logits: torch.Tensor, guess: Guess) -> torch.Tensor:
+        return disagreement(logits, guess, loss=self.spec.loss, denominator=self.spec.denominator)
+
+
+def _check_compiled(recipe: Recipe) -> None:
+    if recipe.train.compile:
+        raise RecipeError(
+            problem(
+                "a network that isn't compiled, whose features can be changed on their way",
+                "train.compile: true",
+                where="selftrain.method: feature_weight, complementary",
+                next_move="set train.compile to false, or feature_weight to 0 and complementary to false",
+            )
+        )

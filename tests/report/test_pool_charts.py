@@ -1,0 +1,22 @@
+"""Charts of what was kept of a pool's labels."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from maskwright.report.pool_charts import pool_charts
+
+
+def test_one_line_a_category_and_the_mean_over_folds():
+    first = pl.DataFrame({"step": [2, 4], "kept_root": [0.2, 0.4], "share_root": [0.1, 0.2], "kept_never": [None] * 2})
+    second = pl.DataFrame(
+        {"step": [2, 4], "kept_root": [0.4, None], "share_root": [0.3, 0.2], "kept_never": [None] * 2}
+    )
+    charts = pool_charts({"fold 0": first, "fold 1": second})
+    assert len(charts) == 2
+    assert "kept" in str(charts[0])
+    assert "never" not in str(charts[0])  # no label of it at all
+
+
+def test_a_training_without_a_pool_has_none():
+    assert pool_charts({"fold 0": pl.DataFrame({"step": [1], "loss": [0.5]})}) == []

@@ -1,0 +1,163 @@
+"""The moving average against a slow plain one, its ramps, and networks from elsewhere."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import maskwright
+from maskwright.errors import UsageError
+from maskwright.train.teacher import Teacher
+
+
+class Counting(nn.Module):
+    """A network with a parameter, a floating buffer and one of whole numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(2, 3))
+        self.register_buffer("running", torch.randn(4))
+        self.register_buffer("seen", torch.tensor(0))
+
+    def change(self) -> None:
+        with torch.no_grad():
+            self.weight += torch.randn(2, 3)
+            self.running += torch.randn(4)
+            self.seen += 3
+
+
+def plain(states, momentum, ramp, every):
+    """The average of a list of states, in float64, element by element; states[0] is what it is made from."""
+    average = [float(value) for value in states[0]]
+    for t, state in enumerate(states[1:]):
+        if t % every:
+            continue
+        stays = {
+            "none": momentum if t > 0 or momentum == 1 else 0.0,
+            "inverse": min(momentum, 1 - 1 / (t + 1)),
+            "shipping": min(momentum, (1 + t) / (10 + t)),
+        }[ramp]
+        average = [stays * a + (1 - stays) * float(s) for a, s in zip(average, state, strict=True)]
+    return np.array(average)
+
+
+@pytest.mark.parametrize("ramp", ["none", "inverse", "shipping"])
+@pytest.mark.parametrize("every", [1, 4])
+def test_the_average_is_that_of_a_plain_loop(ramp, every):
+    torch.manual_seed(0)
+    network = Counting()
+    teacher, states = Teacher(network, 0.8, ramp=ramp, every=every), []
+    for _ in range(11):
+        states.append(torch.cat([network.weight.flatten(), network.running]).tolist())
+        network.change()
+        teacher.update(network)
+    states.append(torch.cat([network.weight.flatten(), network.running]).tolist())
+    found = torch.cat([teacher.network.weight.flatten(), teacher.network.running]).detach().numpy()
+    np.testing.assert_allclose(found, plain(states, 0.8, ramp, every), rtol=1e-5, atol=1e-6)
+    assert int(teacher.network.seen) == (33 if every == 1 else 27)  # copied at updates 1 … 11, or 1, 5 and 9
+
+
+def test_ramps_have_their_published_values():
+    """UniMatch V2 (it → min(1 − 1/(it + 1), .996)) and what is shipped ((1 + t) / (10 + t))."""
+    inverse = Teacher(nn.Conv2d(1, 1, 1), 0.996, ramp="inverse")
+    assert [inverse.stays(t) for t in (0, 1, 9, 249, 5000)] == pytest.approx([0, 0.5, 0.9, 0.996, 0.996])
+    shipping = Teacher(nn.Conv2d(1, 1, 1), 0.99, ramp="shipping")
+    assert [shipping.stays(t) for t in (0, 8, 10_000)] == pytest.approx([0.1, 0.5, 0.99])
+    none = Teacher(nn.Conv2d(1, 1, 1), 0.99)
+    assert [none.stays(t) for t in (0, 1, 9)] == [0.0, 0.99, 0.99]
+
+
+@pytest.mark.parametrize("ramp", ["none", "inverse"])
+def test_the_first_update_is_a_copy_bit_for_bit(ramp):
+    network = Counting()
+    teacher = Teacher(network, 0.9, ramp=ramp)
+    network.change()
+    teacher.update(network)
+    assert torch.equal(teacher.network.weight, network.weight)
+
+
+def test_momentum_one_freezes_and_zero_copies():
+    network = Counting()
+    frozen, copied = Teacher(network, 1.0), Teacher(network, 0.0)
+    before = network.weight.detach().clone()
+    for _ in range(3):
+        network.change()
+        frozen.update(network)
+        copied.update(network)
+    assert torch.equal(frozen.network.weight, before)
+    assert torch.equal(copied.network.weight, network.weight)
+
+
+def test_it_goes_on_from_its_state():
+    torch.manual_seed(0)
+    network = Counting()
+    whole, cut = Teacher(network, 0.9, ramp="inverse"), Teacher(network, 0.9, ramp="inverse")
+    for i in range(8):
+        network.change()
+        whole.update(network)
+        cut.update(network)
+        if i == 4:
+            state = cut.state_dict()
+            cut = Teacher(Counting(), 0.9, ramp="inverse")
+            cut.load_state_dict(state)
+    assert torch.equal(whole.network.weight, cut.network.weight)
+
+
+def test_probabilities_come_without_a_graph_and_in_evaluation_mode():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Dropout(0.5), nn.BatchNorm2d(4))
+    teacher = Teacher(network).train()
+    images = torch.randn(2, 3, 5, 7)
+    found = teacher(images)
+    assert not found.requires_grad
+    assert torch.equal(found, teacher(images))
+    torch.testing.assert_close(found.sum(1), torch.ones(2, 5, 7))
+    torch.testing.assert_close(found, network.eval()(images).softmax(1))
+    assert network.training is False
+    assert not any(p.requires_grad for p in teacher.parameters())
+
+
+class Wrapped(nn.Module):
+    """A network that returns its logits in something."""
+
+    def __init__(self, wrap) -> None:
+        super().__init__()
+        self.layer, self.wrap = nn.Conv2d(1, 2, 1), wrap
+
+    def forward(self, images):
+        return self.wrap(self.layer(images))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda logits: logits,
+        lambda logits: [logits, None],
+        lambda logits: (logits,),
+        lambda logits: {"out": logits, "aux": None},
+        lambda logits: SimpleNamespace(logits=logits),
+    ],
+)
+def test_networks_from_elsewhere(wrap):
+    network = Wrapped(wrap)
+    images = torch.randn(2, 1, 3, 4)
+    torch.testing.assert_close(maskwright.Teacher(network)(images), network.layer(images).softmax(1))
+
+
+def test_what_can_not_be_read_is_said():
+    with pytest.raises(UsageError, match="read="):
+        Teacher(Wrapped(lambda logits: "logits"))(torch.zeros(1, 1, 2, 2))
+    read = Teacher(Wrapped(lambda logits: {"seg": logits}), read=lambda outputs: outputs["seg"])
+    assert read(torch.zeros(1, 1, 2, 2)).shape == (1, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"momentum": 1.5}, "momentum from 0 to 1"), ({"ramp": "slow"}, "'slow'"), ({"every": 0}, "at least 1")],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(UsageError, match=message):
+        Teacher(nn.Conv2d(1, 1, 1), **options)

@@ -1,0 +1,82 @@
+"""A training whose pseudo-labels collapse goes back, ends or goes on, and does so again where it was cut short."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+import torch
+
+from make_pool import PowerCutError, same, train
+from maskwright.train.unlabelled.kept import KeptLabels
+
+METHOD = "selftrain.method={{kind: unimatch_v2, threshold: 0.5, collapse: {}}}"
+
+
+@pytest.fixture
+def collapsing(monkeypatch):
+    """Let the labels be called collapsed at the end of chosen epochs, by the number of labels counted so far."""
+
+    def install(*steps):
+        plain = KeptLabels.row
+
+        def row(self, progress):
+            found, said = plain(self, progress)
+            self.epochs = getattr(self, "epochs", 0) + 1
+            return found, "root has no labels left" if self.epochs in steps else said
+
+        monkeypatch.setattr(KeptLabels, "row", row)
+
+    return install
+
+
+def state(path):
+    return torch.load(path, weights_only=True)
+
+
+@pytest.mark.slow
+def test_it_goes_back_once_with_half_the_weight_then_ends(tmp_path, data, collapsing):
+    collapsing(2, 3)
+    train(tmp_path / "a", data, METHOD.format("back"))
+    last = state(tmp_path / "a" / "last.ckpt")
+    assert last["global_step"] == 6
+    assert float(last["state_dict"]["step.kept.trust"]) == 0.5
+    log = (tmp_path / "a" / "log.txt").read_text()
+    assert "collapsed by step 4: root has no labels left; went back to the state of the epoch before" in log
+    assert "collapsed by step 6: root has no labels left; ended with the state of the epoch before" in log
+    assert pl.read_csv(tmp_path / "a" / "metrics.csv")["step"].to_list() == [2, 4, 6]
+
+
+@pytest.mark.slow
+def test_it_ends_at_once_and_is_not_gone_on_with(tmp_path, data, collapsing):
+    collapsing(2)
+    train(tmp_path / "a", data, METHOD.format("stop"), "train.ema=0")
+    last = state(tmp_path / "a" / "last.ckpt")
+    assert last["global_step"] == 4
+    before = {name: value.clone() for name, value in last["state_dict"].items()}
+    train(tmp_path / "a", data, METHOD.format("stop"), "train.ema=0")
+    after = state(tmp_path / "a" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    with pytest.raises(PowerCutError):  # what it went back to: the state after two steps
+        train(tmp_path / "b", data, METHOD.format("stop"), "train.ema=0", stop_at=3)
+    two = state(tmp_path / "b" / "last.ckpt")["state_dict"]
+    assert all(torch.equal(after[name], two[name]) for name in two)
+
+
+@pytest.mark.slow
+def test_it_goes_on_where_it_is_told_to(tmp_path, data, collapsing):
+    train(tmp_path / "a", data, METHOD.format("on"))
+    collapsing(2)
+    train(tmp_path / "b", data, METHOD.format("on"))
+    assert same(tmp_path / "a" / "last.ckpt", tmp_path / "b" / "last.ckpt")
+    assert "went on" in (tmp_path / "b" / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_cut_short_after_going_back_it_ends_the_same(tmp_path, data, collapsing):
+    collapsing(2)
+    train(tmp_path / "whole", data, METHOD.format("back"))
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "cut", data, METHOD.format("back"), stop_at=5)
+    train(tmp_path / "cut", data, METHOD.format("back"))
+    assert same(tmp_path / "whole" / "last.ckpt", tmp_path / "cut" / "last.ckpt")
+    assert "went back" in (tmp_path / "cut" / "log.txt").read_text()

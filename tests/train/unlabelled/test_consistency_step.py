@@ -1,0 +1,304 @@
+"""The step against formulas written out for a network of a few weights."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from maskwright.errors import RecipeError
+from maskwright.losses import build_levels
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.train.batch import Batch, PoolBatch
+from maskwright.train.unlabelled import METHODS, build_step
+from maskwright.train.unlabelled.perturb import (
+    complementary_dropout,
+    features_changed,
+    half_of,
+    with_dropped,
+)
+from maskwright.types import IGNORE
+
+N, M, C, H, W = 2, 3, 3, 8, 12
+
+
+def number(value):
+    return float(value.detach())
+
+
+class Toy(nn.Module):
+    """An encoder with two maps, a decoder, batch norm; logits at half size in training if asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = ToyEncoder()
+        self.head = nn.Conv2d(8, C, 1)
+
+    def forward(self, images):
+        first, second = self.encoder(images)
+        return self.head(torch.cat([first, second], 1))
+
+
+class ToyEncoder(nn.Module):
+    """Images to two maps of four channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, images):
+        first = self.norm(self.one(images)).relu()
+        return [first, self.two(first)]
+
+
+RECIPE = Recipe.model_validate(
+    {
+        "data": {"root": ".", "categories": [{"id": i, "name": n} for i, n in enumerate("abc")], "channels": 1},
+        "train": {"batch": N, "crop": [32, 32], "steps": 10},
+        "loss": [{"kind": "cross_entropy"}],
+    }
+)
+
+
+def make(method, *settings):
+    torch.manual_seed(0)
+    recipe = apply_settings(RECIPE, [f"selftrain.method={method}", *settings])
+    network = Toy().train()
+    step = build_step(network, build_levels((), recipe.loss, recipe.data.to_categories()), recipe, momentum=0)
+    return step.train(), network
+
+
+def make_batch(views=1, *, boxes=False, order=None, valid=None):
+    generator = torch.Generator().manual_seed(1)
+    clean = torch.randn(M, 1, 1, H, W, generator=generator)
+    noisy = clean.repeat(1, views, 1, 1, 1) + 0.3 * torch.randn(M, views, 1, H, W, generator=generator)
+    inside = torch.rand(M, 1, H, W, generator=generator) < 0.8 if valid is None else valid
+    drawn = {}
+    if boxes:
+        drawn["boxes"] = torch.tensor([[[1, 2, 4, 5], [0, 0, 0, 0]], [[0, 0, 8, 3], [2, 2, 2, 2]], [[0, 0, 0, 0]] * 2])
+        drawn["boxes"] = drawn["boxes"][:, :views]
+    if order is not None:
+        drawn["order"] = order
+    pool = PoolBatch(clean, noisy, inside, torch.zeros(M, 1, 2, 3), drawn)
+    images = torch.randn(N, 1, H, W, generator=generator)
+    return Batch(images, torch.randint(0, C, (N, H, W), generator=generator), {}, None, pool)
+
+
+def plain_term(logits, labels, kept, valid):
+    """Cross-entropy of kept pixels over the number of valid ones."""
+    own = logits.log_softmax(1)
+    total = logits.new_zeros(())
+    for n, y, x in kept.nonzero().tolist():
+        total = total - own[n, labels[n, y, x], y, x]
+    return total / valid.sum()
+
+
+def test_fixmatch_is_its_formula():
+    step, network = make("{kind: fixmatch, threshold: 0.4, weight: 0.7}")
+    batch, network = make_batch(), copy.deepcopy(network)
+    terms = step.losses(batch, 0.0)
+    pool = batch.pool
+    told = network.eval()(pool.clean[:, 0]).softmax(1)
+    confidence, labels = told.max(1)
+    valid = pool.valid[:, 0]
+    kept = valid & (confidence >= 0.4)
+    assert 0 < int(kept.sum()) < int(valid.sum())
+    network.train()
+    expected = functional.cross_entropy(network(batch.images), batch.labels)
+    assert number(terms["cross_entropy"]) == pytest.approx(number(expected), rel=1e-5)
+    strong = plain_term(network(pool.noisy[:, 0]), labels, kept, valid)
+    assert number(terms["strong"]) == pytest.approx(0.7 * number(strong), rel=1e-5)
+    row, _ = step.kept.row()
+    assert row["confidence"] == pytest.approx(number(confidence[valid].mean()), rel=1e-5)
+
+
+def test_unimatch_without_dropping_is_its_formula(monkeypatch):
+    """With all features kept the third term is the weak view's own: (Lx + .25 Ls1 + .25 Ls2 + .5 Lfp) / 2."""
+    step, network = make("{kind: unimatch, threshold: 0.4}")
+    batch, network = make_batch(2, boxes=True), copy.deepcopy(network)
+    monkeypatch.setattr(torch, "rand", lambda *size, **options: torch.ones(*size))  # nothing is below .5
+    terms = step.losses(batch, 0.0)
+    pool, valid = batch.pool, batch.pool.valid[:, 0]
+    outputs = network(torch.cat([batch.images, pool.clean[:, 0]]))
+    told = outputs[N:].detach().softmax(1)
+    confidence, labels = told.max(1)
+    kept = valid & (confidence >= 0.4)
+    views, said = [], []
+    for s in range(2):
+        images, names, keeps, insides = (v.clone() for v in (pool.noisy[:, s], labels, kept, valid))
+        for n in range(M):
+            top, left, height, width = pool.drawn["boxes"][n, s].tolist()
+            box = (slice(top, top + height), slice(left, left + width))
+            for own, source in ((names, labels), (keeps, kept), (insides, valid)):
+                own[n][box] = source[n - 1][box]
+            images[n][(slice(None), *box)] = pool.noisy[n - 1, s][(slice(None), *box)]
+        views.append(images)
+        said.append((names, keeps, insides))
+    first, second = network(torch.cat(views)).chunk(2)
+    supervised = functional.cross_entropy(outputs[:N], batch.labels)
+    features = functional.conv2d(  # twice the features, as dropout would scale those that stay
+        2 * torch.cat(copy_features(network, batch), 1), network.head.weight, network.head.bias
+    )
+    total = (
+        supervised
+        + 0.25 * plain_term(first, *said[0])
+        + 0.25 * plain_term(second, *said[1])
+        + 0.5 * plain_term(features, labels, kept, valid)
+    ) / 2
+    assert number(sum(terms.values())) == pytest.approx(number(total), rel=1e-5)
+
+
+def copy_features(network, batch):
+    """Return the features of the weak views, with the batch's statistics as in the step."""
+    found = copy.deepcopy(network).encoder(torch.cat([batch.images, batch.pool.clean[:, 0]]))
+    return [one[N:] for one in found]
+
+
+def test_unimatch_v2_learns_from_the_teacher():
+    step, network = make("{kind: unimatch_v2, threshold: 0.0, complementary: false, mix: null, strong: []}")
+    with torch.no_grad():
+        network.head.bias.add_(torch.tensor([0.0, 3.0, 0.0]))  # the student has moved, the teacher hasn't
+    batch = make_batch(2)
+    told = step.teacher(batch.pool.clean[:, 0])
+    student = copy.deepcopy(network)
+    terms = step.losses(batch, 0.0)
+    student(batch.images)
+    logits, valid = student(torch.cat([batch.pool.noisy[:, 0], batch.pool.noisy[:, 1]])), batch.pool.valid[:, 0]
+    both = [plain_term(one, told.argmax(1), valid, valid) for one in logits.chunk(2)]
+    assert number(terms["strong"]) == pytest.approx(number(sum(both)) / 4, rel=1e-5)
+    assert not torch.equal(step.teacher.network.head.bias, network.head.bias)
+    step.after_update()  # 1 − 1 / (0 + 1) = 0 stays: a copy
+    assert torch.equal(step.teacher.network.head.bias, network.head.bias)
+
+
+def test_mean_teacher_is_its_formula_and_rises():
+    step, network = make("{kind: mean_teacher}")
+    batch = make_batch(valid=torch.ones(M, 1, H, W, dtype=torch.bool))
+    student, told = copy.deepcopy(network), step.teacher(batch.pool.clean[:, 0])
+    found = {x: number(copy.deepcopy(step).losses(batch, x)["strong"]) for x in (0.0, 0.25, 1.0)}
+    student(batch.images)
+    squared = (student(batch.pool.noisy[:, 0]).softmax(1) - told).square().mean()
+    for x, factor in {0.0: 0.006738, 0.25: 0.060055, 1.0: 1.0}.items():
+        assert found[x] == pytest.approx(0.1 * factor * number(squared), rel=1e-3)
+
+
+def test_classmix_pastes_labelled_categories():
+    order = torch.tensor([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [float("inf")] * 3])
+    step, network = make("{kind: dacs, threshold: 0.0}")
+    batch, network = make_batch(order=order), copy.deepcopy(network)
+    batch.labels[0, :2] = IGNORE
+    terms, pool = step.losses(batch, 0.0), batch.pool
+    labels, valid = step.teacher(pool.clean[:, 0]).argmax(1), pool.valid[:, 0].clone()
+    images = pool.noisy[:, 0].clone()
+    for n, chosen in enumerate([{0, 1}, {2, 1}, set()]):  # two of three categories
+        for y in range(H):
+            for x in range(W):
+                if int(batch.labels[n % N, y, x]) in chosen:
+                    images[n, :, y, x] = batch.images[n % N, :, y, x]
+                    labels[n, y, x], valid[n, y, x] = batch.labels[n % N, y, x], True
+    network.train()(batch.images)
+    expected = plain_term(network(images), labels, valid, valid)
+    assert number(terms["strong"]) == pytest.approx(number(expected), rel=1e-5)
+
+
+def test_hidden_blocks_show_the_mean():
+    step, network = make("{kind: fixmatch, threshold: 0.0, masked: {block: 4, weight: 0.5}}")
+    batch, network = make_batch(), copy.deepcopy(network)
+    blocks = torch.rand(M, 2, 3) < 0.7
+    batch.pool.drawn["masked"] = blocks
+    terms = step.losses(batch, 0.0)
+    labels, valid = network.eval()(batch.pool.clean[:, 0]).argmax(1), batch.pool.valid[:, 0]
+    images = batch.pool.noisy[:, 0].clone()
+    for n, row, column in blocks.nonzero().tolist():
+        images[n, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 0
+    expected = plain_term(network.train()(images), labels, valid, valid)
+    assert number(terms["masked"]) == pytest.approx(0.5 * number(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", [spec.model_fields["kind"].default for spec in METHODS])
+def test_no_pixel_is_valid(kind):
+    step, network = make(f"{{kind: {kind}, strong: []}}")
+    method = step.spec
+    batch = make_batch(method.views, valid=torch.zeros(M, 1, H, W, dtype=torch.bool))
+    terms = step.losses(batch, 0.5)
+    sum(terms.values()).backward()
+    assert number(terms["strong"]) == 0
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+    alone = step.losses(batch._replace(pool=None), 0.5)
+    assert set(alone) == {"cross_entropy"}
+
+
+@pytest.mark.parametrize("kind", [spec.model_fields["kind"].default for spec in METHODS])
+def test_half_the_trust_is_half_the_weight(kind):
+    step, _ = make(f"{{kind: {kind}, strong: [], threshold: 0.0}}")
+    batch, whole = make_batch(step.spec.views), copy.deepcopy(step)
+    step.kept.trust.mul_(0.5)
+    found = []
+    for one in (whole, step):
+        torch.manual_seed(0)
+        found.append(one.losses(batch, 1.0))
+    for name, value in found[0].items():
+        factor = 1.0 if name == "cross_entropy" else 0.5
+        assert number(found[1][name]) == pytest.approx(factor * number(value), rel=1e-5)
+
+
+def test_only_the_student_is_trained():
+    step, network = make("{kind: unimatch_v2, strong: []}")
+    trained = {id(p) for p in step.parameters() if p.requires_grad}
+    assert trained == {id(p) for p in network.parameters()}
+    assert step.teacher.training is False
+
+
+def test_dropped_channels():
+    torch.manual_seed(0)
+    features = torch.rand(5, 400, 2, 3) + 1
+    found = with_dropped(features, last=2, share=0.25)
+    assert torch.equal(found[:5], features)
+    factors = found[5:] / features[3:]
+    torch.testing.assert_close(factors, factors[:, :, :1, :1].expand_as(factors))  # whole channels
+    assert {round(v, 4) for v in factors.unique().tolist()} == {0.0, 1.3333}
+    assert number((factors == 0).float().mean()) == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(8, 300, 2, 3), (8, 6, 300)])
+def test_two_views_keep_what_the_other_drops(shape):
+    torch.manual_seed(0)
+    features, whole = torch.rand(shape) + 1, torch.tensor([False, True, False, False])
+    factors = complementary_dropout(features, whole) / features
+    first, second = factors.chunk(2)
+    torch.testing.assert_close(first + second, torch.full_like(first, 2))
+    assert (first[1] == 1).all()
+    assert {round(v, 4) for v in first[[0, 2, 3]].unique().tolist()} == {0.0, 2.0}
+    assert number((first[0] == 0).float().mean()) == pytest.approx(0.5, abs=0.1)
+    assert [int(half_of(n, torch.device("cpu")).sum()) for n in (1, 2, 5)] == [0, 1, 2]
+
+
+def test_features_are_changed_only_inside():
+    network, images = Toy().eval(), torch.randn(1, 1, H, W)
+    before = network(images)
+    with features_changed(network, lambda features: 0 * features):
+        inside = network(images)
+    torch.testing.assert_close(inside, network.head.bias[None, :, None, None].expand_as(inside))
+    assert torch.equal(network(images), before)
+
+
+def test_a_network_without_an_encoder_is_refused():
+    recipe = apply_settings(RECIPE, ["selftrain.method={kind: unimatch}"])
+    loss = build_levels((), recipe.loss, recipe.data.to_categories())
+    with pytest.raises(RecipeError, match="feature_weight to 0"):
+        build_step(nn.Conv2d(1, C, 1), loss, recipe, momentum=0)
+    with pytest.raises(RecipeError, match=r"train\.compile to false"):
+        build_step(Toy(), loss, apply_settings(recipe, ["train.compile=true"]), momentum=0)
+
+
+def test_labels_of_its_own_leave_the_gradient_of_a_half_precision_step():
+    """Autocast keeps the weights that it has cast; cast without a graph they would never be learned."""
+    step, network = make("{kind: fixmatch, threshold: 0.0}")
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = step.losses(make_batch(), 0.0)
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and bool(p.grad.any()) for p in (network.encoder.one.weight, network.head.weight))
