@@ -6,7 +6,8 @@ training: the row is the difference of the two on the held-out images, whose int
 stands what the round would have done had it been adopted whatever it gains, and how often the audit's shift and the
 rule of adoption spoke. Out of fold and held out are images of Mars alone.
 
-Two folds, `--steps` (360) steps of .25 s each and as many in the round: four seeds take 25 minutes on two cores.
+Two folds, `--steps` (360) steps of .25 s each and as many in the round: four seeds are 24 minutes of steps, half
+as long with `--jobs 2`.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """

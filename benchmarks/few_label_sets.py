@@ -26,14 +26,14 @@ class Method(NamedTuple):
 
         Example:
             >>> Method().steps(360), Method({}, 2).steps(360), Method({}, 3).steps(360)
-            (360, 180, 120)
+            (360, 176, 120)
         """
         if self.selftrain is None:
             return budget
         method = SelftrainSpec.model_validate(self.selftrain).method
         passes = getattr(method, "passes", None)  # of what a teacher labels while the training runs
         cost = 1.0 if passes is None else (passes.forward + 2 * passes.backward) / UNIT
-        return max(8, int(budget / self.trainings / cost) // 8 * 8)  # validated eight times, whatever it is
+        return max(8, int(budget / self.trainings / cost) // 8 * 8)  # whole eighths: validated eight times
 
 
 def _pseudo(**fields: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ teeth, which has none: there three quarters of the labels are not looked at, and
 only is that training. Scores are those of two folds' networks on the held-out images, without post-processing, the mean
 of the seeds; differences are to labelled only.
 
-A protocol takes `--steps` (400) steps of .25 s for each fold on two cores, and four share one supervised training:
-with three seeds a table takes about 80 minutes, half as much with `--jobs 2`. `--accelerator` as in `few_labels`.
+A protocol takes `--steps` (400) steps of .25 s for each of two folds; the three beside labelled only share its
+training: some 14 minutes of steps a seed and set, with three seeds and `--jobs 2` about 45 minutes for both sets.
+`--accelerator` as in `few_labels`.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """

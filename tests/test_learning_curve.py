@@ -286,6 +286,7 @@ def test_a_curve_goes_on_where_it_was_killed_and_refuses_another_recipe(tmp_path
         assert (out / "points" / name / "round-0/fold-0/last.ckpt").read_bytes() == (
             out / "points/labels-1of2-0/round-0/fold-0/last.ckpt"
         ).read_bytes()
+    assert not [*out.glob("points/*/round-*/pool")]  # nobody asks for its predictions
     table = pl.read_csv(out / "curve.csv")
     assert table["run"].to_list() == [row["run"] for row in found["points"]]
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
