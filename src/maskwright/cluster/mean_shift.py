@@ -160,7 +160,8 @@ def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
     """
     corners = np.round(points + offset)
     factors = np.random.default_rng(0).integers(1 << 62, size=points.shape[1]) | 1
-    _, first, counts = np.unique(corners.astype(np.int64) @ factors, return_index=True, return_counts=True)
+    whole = np.clip(corners, -(2.0**62), 2.0**62).astype(np.int64)
+    _, first, counts = np.unique(whole @ factors, return_index=True, return_counts=True)
     own = (corners - offset).astype(points.dtype)
     near = points[np.square(points - own).sum(axis=1) <= 1.001]
     return own[np.sort(first[np.argsort(-counts, kind="stable")[:most]])], near
