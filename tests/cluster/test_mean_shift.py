@@ -129,6 +129,15 @@ def test_a_cluster_goes_to_the_nearest_of_the_larger_ones():
     assert merge_near(points, labels, 1.0).tolist() == [0] * 4 + [1] * 3 + [2] * 2 + [3]  # 1.0 is not nearer than 1.0
 
 
+def test_tight_clusters_in_many_dimensions_are_found_where_scikit_learn_loses_them():
+    rng = np.random.default_rng(0)
+    middles, owner = rng.normal(0, 2, (20, 16)), rng.integers(0, 20, 1000)
+    points = (middles[owner] + rng.normal(0, 0.02, (1000, 16))).astype(np.float32)
+    theirs = MeanShift(bandwidth=0.5, bin_seeding=True).fit_predict(points)
+    assert adjusted_rand_score(owner, theirs) < 0.8
+    assert adjusted_rand_score(owner, mean_shift(points, 0.5).labels) == 1
+
+
 def test_what_scikit_learn_refuses():
     """In 40 dimensions every point is farther than a bandwidth from its bin's corner."""
     points = np.random.default_rng(0).uniform(-3, 3, (60, 40)).astype(np.float32)

@@ -7,7 +7,6 @@ is computed there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from maskwright.cluster.density import hdbscan
@@ -98,4 +97,5 @@ def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | N
         >>> build_clusterer(MeanShiftPlusSpec(merge=2.0))(np.array([[0.0], [0.0], [1.5], [9.0]])).tolist()
         [0, 0, 0, 1]
     """
-    return partial(CLUSTERERS[type(spec)], spec=spec, progress=progress, device=device)
+    method = CLUSTERERS[type(spec)]
+    return lambda points: method(points, spec, progress, device)

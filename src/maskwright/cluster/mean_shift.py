@@ -17,6 +17,8 @@ from maskwright.types import Array
 STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
+_LOST = 4.0
+"""Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart (2 δ_d / δ_v)."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
 _COMPARED = 4096
@@ -60,9 +62,11 @@ def mean_shift(
         points: (N, E) float.
         bandwidth: radius of the ball.
         seeding: where centres start. "bins": at the corners of a grid as wide as the bandwidth that a point is nearest
-            to, as of scikit-learn's `bin_seeding`; in many dimensions no point may be within a bandwidth of a corner,
-            and where that is so of all, it is "farthest". "farthest": at points far from one another, until each point
-            of the sample is within half a bandwidth of one. "random": at random points.
+            to, as of scikit-learn's `bin_seeding`. "farthest": at points far from one another, until each point of the
+            sample is within half a bandwidth of one. "random": at random points. In many dimensions all points of a
+            cluster may be farther than a bandwidth from their corner, which is lost in scikit-learn; here, whatever
+            the seeds, points of the sample that are farther than 4 bandwidths from all modes start centres like
+            "farthest" once more.
         seeds: most centres that start; of bins those with the most points.
         sample: points that modes are looked for among, drawn at random where there are more.
         seed: of the sample and of random seeds; the same seed gives the same modes.
@@ -91,9 +95,11 @@ def mean_shift(
     else:
         chosen = _drawn(len(few), seeds, rng) if seeding == "random" else few.spread(seeds, 0.5)
         centres, support = _climbed(few, *few.shifted(drawn[chosen]))
-    if len(centres) == 0:
-        centres, support = _climbed(few, *few.shifted(drawn[few.spread(seeds, 0.5)]))
     centres, support = _suppressed(centres, support)
+    if len(lost := _lost(drawn, few, centres)):
+        chosen = lost[points_on(drawn[lost], device).spread(seeds, 0.5)]
+        more = _climbed(few, *few.shifted(drawn[chosen]))
+        centres, support = _suppressed(*(np.concatenate(pair) for pair in zip((centres, support), more, strict=True)))
     labels = (few if len(drawn) == len(away) else points_on(away, device)).nearest(centres)
     return Modes(centres * float(bandwidth) + mean, support, labels)
 
@@ -147,6 +153,14 @@ def cluster_means(points: Array, owner: Indices, count: int) -> Floats:
 
 def _drawn(size: int, most: int, rng: np.random.Generator) -> Indices:
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
+
+
+def _lost(drawn: Floats, points: Points, centres: Floats) -> Indices:
+    """Return which of the points that were drawn are too far from every centre to be of one."""
+    if len(centres) == 0:
+        return np.arange(len(drawn))
+    away = drawn - centres[points.nearest(centres)]
+    return np.flatnonzero(np.einsum("ne,ne->n", away, away) > _LOST**2)
 
 
 def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
