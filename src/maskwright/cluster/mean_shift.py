@@ -18,7 +18,7 @@ STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
 _LOST = 4.0
-"""Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart: 2 δ_d / δ_v."""
+"""Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
 _COMPARED = 4096
