@@ -12,7 +12,7 @@ from typing import Any
 from maskwright.cluster.density import hdbscan
 from maskwright.cluster.linkage import agglomerative
 from maskwright.cluster.masked import Clusterer, cluster_pixels, cluster_things
-from maskwright.cluster.mean_shift import Modes, mean_shift, merge_near
+from maskwright.cluster.modes import Modes, mean_shift, merge_near
 from maskwright.cluster.points import Indices
 from maskwright.cluster.stable import anchor_ious, stable_instances
 from maskwright.recipe.cluster import (
