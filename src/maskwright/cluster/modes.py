@@ -21,8 +21,8 @@ _LOST = 4.0
 """Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
-_COMPARED = 4096
-"""Centres up to which all pairs are compared."""
+_FEW, _COMPARED = 32, 4096
+"""Centres between which all pairs are compared: fewer are moved in less time than it takes to compare them."""
 _ROWS = 64
 """Centres that are compared with all others at once."""
 
@@ -206,7 +206,7 @@ def _climbed(points: Points, means: Floats, counts: Indices) -> tuple[Floats, In
 
 def _thinned(centres: Floats, counts: Indices) -> Floats:
     """Return centres on their way without those that have nearly met one with more points: both go the same way."""
-    if len(centres) > _COMPARED:
+    if not _FEW < len(centres) <= _COMPARED:
         return centres
     order = np.argsort(-counts, kind="stable")
     ordered = centres[order]
