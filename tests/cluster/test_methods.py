@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import typing
 
 import numpy as np
@@ -177,3 +179,11 @@ def test_plus_is_mean_shift_and_then_merging():
     points, _ = blobs(900, spread=0.3)
     expected = merge_near(points, mean_shift(points, 0.5).labels, 1.0)
     assert np.array_equal(build_clusterer(MeanShiftPlusSpec(merge=1.0))(points), expected)
+
+
+def test_numpy_alone_is_loaded_until_a_device_is_named():
+    code = (
+        "import sys, maskwright.cluster, maskwright.panoptic; print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "False"]

@@ -54,7 +54,7 @@ def test_few_anchors_repeat_themselves():
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
-def test_no_instance_one_pixel_and_five_thousand():
+def test_no_instance_one_pixel_and_many():
     embeddings = np.zeros((2, 3, 3), np.float32)
     assert anchor_ious(np.zeros((3, 3), np.int32), embeddings, 0.5).shape == (0,)
     assert anchor_ious(np.zeros((0, 3), np.int32), np.zeros((2, 0, 3)), 0.5).shape == (0,)
@@ -62,10 +62,10 @@ def test_no_instance_one_pixel_and_five_thousand():
     alone = np.zeros((3, 3), np.int32)
     alone[1, 1] = 7
     assert anchor_ious(alone, embeddings, 0.5).tolist() == pytest.approx([1 / 9])  # constant: its ball is the image
-    rows, columns = np.indices((100, 200))
-    many = (1 + rows // 2 * 100 + columns // 2).astype(np.int32)
+    rows, columns = np.indices((100, 50))
+    many = (1 + rows // 2 * 25 + columns // 2).astype(np.int32)
     found = anchor_ious(many, np.stack([rows // 2 * 3.0, columns // 2 * 3.0]), 0.5)
-    assert found.shape == (5000,) and (found == 1).all()
+    assert found.shape == (1250,) and (found == 1).all()
 
 
 def test_what_does_not_fit():

@@ -7,13 +7,12 @@ is computed there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from maskwright.cluster.density import hdbscan
 from maskwright.cluster.linkage import agglomerative
 from maskwright.cluster.masked import Clusterer, cluster_pixels, cluster_things
-from maskwright.cluster.mean_shift import Modes, mean_shift, merge_near
+from maskwright.cluster.modes import Modes, mean_shift, merge_near
 from maskwright.cluster.points import Indices
 from maskwright.cluster.stable import anchor_ious, stable_instances
 from maskwright.recipe.cluster import (
@@ -98,4 +97,5 @@ def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | N
         >>> build_clusterer(MeanShiftPlusSpec(merge=2.0))(np.array([[0.0], [0.0], [1.5], [9.0]])).tolist()
         [0, 0, 0, 1]
     """
-    return partial(CLUSTERERS[type(spec)], spec=spec, progress=progress, device=device)
+    method = CLUSTERERS[type(spec)]
+    return lambda points: method(points, spec, progress, device)

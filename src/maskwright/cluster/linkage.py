@@ -6,7 +6,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from maskwright.cluster.device import points_on
-from maskwright.cluster.mean_shift import cluster_means
+from maskwright.cluster.modes import cluster_means
 from maskwright.cluster.points import Indices, scaled
 from maskwright.types import Array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.cluster.mean_shift import cluster_means
+from maskwright.cluster.modes import cluster_means
 from maskwright.cluster.points import check_finite
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap

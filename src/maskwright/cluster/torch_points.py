@@ -60,7 +60,7 @@ class TorchPoints:
         sums = torch.zeros(at.shape, dtype=torch.float64, device=at.device)
         counts = torch.zeros(len(at), dtype=torch.int64, device=at.device)
         step = max(1, _BLOCK // max(1, len(at)))
-        for points, half in zip(self._points.split(step), self._half.split(step), strict=True):
+        for points, half in zip(torch.split(self._points, step), torch.split(self._half, step), strict=True):
             near = at @ points.T - half >= least  # (S, B)
             sums += near.to(points.dtype) @ points
             counts += near.sum(1)
@@ -73,7 +73,7 @@ class TorchPoints:
         at = self._to(centres)
         half = at.square().sum(1) / 2
         step = max(1, _BLOCK // max(1, len(at)))
-        found = [(points @ at.T - half).argmax(1) for points in self._points.split(step)]
+        found = [(points @ at.T - half).argmax(1) for points in torch.split(self._points, step)]
         return torch.cat(found).cpu().numpy()
 
     @torch.inference_mode()

@@ -121,7 +121,8 @@ def _label(semantic: Array, where: str) -> LabelMap:
     elif bad := semantic.size - int(np.count_nonzero(np.isfinite(semantic))):
         expected, got = "probabilities that are finite", f"{bad} of {semantic.size} values that are NaN or infinite"
     else:
-        return semantic.argmax(axis=0).astype(np.uint8)
+        label: LabelMap = semantic.argmax(axis=0).astype(np.uint8)
+        return label
     raise DataError(problem(expected, got, where=where, next_move="give the network's softmax or its argmax"))
 
 

@@ -11,7 +11,7 @@ from sklearn.cluster import MeanShift, get_bin_seeds
 from sklearn.metrics import adjusted_rand_score
 
 from maskwright.cluster import mean_shift, merge_near
-from maskwright.cluster.mean_shift import _bins
+from maskwright.cluster.modes import _bins
 from maskwright.cluster.points import NumPyPoints
 from maskwright.errors import DataError, UsageError
 
@@ -25,12 +25,13 @@ def blobs(count, size, channels, seed=0, spread=0.15):
 
 @pytest.mark.parametrize("channels", [1, 2, 8, 16])
 @pytest.mark.parametrize("spread", [0.05, 0.2])
-def test_the_modes_are_those_of_scikit_learn(channels, spread):
-    points, _ = blobs(12, 1500, channels, spread=spread)
+def test_the_modes_are_those_of_scikit_learn_but_for_what_it_loses(channels, spread, monkeypatch):
+    monkeypatch.setattr("maskwright.cluster.modes._LOST", np.inf)
+    points, _ = blobs(8, 300, channels, spread=spread)
     theirs = MeanShift(bandwidth=0.5, bin_seeding=True).fit(points)
     ours = mean_shift(points, 0.5)
-    assert adjusted_rand_score(theirs.labels_, ours.labels) > 0.99
-    assert len(ours.centres) == len(theirs.cluster_centers_)
+    assert adjusted_rand_score(theirs.labels_, ours.labels) > 0.97
+    assert len(ours.centres) == pytest.approx(len(theirs.cluster_centers_), rel=0.05)
     away = np.linalg.norm(ours.centres[:, None] - theirs.cluster_centers_[None], axis=2)
     assert np.median(away.min(axis=1)) < 1e-3
 
@@ -106,8 +107,8 @@ def test_points_far_apart_cover_all():
 
 @pytest.mark.parametrize("seeding", ["bins", "farthest", "random"])
 def test_torch_finds_what_numpy_finds(seeding):
-    points, _ = blobs(15, 2500, 8)
-    ours, torchs = (mean_shift(points, 0.5, seeding=seeding, sample=2000, device=d) for d in (None, "cpu"))
+    points, _ = blobs(15, 600, 8)
+    ours, torchs = (mean_shift(points, 0.5, seeding=seeding, sample=500, device=d) for d in (None, "cpu"))
     assert adjusted_rand_score(ours.labels, torchs.labels) > 0.999
     assert ours.centres == pytest.approx(torchs.centres, abs=1e-3)
 
@@ -127,6 +128,15 @@ def test_a_cluster_goes_to_the_nearest_of_the_larger_ones():
     assert merge_near(points, np.where(labels == 1, -1, labels), 3).tolist() == [0] * 4 + [-1] * 3 + [0] * 2 + [1]
     assert merge_near(points[:1], np.array([-1]), 1.5).tolist() == [-1]
     assert merge_near(points, labels, 1.0).tolist() == [0] * 4 + [1] * 3 + [2] * 2 + [3]  # 1.0 is not nearer than 1.0
+
+
+def test_tight_clusters_in_many_dimensions_are_found_where_scikit_learn_loses_them():
+    rng = np.random.default_rng(0)
+    middles, owner = rng.normal(0, 2, (20, 16)), rng.integers(0, 20, 1000)
+    points = (middles[owner] + rng.normal(0, 0.02, (1000, 16))).astype(np.float32)
+    theirs = MeanShift(bandwidth=0.5, bin_seeding=True).fit_predict(points)
+    assert adjusted_rand_score(owner, theirs) < 0.8
+    assert adjusted_rand_score(owner, mean_shift(points, 0.5).labels) == 1
 
 
 def test_what_scikit_learn_refuses():
@@ -156,6 +166,11 @@ def test_five_thousand_clusters_far_from_the_origin():
     owner = rng.permutation(np.repeat(np.arange(5000), 4))
     points = (middles[owner] + rng.uniform(-0.1, 0.1, (20_000, 2))).astype(np.float32)
     assert adjusted_rand_score(owner, mean_shift(points, 0.5).labels) == 1
+
+
+def test_points_that_are_as_far_apart_as_numbers_can_be():
+    points = np.float32([[3e38, 0], [3e38, 0], [-3e38, 0], [-3e38, 3e38]])
+    assert mean_shift(points, 0.5).labels.tolist() == [0, 0, 2, 1]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

@@ -17,10 +17,12 @@ from maskwright.types import Array
 STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
+_LOST = 4.0
+"""Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
-_COMPARED = 4096
-"""Centres up to which all pairs are compared."""
+_FEW, _COMPARED = 32, 4096
+"""Centres between which all pairs are compared: fewer are moved in less time than it takes to compare them."""
 _ROWS = 64
 """Centres that are compared with all others at once."""
 
@@ -60,9 +62,11 @@ def mean_shift(
         points: (N, E) float.
         bandwidth: radius of the ball.
         seeding: where centres start. "bins": at the corners of a grid as wide as the bandwidth that a point is nearest
-            to, as of scikit-learn's `bin_seeding`; in many dimensions no point may be within a bandwidth of a corner,
-            and where that is so of all, it is "farthest". "farthest": at points far from one another, until each point
-            of the sample is within half a bandwidth of one. "random": at random points.
+            to, as of scikit-learn's `bin_seeding`. "farthest": at points far from one another, until each point of the
+            sample is within half a bandwidth of one. "random": at random points. In many dimensions all points of a
+            cluster may be farther than a bandwidth from their corner, which is lost in scikit-learn; here, whatever
+            the seeds, points of the sample that are farther than 4 bandwidths from all modes start centres like
+            "farthest" once more.
         seeds: most centres that start; of bins those with the most points.
         sample: points that modes are looked for among, drawn at random where there are more.
         seed: of the sample and of random seeds; the same seed gives the same modes.
@@ -91,9 +95,11 @@ def mean_shift(
     else:
         chosen = _drawn(len(few), seeds, rng) if seeding == "random" else few.spread(seeds, 0.5)
         centres, support = _climbed(few, *few.shifted(drawn[chosen]))
-    if len(centres) == 0:
-        centres, support = _climbed(few, *few.shifted(drawn[few.spread(seeds, 0.5)]))
     centres, support = _suppressed(centres, support)
+    if len(lost := _lost(drawn, few, centres)):
+        chosen = lost[points_on(drawn[lost], device).spread(seeds, 0.5)]
+        more = _climbed(few, *few.shifted(drawn[chosen]))
+        centres, support = _suppressed(*(np.concatenate(pair) for pair in zip((centres, support), more, strict=True)))
     labels = (few if len(drawn) == len(away) else points_on(away, device)).nearest(centres)
     return Modes(centres * float(bandwidth) + mean, support, labels)
 
@@ -149,6 +155,14 @@ def _drawn(size: int, most: int, rng: np.random.Generator) -> Indices:
     return np.arange(size) if size <= most else np.sort(rng.choice(size, most, replace=False))
 
 
+def _lost(drawn: Floats, points: Points, centres: Floats) -> Indices:
+    """Return which of the points that were drawn are too far from every centre to be of one."""
+    if len(centres) == 0:
+        return np.arange(len(drawn))
+    away = drawn - centres[points.nearest(centres)]
+    return np.flatnonzero(np.einsum("ne,ne->n", away, away) > _LOST**2)
+
+
 def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
     """Return the corners (S, E) that points (N, E) are nearest to, in the order of the points, and what is near any.
 
@@ -160,7 +174,8 @@ def _bins(points: Floats, offset: Floats, most: int) -> tuple[Floats, Floats]:
     """
     corners = np.round(points + offset)
     factors = np.random.default_rng(0).integers(1 << 62, size=points.shape[1]) | 1
-    _, first, counts = np.unique(corners.astype(np.int64) @ factors, return_index=True, return_counts=True)
+    whole = np.clip(corners, -(2.0**62), 2.0**62).astype(np.int64)
+    _, first, counts = np.unique(whole @ factors, return_index=True, return_counts=True)
     own = (corners - offset).astype(points.dtype)
     near = points[np.square(points - own).sum(axis=1) <= 1.001]
     return own[np.sort(first[np.argsort(-counts, kind="stable")[:most]])], near
@@ -191,7 +206,7 @@ def _climbed(points: Points, means: Floats, counts: Indices) -> tuple[Floats, In
 
 def _thinned(centres: Floats, counts: Indices) -> Floats:
     """Return centres on their way without those that have nearly met one with more points: both go the same way."""
-    if len(centres) > _COMPARED:
+    if not _FEW < len(centres) <= _COMPARED:
         return centres
     order = np.argsort(-counts, kind="stable")
     ordered = centres[order]
