@@ -14,7 +14,7 @@ from maskwright.recipe.optimise import CosineSpec
 from maskwright.recipe.train import TrainSpec
 from maskwright.train.optimizer import parameter_groups
 from maskwright.train.schedules import rate
-from maskwright.train.teacher import MovingAverage
+from maskwright.train.teacher import Teacher
 
 
 @given(st.integers(2, 500), st.floats(0, 0.9))
@@ -58,7 +58,7 @@ def step(net):
 
 def test_momentum_one_freezes():
     net = network()
-    average = MovingAverage(net, 1.0)
+    average = Teacher(net, 1.0, ramp="shipping")
     before = {k: v.clone() for k, v in average.network.state_dict().items()}
     for _ in range(3):
         step(net)
@@ -69,7 +69,7 @@ def test_momentum_one_freezes():
 
 def test_momentum_zero_copies_buffers_and_counters_too():
     net = network()
-    average = MovingAverage(net, 0.0)
+    average = Teacher(net, 0.0, ramp="shipping")
     step(net)
     average.update(net)
     assert all(torch.equal(average.network.state_dict()[k], v) for k, v in net.state_dict().items())
@@ -77,7 +77,7 @@ def test_momentum_zero_copies_buffers_and_counters_too():
 
 def test_the_mean_of_weights_starts_where_it_is_told():
     net = network()
-    average = MovingAverage(net, 0.99, mean_from=2)
+    average = Teacher(net, 0.99, ramp="shipping", mean_from=2)
     seen = []
     for update in range(6):
         step(net)
@@ -91,7 +91,7 @@ def test_the_mean_of_weights_starts_where_it_is_told():
 
 def test_the_average_is_that_of_the_formula():
     net, momentum = network(), 0.5
-    average = MovingAverage(net, momentum)
+    average = Teacher(net, momentum, ramp="shipping")
     expected = net[0].weight.detach().clone()
     for count in range(12):
         step(net)
@@ -103,11 +103,11 @@ def test_the_average_is_that_of_the_formula():
 
 def test_an_average_resumes():
     net = network()
-    average = MovingAverage(net, 0.9)
+    average = Teacher(net, 0.9, ramp="shipping")
     for _ in range(4):
         step(net)
         average.update(net)
-    resumed = MovingAverage(network(), 0.9)
+    resumed = Teacher(network(), 0.9, ramp="shipping")
     resumed.load_state_dict(average.state_dict())
     for one in (average, resumed):
         one.update(net)
@@ -117,7 +117,7 @@ def test_an_average_resumes():
 
 def test_an_average_follows_a_network_that_was_moved_or_exchanged():
     net = network()
-    average = MovingAverage(net, 0.0)
+    average = Teacher(net, 0.0, ramp="shipping")
     average.update(net)
     holder = nn.ModuleList([net, average]).to(torch.float64)  # replaces buffers
     step(net)
@@ -131,7 +131,7 @@ def test_an_average_follows_a_network_that_was_moved_or_exchanged():
 
 def test_an_average_never_trains():
     net = network()
-    average = MovingAverage(net, 0.9)
+    average = Teacher(net, 0.9, ramp="shipping")
     assert not average.train().network.training
     assert not any(p.requires_grad for p in average.parameters())
     assert net.training

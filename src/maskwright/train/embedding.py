@@ -12,7 +12,7 @@ from maskwright.losses import LevelsLoss, thin_out
 from maskwright.losses.embedding import EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
 from maskwright.models import EmbeddingNetwork
 from maskwright.train.batch import Batch
-from maskwright.train.teacher import MovingAverage
+from maskwright.train.teacher import Teacher
 
 INSTANCES = "instances"
 """Name of the batch's target that holds (N, H, W) int64 ids: any from 1 on, 0 as the loss says, below 0: ignored."""
@@ -44,7 +44,7 @@ class EmbeddingStep(nn.Module):
         super().__init__()
         assert isinstance(network, EmbeddingNetwork), "a network with embeddings"
         self.network, self.embedding, self.loss, self.seed = network, embedding, loss, seed
-        self.average = MovingAverage(network, momentum)
+        self.average = Teacher(network, momentum, ramp="shipping")
         self.every, self.calls, self.updates = every, 0, 0
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
