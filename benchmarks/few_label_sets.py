@@ -60,10 +60,11 @@ METHODS = {
 
 
 def network(*, accelerator: bool) -> str:
-    """Return the setting that chooses the network."""
-    small = {"kind": "custom_unet", "depth": 3, "width": 16}
-    large = {"kind": "unet", "encoder": "resnet34", "encoder_weights": "none"}
-    return f"model={json.dumps(large if accelerator else small)}"
+    """Return the setting that chooses the network: one with an encoder, whose features UniMatch drops."""
+    small = {"encoder": "resnet10t", "decoder_channels": [128, 64, 48, 32, 16], "output_stride": 2}
+    large = {"encoder": "resnet34"}
+    chosen = {"kind": "unet", "encoder_weights": "none"} | (large if accelerator else small)
+    return f"model={json.dumps(chosen)}"
 
 
 PRECISION = ("train.precision=bfloat16", "train.channels_last=true")
