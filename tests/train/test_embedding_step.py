@@ -149,14 +149,14 @@ def clustered(embeddings, inside, least=12):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("share", [1.0, 0.5])
-def test_discs_begin_to_be_told_apart(share):
+@pytest.mark.parametrize(("share", "least"), [(1.0, 0.8), (0.5, 0.7)])
+def test_discs_are_told_apart(share, least):
     # touching and overlapping discs; with a share of ½ every second one isn't drawn in the truth that is learned from
     step = step_of(momentum=0.99).train()
-    optimizer = torch.optim.AdamW(step.network.parameters(), lr=3e-3)
-    steps = 300
+    optimizer = torch.optim.AdamW(step.network.parameters(), lr=1e-2)
+    steps = 400
     for number in range(steps):
-        batch = batch_of(range(4 * number, 4 * number + 4))
+        batch = batch_of(range(4 * number, 4 * number + 4), size=32, count=3)
         if share < 1:
             instances = batch.targets[INSTANCES]
             batch.targets[INSTANCES] = torch.where(instances % 2 == 0, 0, instances)
@@ -166,7 +166,7 @@ def test_discs_begin_to_be_told_apart(share):
         step.after_update()
     right = ours = true = 0
     for seed in range(100_000, 100_010):
-        image, truth = discs(seed)
+        image, truth = discs(seed, size=32, count=3)
         found = embed(step.predictor, image)
         inside = found.probabilities.argmax(0) == 1
         instances = clustered(found.embeddings, inside)
@@ -174,5 +174,5 @@ def test_discs_begin_to_be_told_apart(share):
         right, ours, true = right + matched.sum(), ours + len(matched), true + len(np.unique(truth)) - 1
     precision, recall = right / ours, right / true
     print(f"precision {precision:.3f}, recall {recall:.3f} at IoU .5 of {true} discs")
-    assert precision > 0.5  # 300 steps gave 0.68 and 0.69, 50 steps 0.37 and 0.33; recall 0.60 and 0.72, 0.28 and 0.25
-    assert recall > 0.5
+    assert precision > least
+    assert recall > least
