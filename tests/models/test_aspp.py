@@ -12,7 +12,7 @@ from maskwright.models import build_model
 from maskwright.models.aspp import ASPP, DEEPLAB_V2, Rates, SummedASPP, check_rates, fitting_rates
 from maskwright.models.layers import Style
 from maskwright.recipe.networks import AsppUNetSpec
-from maskwright.train.teacher import MovingAverage
+from maskwright.train.teacher import Teacher
 
 
 def build(**settings):
@@ -105,7 +105,7 @@ def test_auto_is_settled_by_the_first_step_and_kept():
 
 def test_a_moving_average_takes_the_rates_over():
     network = build(depth=3)
-    average = MovingAverage(network, 0.9)
+    average = Teacher(network, 0.9, ramp="shipping")
     network.train()(torch.randn(1, 1, 64, 128))
     average.update(network)
     average.network(torch.randn(1, 1, 128, 128))
