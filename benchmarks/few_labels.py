@@ -10,8 +10,8 @@ post-processing, the mean of the seeds; intervals resample the groups of the hel
 `ours` is `maskwright selftrain` as it comes: the round is used where the interval of its out-of-fold gain lies above 0,
 else the supervised networks of its first training. `selftrain_choice` says from the same runs how often that was right.
 
-On two cores a step of either set takes .25 s (8 crops of 64×128, or 4 of 128×128, a U-Net of width 16). With four seeds
-a table of two shares are 52 runs of some 190 s of steps (360 of each of two folds, and what is not counted): with
+A step of either set takes some .25 s on one core (8 crops of 64×128, or 4 of 128×128, a U-Net on resnet10t). With four
+seeds a table of two shares are 52 runs of some 190 s of steps (360 of each of two folds, and what is not counted): with
 `--jobs 2` about 100 minutes. That is a short training: `--accelerator` trains a larger network (resnet34) on a GPU,
 4 000 steps if --steps says nothing else.
 
