@@ -26,12 +26,11 @@ from maskwright.errors import DataError
 from maskwright.recipe.cluster import (
     AgglomerativeSpec,
     ClusterSpec,
-    DecayingMarginSpec,
     HdbscanSpec,
     MeanShiftPlusSpec,
     MeanShiftSpec,
-    margin_at,
 )
+from maskwright.recipe.margin import DecayingMarginSpec, margin_at
 
 KINDS = list(CLUSTERERS)
 

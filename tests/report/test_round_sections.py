@@ -2,7 +2,7 @@
 
 import json
 
-from report.test_report import NAMES, make_run, write
+from make_report import NAMES, make_run, write
 
 
 def interval(value):

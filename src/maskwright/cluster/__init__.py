@@ -22,8 +22,8 @@ from maskwright.recipe.cluster import (
     MeanShiftPlusSpec,
     MeanShiftSpec,
     ShiftSpec,
-    margin_at,
 )
+from maskwright.recipe.margin import margin_at
 from maskwright.types import Array
 
 __all__ = [
