@@ -281,3 +281,18 @@ def check_protocols(out, found, *, steps):
         assert sum(pl.read_csv(place / "metrics.csv")["step"].max() for place in places) == steps
         assert (inner / "round-0").resolve() == (out / "round-0").resolve()
         assert not list(inner.glob("round-1/pseudo/fold-*/soft"))
+
+
+def test_sac_goes_on_from_the_supervised_network_of_its_own_fold(tmp_path, data):
+    method = {"selftrain.method": '{"kind": "sac"}'}
+    words = [word for word in command(data, tmp_path / "run", **method) if "method.pixels" not in word]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for fold in (0, 1):
+        note = read_json(tmp_path / "run" / "round-1" / f"fold-{fold}" / "start.json")
+        assert Path(note["checkpoint"]) == tmp_path / "run" / "round-0" / f"fold-{fold}" / "last.ckpt"
+        folds = read_folds(tmp_path / "run" / "folds.csv")
+        assert not set(note["seen"]) & set(folds.filter(pl.col("fold") == fold)["image"])
+        columns = read_table(tmp_path / "run" / "round-1" / f"fold-{fold}" / "metrics.csv").columns
+        assert any(name.startswith("prior_") for name in columns)
+    assert read_json(tmp_path / "run" / "adopted.json")

@@ -57,7 +57,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     images, pool = _images(folder, whole, folds, spec, wanted)
     start = _start(folder, spec, wanted)
     place.mkdir(parents=True, exist_ok=True)
-    seen = {*images.images, *(() if pool is None else pool.images), *_seen_before(folder, spec)}
+    seen = {*images.images, *(() if pool is None else pool.images), *_seen_before(folder, spec, wanted)}
     note = {"checkpoint": None if start is None else str(start), "checked": True, "leaked": [], "seen": sorted(seen)}
     write_json(place / START, note)
     held_back, own = whole.only(validation) if validation else None, _recipe_of(recipe, wanted, step, start)
@@ -246,14 +246,18 @@ def _start(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> Pa
     """Return the checkpoint that a training starts from."""
     if spec["step"] == "train" and wanted.protocol.startswith("pretrain"):
         return folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / "last.ckpt"
+    if wanted.goes_on:
+        return folder.fold(spec["fold"], spec["round"] - 1) / "last.ckpt"
     note = folder.fold(spec["fold"], 0) / START
     return Path(read_json(note)["checkpoint"]) if note.is_file() else None
 
 
-def _seen_before(folder: RunFolder, spec: dict[str, Any]) -> set[str]:
+def _seen_before(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> set[str]:
     """Return what the networks that this training starts from have seen."""
     note = folder.fold(spec["fold"], 0) / START
     known = seen_by(folder, 0, spec["fold"]) if note.is_file() else set()
+    if wanted.goes_on:
+        known |= seen_by(folder, spec["round"] - 1, spec["fold"])
     if spec["step"] == "train":
         before = folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / START
         known |= set(read_json(before)["seen"]) if before.is_file() else set()

@@ -175,6 +175,10 @@ class SelftrainSpec(Spec):
     protocol: Protocol = "mixed"
     """mixed: from scratch, on labelled images and pool. pretrain_finetune: on the pool, then on labelled images.
     pretrain_mixed: on the pool, then on both. labelled_only: without the pool, for `hard` alone."""
+    start: Literal["auto", "fresh", "before"] = "auto"
+    """Network that the training of a round starts from. fresh: as round 0 did. before: that of the same fold in the
+    round before, which has seen nothing of what the fold is scored by. auto: before for sac, whose first labels come
+    from a trained network, else fresh."""
     pretraining: float = Field(0.5, gt=0, lt=1)
     """Share of the steps that are pretraining, where the protocol has it."""
     hard: HardSpec | None = None
@@ -194,6 +198,11 @@ class SelftrainSpec(Spec):
         if self.protocol == "labelled_only" and self.rounds and self.hard is None:
             raise ValueError("protocol labelled_only: without `hard` a round would repeat round 0; set rounds to 0")
         return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the training of a round starts from the network of the round before."""
+        return self.start == "before" or (self.start == "auto" and isinstance(self.method, SacSpec))
 
     @property
     def keeps_thirds(self) -> bool:
