@@ -62,7 +62,7 @@ SPECS = {
 def test_the_runner_knows_every_field_that_decides_a_label():
     """A new field of the recipe's predict section needs a line in the runner, or a reason here why it doesn't."""
     elsewhere = {"checkpoint", "members", "overlays"}  # which networks; scored in the run; pictures of the run
-    elsewhere |= {"never"}  # taken away behind the stream
+    elsewhere |= {"never", "pool"}  # taken away behind the stream; whether a run predicts its own pool
     assert set(PredictSpec.model_fields) == {*PredictSpec().way(), *elsewhere}
 
 
