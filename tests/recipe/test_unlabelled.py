@@ -83,7 +83,7 @@ def test_what_a_step_costs(spec, passes):
         ({"kind": "fixmatch", "strong": [{"kind": "auto_augment"}]}, "auto_augment moves pixels"),
         ({"kind": "unimatch_v2", "views": 3}, "two strong views, and views is 3"),
         ({"kind": "fixmatch", "mix": {"kind": "mixup"}}, "mixup"),
-        ({"kind": "fixmatch", "thresold": 0.5}, "thresold"),
+        ({"kind": "fixmatch", "treshhld": 0.5}, "treshhld"),
         ({"kind": "fixmatch", "collapse": "panic"}, "collapse"),
     ],
 )
