@@ -31,6 +31,13 @@ def test_what_shows_the_fold_or_the_held_out_part_is_blocked():
     assert blocked_images(INDEX, FOLDS, [], None) == {"c", "z"}
 
 
+def test_copies_of_copies_and_their_groups_are_blocked_in_whatever_order_they_are_named():
+    # of fold 0: w is a copy of a, v one of w, and v's group has o, too
+    index = pl.concat([INDEX.filter(pl.col("image") != "v"), pl.DataFrame({"image": ["v", "o"], "group": ["s", "s"]})])
+    for clusters in ([["v", "w"], ["a", "w"]], [["a", "w"], ["v", "w"]]):
+        assert blocked_images(index, FOLDS, clusters, 0) == {"a", "d", "u", "c", "z", "w", "v", "o"}
+
+
 def test_images_without_a_group_are_no_group():
     assert "v" not in blocked_images(INDEX.with_columns(group=pl.lit(None, pl.String)), FOLDS, [], 0)
 

@@ -10,10 +10,12 @@ from typing import Any, get_args
 import numpy as np
 
 from maskwright.artifacts import RunFolder, read_folds, write_json
+from maskwright.errors import UsageError, problem
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.pipeline import labelling, rounds, stages
 from maskwright.recipe import Recipe, load_recipe
+from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval, bootstrap, paired_difference
@@ -44,6 +46,7 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
     """
     from maskwright.pipeline import run
 
+    _check_wanted(recipe)
     alone = recipe.selftrain.model_copy(update={"protocol": "mixed"})
     base = run(recipe.model_copy(update={"selftrain": alone}), out, until="predict", redo=redo, command=command)
     resolved = load_recipe(base.recipe)
@@ -71,6 +74,17 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
             labelling.clean_soft(RunFolder(base.root / "protocols" / protocol), number)
     write_json(base.root / "protocols.json", found)
     return found
+
+
+def _check_wanted(recipe: Recipe) -> None:
+    """Raise before anything is trained where a protocol can't be."""
+    if recipe.selftrain.rounds < 1:
+        next_move = "leave out --rounds, or give 1 or more"
+        raise UsageError(problem("at least one round", "none", where="--protocols", next_move=next_move))
+    tree = recipe.model_dump(mode="json")
+    for protocol in get_args(Protocol):
+        if protocol != "labelled_only":
+            parse_recipe(tree | {"selftrain": tree["selftrain"] | {"protocol": protocol}}, where="--protocols")
 
 
 def _scores(base: RunFolder, before: int, inner: RunFolder, number: int) -> dict[str, Any]:

@@ -156,6 +156,15 @@ class PseudoLabelsSpec(Spec):
     soft_type: Literal["float16", "uint8"] = "float16"
     """How they are stored; uint8 takes less and has steps of 0.004, which is too coarse for thresholds below 0.1."""
 
+    @model_validator(mode="after")
+    def _ranks_by_what_is_there(self) -> PseudoLabelsSpec:
+        if self.images.kind == "agreement" and self.fused_with:
+            raise ValueError(
+                "images: agreement is that of one training's checkpoints, and fused_with brings other networks: "
+                "rank by ensemble or estimated_iou, or leave out fused_with"
+            )
+        return self
+
     @property
     def relabels(self) -> bool:
         """Whether images that were not relied on are labelled anew by networks trained on the others."""

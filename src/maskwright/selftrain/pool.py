@@ -22,12 +22,15 @@ def blocked_images(
     """
     places = [HELD_OUT] if fold is None else [fold, HELD_OUT]
     found = set(folds.filter(pl.col("fold").is_in(places))["image"])
-    for table in (folds, index):
-        groups = table.filter(pl.col("image").is_in(list(found)))["group"].drop_nulls().unique().to_list()
-        found |= set(table.filter(pl.col("group").is_in(groups))["image"])
-    for cluster in clusters:
-        if found.intersection(cluster):
-            found |= set(cluster)
+    known = 0
+    while len(found) > known:  # a copy brings in its group, and that its copies
+        known = len(found)
+        for table in (folds, index):
+            groups = table.filter(pl.col("image").is_in(list(found)))["group"].drop_nulls().unique().to_list()
+            found |= set(table.filter(pl.col("group").is_in(groups))["image"])
+        for cluster in clusters:
+            if found.intersection(cluster):
+                found |= set(cluster)
     return found
 
 
