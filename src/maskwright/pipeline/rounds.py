@@ -112,6 +112,7 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
         seed=spec["seed"],
     )
     found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
+    found["rule"] = spec["rule"]
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
     write_json(
         root / f"round-{number}" / "adopt.json",

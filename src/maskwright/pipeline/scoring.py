@@ -99,9 +99,11 @@ def _note_of_round(folder: RunFolder, part: str) -> str:
     note = f" The networks are those of round {number} of self-training"
     if part != "oof":
         return f"{note}."
-    moved = read_json(folder.adopted)["rounds"][number - 1]["scored_by_round_0"]
+    verdict = read_json(folder.adopted)["rounds"][number - 1]
+    moved = verdict["scored_by_round_0"]
     apart = f"; {moved} images that were moved into their fold's training are scored by round 0" if moved else ""
-    return f"{note}, adopted by these very scores: a little optimistic{apart}."
+    chosen = "" if verdict.get("rule") == "always" else ", adopted by these very scores: a little optimistic"
+    return f"{note}{chosen}{apart}."
 
 
 def _divisions(index: pl.DataFrame, folds: pl.DataFrame) -> dict[str, dict[str, str]]:

@@ -183,7 +183,8 @@ class _Round:
         return {"method": method, "aliens": self.section["aliens"]}
 
     def _train(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
-        spec = self.sections.learning | {"selftrain": self.section, "round": self.number, "fold": fold, "step": step}
+        section = self.section | {"method": {k: v for k, v in self.section["method"].items() if k != "keep_soft"}}
+        spec = self.sections.learning | {"selftrain": section, "round": self.number, "fold": fold, "step": step}
         place = rounds.training_folder(self.number, fold, step)
         before = (*self._common(), *self._hard_name(), *after)
         made = tuple(f"{place}/{name}" for name in _TRAINED)
