@@ -18,8 +18,8 @@ def rounds(artifacts: Artifacts) -> Section | None:
     words = [f"{found['why'][:1].upper()}{found['why'][1:]}."]
     if any(one["method"] == "pseudo_labels" and one["protocol"] != "labelled_only" for one in found["rounds"]):
         words.append(
-            "In a round each fold's network labels the images without masks for its own fold alone: every other one was "
-            "trained on the masks that this fold is scored by."
+            "In a round each fold's network labels the images without masks for its own fold alone: every other one "
+            "was trained on the masks that this fold is scored by."
         )
     if found["round"] and found["rounds"][found["round"] - 1].get("rule") != "always":
         words.append("The round was adopted by the out-of-fold scores that stand here: a little optimistic.")
