@@ -143,7 +143,8 @@ def test_statistics_stay_and_weights_learn(tmp_path, world, start):
 @pytest.mark.slow
 def test_the_teacher_moves_when_it_is_its_turn(tmp_path, world, start):
     for name, every in (("never", 6), ("twice", 4)):
-        method = f"selftrain.method={{kind: sac, views: 2, batch: 1, teacher_every: {every}, teacher_momentum: 0, collapse: on}}"
+        method = f"{{kind: sac, views: 2, batch: 1, teacher_every: {every}, teacher_momentum: 0, collapse: on}}"
+        method = f"selftrain.method={method}"
         train(tmp_path / name, world, method, start=start)
     before = state_of(start)
     teacher = {name: state_of(tmp_path / name / "last.ckpt") for name in ("never", "twice")}
