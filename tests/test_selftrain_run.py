@@ -194,7 +194,7 @@ def whole(data, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("until", ["round-1/pseudo/fold-0/soft", "round-1/fold-0/last.ckpt", "round-1/oof"])
+@pytest.mark.parametrize("until", ["round-1/pseudo/fold-0/soft", "round-1/fold-0/last.ckpt"])
 def test_a_killed_round_goes_on_and_gives_the_same(data, whole, tmp_path, until):
     cut = tmp_path / "cut"
     process = subprocess.Popen(command(data, cut), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
