@@ -203,6 +203,7 @@ def test_a_pool_of_fewer_labels_alone_is_said_to_be_that():
         (["--repeats", "0"], "at least 1 repeat"),
         (["--labelled", "1/2"], "shares of all labels, got split.labelled 0.5"),
         (["--set", "train.start=run"], "train.start"),
+        (["--set", "selftrain.method.fused_with=[run]"], "selftrain.method.fused_with"),
     ],
 )
 def test_what_makes_no_curve_is_refused(tmp_path, capsys, words, told):

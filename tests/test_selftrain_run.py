@@ -20,6 +20,8 @@ from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.synthetic import make_playground
+from maskwright.errors import StaleArtifactError
+from maskwright.pipeline.fuse import _read
 from maskwright.predict import to_full_size
 from maskwright.recipe import load_recipe
 
@@ -296,3 +298,16 @@ def test_sac_goes_on_from_the_supervised_network_of_its_own_fold(tmp_path, data)
         columns = read_table(tmp_path / "run" / "round-1" / f"fold-{fold}" / "metrics.csv").columns
         assert any(name.startswith("prior_") for name in columns)
     assert read_json(tmp_path / "run" / "adopted.json")
+
+
+def test_fuse_knows_the_trainings_of_the_round_that_is_used(finished, tmp_path):
+    out, _ = finished if isinstance(finished, tuple) else (finished, None)
+    run = tmp_path / "run"
+    shutil.copytree(out, run)
+    number = read_json(run / "adopted.json")["round"]
+    assert number > 0
+    assert set(_read(run).trained()) == {f"selftrain-{number}-train-{fold}" for fold in (0, 1)}
+    record = run / ".tasks" / f"selftrain-{number}-train-0.json"
+    record.write_text(json.dumps(read_json(record) | {"fingerprint": "0"}))
+    with pytest.raises(StaleArtifactError, match="finish the run"):
+        _read(run)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 import make_images as make
+from make_pool import SETTINGS, PowerCutError
 from maskwright.data.index import build_index
 from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings
@@ -19,26 +20,6 @@ from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
 from maskwright.train.memory import Parts
 from maskwright.train.module import SegmentationModule
-
-SETTINGS = (
-    "model.encoder=resnet10t",
-    "model.encoder_weights=none",
-    "model.decoder_channels=[16, 16, 8]",
-    "train.steps=6",
-    "train.validate_every=2",
-    "train.batch=2",
-    "train.crop=[32, 64]",
-    "train.scale=1",
-    "train.precision=float32",
-    "train.channels_last=false",
-    "train.accelerator=cpu",
-    "train.threads=1",
-    "train.ema=0.9",
-)
-
-
-class PowerCutError(Exception):
-    """Stands for the plug that was pulled."""
 
 
 @pytest.fixture

@@ -120,6 +120,16 @@ def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None
                 next_move="leave it out, and say with --shares which numbers of labels are compared",
             )
         )
+    method = recipe.selftrain.method
+    if isinstance(method, PseudoLabelsSpec) and method.fused_with:
+        raise UsageError(
+            problem(
+                "a pool that the networks of each point label alone",
+                f"others of {', '.join(method.fused_with)}, which may have seen all labels",
+                where="selftrain.method.fused_with",
+                next_move="leave it out",
+            )
+        )
     if recipe.train.start is not None:
         raise UsageError(
             problem(
@@ -286,7 +296,7 @@ def _point_recipe(base: RunFolder, recipe: Recipe, point: Point, training: int) 
 
 def _adopted(spec: SelftrainSpec) -> SelftrainSpec:
     """Return rounds that are used whatever they gain: that is what the curve asks."""
-    return spec.model_copy(update={"rounds": max(1, spec.rounds), "adopt": "always"})
+    return spec.model_copy(update={"rounds": max(1, spec.rounds), "adopt": "always", "hard": None})
 
 
 def _taught(base: RunFolder, recipe: Recipe, root: Path, point: Point) -> Point:

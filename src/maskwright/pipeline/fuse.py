@@ -12,6 +12,7 @@ from maskwright.artifacts import RunFolder, read_folds, read_json
 from maskwright.errors import DataError, StaleArtifactError, UsageError, problem
 from maskwright.pipeline import fusing, stages
 from maskwright.pipeline.run import check_folder
+from maskwright.pipeline.selftrain import ADOPTED, delivered, trainings
 from maskwright.predict.ensembles import fused_source, load_member
 from maskwright.predict.files import Source
 from maskwright.recipe import Recipe, load_recipe
@@ -26,8 +27,15 @@ class _Run:
 
     def trained(self) -> dict[str, str]:
         """Return {training: fingerprint of what made it}."""
-        names = [f"train-fold-{fold}" for fold in range(self.recipe.split.folds)]
-        return {name: read_json(self.folder.records / f"{name}.json")["fingerprint"] for name in names}
+        return {name: self._fingerprint(name) for name in trainings(self.folder, self.recipe)}
+
+    def predicted(self) -> str:
+        """Return the fingerprint of what made the out-of-fold maps."""
+        return self._fingerprint(delivered(self.folder, self.recipe, "oof"))
+
+    def _fingerprint(self, name: str) -> str:
+        found: str = read_json(self.folder.records / f"{name}.json")["fingerprint"]
+        return found
 
     def folds(self) -> dict[str, int]:
         """Return image → fold, -1 held out, of the labelled images."""
@@ -118,7 +126,8 @@ def _read(path: Path) -> _Run:
         next_move = "name folders that `maskwright run` made"
         raise DataError(problem("a run folder", "none", where=str(path), next_move=next_move))
     recipe = load_recipe(folder.recipe)
-    needed = [*(f"train-fold-{fold}" for fold in range(recipe.split.folds)), "predict-oof"]
+    oof = delivered(folder, recipe, "oof")
+    needed = [*trainings(folder, recipe), oof, *((ADOPTED,) if recipe.selftrain.rounds else ())]
     if recipe.split.folds < 2:
         next_move = "run it with --folds 5: weights are fitted on out-of-fold predictions"
         raise DataError(problem("a run with at least two folds", "one", where=str(path), next_move=next_move))
@@ -127,7 +136,8 @@ def _read(path: Path) -> _Run:
         raise DataError(
             problem("a finished run", f"{', '.join(missing)} missing", where=str(path), next_move=next_move)
         )
-    check_fresh(folder.root, "predict-oof")
+    for name in (oof, needed[-1]):
+        check_fresh(folder.root, name)
     return _Run(folder, recipe)
 
 
@@ -203,7 +213,8 @@ def _tasks(
         for m in members
         if not m["own"] and (place := f"members/{m['name']}")
     ]
-    stores = {m["name"]: read_json(Path(m["run"]) / ".tasks" / "predict-oof.json")["fingerprint"] for m in members}
+    made = {run.folder.root.resolve(): run.predicted() for run in runs}
+    stores = {m["name"]: made[Path(m["run"]).resolve()] for m in members}
     seconds = Task("seconds", fusing.seconds, base, outputs=("members/seconds.json",))
     fitted = base | {"method": method, "budget": budget, "metric": first.recipe.metric()}
     fitted |= {"tuned_metric": first.recipe.tuned_metric()}

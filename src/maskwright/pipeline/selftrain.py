@@ -105,6 +105,13 @@ def delivered(folder: RunFolder, recipe: Recipe, part: str) -> str:
     return f"selftrain-{number}-{part}" if number else f"predict-{part}"
 
 
+def trainings(folder: RunFolder, recipe: Recipe) -> list[str]:
+    """Return the names of the tasks that trained the networks that are used."""
+    number = folder.adopted_round if recipe.selftrain.rounds else 0
+    name = f"selftrain-{number}-train" if number else "train-fold"
+    return [f"{name}-{fold}" for fold in range(recipe.split.folds)]
+
+
 def check_pool(folder: RunFolder, recipe: Recipe) -> None:
     """Raise DataError before the first training if a fold has nothing to learn from without labels."""
     if not recipe.selftrain.rounds or recipe.selftrain.protocol == "labelled_only":

@@ -148,22 +148,22 @@ def tune_chain(
     searches = [Search(among[None].astype(np.float64), spec.budget, [None] * len(slots)) for among in seen]
     all_reads = [*(reads.get(fold, read) for fold in numbers), read]
     counts, tried = _searched(searches, all_reads, slots, scoring, rows, image=image)
-    own = {fold: (search, table) for fold, search, table in zip(numbers, searches[:-1], counts[:-1], strict=True)}
+    own = dict(zip(numbers, zip(searches[:-1], counts[:-1], strict=True), strict=True))
     everywhere, found = searches[-1], counts[-1].found
     choices = {fold: _choice(fold, own[fold], scoring, np.equal(folds, fold)) for fold in numbers}
     with_chain = Counts.stack([own[fold][1].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
     without_chain = Counts.stack([own[fold][1].of_row(row, ()) for row, fold in enumerate(folds)])
     gain = scoring.gain(with_chain, without_chain)
-    adopted = bool(gain["low"] > 0) and bool(everywhere.chain)
+    adopted, best = bool(gain["low"] > 0) and bool(everywhere.chain), everywhere.chain
     return Tuned(
         adopted=adopted,
-        chain=everywhere.chain if adopted else (),
+        chain=best if adopted else (),
         fold_chains={fold: choice.chain for fold, choice in choices.items()} if adopted else {},
         gain=gain,
         tried=tried,
         metric=metric,
-        best=everywhere.chain,
-        naive_gain=scoring.gain(found[everywhere.chain], found[()]),
+        best=best,
+        naive_gain=scoring.gain(found[best], found[()]),
         folds=tuple(choices.values()),
         trail=tuple((chain, value - everywhere.trail[0][1]) for chain, value in everywhere.trail),
         candidates=tuple(slots),

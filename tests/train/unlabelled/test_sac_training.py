@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from make_pool import SETTINGS, PowerCutError
 from maskwright.checkpoint import KEY, load_trained
 from maskwright.data.index import build_index
 from maskwright.data.synthetic import make_playground
@@ -20,26 +21,7 @@ from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
 
-SETTINGS = (
-    "model.encoder=resnet10t",
-    "model.encoder_weights=none",
-    "model.decoder_channels=[16, 16, 8]",
-    "train.steps=6",
-    "train.validate_every=2",
-    "train.batch=2",
-    "train.crop=[32, 64]",
-    "train.scale=1",
-    "train.precision=float32",
-    "train.channels_last=false",
-    "train.accelerator=cpu",
-    "train.threads=1",
-    "train.ema=0",
-)
 SAC = "selftrain.method={kind: sac, views: 3, batch: 1, teacher_every: 2, watch_steps: 4}"
-
-
-class PowerCutError(Exception):
-    """Stands for the plug that was pulled."""
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +45,7 @@ def start(world, tmp_path_factory):
 
 def train(folder, world, *settings, stop_at=None, start=None, pool=True):
     index, recipe = world
-    recipe = apply_settings(recipe, [*SETTINGS, *settings])
+    recipe = apply_settings(recipe, [*SETTINGS, "train.ema=0", *settings])
     labelled, said = index.labelled.images, []
 
     def watch(label, done, total, note):
