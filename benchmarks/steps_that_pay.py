@@ -1,4 +1,4 @@
-"""Which steps of prediction earn their time: one network, all folds, input scales, views, fitted weights.
+"""Which steps of prediction earn their time: one network, all folds, scales, views, weights, post-processing, CRF.
 
 For each finished run: the held-out images where it has some, predicted as new images are; else the out-of-fold ones,
 each by its fold's network (the row of folds is then left out). Each step keeps what the steps before it brought. A row
@@ -6,7 +6,11 @@ holds the score with its interval, its paired difference to the step before (gro
 seconds that an image takes: prediction of decoded images to the most probable categories, median.
 
 One network: each fold's alone; the score is the mean of theirs. Fitted weights: `maskwright fuse` over the scales of
-the same run, with what it ships (weights, or the mean, or one scale); out of fold with each fold's own.
+the same run, with what it ships (weights, or the mean, or one scale); out of fold with each fold's own. Tuned
+post-processing: the best chain that `fuse` found on those maps, whether it ships or not; out of fold, each fold's is
+the one that was searched on the others. CRF: with its default settings, which nothing was fitted to, before that chain.
+The row of the naive tuning says what the chain gains on the images that it was searched on, beside what it gains on
+folds that the search did not see.
 
 A new step is one more entry of `steps`: its members, and what makes labels of their probabilities.
 """
@@ -28,12 +32,13 @@ from maskwright.data.index import Index, load_index
 from maskwright.fusion import FUSIONS
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases, overlap_table
 from maskwright.pipeline.fuse import fuse
-from maskwright.pipeline.stages import scored
-from maskwright.postprocess import most_probable
+from maskwright.pipeline.stages import read_chain, scored
+from maskwright.postprocess import apply_chain, most_probable
 from maskwright.predict.ensembles import Member, load_member
 from maskwright.predict.files import to_full_size
 from maskwright.recipe import load_recipe
-from maskwright.recipe.predict import PredictSpec
+from maskwright.recipe.predict import PostprocessStep, PredictSpec
+from maskwright.recipe.steps import CrfSpec
 from maskwright.split import HELD_OUT
 from maskwright.statistics import bootstrap, paired_difference
 from maskwright.types import Array, LabelMap, Probabilities
@@ -123,7 +128,7 @@ def rows_of(run: RunFolder, scales: tuple[float, ...], limit: int | None, out: P
         )
         before = measured
     found[f"{run.root.name}: + fitted weights"].details |= shipped(fused)
-    return found
+    return found | naive(run.root.name, fused)
 
 
 def steps(
@@ -155,6 +160,9 @@ def steps(
         wanted = {m["name"]: PredictSpec.model_validate(m["predict"]) for m in about["members"]}
         return [[load_member(paths, wanted[name], weight) for name, weight in weights.items() if weight > 0]]
 
+    def chained(*first: PostprocessStep) -> Label:
+        return lambda p, image, fold: apply_chain(p, (*first, *chain_of(fused, fold)), image=image)
+
     found = [Step("one network", alone)]
     found += [Step("+ folds", networks(bare))] if held else []
     return [
@@ -162,7 +170,35 @@ def steps(
         Step("+ scales", networks(scaled)),
         Step("+ views", networks(viewed)),
         Step("+ fitted weights", weighted),
+        Step("+ tuned post-processing", weighted, chained()),
+        Step("+ CRF", weighted, chained(CrfSpec())),
     ]
+
+
+def chain_of(fused: RunFolder, fold: int) -> tuple[PostprocessStep, ...]:
+    """Return the best chain that the images of a fold had no say in; -1: of all folds."""
+    tuned = read_json(fused.tuned)
+    if "folds" not in tuned:  # stated in the recipe, or nothing to search
+        return read_chain(tuned["chain"])
+    own = {choice["fold"]: choice["chain"] for choice in tuned["folds"]}
+    return read_chain(tuned["best"] if fold == HELD_OUT else own[fold])
+
+
+def naive(name: str, fused: RunFolder) -> dict[str, Row]:
+    """Return what tuning on the images that are scored claims, against what it brings on other folds."""
+    tuned = read_json(fused.tuned)
+    if "naive_gain" not in tuned:
+        return {}
+    claimed, true = tuned["naive_gain"], tuned["gain"]
+    row = Row(
+        figure=claimed["value"],
+        unit=f"gain in {tuned['metric']} of the best chain, on the images that it was searched on",
+        interval=(known(claimed["low"]), known(claimed["high"])),
+        against="its gain on folds that the search did not see",
+        other=true["value"],
+        details={"gain": true, "adopted": tuned["adopted"], "tried": tuned["tried"], "best": tuned["best"]},
+    )
+    return {f"{name}: tuning the naive way": row}
 
 
 def measure(step: Step, index: Index, rows: pl.DataFrame) -> Measured:
