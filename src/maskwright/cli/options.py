@@ -46,6 +46,9 @@ class Options:
     """Write the result as JSON to stdout; everything else goes to stderr."""
     classes: Annotated[str | None, Parameter(group=DATA)] = None
     """all; binary (everything but 0 is foreground); or names, comma-separated (the rest becomes background)."""
+    task: Annotated[Literal["semantic", "instances", "panoptic"] | None, Parameter(group=DATA)] = None
+    """What is predicted: the category of each pixel; objects of one category, told apart; or both, of all categories
+    (default: instances where instances/ is without masks/, else semantic)."""
     ignore: Annotated[str | None, Parameter(group=DATA)] = None
     """Mask values or category names whose pixels no loss and no metric sees, comma-separated."""
     leave_out: Annotated[str | None, Parameter(group=DATA)] = None
@@ -97,7 +100,7 @@ class Options:
 
     def _asked_anew(self) -> list[str]:
         """Return the fields of a resolved recipe that the options ask to decide again."""
-        fields = [] if self.classes is None else ["data.categories", "data.leave_out"]
+        fields = [] if self.classes is None and self.task is None else ["data.categories", "data.leave_out"]
         if self.holdout is not None:
             fields += ["split.use_parts"]
         if self.minutes is not None and not any(s.startswith("train.steps=") for s in self.settings):
@@ -110,6 +113,7 @@ class Options:
             "data.root": None if self.data is None else str(self.data),
             "data.group": self.group,
             "data.group_regex": self.group_regex,
+            "data.task": self.task,
             "data.classes": self.classes if self.classes in ("all", "binary") else _names(self.classes),
             "data.ignore": listed(self.ignore),
             "data.leave_out": _names(self.leave_out),

@@ -67,6 +67,9 @@ def predict(
     source, chain, recipe = _source(run, settings, checkpoint)
     flags = {"redo": redo, "overlays": overlays, "probabilities": probabilities, "uncertainty": uncertainty}
     if stream:
+        if recipe is not None and recipe.tells_instances:
+            next_move = "predict the frames as images, without --stream"
+            raise UsageError(problem("a semantic run", recipe.data.task, where="--stream", next_move=next_move))
         _check_stream(
             run, recipe, {"shards": shards, "shard": shard} | {name: on or None for name, on in flags.items()}
         )
@@ -108,7 +111,12 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     check_fresh(folder.root, "tune")
     stated = recipe.postprocess.chain or ()
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else stated
-    return checkpoints(folder, checkpoint or recipe.predict.checkpoint), chain, recipe
+    found = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
+    if recipe.tells_instances:
+        from maskwright.instances.source import object_source
+
+        return object_source(found, recipe), chain, recipe
+    return found, chain, recipe
 
 
 def _stream(

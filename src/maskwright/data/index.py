@@ -17,11 +17,13 @@ from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.sidecars import named_group
 from maskwright.data.further import first_labelled, further_rows
-from maskwright.data.images import read_image, size_of
+from maskwright.data.images import read_image, read_values, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.mislaid import like_masks, move_them, names_of
+from maskwright.data.kind import with_task, with_things
+from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
+from maskwright.labels import InstanceMap, relabel_consecutive
 from maskwright.recipe.data import DataSpec
 from maskwright.types import Array, Categories, Sample
 
@@ -120,6 +122,17 @@ class Index:
         image, label = self.table["image"][row], self.table[self.label_column][row]
         return self._label(image, label)
 
+    def read_instances(self, row: int) -> InstanceMap | None:
+        """Return the (H, W) int32 objects of a row, numbered from 1 on, 0 for none; None where there is no map.
+
+        Raises:
+            DataError: the file can't be read.
+        """
+        image, file = self.table["image"][row], self.table["instances"][row]
+        if file is None:
+            return None
+        return relabel_consecutive(read_values(self.path(file), like=turned_like(file, self.path(image))))
+
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:
             return None
@@ -147,9 +160,9 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     root = Path(spec.root).expanduser().resolve()
     source = read_source(root, spec.format)
     source = replace(source, categories=source.categories or first_labelled(spec, source))
-    target = _target(source, spec, root)
-    spec = spec.model_copy(update={"target": target})
-    categories = recognise_categories(source, root, spec)
+    spec = with_task(source, spec, root)
+    target = spec.target
+    categories = with_things(recognise_categories(source, root, spec), spec, root)
     rows, notes = further_rows(spec, categories)
     whole = replace(source, rows=[*source.rows, *rows], notes=(*source.notes, *notes))
     source = _with_files(whole, imported)
@@ -244,29 +257,6 @@ def _resolve(index: Index, spec: DataSpec, source: Source, deep: list[str]) -> D
             "mean": spec.mean or found.mean,
             "std": spec.std or found.std,
         }
-    )
-
-
-def _target(source: Source, spec: DataSpec, root: Path) -> str:
-    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
-    if spec.target != "auto":
-        return spec.target
-    if masks or not instances:
-        return "masks"
-    if spec.classes == "binary" or spec.categories is not None:
-        return "instances"
-    folders = like_masks(root, names_of(source))
-    others = f"or rename (or copy) what looks like masks to masks/: {', '.join(folders)}; " if folders else ""
-    ignored = ", ".join(map(str, source.ignore))
-    stays = f" (what classes.json ignores, {ignored}, stays ignored)" if ignored else ""
-    raise DataError(
-        problem(
-            "semantic masks, or a recipe that reads instances as one class",
-            "instances/ without masks/",
-            where=str(root),
-            next_move=f"add --classes binary to segment the objects from their background{stays}; {others}instance "
-            "segmentation itself is not in this version",
-        )
     )
 
 

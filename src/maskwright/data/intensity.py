@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from maskwright.labels import InstanceMap
 from maskwright.recipe.data import DataSpec
 from maskwright.types import Array
 
@@ -116,6 +117,13 @@ def resize_label(label: Array, size: tuple[int, int]) -> Array:
     if label.shape == size:
         return label
     return cv2.resize(label, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def resize_instances(instances: InstanceMap, size: tuple[int, int]) -> InstanceMap:
+    """Return an (H, W) int32 instance map at (height, width), from the same pixels as `resize_label`."""
+    if instances.shape == size:
+        return instances
+    return resize_label(instances.view(np.float32), size).view(np.int32)  # bit by bit: OpenCV resizes no int32
 
 
 def resize_shares(shares: Array, size: tuple[int, int]) -> Array:

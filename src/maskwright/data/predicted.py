@@ -15,7 +15,7 @@ from maskwright.recipe import load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Array, Categories, LabelMap
 
-BESIDE = ("overlays", "probabilities", "entropy", "disagreement")
+BESIDE = ("overlays", "probabilities", "entropy", "disagreement", "instances", "panoptic")
 """Folders that `predict` writes beside the labels."""
 
 

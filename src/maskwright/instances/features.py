@@ -92,6 +92,22 @@ def instance_features(
     return found
 
 
+def agreement(instances: Ids, probabilities: Array, categories: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return (K,) the mean probability of each instance's category inside it, in the order of the ids.
+
+    Args:
+        instances: (H, W) ids, 0 background.
+        probabilities: (C, H, W) in 0..1.
+        categories: (K,) position of each instance's category.
+
+    Raises:
+        DataError: sizes or the number of categories don't fit.
+    """
+    numbered, positions = relabel_consecutive(instances), np.asarray(categories, np.int64)
+    _check(instances.shape, int(numbered.max(initial=0)), None, None, probabilities, positions)
+    return np.asarray(_agreement(numbered, probabilities, positions)[0]) if len(positions) else np.zeros(0)
+
+
 def truly_matched(
     instances: Ids,
     truth: Ids,

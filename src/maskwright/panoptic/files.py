@@ -18,12 +18,14 @@ from maskwright.errors import DataError, problem
 from maskwright.panoptic.map import PanopticMap
 from maskwright.types import Categories
 
+PANOPTIC = "panoptic"
+"""What the JSON file and the folder are called."""
 _MOST = 1000
 """Objects of one category that Cityscapes' ids can tell apart."""
 
 
 def write_coco_panoptic(
-    out: Path, maps: Iterable[tuple[str, PanopticMap]], categories: Categories, *, name: str = "panoptic"
+    out: Path, maps: Iterable[tuple[str, PanopticMap]], categories: Categories, *, name: str = PANOPTIC
 ) -> Path:
     """Write NAME.json and a PNG an image in NAME/, as panopticapi reads predictions; return the JSON file.
 
@@ -36,17 +38,41 @@ def write_coco_panoptic(
         categories: what positions mean.
         name: of the JSON file and the folder.
     """
-    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
-    for number, (image, panoptic) in enumerate(maps, 1):
-        height, width = panoptic.ids.shape
-        path = write_array(out / name / f"{image}.png", colors_of(panoptic.ids)).relative_to(out / name)
-        images.append({"id": number, "file_name": f"{image}.png", "height": height, "width": width})
-        annotations.append(
-            {"image_id": number, "file_name": path.as_posix(), "segments_info": _segments(panoptic, categories)}
-        )
-    tree = {"images": images, "annotations": annotations, "categories": category_table(categories)}
-    write_json(out / f"{name}.json", tree)
+    noted = [(image, annotation_of(out / name, image, panoptic, categories)) for image, panoptic in maps]
+    write_tree(out / f"{name}.json", noted, categories)
     return out / f"{name}.json"
+
+
+def annotation_of(folder: Path, image: str, panoptic: PanopticMap, categories: Categories) -> dict[str, Any]:
+    """Write the PNG of one map and return what the JSON file says of it: file_name, height, width and segments_info.
+
+    Args:
+        folder: of the PNGs.
+        image: its name without suffix.
+        panoptic: the map.
+        categories: what positions mean.
+    """
+    height, width = panoptic.ids.shape
+    path = write_array(folder / f"{image}.png", colors_of(panoptic.ids)).relative_to(folder)
+    segments = _segments(panoptic, categories)
+    return {"file_name": path.as_posix(), "height": height, "width": width, "segments_info": segments}
+
+
+def write_tree(path: Path, noted: Iterable[tuple[str, dict[str, Any]]], categories: Categories) -> None:
+    """Write the JSON file of maps whose PNGs are written.
+
+    Args:
+        path: of the file.
+        noted: (name, what `annotation_of` returned), in the order of their numbers.
+        categories: what positions mean.
+    """
+    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
+    for number, (image, entry) in enumerate(noted, 1):
+        size = {"height": entry["height"], "width": entry["width"]}
+        images.append({"id": number, "file_name": f"{image}.png", **size})
+        kept = {key: entry[key] for key in ("file_name", "segments_info")}
+        annotations.append({"image_id": number, **kept})
+    write_json(path, {"images": images, "annotations": annotations, "categories": category_table(categories)})
 
 
 def cityscapes_ids(

@@ -19,7 +19,7 @@ from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, predicting
+from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, of_objects, predicting
 from maskwright.pipeline.selftrain import Sections, check_pool, delivered, rounds_keep, run_rounds, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -243,7 +243,7 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"})
+    spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"}) | of_objects(recipe)
     spec["train"] = deciding(spec["train"])
     record = folder.records / "plan.json"
     for known in read_json(record).items() if record.is_file() else ():  # what was decided holds on any executor
@@ -307,11 +307,13 @@ def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "evaluate", "predict"}) | choosing(recipe)
     del spec["predict"]["pool"]  # the parts say it
+    spec |= of_objects(recipe)
     after = ("index", "split", "tune", *(delivered(folder, recipe, part) for part in _parts(folder, recipe)))
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
     files = ("per_image.parquet", "calibration.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
-    outputs = tuple(f"predictions/{name}" for name in (*files, *members))
+    told = ("instances", "panoptic", "panoptic.json", "pictures") if recipe.tells_instances else ()
+    outputs = tuple(f"predictions/{name}" for name in (*files, *members, *told))
     return [Task("evaluate", stages.evaluate, spec, after, outputs)]
 
 

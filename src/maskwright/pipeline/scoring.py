@@ -23,6 +23,7 @@ from maskwright.evaluate import (
 )
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.objects import ToldApart
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label, write_overlay
@@ -35,6 +36,7 @@ _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
     "holdout": "Images that no training saw, predicted by the mean of all folds' networks: what `predict` ships.",
 }
+_OF_OBJECTS = ("instances", "panoptic", "pictures")
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
 _ADOPTED = (
@@ -45,15 +47,23 @@ _SELECTED = " Each network's checkpoints were selected on the fold that is score
 
 
 def score_run(
-    folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, predict: PredictSpec, *, seed: int
+    folder: RunFolder,
+    whole: Index,
+    parts: list[str],
+    evaluate: EvaluateSpec,
+    predict: PredictSpec,
+    *,
+    seed: int,
+    told: dict[str, Any] | None = None,
 ) -> None:
     """Write predictions/ afresh: labels, overlays, per_image.parquet, confusion.json, evaluation.json.
 
-    The headline scores are those of the held-out part where there is one, else the out-of-fold ones.
+    The headline scores are those of the held-out part where there is one, else the out-of-fold ones. Where objects are
+    told apart, as `told`, the sections data and instances, say, also instances/, panoptic/, panoptic.json, pictures/.
     """
     tuned = read_json(folder.tuned)
     folds = read_folds(folder.folds)
-    for name in ("labels", "overlays"):
+    for name in ("labels", "overlays", *(_OF_OBJECTS if told else ())):
         shutil.rmtree(folder.predictions / name, ignore_errors=True)
         (folder.predictions / name).mkdir(parents=True)
     tables, bins, confusion, scores = (
@@ -62,12 +72,13 @@ def score_run(
         dict[str, Any](categories=whole.categories.names),
         dict[str, Any](),
     )
+    objects = None if told is None else ToldApart(folder, whole, told, evaluate, predict.overlays)
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:
             continue
         rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
-        overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict)
+        overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict, objects)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
         note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
         note += _note_of_round(folder, part)
@@ -82,7 +93,9 @@ def score_run(
     if members := [part for part in parts if stages.is_member(part)]:
         _score_members(folder, whole, members, evaluate, seed=seed)
     if "pool" in parts:
-        _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict)
+        _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict, objects)
+    if objects is not None:
+        objects.finish()
     write_json(folder.predictions / "confusion.json", confusion)
     write_json(folder.predictions / "evaluation.json", (headline if tables else {}) | scores)
     write_table(
@@ -125,6 +138,7 @@ def _score_part(
     tuned: dict[str, Any],
     evaluate: EvaluateSpec,
     predict: PredictSpec,
+    objects: ToldApart | None,
 ) -> Overlaps:
     images = whole.only(rows["image"].to_list())
     store, overlaps = ProbabilityStore(folder.store(part)), Overlaps(whole.categories, evaluate)
@@ -136,7 +150,14 @@ def _score_part(
         chain = own.get(fold, shipped)
         probabilities = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
         label = _cleaned(whole, image, probabilities, chain)
-        if image in counted:
+        if objects is not None:
+            found = objects.panoptic(part, image, label, probabilities)
+            if image in counted:
+                measured = objects.measured(row, images, truth, label, found, probabilities)
+                overlaps.put(image, measured, group=group, fold=fold)
+            if row < predict.overlays:
+                objects.draw(image, found, (truth, images.read_instances(row)))
+        elif image in counted:
             overlaps.add(image, truth, label, group=group, fold=fold, probabilities=probabilities)
         _write(folder, whole, image, label, overlay=row < predict.overlays)
     return overlaps
@@ -159,13 +180,24 @@ def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: 
     write_json(folder.predictions / "members.json", found)
 
 
-def _write_pool(folder: RunFolder, whole: Index, chain: tuple[PostprocessStep, ...], predict: PredictSpec) -> None:
+def _write_pool(
+    folder: RunFolder,
+    whole: Index,
+    chain: tuple[PostprocessStep, ...],
+    predict: PredictSpec,
+    objects: ToldApart | None,
+) -> None:
     store = ProbabilityStore(folder.store("pool"))
     table = pool_of(whole.table, read_folds(folder.folds))
     sizes = zip(table["image"], table["height"], table["width"], strict=True)
     for row, (image, height, width) in enumerate(track(sizes, "write pool", table.height)):
         if name_of(image) in store:
-            label = _label(store, whole, image, (height, width), chain)
+            probabilities = to_full_size(store.read(name_of(image)), (height, width))
+            label = _cleaned(whole, image, probabilities, chain)
+            if objects is not None:
+                found = objects.panoptic("pool", image, label, probabilities)
+                if row < predict.overlays:
+                    objects.draw(image, found)
             _write(folder, whole, image, label, overlay=row < predict.overlays)
 
 

@@ -10,17 +10,28 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 """Sections of the recipe that decide what a training gives."""
 
 
+OF_LEARNING = {"loss", "apart"}
+"""Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
+
+
 def learning(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a training gives."""
     spec = recipe.model_dump(mode="json", include=LEARNING)
-    return spec | {"train": deciding(spec["train"])}
+    return spec | {"train": deciding(spec["train"])} | of_objects(recipe, OF_LEARNING)
+
+
+def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]:
+    """Return the section of objects, or some of its fields, where they are told apart."""
+    if not recipe.tells_instances:
+        return {}
+    return {"instances": recipe.instances.model_dump(mode="json", include=fields)}
 
 
 def predicting(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what is predicted."""
     spec = recipe.model_dump(mode="json", include={"data", "split"})
     spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
-    return spec | {"accelerator": recipe.train.accelerator}
+    return spec | {"accelerator": recipe.train.accelerator} | of_objects(recipe, {"cluster", "minimum", "apart"})
 
 
 def comparing(recipe: Recipe) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import pool_of, previous_folds
+from maskwright.pipeline.objects import predict_objects
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.pipeline.starting import choose_start
 from maskwright.progress import track
@@ -165,8 +166,12 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
             continue
         store.check_room(working_shapes(recipe, whole.only(missing)))
         todo = [(name_of(image), whole.path(image)) for image in missing]
-        trained = load_ensemble([path for n in networks for path in paths[n]])
-        found = predict_files(trained, todo, wanted, accelerator=spec["accelerator"])
+        files = [path for n in networks for path in paths[n]]
+        if "instances" in spec:
+            for _ in track(predict_objects(store, files, todo, spec), f"predict {part}", len(todo)):
+                pass
+            continue
+        found = predict_files(load_ensemble(files), todo, wanted, accelerator=spec["accelerator"])
         for name, _, probabilities in track(found, f"predict {part}", len(todo)):
             store.write(name, probabilities)
 
@@ -189,6 +194,7 @@ def evaluate(root: Path, spec: dict[str, Any]) -> None:
         EvaluateSpec.model_validate(spec["evaluate"]),
         PredictSpec.model_validate(spec["predict"]),
         seed=spec["seed"],
+        told=spec if "instances" in spec else None,
     )
 
 

@@ -113,6 +113,29 @@ def remove_small_parts(instances: InstanceMap, pixels: int, *, connectivity: Con
     return result
 
 
+def split_parts(instances: InstanceMap, *, connectivity: Connectivity = 8) -> InstanceMap:
+    """Make each component of an instance an instance of its own.
+
+    Args:
+        instances: (H, W) int32 ids, 0 for none.
+        connectivity: 8 if pixels that share a corner are connected, 4 if they must share a side.
+
+    Returns:
+        A new (H, W) int32 map, ids 1..K: those of an instance's parts follow one another, in the order of its ids.
+
+    Example:
+        >>> split_parts(np.int32([[7, 0, 7, 3]])).tolist()
+        [[2, 0, 3, 1]]
+    """
+    result, last = np.zeros(instances.shape, np.int32), 0
+    for _, window, own in _windows(instances, 0):
+        numbered, count = components(own, connectivity)
+        inside = numbered > 0
+        result[window][inside] = numbered[inside] + last
+        last += count
+    return result
+
+
 def _windows(instances: InstanceMap, margin: int) -> Iterator[tuple[int, tuple[slice, slice], Array]]:
     """Yield each id, a window with a margin around its pixels, inside of the image, and its pixels there as 0 and 1."""
     for number, drawn in objects_of(instances) if instances.size else ():

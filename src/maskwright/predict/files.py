@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -46,6 +46,18 @@ Doubted = Iterator[tuple[str, tuple[int, int], Probabilities, Uncertainty]]
 """The same with how uncertain it is."""
 
 
+class Beside(Protocol):
+    """What is written beside the labels of a folder."""
+
+    def write(self, found: Found) -> None:
+        """Write what belongs to an image, before its label."""
+        ...
+
+    def gather(self, names: Sequence[str], suffix: str) -> None:
+        """Write what belongs to all of these images; the suffix tells the files of shards apart."""
+        ...
+
+
 @dataclass(frozen=True)
 class Source:
     """What predicts the images of a folder.
@@ -57,6 +69,7 @@ class Source:
         members: as `stream`, with the uncertainty among several networks; None: of the mean alone.
         is_large: whether an image has to go by windows; None: none can.
         windows: opens a large image, with the chain, and whether the uncertainty is asked for.
+        beside: opens what is written beside each label, from the folder and that of the notes; None: nothing more.
     """
 
     categories: Categories
@@ -65,6 +78,7 @@ class Source:
     members: Callable[[Files, list[str] | None], Doubted] | None = None
     is_large: Callable[[Path], bool] | None = None
     windows: Callable[[Path, Sequence[PostprocessStep], bool], Windows] | None = None
+    beside: Callable[[Path, Path], Beside] | None = None
 
     def doubted(self, files: Files, unreadable: list[str] | None) -> Doubted:
         """Yield what is predicted, and how uncertain it is."""
@@ -137,7 +151,7 @@ def predict_files(
     from maskwright.predict.networks import Networks
 
     networks = Networks(trained, spec, accelerator)
-    for (name, size), found in networks.stream(read_ahead(_reader(networks), files, unreadable)):
+    for (name, size), found in networks.stream(read_ahead(reader_of(networks), files, unreadable)):
         yield name, size, networks.allowed(found)
 
 
@@ -156,7 +170,7 @@ def predict_members(
     from maskwright.predict.networks import Networks
 
     networks = Networks(trained, spec, accelerator)
-    copies = itertools.tee(read_ahead(_reader(networks), files, unreadable), len(trained))
+    copies = itertools.tee(read_ahead(reader_of(networks), files, unreadable), len(trained))
     streams = [networks.stream(copy, [one]) for one, copy in zip(networks.networks, copies, strict=True)]
     for parts in zip(*streams, strict=True):
         (name, size), members = parts[0][0], [part for _, part in parts]
@@ -314,7 +328,7 @@ def write_overlay(path: Path, image: Array, label: LabelMap, categories: Categor
     write_bytes(path, encode(overlay(to_rgb8(image), label, categories.palette()), "jpeg", 85))
 
 
-def _reader(networks: Networks) -> Callable[[tuple[str, Path]], _Read]:
+def reader_of(networks: Networks) -> Callable[[tuple[str, Path]], _Read]:
     """Return what reads a named file and prepares it for the networks."""
 
     def read(item: tuple[str, Path]) -> _Read:

@@ -88,6 +88,9 @@ def predict_folder(
             pass
         if work.tabled:
             work.results.gather([name for name, _ in files if work.targets[name].is_file()], table_path(out, shard))
+        if work.beside is not None:
+            done = [name for name, _ in files if work.targets[name].is_file()]
+            work.beside.gather(done, "" if shard is None else f"-{shard.label}")
     if work.unreadable:
         raise _left_out(work.unreadable, len(files), out)
     return list(work.targets.values())
@@ -113,6 +116,7 @@ class _Work:
         self.overlays, self.probabilities, self.uncertainty = also[0], also[1], len(also) > 2
         self.tabled, self.results, self.store = tabled, ResultLog(place), ProbabilityStore(out / "probabilities")
         self.paths, self.unreadable, self.large = dict[str, Path](), list[str](), list[tuple[str, Path]]()
+        self.beside = None if source.beside is None else source.beside(out, place)
         self.clock = time.perf_counter()
 
     def predicted(self, todo: Sequence[tuple[str, Path]]) -> Iterator[str]:
@@ -147,6 +151,8 @@ class _Work:
         if self.overlays:
             picture = self.out / "overlays" / f"{name}.jpg"
             write_overlay(picture, read_image(path), found.label, self.source.categories)
+        if self.beside is not None:
+            self.beside.write(found)
         if found.uncertainty is not None:
             found.uncertainty.write(self.out, name, found.size)
         self._tell(name, found.size, {} if found.uncertainty is None else found.uncertainty.means())

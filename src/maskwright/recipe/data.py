@@ -85,6 +85,10 @@ class DataSpec(Spec):
     """Folders whose images are added, labels mapped by the names of the categories."""
     classes: Literal["all", "binary"] | tuple[str, ...] = "all"
     """all: as found. binary: everything but 0 is foreground. Names: these, the rest becomes background."""
+    task: Literal["auto", "semantic", "instances", "panoptic"] = "auto"
+    """semantic: the category of each pixel. instances: one category of objects, told apart, as instances/ has them.
+    panoptic: the categories of masks/, of which things are told apart by instances/. auto: instances where there are
+    instance maps and no masks, and neither `classes` nor `categories` says otherwise; else semantic."""
     target: Literal["auto", "masks", "instances"] = "auto"
     """Which label files are learned from; auto: masks where there are any."""
     categories: tuple[Category, ...] | None = None

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from maskwright.recipe.augment import AffineSpec, AugmentSpec, ColourSpec, FlipSpec, ForClassesSpec
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
 from maskwright.recipe.executor import ExecutorField, LocalSpec
+from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.loss import CrossEntropySpec, DiceSpec, LevelSpec, LossSpec, left_out_names
-from maskwright.recipe.mixing import MixSpec, check_mix, mixed_names
+from maskwright.recipe.mixing import MixSpec, blends_labels, check_mix, mixed_names
 from maskwright.recipe.model import ModelSpec, UNetSpec
 from maskwright.recipe.optimise import PlateauSpec
 from maskwright.recipe.policies import AutoAugmentSpec
@@ -34,6 +35,7 @@ class Recipe(Spec):
     split: SplitSpec = SplitSpec()
     model: ModelSpec = UNetSpec()
     loss: tuple[LossSpec, ...] = (CrossEntropySpec(), DiceSpec())
+    instances: InstancesSpec = InstancesSpec()
     levels: tuple[LevelSpec, ...] = ()
     """Outputs of the network that are supervised, the finest first; empty: the finest alone, by `loss`."""
     augment: tuple[AugmentSpec, ...] = (FlipSpec(), AffineSpec(), ColourSpec())
@@ -93,6 +95,23 @@ class Recipe(Spec):
         return self
 
     @model_validator(mode="after")
+    def _can_tell_objects_apart(self) -> Recipe:
+        if not self.tells_instances:
+            return self
+        task = f"data.task: {self.data.task}"
+        if self.selftrain.rounds:
+            raise ValueError(f"{task} learns from labels alone in this version: set selftrain.rounds to 0")
+        if blends_labels(self.mix):
+            raise ValueError(f"{task}: a pixel that mixup blends is of two objects: use cutmix, classmix or copy_paste")
+        if self.train.swa is not None:
+            raise ValueError(f"{task} ships the moving average of train.ema: set train.swa to null")
+        if self.report.price_of_leaks:
+            raise ValueError(f"report.price_of_leaks compares semantic scores: it is not for {task}")
+        if self.model.kind == "python" or self.predict.fusion != "mean":
+            raise ValueError(f"{task} needs a model with `embedding`, and predict.fusion: mean")
+        return self
+
+    @model_validator(mode="after")
     def _learns_from_something(self) -> Recipe:
         if not self.loss or any(level.loss == () for level in self.levels):
             raise ValueError("loss: an empty list, from which nothing is learned: name a term")
@@ -149,6 +168,11 @@ class Recipe(Spec):
                 if isinstance(fill, int) and fill >= len(names):
                     raise ValueError(f"augment: label_fill {fill} is no category's position; {_among(names)}")
         return self
+
+    @property
+    def tells_instances(self) -> bool:
+        """Whether objects are told apart; of a resolved recipe."""
+        return self.data.task in ("instances", "panoptic")
 
     def metric(self) -> str:
         """Return the metric that choices are made by, of a resolved recipe."""

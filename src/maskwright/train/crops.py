@@ -24,7 +24,7 @@ from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, blends_labels
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
-from maskwright.train.targets import LabelTargets
+from maskwright.train.targets import LabelTargets, ObjectTargets
 from maskwright.train.working import WorkingImages
 from maskwright.types import IGNORE, Array, Categories, LabelMap
 
@@ -65,6 +65,7 @@ class TrainingCrops(Dataset[Batch]):
         self.files = table[SOFT].to_list() if SOFT in table else [None] * len(images)
         self.soft = any(blends_labels(way.mix) for way in self.ways) or any(self.files)
         self.targets = LabelTargets(recipe)
+        self.objects = ObjectTargets(recipe) if recipe.tells_instances else None
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Return image (C, h, w) and label for a draw of the stream.
@@ -74,7 +75,8 @@ class TrainingCrops(Dataset[Batch]):
         crop = self.seen(key)
         tensor = image_tensor(standardise(crop.image, self.images.intensity))
         if not self.soft:
-            return Batch(tensor, label_tensor(crop.label), self.targets(crop.label))
+            more = {} if self.objects is None else self.objects(crop)
+            return Batch(tensor, label_tensor(crop.label), self.targets(crop.label) | more)
         shares = soft_label(crop.label, len(self.categories)) if crop.shares is None else crop.shares
         return Batch(tensor, share_tensor(shares), {})
 
@@ -107,7 +109,9 @@ class TrainingCrops(Dataset[Batch]):
         image, label = self.images[row]
         view = self._view(row, (image, label), rng, progress, focus)
         seen = view.apply_to_label(label)
-        return Crop(view.apply_to_image(image), seen, shares=self._shares(row, view, seen) if any(self.files) else None)
+        objects = None if self.objects is None else view.apply_to_instances(self.images.instances(row))
+        shares = self._shares(row, view, seen) if any(self.files) else None
+        return Crop(view.apply_to_image(image), seen, objects, shares)
 
     def _shares(self, row: int, view: View, label: LabelMap) -> SoftLabel:
         """Return the soft label of a view: of what was predicted, or of the one category; 0 where it is ignored."""

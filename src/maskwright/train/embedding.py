@@ -12,10 +12,8 @@ from maskwright.losses import LevelsLoss, thin_out
 from maskwright.losses.embedding import EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
 from maskwright.models import EmbeddingNetwork
 from maskwright.train.batch import Batch
+from maskwright.train.targets import INSTANCES
 from maskwright.train.teacher import Teacher
-
-INSTANCES = "instances"
-"""Name of the batch's target that holds (N, H, W) int64 ids: any from 1 on, 0 as the loss says, below 0: ignored."""
 
 
 class EmbeddingStep(nn.Module):

@@ -25,6 +25,7 @@ from maskwright.data.intensity import Intensity
 from maskwright.errors import UsageError, problem
 from maskwright.inference import free_memory, pick_device
 from maskwright.losses import build_levels
+from maskwright.losses.embedding import EmbeddingLoss
 from maskwright.models import build_model
 from maskwright.progress import report
 from maskwright.recipe import Recipe
@@ -32,6 +33,7 @@ from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
 from maskwright.train.distributed import train_together
+from maskwright.train.embedding import EmbeddingStep
 from maskwright.train.loader import training_batches, validation_batches
 from maskwright.train.loggers import build_loggers, close_loggers
 from maskwright.train.memory import Parts
@@ -107,7 +109,8 @@ def _train(
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
     cache = spec.cache / spec.devices
-    images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache)
+    told = recipe.tells_instances
+    images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache, instances=told)
     unlabelled = None
     if pool is not None:
         recipe = renormalised(with_shares(recipe), pool)
@@ -196,7 +199,12 @@ def build_module(
     loss = build_levels(recipe.levels, recipe.loss, categories)
     mean_from = None if spec.swa is None else round(spec.swa * (spec.steps or 1))
     average: dict[str, Any] = {"momentum": spec.ema, "mean_from": mean_from}
-    step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
+    step: Any
+    if recipe.tells_instances:
+        embedding = EmbeddingLoss(recipe.instances.loss)
+        step = EmbeddingStep(network, embedding, loss, momentum=spec.ema, seed=recipe.seed * 1000 + fold)
+    else:
+        step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
     about = describe(
         recipe.model,
         recipe.data,

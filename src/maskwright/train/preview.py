@@ -47,7 +47,8 @@ def preview(recipe: Recipe, *, count: int = 6, draws: int = 4, progress: float =
         steps = recipe.train.steps or DEFAULT_STEPS
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
         assert recipe.train.scale is not None
-        images = WorkingImages(shown, Intensity.of(data), scale=recipe.train.scale, cache=recipe.train.cache)
+        train, told = recipe.train, recipe.tells_instances
+        images = WorkingImages(shown, Intensity.of(data), scale=recipe.train.scale, cache=train.cache, instances=told)
         return _sheet(TrainingCrops(images, recipe), draws, progress)
 
 

@@ -23,6 +23,7 @@ from maskwright.inference import STRIDE
 from maskwright.models.weights import cached_weights, told_weights
 from maskwright.processes import cores
 from maskwright.recipe import Recipe
+from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.executor import at_a_time, cores_of_task
 from maskwright.recipe.model import UNetSpec
@@ -75,6 +76,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
         training: labelled images of all folds.
     """
     allowance = Allowance.of(recipe)
+    recipe = with_embedding(recipe)
     asked, reasons = recipe, list[str]()
     recipe = _weights(_network(plan_sizes(_machine(recipe), training, reasons), _SMALL), reasons)
     recipe, cost = _precision(recipe, allowance, reasons)
@@ -97,6 +99,13 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
             "and this machine is slow or busy"
         )
     return Plan(recipe, cost.seconds, _projected(recipe, cost), reasons)
+
+
+def with_embedding(recipe: Recipe) -> Recipe:
+    """Let the network give out embeddings where objects are to be told apart."""
+    if not recipe.tells_instances or getattr(recipe.model, "embedding", None) is not None:
+        return recipe
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"embedding": EmbeddingSpec()})})
 
 
 def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None) -> Recipe:

@@ -25,12 +25,14 @@ from maskwright.train.batch import Batch
 from maskwright.train.class_weights import with_class_weights
 from maskwright.train.fit import build_module
 from maskwright.train.memory import Parts
-from maskwright.train.targets import LabelTargets
+from maskwright.train.targets import INSTANCES, LabelTargets
 from maskwright.types import IGNORE
 
 SHARE, SHORT_SHARE, SHORT_SECONDS, UNBUDGETED_SECONDS = 0.1, 1 / 3, 20.0, 60.0
 """The probe may take a tenth of the budget; a third of a short one, to 20 s at most; 60 s where there is none."""
 
+_SQUARE = 24
+"""Side in pixels of the objects on which a step that learns instances is timed."""
 _TINY = 2
 _TINY_SIDE = 3 * STRIDE
 
@@ -175,7 +177,19 @@ def _random_batch(recipe: Recipe, batch: int) -> Batch:
     categories = len(recipe.data.to_categories())
     labels = torch.randint(0, categories, (batch, *recipe.train.crop), generator=generator)
     labels[:, :2] = IGNORE
-    return Batch.of([Batch(i, k, make(k.to(torch.uint8).numpy())) for i, k in zip(images, labels, strict=True)])
+    batch_of = Batch.of([Batch(i, k, make(k.to(torch.uint8).numpy())) for i, k in zip(images, labels, strict=True)])
+    return (
+        batch_of._replace(targets=batch_of.targets | {INSTANCES: _squares(labels)})
+        if recipe.tells_instances
+        else batch_of
+    )
+
+
+def _squares(labels: torch.Tensor) -> torch.Tensor:
+    """Return (N, H, W) ids of squares all over the image, as many as an image full of small objects has."""
+    rows, columns = (torch.arange(size) // _SQUARE for size in labels.shape[1:])
+    ids = 1 + rows[:, None] * len(columns) + columns
+    return torch.where(labels == IGNORE, -1, ids.expand(labels.shape))
 
 
 def _tiny(recipe: Recipe) -> Recipe:

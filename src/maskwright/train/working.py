@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+
 from maskwright.augment import StainFit, fit_stains
 from maskwright.data.index import Index
-from maskwright.data.intensity import Intensity, Scale, resize_label, to_working, working_size
+from maskwright.data.intensity import Intensity, Scale, resize_instances, resize_label, to_working, working_size
+from maskwright.errors import DataError, problem
+from maskwright.labels import InstanceMap
 from maskwright.progress import track
 from maskwright.types import Array, LabelMap
 
@@ -21,15 +25,29 @@ class WorkingImages:
         scale: factor on the images' size, or the size of all.
         cache: share of free memory that they may take; above it each is read at every use.
         labels: read the labels, too.
+        instances: read the instance maps, too.
     """
 
-    def __init__(self, index: Index, intensity: Intensity, *, scale: Scale, cache: float, labels: bool = True) -> None:
+    def __init__(
+        self,
+        index: Index,
+        intensity: Intensity,
+        *,
+        scale: Scale,
+        cache: float,
+        labels: bool = True,
+        instances: bool = False,
+    ) -> None:
         self.index, self.intensity, self.scale, self.labels = index, intensity, scale, labels
+        self.has_instances = instances
         self._pairs: list[tuple[Array, LabelMap | None]] | None = None
         self._stains: dict[int, StainFit | None] = {}
+        self._instances: list[InstanceMap] | None = None
         if self._bytes() <= cache * _free_memory():
             with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
                 self._pairs = list(track(pool.map(self._read, range(len(index))), "read images", len(index)))
+                if instances:
+                    self._instances = list(pool.map(self._read_instances, range(len(index))))
 
     def __len__(self) -> int:
         return len(self.index)
@@ -52,6 +70,14 @@ class WorkingImages:
         assert label is not None
         return resize_label(label, working_size((label.shape[0], label.shape[1]), self.scale))
 
+    def instances(self, row: int) -> InstanceMap:
+        """Return the (h, w) int32 objects of a row, 0 for none; nothing but 0 where it has no instance map.
+
+        Raises:
+            DataError: the map's size isn't the image's.
+        """
+        return self._read_instances(row) if self._instances is None else self._instances[row]
+
     def stain(self, row: int) -> StainFit | None:
         """Return the stains of a row's whole image, None where it shows too little; fitted once, when first asked."""
         if row not in self._stains:  # two threads may both fit: they find the same
@@ -70,9 +96,25 @@ class WorkingImages:
         image = to_working(sample.image, self.intensity, self.scale)
         return image, resize_label(sample.label, (image.shape[0], image.shape[1]))
 
+    def _read_instances(self, row: int) -> InstanceMap:
+        found, table = self.index.read_instances(row), self.index.table
+        stated = table["height"][row], table["width"][row]
+        if found is None:
+            return np.zeros(self.size(row), np.int32)
+        if found.shape != stated:
+            raise DataError(
+                problem(
+                    f"an instance map of the image's size {stated[1]}×{stated[0]}",
+                    f"{found.shape[1]}×{found.shape[0]}",
+                    where=str(self.index.path(table["instances"][row])),
+                    next_move="give the map the image's size",
+                )
+            )
+        return resize_instances(found, self.size(row))
+
     def _bytes(self) -> int:
         value_bytes = 1 if self.intensity.value_range == (0.0, 255.0) else 4
-        per_pixel = self.intensity.channels * value_bytes + 1
+        per_pixel = self.intensity.channels * value_bytes + 1 + 4 * self.has_instances
         return sum(height * width * per_pixel for height, width in map(self.size, range(len(self))))
 
 

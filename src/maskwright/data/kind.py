@@ -1,0 +1,94 @@
+"""What is to be predicted, as the folder and the recipe say: categories of pixels, objects, or both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from maskwright.data.formats import Source
+from maskwright.data.mislaid import like_masks, names_of
+from maskwright.errors import DataError, problem
+from maskwright.recipe.data import DataSpec
+from maskwright.types import Categories
+
+
+def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
+    """Return the data section with `task` and `target` filled in.
+
+    Raises:
+        DataError: the folder hasn't what the task needs.
+    """
+    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
+    task = spec.task
+    if task == "auto":
+        stated = spec.classes != "all" or spec.categories is not None or spec.target != "auto"
+        alone = instances and not masks and not like_masks(root, names_of(source))  # else it could be either
+        task = "instances" if alone and not stated else "semantic"
+    lacking = [
+        name
+        for name, there, needed in (
+            ("instance maps", instances, task != "semantic"),
+            ("masks", masks, task == "panoptic"),
+        )
+        if needed and not there
+    ]
+    if lacking:
+        raise DataError(
+            problem(
+                {"instances": "instance maps", "panoptic": "masks and instance maps"}[task],
+                f"no {' and no '.join(lacking)}",
+                where=f"{root}, with --task {task}",
+                next_move="put them into instances/ (ids, 0 background) and masks/, or choose another --task",
+            )
+        )
+    if task == "panoptic" and spec.target == "instances":
+        raise DataError(
+            problem("target: masks", "instances", where="data.task: panoptic", next_move="set data.target to auto")
+        )
+    target: str = spec.target
+    if target == "auto":
+        target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(source, spec, root)
+    return spec.model_copy(update={"task": task, "target": target})
+
+
+def with_things(categories: Categories, spec: DataSpec, root: Path) -> Categories:
+    """Return the categories of a task; of instances alone, what isn't background is a thing.
+
+    Raises:
+        DataError: objects are to be told apart, and no category is a thing.
+    """
+    if spec.task == "instances" and spec.categories is None:
+        items = tuple(replace(c, isthing=c.name != "background") for c in categories.items)
+        return replace(categories, items=items)
+    if spec.task in ("instances", "panoptic") and not any(c.isthing for c in categories.items):
+        raise DataError(
+            problem(
+                "at least one category that is a thing",
+                f"none of {', '.join(categories.names)}",
+                where=f"{root}, with --task {spec.task}",
+                next_move='say so in classes.json: {"categories": [{"id": 1, "name": "car", "isthing": true}, …]}',
+            )
+        )
+    return categories
+
+
+def _semantic(source: Source, spec: DataSpec, root: Path) -> str:
+    """Return which label files a semantic task learns from."""
+    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
+    if masks or not instances:
+        return "masks"
+    if spec.classes == "binary" or spec.categories is not None:
+        return "instances"
+    folders = like_masks(root, names_of(source))
+    others = f"or rename (or copy) what looks like masks to masks/: {', '.join(folders)}; " if folders else ""
+    ignored = ", ".join(map(str, source.ignore))
+    stays = f" (what classes.json ignores, {ignored}, stays ignored)" if ignored else ""
+    raise DataError(
+        problem(
+            "semantic masks, or a recipe that reads instances as one class",
+            "instances/ without masks/",
+            where=str(root),
+            next_move=f"add --classes binary to segment the objects from their background{stays}; {others}or --task "
+            "instances to tell them apart",
+        )
+    )

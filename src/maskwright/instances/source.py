@@ -1,0 +1,62 @@
+"""What predicts a folder with its objects, and what it writes beside the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskwright.instances.files import ObjectFiles
+from maskwright.instances.networks import ObjectNetworks
+from maskwright.instances.telling import to_panoptic
+from maskwright.labels import InstanceMap
+from maskwright.predict.files import Files, Found, Predicted, Source, load_ensemble, to_full_size
+from maskwright.recipe import Recipe
+from maskwright.recipe.instances import InstancesSpec
+from maskwright.tasks import file_state
+
+
+def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
+    """Return networks that tell objects apart as what predicts a folder.
+
+    Images must fit into the memory: what is larger is named as one that can't be read.
+
+    Args:
+        checkpoints: of one recipe.
+        recipe: resolved; how they predict, and how objects are clustered and merged.
+    """
+    networks = ObjectNetworks(load_ensemble(checkpoints), recipe.predict, recipe.instances, recipe.train.accelerator)
+    waiting = dict[str, InstanceMap]()
+
+    def stream(files: Files, unreadable: list[str] | None) -> Predicted:
+        for name, size, probabilities, objects in networks.stream(files, unreadable):
+            waiting[name] = objects
+            yield name, size, probabilities
+
+    categories = networks.first.categories
+    return Source(
+        categories,
+        stream,
+        {
+            "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
+            "predict": recipe.predict.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
+            "instances": recipe.instances.model_dump(mode="json", exclude={"loss"}),
+        },
+        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), recipe.instances, waiting),
+    )
+
+
+class _Objects:
+    """The objects of each image beside its label."""
+
+    def __init__(self, files: ObjectFiles, spec: InstancesSpec, waiting: dict[str, InstanceMap]) -> None:
+        self.files, self.spec, self.waiting = files, spec, waiting
+
+    def write(self, found: Found) -> None:
+        """Merge the objects into the label and write them."""
+        objects, probabilities = self.waiting.pop(found.name), to_full_size(found.probabilities, found.size)
+        told = to_panoptic(found.label, objects, probabilities, self.files.things, self.spec, where=found.name)
+        self.files.write(found.name, told)
+
+    def gather(self, names: Sequence[str], suffix: str) -> None:
+        """Write the lists."""
+        self.files.gather(names, suffix=suffix)

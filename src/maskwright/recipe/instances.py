@@ -1,0 +1,43 @@
+"""How objects are told apart: what embeddings are learned from, how they are clustered and cleaned up."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator
+
+from maskwright.recipe.cluster import ClusterSpec, MeanShiftPlusSpec
+from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.panoptic import MergeSpec
+from maskwright.recipe.spec import Spec
+
+
+class InstancesSpec(Spec):
+    """Instance and panoptic segmentation; without effect where `data.task` is semantic.
+
+    Pixels of each category of things are clustered by their embeddings, at the size that the network works at; the
+    clusters are brought to the image's size, cleaned up and merged into the semantic map.
+    """
+
+    loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
+    """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
+    are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
+    cluster: ClusterSpec = MeanShiftPlusSpec()
+    """How pixels of one category are parted into instances."""
+    apart: bool = True
+    """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
+    between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
+    pole."""
+    minimum: int = Field(8, ge=1)
+    """Fewest pixels of an instance, at the size that the network works at."""
+    erosion: int = Field(1, ge=1)
+    """Side in pixels of the square by which each instance is eroded, odd; 1: not at all."""
+    dilation: int = Field(1, ge=1)
+    """Side in pixels of the square by which each is dilated then, within the pixels of its category; 1: not at all."""
+    merge: MergeSpec = MergeSpec(score_threshold=0.0)
+    """How instances and semantic map become one. The score of an instance is the mean probability of its category."""
+
+    @field_validator("erosion", "dilation")
+    @classmethod
+    def _is_odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("an odd side, such as 3")
+        return value
