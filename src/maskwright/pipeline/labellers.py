@@ -20,6 +20,7 @@ from maskwright.pipeline.starting import START, Old
 from maskwright.predict import load_ensemble, predict_files
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
+from maskwright.selftrain import kept_apart
 from maskwright.selftrain.selection import image_score
 from maskwright.split import HELD_OUT
 from maskwright.types import LabelMap, Probabilities
@@ -166,16 +167,6 @@ def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> Non
     score = set(folds.filter(pl.col("group").is_in(groups))["image"])
     leaked = sorted(score & seen_by(folder, number, fold))
     assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
-
-
-def kept_apart(folder: RunFolder, folds: pl.DataFrame) -> set[str]:
-    """Return the images that were moved into the training of their fold, and those of their groups."""
-    path = folder.root / "round-1" / "hard.csv"
-    if load_recipe(folder.recipe).selftrain.hard is None or not path.is_file():
-        return set()
-    hard = pl.read_csv(path, schema_overrides={"image": pl.String, "group": pl.String})
-    groups = hard.filter(pl.col("moved"))["group"].unique().to_list()
-    return set(folds.filter(pl.col("group").is_in(groups))["image"])
 
 
 def _honest_of(run: RunFolder, folds: pl.DataFrame, fold: int) -> tuple[tuple[Path, ...], PredictSpec]:

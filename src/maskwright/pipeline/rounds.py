@@ -17,14 +17,14 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
-from maskwright.pipeline.labellers import kept_apart, seen_by
+from maskwright.pipeline.labellers import seen_by
 from maskwright.pipeline.starting import START
 from maskwright.predict import to_full_size
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import most_reliable, split_steps, training_index, weigh
+from maskwright.selftrain import hard_table, kept_apart, most_reliable, split_steps, training_index, weigh
 from maskwright.selftrain.ledger import summary
 from maskwright.split import HELD_OUT
 
@@ -188,7 +188,7 @@ def _images(
 ) -> tuple[Index, Index | None]:
     """Return what a training learns from with labels, and without."""
     fold, step = spec["fold"], spec["step"]
-    hard = _hard(folder, wanted)
+    hard = hard_table(folder)
     moved = hard.filter(pl.col("moved") & (pl.col("fold") == fold))["image"].to_list()
     inside = folds.filter((pl.col("fold") != HELD_OUT) & (pl.col("fold") != fold))["image"].to_list()
     often = hard.filter(pl.col("fold") != fold)["image"].to_list()
@@ -210,13 +210,6 @@ def _without_masks(pool: Index) -> Index:
     """Return a pool that nobody can look up masks in: with `split.labelled` its images have some."""
     nothing = pl.lit(None, pl.String)
     return replace(pool, table=pool.table.with_columns(mask=nothing, instances=nothing))
-
-
-def _hard(folder: RunFolder, wanted: SelftrainSpec) -> pl.DataFrame:
-    schema: dict[str, Any] = {"image": pl.String, "group": pl.String, "fold": pl.Int64}
-    schema |= {"score": pl.Float64, "moved": pl.Boolean}
-    path = folder.root / "round-1" / "hard.csv"
-    return pl.read_csv(path, schema=schema) if wanted.hard is not None else pl.DataFrame(schema=schema)
 
 
 def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSpec) -> dict[str, str]:

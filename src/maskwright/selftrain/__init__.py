@@ -1,6 +1,7 @@
 """Rounds of learning from images without labels: what is kept of what networks say of them, and whether it pays."""
 
 from maskwright.selftrain.adopt import Gain, weigh
+from maskwright.selftrain.hard import hard_table, kept_apart
 from maskwright.selftrain.ledger import LEDGER_SCHEMA, PrecisionTable, ledger_rows
 from maskwright.selftrain.pool import blocked_images, pool_images
 from maskwright.selftrain.selection import (
@@ -23,8 +24,10 @@ __all__ = [
     "blocked_images",
     "class_thresholds",
     "estimated_iou",
+    "hard_table",
     "image_weights",
     "keep_pixels",
+    "kept_apart",
     "ledger_rows",
     "most_reliable",
     "pool_images",
