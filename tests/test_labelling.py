@@ -17,11 +17,11 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, RecipeError
 from maskwright.pipeline import labelling, rounds, stages
-from maskwright.pipeline.labellers import check_honest, kept_apart, seen_by
+from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.run import _TASKS
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
-from maskwright.selftrain import agreement
+from maskwright.selftrain import agreement, kept_apart
 
 ROUNDS = ("selftrain.rounds=1", 'selftrain.method.pixels={"kind": "all"}')
 
@@ -116,6 +116,48 @@ def test_a_run_that_has_seen_the_fold_may_not_label_for_it(folder):
     other = other_run(folder, "other", 7)
     folds = read_folds(other / "folds.csv")
     write_text(other / "folds.csv", folds.with_columns(fold=(pl.int_range(pl.len()) % 2)).write_csv())
+    with pytest.raises(DataError, match="seen nothing of fold 1"):
+        labelling.label(folder.root, spec_of(folder, 1, f'selftrain.method.fused_with=["{other}"]'))
+
+
+def pool_image(folder):
+    """An image without a mask of both pools, and one that fold 1 is validated on."""
+    spec = spec_of(folder, 0)
+    section = load_recipe(folder.recipe).selftrain
+    whole = stages.decided(folder, spec)
+    pools = [labelling.pool_of_fold(folder, whole, section, fold) for fold in (0, 1)]
+    return next(image for image in pools[0] if image in pools[1]), read_folds(folder.folds).filter(fold=1)["image"][0]
+
+
+def with_mask_there(other, image, fold, group="its own"):
+    """The other run had a mask of an image, too, which its training of the other fold learned from."""
+    row = pl.DataFrame({"image": [image], "group": [group], "fold": [fold]})
+    folds = read_folds(other / "folds.csv").filter(pl.col("image") != image)
+    write_text(other / "folds.csv", pl.concat([folds, row]).write_csv())
+
+
+@pytest.mark.parametrize("link", ["copy", "group of this run", "group of the other run"])
+def test_a_run_that_has_seen_a_relative_of_the_fold_may_not_label_for_it(folder, link):
+    other = other_run(folder, "other", 7)
+    unlabelled, validated = pool_image(folder)
+    group = dict(read_folds(folder.folds).select("image", "group").iter_rows())[validated]
+    with_mask_there(other, unlabelled, 0, group if link == "group of the other run" else "its own")
+    setting = f'selftrain.method.fused_with=["{other}"]'
+    if link == "copy":
+        clusters = read_json(folder.audit / "duplicates.json")
+        write_json(folder.audit / "duplicates.json", [*clusters, [unlabelled, validated]])
+    elif link == "group of this run":
+        table = read_table(folder.decided / "images.parquet")
+        both = pl.col("image").is_in([unlabelled, validated])
+        write_table(folder.decided / "images.parquet", table.with_columns(group=pl.when(both).then(pl.lit("g"))))
+    with pytest.raises(DataError, match="their copies or groups"):  # the network of fold 1 there learned from it
+        labelling.label(folder.root, spec_of(folder, 1, setting))
+    labelling.label(folder.root, spec_of(folder, 0, setting))  # that of fold 0 didn't
+
+
+def test_a_run_of_which_nothing_says_what_it_has_seen_may_not_label(folder):
+    other = other_run(folder, "other", 7)
+    (other / "folds.csv").unlink()
     with pytest.raises(DataError, match="seen nothing of fold 1"):
         labelling.label(folder.root, spec_of(folder, 1, f'selftrain.method.fused_with=["{other}"]'))
 

@@ -20,6 +20,7 @@ from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.honest import blocked, check_honest
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import cores
@@ -31,7 +32,6 @@ from maskwright.selftrain import (
     LEDGER_SCHEMA,
     PoolCounts,
     PrecisionTable,
-    blocked_images,
     class_thresholds,
     keep_pixels,
     ledger_rows,
@@ -96,12 +96,6 @@ def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int
     return pool_images(pool, blocked(folder, whole, folds, fold), left_out)
 
 
-def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
-    """Return what a network that labels for a fold must not have seen: see `blocked_images`."""
-    clusters = [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")]
-    return blocked_images(whole.table, folds, clusters, fold)
-
-
 def strangers(folder: RunFolder) -> set[str]:
     """Return the images that the audit finds unlike all others."""
     findings = read_table(folder.findings)
@@ -115,7 +109,7 @@ def label(root: Path, spec: dict[str, Any]) -> None:
     images = pool_of_fold(job.folder, job.whole, selftrain, job.fold)
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     training = job.folder.fold(job.fold, job.number - 1)
-    labellers.check_honest(job.folder, job.whole, job.fold, job.number - 1)
+    check_honest(job.folder, job.whole, job.fold, job.number - 1)
     rows = _labelled(job, spec, images, job.folder.kept_in(training, kind), ranked=True)
     write_table(job.place / "ledger.parquet", pl.DataFrame(rows, schema=LEDGER_SCHEMA))
 

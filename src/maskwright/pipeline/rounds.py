@@ -17,7 +17,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
-from maskwright.pipeline.labellers import seen_by
+from maskwright.pipeline.honest import seen_by
 from maskwright.pipeline.starting import START
 from maskwright.predict import to_full_size
 from maskwright.progress import track

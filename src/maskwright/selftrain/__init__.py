@@ -3,7 +3,7 @@
 from maskwright.selftrain.adopt import Gain, weigh
 from maskwright.selftrain.hard import hard_table, kept_apart
 from maskwright.selftrain.ledger import LEDGER_SCHEMA, PrecisionTable, ledger_rows
-from maskwright.selftrain.pool import blocked_images, pool_images
+from maskwright.selftrain.pool import blocked_images, pool_images, relatives
 from maskwright.selftrain.selection import (
     PoolCounts,
     agreement,
@@ -31,6 +31,7 @@ __all__ = [
     "ledger_rows",
     "most_reliable",
     "pool_images",
+    "relatives",
     "split_steps",
     "suspect_regions",
     "training_index",
