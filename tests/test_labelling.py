@@ -18,6 +18,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, RecipeError
 from maskwright.pipeline import labelling, rounds, stages
 from maskwright.pipeline.honest import check_honest, seen_by
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.run import _TASKS
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
@@ -125,7 +126,7 @@ def pool_image(folder):
     spec = spec_of(folder, 0)
     section = load_recipe(folder.recipe).selftrain
     whole = stages.decided(folder, spec)
-    pools = [labelling.pool_of_fold(folder, whole, section, fold) for fold in (0, 1)]
+    pools = [pool_of_fold(folder, whole, section, fold) for fold in (0, 1)]
     return next(image for image in pools[0] if image in pools[1]), read_folds(folder.folds).filter(fold=1)["image"][0]
 
 
@@ -180,8 +181,10 @@ def test_images_are_ranked_by_the_agreement_of_what_is_fused(folder):
 
 
 def test_one_network_has_nobody_to_agree_with(folder):
+    shutil.copyfile(folder.fold(0) / "last.ckpt", folder.fold(0) / "top-1.ckpt")  # the only one that was kept
+    ensemble = 'selftrain.method.images={"kind": "ensemble"}'
     with pytest.raises(DataError, match="at least two networks"):
-        labelling.label(folder.root, spec_of(folder, 0, 'selftrain.method.images={"kind": "ensemble"}'))
+        labelling.label(folder.root, spec_of(folder, 0, ensemble, "predict.checkpoint=topk", "train.keep=2"))
 
 
 def test_images_are_ranked_by_earlier_checkpoints_and_the_rest_is_labelled_anew(folder):
@@ -239,20 +242,20 @@ def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
 def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
     spec = spec_of(folder, 0)
     whole, section = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
-    pool = labelling.pool_of_fold(folder, whole, section, 0)
+    pool = pool_of_fold(folder, whole, section, 0)
     assert pool
     findings = read_table(folder.findings)
     row = {"image": pool[0], "kind": "outlier_mahalanobis", "severity": "warning"}
     write_table(folder.findings, pl.concat([findings, pl.DataFrame([row])], how="diagonal"))
-    assert labelling.pool_of_fold(folder, whole, section, 0) == pool[1:]
-    assert labelling.pool_of_fold(folder, whole, section.model_copy(update={"aliens": "keep"}), 0) == pool
+    assert pool_of_fold(folder, whole, section, 0) == pool[1:]
+    assert pool_of_fold(folder, whole, section.model_copy(update={"aliens": "keep"}), 0) == pool
 
 
 def test_a_pool_has_no_masks_that_could_be_looked_up(folder):
     spec = spec_of(folder, 0, 'selftrain.method={"kind": "fixmatch"}') | {"step": "train"}
     whole, wanted = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
     training, pool = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
-    assert len(pool.labelled) == 0 and pool.images == labelling.pool_of_fold(folder, whole, wanted, 0)
+    assert len(pool.labelled) == 0 and pool.images == pool_of_fold(folder, whole, wanted, 0)
     assert set(training.images) == set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
 
 
@@ -301,6 +304,7 @@ def test_a_round_has_tasks_once_the_one_before_was_adopted(folder):
             ["selftrain.rounds=1", 'selftrain.method.images={"kind": "agreement"}', "predict.checkpoint=best"],
             "predict.checkpoint to last",
         ),
+        (["selftrain.rounds=1", 'selftrain.method.images={"kind": "ensemble"}'], "and one labels: name other runs"),
         (["selftrain.rounds=1", "report.price_of_leaks=true"], "supervised trainings"),
         (["selftrain.method.pixel=1"], "pixels"),
     ],

@@ -19,8 +19,8 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import labellers, stages
-from maskwright.pipeline.folds import pool_of
-from maskwright.pipeline.honest import blocked, check_honest
+from maskwright.pipeline.honest import check_honest
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import cores
@@ -36,7 +36,6 @@ from maskwright.selftrain import (
     keep_pixels,
     ledger_rows,
     most_reliable,
-    pool_images,
     suspect_regions,
 )
 from maskwright.selftrain.selection import needs_pool
@@ -84,22 +83,6 @@ class _Job:
         folder, method = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"]).method
         assert isinstance(method, PseudoLabelsSpec)
         return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again)
-
-
-def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int) -> list[str]:
-    """Return the images without masks that a fold's training may learn from."""
-    folds = read_folds(folder.folds)
-    pool = pool_of(whole.table, folds)["image"].to_list()
-    left_out = {*read_json(folder.audit / "unusable.json")}
-    if spec.aliens == "drop":
-        left_out |= strangers(folder)
-    return pool_images(pool, blocked(folder, whole, folds, fold), left_out)
-
-
-def strangers(folder: RunFolder) -> set[str]:
-    """Return the images that the audit finds unlike all others."""
-    findings = read_table(folder.findings)
-    return set(findings.filter(pl.col("kind").str.starts_with("outlier_"))["image"])
 
 
 def label(root: Path, spec: dict[str, Any]) -> None:
