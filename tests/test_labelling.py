@@ -17,11 +17,12 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, RecipeError
 from maskwright.pipeline import labelling, rounds, stages
-from maskwright.pipeline.labellers import check_honest, kept_apart, seen_by
+from maskwright.pipeline.honest import check_honest, seen_by
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.run import _TASKS
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
-from maskwright.selftrain import agreement
+from maskwright.selftrain import agreement, kept_apart
 
 ROUNDS = ("selftrain.rounds=1", 'selftrain.method.pixels={"kind": "all"}')
 
@@ -120,6 +121,48 @@ def test_a_run_that_has_seen_the_fold_may_not_label_for_it(folder):
         labelling.label(folder.root, spec_of(folder, 1, f'selftrain.method.fused_with=["{other}"]'))
 
 
+def pool_image(folder):
+    """An image without a mask of both pools, and one that fold 1 is validated on."""
+    spec = spec_of(folder, 0)
+    section = load_recipe(folder.recipe).selftrain
+    whole = stages.decided(folder, spec)
+    pools = [pool_of_fold(folder, whole, section, fold) for fold in (0, 1)]
+    return next(image for image in pools[0] if image in pools[1]), read_folds(folder.folds).filter(fold=1)["image"][0]
+
+
+def with_mask_there(other, image, fold, group="its own"):
+    """The other run had a mask of an image, too, which its training of the other fold learned from."""
+    row = pl.DataFrame({"image": [image], "group": [group], "fold": [fold]})
+    folds = read_folds(other / "folds.csv").filter(pl.col("image") != image)
+    write_text(other / "folds.csv", pl.concat([folds, row]).write_csv())
+
+
+@pytest.mark.parametrize("link", ["copy", "group of this run", "group of the other run"])
+def test_a_run_that_has_seen_a_relative_of_the_fold_may_not_label_for_it(folder, link):
+    other = other_run(folder, "other", 7)
+    unlabelled, validated = pool_image(folder)
+    group = dict(read_folds(folder.folds).select("image", "group").iter_rows())[validated]
+    with_mask_there(other, unlabelled, 0, group if link == "group of the other run" else "its own")
+    setting = f'selftrain.method.fused_with=["{other}"]'
+    if link == "copy":
+        clusters = read_json(folder.audit / "duplicates.json")
+        write_json(folder.audit / "duplicates.json", [*clusters, [unlabelled, validated]])
+    elif link == "group of this run":
+        table = read_table(folder.decided / "images.parquet")
+        both = pl.col("image").is_in([unlabelled, validated])
+        write_table(folder.decided / "images.parquet", table.with_columns(group=pl.when(both).then(pl.lit("g"))))
+    with pytest.raises(DataError, match="their copies or groups"):  # the network of fold 1 there learned from it
+        labelling.label(folder.root, spec_of(folder, 1, setting))
+    labelling.label(folder.root, spec_of(folder, 0, setting))  # that of fold 0 didn't
+
+
+def test_a_run_of_which_nothing_says_what_it_has_seen_may_not_label(folder):
+    other = other_run(folder, "other", 7)
+    (other / "folds.csv").unlink()
+    with pytest.raises(DataError, match="seen nothing of fold 1"):
+        labelling.label(folder.root, spec_of(folder, 1, f'selftrain.method.fused_with=["{other}"]'))
+
+
 def test_images_are_ranked_by_the_agreement_of_what_is_fused(folder):
     other = other_run(folder, "other", 7)
     ensemble = 'selftrain.method.images={"kind": "ensemble", "share": 0.5}'
@@ -138,8 +181,10 @@ def test_images_are_ranked_by_the_agreement_of_what_is_fused(folder):
 
 
 def test_one_network_has_nobody_to_agree_with(folder):
+    shutil.copyfile(folder.fold(0) / "last.ckpt", folder.fold(0) / "top-1.ckpt")  # the only one that was kept
+    ensemble = 'selftrain.method.images={"kind": "ensemble"}'
     with pytest.raises(DataError, match="at least two networks"):
-        labelling.label(folder.root, spec_of(folder, 0, 'selftrain.method.images={"kind": "ensemble"}'))
+        labelling.label(folder.root, spec_of(folder, 0, ensemble, "predict.checkpoint=topk", "train.keep=2"))
 
 
 def test_images_are_ranked_by_earlier_checkpoints_and_the_rest_is_labelled_anew(folder):
@@ -197,20 +242,20 @@ def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
 def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
     spec = spec_of(folder, 0)
     whole, section = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
-    pool = labelling.pool_of_fold(folder, whole, section, 0)
+    pool = pool_of_fold(folder, whole, section, 0)
     assert pool
     findings = read_table(folder.findings)
     row = {"image": pool[0], "kind": "outlier_mahalanobis", "severity": "warning"}
     write_table(folder.findings, pl.concat([findings, pl.DataFrame([row])], how="diagonal"))
-    assert labelling.pool_of_fold(folder, whole, section, 0) == pool[1:]
-    assert labelling.pool_of_fold(folder, whole, section.model_copy(update={"aliens": "keep"}), 0) == pool
+    assert pool_of_fold(folder, whole, section, 0) == pool[1:]
+    assert pool_of_fold(folder, whole, section.model_copy(update={"aliens": "keep"}), 0) == pool
 
 
 def test_a_pool_has_no_masks_that_could_be_looked_up(folder):
     spec = spec_of(folder, 0, 'selftrain.method={"kind": "fixmatch"}') | {"step": "train"}
     whole, wanted = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
     training, pool = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
-    assert len(pool.labelled) == 0 and pool.images == labelling.pool_of_fold(folder, whole, wanted, 0)
+    assert len(pool.labelled) == 0 and pool.images == pool_of_fold(folder, whole, wanted, 0)
     assert set(training.images) == set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
 
 
@@ -259,6 +304,7 @@ def test_a_round_has_tasks_once_the_one_before_was_adopted(folder):
             ["selftrain.rounds=1", 'selftrain.method.images={"kind": "agreement"}', "predict.checkpoint=best"],
             "predict.checkpoint to last",
         ),
+        (["selftrain.rounds=1", 'selftrain.method.images={"kind": "ensemble"}'], "and one labels: name other runs"),
         (["selftrain.rounds=1", "report.price_of_leaks=true"], "supervised trainings"),
         (["selftrain.method.pixel=1"], "pixels"),
     ],

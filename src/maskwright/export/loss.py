@@ -26,6 +26,7 @@ from maskwright.predict.files import predict_files
 from maskwright.progress import track
 from maskwright.recipe import Recipe
 from maskwright.recipe.predict import PredictSpec
+from maskwright.selftrain import kept_apart
 from maskwright.split import HELD_OUT
 from maskwright.statistics import paired_difference
 from maskwright.types import Array
@@ -55,13 +56,16 @@ def measure_loss(
 ) -> LossSpec:
     """Return the loss in mean Dice: of the held-out part, or of each fold by the network that never saw it.
 
-    Copies that took over a twin's mask are not scored, as nowhere; the interval is one over groups.
+    Copies that took over a twin's mask are not scored, as nowhere, nor are images that a round moved into the training
+    of their own fold; the interval is one over groups.
 
     Raises:
         DataError: no image with a mask.
     """
     counts: tuple[list[Counts], list[Counts]] = ([], [])
-    table = scored(index, read_folds(folder.folds))
+    known = read_folds(folder.folds)
+    apart = kept_apart(folder, known) if folder.adopted_round else set[str]()  # what is exported learned from these
+    table = scored(index, known).filter(~pl.col("image").is_in(list(apart)))
     part, jobs = _jobs(table, index, folds)
     for members, rows in jobs:
         runner = Runner(export, members=members)

@@ -16,7 +16,7 @@ from maskwright.errors import DataError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
-from maskwright.pipeline.labelling import pool_of_fold
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.sharing import share_data, share_training, write_once
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe

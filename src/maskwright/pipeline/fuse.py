@@ -11,8 +11,9 @@ from typing import Any
 from maskwright.artifacts import RunFolder, read_folds, read_json
 from maskwright.errors import DataError, StaleArtifactError, UsageError, problem
 from maskwright.pipeline import fusing, stages
+from maskwright.pipeline.delivered import delivered, made_from, trained, trainings
 from maskwright.pipeline.run import check_folder
-from maskwright.pipeline.selftrain import ADOPTED, delivered, trainings
+from maskwright.pipeline.selftrain import ADOPTED
 from maskwright.predict.ensembles import fused_source, load_member
 from maskwright.predict.files import Source
 from maskwright.recipe import Recipe, load_recipe
@@ -27,15 +28,11 @@ class _Run:
 
     def trained(self) -> dict[str, str]:
         """Return {training: fingerprint of what made it}."""
-        return {name: self._fingerprint(name) for name in trainings(self.folder, self.recipe)}
+        return trained(self.folder, self.recipe)
 
     def predicted(self) -> str:
         """Return the fingerprint of what made the out-of-fold maps."""
-        return self._fingerprint(delivered(self.folder, self.recipe, "oof"))
-
-    def _fingerprint(self, name: str) -> str:
-        found: str = read_json(self.folder.records / f"{name}.json")["fingerprint"]
-        return found
+        return made_from(self.folder, delivered(self.folder, self.recipe, "oof"))
 
     def folds(self) -> dict[str, int]:
         """Return image → fold, -1 held out, of the labelled images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from functools import cache, partial
@@ -24,6 +25,7 @@ from maskwright.predict.ensembles import Member, load_member, predict_fused, sec
 from maskwright.progress import track
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec, PredictSpec
+from maskwright.selftrain import kept_apart
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval
 from maskwright.tune import Fitted, Mixture, Read, fit_fusion, tune_chain
@@ -44,19 +46,21 @@ _MADE_BY = {
 
 
 def predict(root: Path, spec: dict[str, Any]) -> None:
-    """Predict the labelled images of a member out of fold: members/NAME/."""
+    """Predict the labelled images of a member out of fold: members/NAME/. What was moved is predicted by round 0."""
     member = spec["member"]
     run, wanted = RunFolder(Path(member["run"])), PredictSpec.model_validate(member["predict"])
     store, index, folds = ProbabilityStore(root / "members" / member["name"]), _index(run), read_folds(run.folds)
     store.folder.mkdir(parents=True, exist_ok=True)
     recipe, known = load_recipe(run.recipe), scored(index, folds.filter(pl.col("fold") >= 0))["image"].to_list()
     store.check_room(working_shapes(recipe, index.only([image for image in known if name_of(image) not in store])))
-    for fold in range(recipe.split.folds):
-        images = [image for image in _rows(index, folds.filter(pl.col("fold") == fold))["image"]]
-        todo = [(name_of(image), index.path(image)) for image in images if name_of(image) not in store]
+    apart = kept_apart(run, folds)  # the networks of rounds have seen them
+    for fold, number in itertools.product(range(recipe.split.folds), (None, 0)):
+        images = _rows(index, folds.filter(pl.col("fold") == fold))["image"]
+        mine = [image for image in images if (image in apart) == (number == 0)]
+        todo = [(name_of(image), index.path(image)) for image in mine if name_of(image) not in store]
         if not todo:
             continue
-        trained = load_ensemble(run.checkpoints(fold, wanted.checkpoint))
+        trained = load_ensemble(run.checkpoints(fold, wanted.checkpoint, number))
         found = predict_files(trained, todo, wanted, accelerator=recipe.train.accelerator)
         for name, _, probabilities in track(found, f"predict {member['name']}, fold {fold}", len(todo)):
             store.write(name, probabilities)

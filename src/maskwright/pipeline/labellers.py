@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import polars as pl
 
-from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json
+from maskwright.artifacts import THIRDS, RunFolder
 from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
-from maskwright.pipeline.starting import START, Old
+from maskwright.pipeline.honest import honest_networks
 from maskwright.predict import load_ensemble, predict_files
-from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
 from maskwright.selftrain.selection import image_score
-from maskwright.split import HELD_OUT
 from maskwright.types import LabelMap, Probabilities
 
 if TYPE_CHECKING:
@@ -81,8 +78,7 @@ class Labellers:
         Raises:
             DataError: another run has none that saw nothing of the fold, or a ranking needs more networks.
         """
-        folds = read_folds(folder.folds)
-        others = tuple(_honest_of(RunFolder(Path(run)), folds, fold) for run in fused_with)
+        others = tuple(honest_networks(RunFolder(Path(run)), folder, whole, fold) for run in fused_with)
         earlier = tuple(own[0].parent / name for name in THIRDS) if kind == "agreement" else ()
         if missing := [path for path in earlier if not path.is_file()]:
             next_move = "add --redo to train anew and keep them, or rank by another kind"
@@ -138,63 +134,6 @@ class Labellers:
                 labels += [_labels(found)] if self.kind == "ensemble" else []
             probabilities = fused.result()
             yield Said(name, probabilities, _score(self.kind, probabilities, labels))
-
-
-def seen_by(folder: RunFolder, number: int, fold: int) -> set[str]:
-    """Return the images that the network of a fold and round was trained on, or started from one that was."""
-    note = folder.fold(fold, number) / START
-    known = set(read_json(note)["seen"]) if note.is_file() else set()
-    if number == 0:
-        folds = read_folds(folder.folds)
-        known |= set(folds.filter((pl.col("fold") != fold) & (pl.col("fold") != HELD_OUT))["image"])
-    return known
-
-
-def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> None:
-    """Assert that the network of a fold and round saw nothing of what scores the fold, nor of its groups.
-
-    What was moved into the training is not scored by it. Where the recipe lets groups cross folds, or a network start
-    from one that has seen them, nothing is promised.
-    """
-    recipe = load_recipe(folder.recipe)
-    if recipe.split.allow_crossing or recipe.train.start_unchecked:
-        return
-    folds = read_folds(folder.folds)
-    apart = kept_apart(folder, folds)
-    scored = folds.filter(pl.col("fold").is_in([fold, HELD_OUT]) & ~pl.col("image").is_in(list(apart)))
-    groups = scored["group"].unique().to_list()
-    score = set(folds.filter(pl.col("group").is_in(groups))["image"])
-    leaked = sorted(score & seen_by(folder, number, fold))
-    assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
-
-
-def kept_apart(folder: RunFolder, folds: pl.DataFrame) -> set[str]:
-    """Return the images that were moved into the training of their fold, and those of their groups."""
-    path = folder.root / "round-1" / "hard.csv"
-    if load_recipe(folder.recipe).selftrain.hard is None or not path.is_file():
-        return set()
-    hard = pl.read_csv(path, schema_overrides={"image": pl.String, "group": pl.String})
-    groups = hard.filter(pl.col("moved"))["group"].unique().to_list()
-    return set(folds.filter(pl.col("group").is_in(groups))["image"])
-
-
-def _honest_of(run: RunFolder, folds: pl.DataFrame, fold: int) -> tuple[tuple[Path, ...], PredictSpec]:
-    """Return the checkpoints of another run that have seen nothing of a fold, nor of what is held out here."""
-    wanted = frozenset(folds.filter(pl.col("fold").is_in([fold, HELD_OUT]))["image"])
-    recipe = load_recipe(run.recipe)
-    paths = [run.checkpoints(k, recipe.predict.checkpoint) for k in range(recipe.split.folds)]
-    clean = [found for found in paths if not Old.of(found[0]).seen_of(folds, wanted)]
-    if not clean:
-        raise DataError(
-            problem(
-                f"a network that has seen nothing of fold {fold}, nor of what is held out",
-                f"none of {len(paths)}",
-                where=f"selftrain.method.fused_with: {run.root}",
-                next_move=f"train that run on these folds: --set split.previous=FOLDS.csv of this run ({folds.height} "
-                "images), or leave it out",
-            )
-        )
-    return tuple(path for found in clean for path in found), recipe.predict
 
 
 def _check_categories(members: Sequence[Member]) -> None:

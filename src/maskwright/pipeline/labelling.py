@@ -19,7 +19,8 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import labellers, stages
-from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.honest import check_honest
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import cores
@@ -31,12 +32,10 @@ from maskwright.selftrain import (
     LEDGER_SCHEMA,
     PoolCounts,
     PrecisionTable,
-    blocked_images,
     class_thresholds,
     keep_pixels,
     ledger_rows,
     most_reliable,
-    pool_images,
     suspect_regions,
 )
 from maskwright.selftrain.selection import needs_pool
@@ -86,28 +85,6 @@ class _Job:
         return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again)
 
 
-def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int) -> list[str]:
-    """Return the images without masks that a fold's training may learn from."""
-    folds = read_folds(folder.folds)
-    pool = pool_of(whole.table, folds)["image"].to_list()
-    left_out = {*read_json(folder.audit / "unusable.json")}
-    if spec.aliens == "drop":
-        left_out |= strangers(folder)
-    return pool_images(pool, blocked(folder, whole, folds, fold), left_out)
-
-
-def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
-    """Return what a network that labels for a fold must not have seen: see `blocked_images`."""
-    clusters = [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")]
-    return blocked_images(whole.table, folds, clusters, fold)
-
-
-def strangers(folder: RunFolder) -> set[str]:
-    """Return the images that the audit finds unlike all others."""
-    findings = read_table(folder.findings)
-    return set(findings.filter(pl.col("kind").str.starts_with("outlier_"))["image"])
-
-
 def label(root: Path, spec: dict[str, Any]) -> None:
     """Label the pool of a fold by the networks of the round before: round-R/pseudo/fold-K/labels, ledger.parquet."""
     job = _Job.of(root, spec, again=False)
@@ -115,7 +92,7 @@ def label(root: Path, spec: dict[str, Any]) -> None:
     images = pool_of_fold(job.folder, job.whole, selftrain, job.fold)
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     training = job.folder.fold(job.fold, job.number - 1)
-    labellers.check_honest(job.folder, job.whole, job.fold, job.number - 1)
+    check_honest(job.folder, job.whole, job.fold, job.number - 1)
     rows = _labelled(job, spec, images, job.folder.kept_in(training, kind), ranked=True)
     write_table(job.place / "ledger.parquet", pl.DataFrame(rows, schema=LEDGER_SCHEMA))
 

@@ -17,14 +17,15 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
-from maskwright.pipeline.labellers import kept_apart, seen_by
+from maskwright.pipeline.honest import seen_by
+from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.starting import START
 from maskwright.predict import to_full_size
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import most_reliable, split_steps, training_index, weigh
+from maskwright.selftrain import hard_table, kept_apart, most_reliable, split_steps, training_index, weigh
 from maskwright.selftrain.ledger import summary
 from maskwright.split import HELD_OUT
 
@@ -118,13 +119,18 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
         root / f"round-{number}" / "adopt.json",
         found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
     )
-    if isinstance(wanted.method, PseudoLabelsSpec) and not wanted.method.keep_soft:
+    method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
+    if isinstance(method, PseudoLabelsSpec) and not method.keep_soft:
         labelling.clean_soft(folder, number)
 
 
 def adopted(root: Path, spec: dict[str, Any]) -> None:
     """Say which round is used: adopted.json."""
     folder, found, number = RunFolder(root), list[dict[str, Any]](), 0
+    if "why" in spec:
+        why = f"round 0, the supervised training, is used: {spec['why']}"
+        write_json(folder.adopted, {"round": 0, "why": why, "rounds": []})
+        return
     while number < spec["selftrain"]["rounds"] and (path := root / f"round-{number + 1}" / "adopt.json").is_file():
         verdict = read_json(path)
         found.append(verdict)
@@ -188,14 +194,14 @@ def _images(
 ) -> tuple[Index, Index | None]:
     """Return what a training learns from with labels, and without."""
     fold, step = spec["fold"], spec["step"]
-    hard = _hard(folder, wanted)
+    hard = hard_table(folder)
     moved = hard.filter(pl.col("moved") & (pl.col("fold") == fold))["image"].to_list()
     inside = folds.filter((pl.col("fold") != HELD_OUT) & (pl.col("fold") != fold))["image"].to_list()
     often = hard.filter(pl.col("fold") != fold)["image"].to_list()
     times = wanted.hard.times if wanted.hard is not None and wanted.hard.how == "oversample" else 1.0
     if not isinstance(wanted.method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
         alone = wanted.protocol == "labelled_only"
-        pool = None if alone else _without_masks(whole.only(labelling.pool_of_fold(folder, whole, wanted, fold)))
+        pool = None if alone else _without_masks(whole.only(pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
     labels = _label_files(folder, spec, wanted.method)
     real = [] if step == "pretrain" and labels else [*inside, *moved]
@@ -210,13 +216,6 @@ def _without_masks(pool: Index) -> Index:
     """Return a pool that nobody can look up masks in: with `split.labelled` its images have some."""
     nothing = pl.lit(None, pl.String)
     return replace(pool, table=pool.table.with_columns(mask=nothing, instances=nothing))
-
-
-def _hard(folder: RunFolder, wanted: SelftrainSpec) -> pl.DataFrame:
-    schema: dict[str, Any] = {"image": pl.String, "group": pl.String, "fold": pl.Int64}
-    schema |= {"score": pl.Float64, "moved": pl.Boolean}
-    path = folder.root / "round-1" / "hard.csv"
-    return pl.read_csv(path, schema=schema) if wanted.hard is not None else pl.DataFrame(schema=schema)
 
 
 def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSpec) -> dict[str, str]:
@@ -237,7 +236,7 @@ def _soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str])
     """Return image → file of its probabilities; what was cleaned away is predicted anew."""
     place = folder.pseudo(spec["round"], spec["fold"])
     recipe = load_recipe(folder.recipe)
-    again = recipe.model_dump(mode="json", include={"data", "split", "predict"}) | spec
+    again = spec | recipe.model_dump(mode="json", include={"data", "split", "predict"})
     labelling.restore_soft(folder.root, again, list(labels))
     kinds = {image: "soft-2" if "/labels-2/" in file else "soft" for image, file in labels.items()}
     return {image: str(place / kind / f"{name_of(image)}.npz") for image, kind in kinds.items()}

@@ -17,15 +17,17 @@ from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task, log_state
+from maskwright.pipeline.delivered import delivered
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
+from maskwright.pipeline.paths import absolute
+from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, of_objects, predicting
-from maskwright.pipeline.selftrain import Sections, check_pool, delivered, rounds_keep, run_rounds, selftrain_tasks
+from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, of_objects, predicting, training
+from maskwright.pipeline.selftrain import Sections, rounds_keep, run_rounds, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.optimise import PlateauSpec
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
 
 STAGES = (
@@ -86,7 +88,7 @@ def run(
         MaskwrightError: bad data or recipe, or results of another recipe in the folder.
     """
     folder = RunFolder(Path(out))
-    recipe = _absolute(recipe)
+    recipe = absolute(recipe)
     check_folder(folder)
     with lock(folder.root):
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
@@ -124,19 +126,6 @@ def progress_of(out: str | Path) -> dict[str, str]:
     folder = RunFolder(Path(out))
     recipe = load_recipe(folder.recipe)
     return status(folder.root, [task for stage in STAGES for task in _TASKS[stage](folder, recipe)])
-
-
-def _absolute(recipe: Recipe) -> Recipe:
-    root = str(Path(recipe.data.root).expanduser().resolve())
-    further = tuple(
-        f.model_copy(update={"root": str(Path(f.root).expanduser().resolve())}) for f in recipe.data.further
-    )
-    files = {key: getattr(recipe.split, key) for key in ("file", "previous")}
-    found = {k: str(Path(f).expanduser().resolve()) for k, f in files.items() if f not in (None, "auto")}
-    data = recipe.data.model_copy(update={"root": root, "further": further})
-    start = recipe.train.start and str(Path(recipe.train.start).expanduser().resolve())
-    train = recipe.train.model_copy(update={"start": start})
-    return recipe.model_copy(update={"data": data, "split": recipe.split.model_copy(update=found), "train": train})
 
 
 def _resolved(folder: RunFolder, recipe: Recipe, stage: str) -> Recipe:
@@ -182,7 +171,7 @@ def _check_edits(folder: RunFolder, recipe: Recipe, *, redo: bool) -> None:
         )
     if fingerprint(folder.recipe.read_text(encoding="utf-8")) in read_json(note).values():
         return
-    if _absolute(load_recipe(folder.recipe)) != recipe:
+    if absolute(load_recipe(folder.recipe)) != recipe:
         raise StaleArtifactError(
             problem(
                 "the recipe.yaml that this run wrote",
@@ -253,12 +242,9 @@ def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = learning(recipe)
+    spec = training(recipe)
     if recipe.selftrain.keeps_thirds:
         spec["selftrain"] = {"keeps_thirds": True}
-    if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
-        spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
-        spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad", "blend", "never"})
     files = ("best.ckpt", "last.ckpt", "metrics.csv", *(THIRDS if recipe.selftrain.keeps_thirds else ()))
     return [
         Task(
@@ -292,7 +278,7 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     scoring = recipe.model_dump(mode="json", include={"seed", "data", "split"}) | comparing(recipe)
-    sections = Sections(learning(recipe), predicting(recipe), scoring | {"metric": recipe.metric()})
+    sections = Sections(training(recipe), predicting(recipe), scoring | {"metric": recipe.metric()})
     return selftrain_tasks(folder, recipe, sections, _parts(folder, recipe))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskwright.recipe import Recipe
+from maskwright.recipe.optimise import PlateauSpec
 
 LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
 """Sections of the recipe that decide what a training gives."""
@@ -14,10 +15,14 @@ OF_LEARNING = {"loss", "apart"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
 
-def learning(recipe: Recipe) -> dict[str, Any]:
-    """Return what decides what a training gives."""
+def training(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides what a training of a fold gives, in round 0 and in those that follow."""
     spec = recipe.model_dump(mode="json", include=LEARNING)
-    return spec | {"train": deciding(spec["train"])} | of_objects(recipe, OF_LEARNING)
+    spec["train"] = deciding(spec["train"])
+    if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
+        spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
+        spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad", "blend", "never"})
+    return spec | of_objects(recipe, OF_LEARNING)
 
 
 def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]:
@@ -42,7 +47,13 @@ def comparing(recipe: Recipe) -> dict[str, Any]:
 
 def choosing(recipe: Recipe) -> dict[str, Any]:
     """Return what decides which networks are used, if there are rounds to choose from."""
-    return {"selftrain": recipe.selftrain.model_dump(mode="json")} if recipe.selftrain.rounds else {}
+    return {"selftrain": selftraining(recipe)} if recipe.selftrain.rounds else {}
+
+
+def selftraining(recipe: Recipe) -> dict[str, Any]:
+    """Return what of the section decides what rounds give: what is kept on the disk after them doesn't."""
+    section = recipe.selftrain.model_dump(mode="json")
+    return section | {"method": {k: v for k, v in section["method"].items() if k != "keep_soft"}}
 
 
 def deciding(train: dict[str, Any]) -> dict[str, Any]:

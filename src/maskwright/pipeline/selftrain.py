@@ -6,18 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json
-from maskwright.errors import DataError, problem
+from maskwright.artifacts import THIRDS, RunFolder, read_json
 from maskwright.pipeline import labelling, rounds, stages
-from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.delivered import delivered, training_name, trainings
+from maskwright.pipeline.pool import all_strangers, learns_from_pool, other_trainings, strangers
+from maskwright.pipeline.sections import selftraining
 from maskwright.recipe import Recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
-from maskwright.tasks import Task, drop_others, run_tasks, status
+from maskwright.tasks import Task, drop_others, fingerprint, run_tasks, status
 
 ADOPTED = "selftrain-adopted"
 """The task that says which round is used."""
 
-_OF_TRAINING = ("loss", "labelled_share", "augment", "mix", "keep_soft", "labels")
+_OF_TRAINING = ("loss", "labelled_share", "augment", "mix", "labels")
 """Fields of a method that decide how labels are learned from, not what they are."""
 _TRAINED = ("best.ckpt", "last.ckpt", "metrics.csv")
 
@@ -54,10 +55,13 @@ def selftrain_tasks(folder: RunFolder, recipe: Recipe, sections: Sections, parts
     if not wanted:  # what says that another recipe had rounds is not passed over
         said = (folder.records / f"{ADOPTED}.json").is_file()
         return [Task(ADOPTED, rounds.adopted, spec, (), made)] if said else []
-    tasks, verdicts, number = list[Task](), list[str](), 0
+    if (why := all_strangers(folder, recipe)) is not None:
+        tasks = [Task(ADOPTED, rounds.adopted, spec | {"why": why}, ("index", "split"), made)]
+        return [*tasks, *(_deliveries(folder, recipe, sections, parts) if _all_done(folder, tasks) else ())]
+    tasks, verdicts, number, outside = list[Task](), list[str](), 0, _outside(folder, recipe)
     while number < wanted:
         number += 1
-        tasks += _Round(recipe, sections, number).tasks()
+        tasks += _Round(recipe, sections, number, outside).tasks()
         verdicts.append(tasks[-1].name)
         if not _all_done(folder, tasks):
             return tasks
@@ -99,50 +103,21 @@ def _all_done(folder: RunFolder, tasks: list[Task]) -> bool:
     return all(state == "done" for state in status(folder.root, tasks).values())
 
 
-def delivered(folder: RunFolder, recipe: Recipe, part: str) -> str:
-    """Return the name of the task that predicts a part with the networks that are used."""
-    number = folder.adopted_round if recipe.selftrain.rounds else 0
-    return f"selftrain-{number}-{part}" if number else f"predict-{part}"
-
-
-def trainings(folder: RunFolder, recipe: Recipe) -> list[str]:
-    """Return the names of the tasks that trained the networks that are used."""
-    number = folder.adopted_round if recipe.selftrain.rounds else 0
-    name = f"selftrain-{number}-train" if number else "train-fold"
-    return [f"{name}-{fold}" for fold in range(recipe.split.folds)]
-
-
-def check_pool(folder: RunFolder, recipe: Recipe) -> None:
-    """Raise DataError before the first training if a fold has nothing to learn from without labels."""
-    if not recipe.selftrain.rounds or recipe.selftrain.protocol == "labelled_only":
-        return
-    whole = stages.decided(folder, recipe.model_dump(mode="json", include={"data"}))
-    pool = pool_of(whole.table, read_folds(folder.folds))
-    unusable = len(set(pool["image"]).intersection(read_json(folder.audit / "unusable.json")))
-    for fold in range(recipe.split.folds):
-        if labelling.pool_of_fold(folder, whole, recipe.selftrain, fold):
-            continue
-        got = "none: every image has a mask" if not pool.height else f"none of {pool.height} for fold {fold}"
-        if pool.height:
-            got += f" ({unusable} can't be read; the others show the groups of its validation part, or are strangers)"
-        raise DataError(
-            problem(
-                "images without masks to learn from",
-                got,
-                where=recipe.data.root,
-                next_move="put images into unlabeled/ (see audit/ for what is wrong with those that are there), try "
-                "--labelled 1/4 to play with a part of the masks, or train without: maskwright run",
-            )
-        )
+def _outside(folder: RunFolder, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Return what else decides which images are learned from (`pool`), and what is said of them (`labels`)."""
+    drops = recipe.selftrain.aliens == "drop" and learns_from_pool(recipe)
+    found = sorted(strangers(folder)) if drops else []
+    pool = {"strangers": fingerprint(found)} if found else {}
+    return {"pool": pool, "labels": pool | other_trainings(recipe)}
 
 
 class _Round:
     """The tasks of one round."""
 
-    def __init__(self, recipe: Recipe, sections: Sections, number: int) -> None:
-        self.recipe, self.sections, self.number = recipe, sections, number
+    def __init__(self, recipe: Recipe, sections: Sections, number: int, outside: dict[str, dict[str, Any]]) -> None:
+        self.recipe, self.sections, self.number, self.outside = recipe, sections, number, outside
         self.folds = range(recipe.split.folds)
-        self.section = recipe.selftrain.model_dump(mode="json", exclude={"rounds", "adopt"})
+        self.section = {k: v for k, v in selftraining(recipe).items() if k not in ("rounds", "adopt")}
         self.labels = isinstance(recipe.selftrain.method, PseudoLabelsSpec)
         self.pool = recipe.selftrain.protocol != "labelled_only"
 
@@ -159,7 +134,7 @@ class _Round:
 
     def _of_fold(self, fold: int) -> list[Task]:
         steps = [step for step in self._steps() if step != "train"]
-        found, last = list[Task](), self._network(self.number - 1, fold)
+        found, last = list[Task](), training_name(self.number - 1, fold)
         after: tuple[str, ...] = (last,)
         for step in [*steps, "train"]:
             task = self._label(fold, step, after) if step in ("pseudo", "relabel") else self._train(fold, step, after)
@@ -182,7 +157,7 @@ class _Round:
         function, end = (labelling.label, "") if step == "pseudo" else (labelling.relabel, "-2")
         made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}")
         kept = (f"{base}/soft{end}", f"{base}/scores{end}", f"{base}/seconds{end}.json")
-        return Task(self._name(step, fold), function, spec, before, made, keeps=kept)
+        return Task(self._name(step, fold), function, spec, before, made, self.outside["labels"], keeps=kept)
 
     def _labelling(self) -> dict[str, Any]:
         """Return what of the section decides labels: how they are learned from doesn't."""
@@ -190,13 +165,13 @@ class _Round:
         return {"method": method, "aliens": self.section["aliens"]}
 
     def _train(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
-        section = self.section | {"method": {k: v for k, v in self.section["method"].items() if k != "keep_soft"}}
-        spec = self.sections.learning | {"selftrain": section, "round": self.number, "fold": fold, "step": step}
+        spec = self.sections.learning | {"selftrain": self.section, "round": self.number, "fold": fold, "step": step}
+        outside = self.outside["pool"] if self.pool and not self.labels else {}  # labels know their pool
         place = rounds.training_folder(self.number, fold, step)
         before = (*self._common(), *self._hard_name(), *after)
         made = tuple(f"{place}/{name}" for name in _TRAINED)
         made += tuple(f"{place}/{name}" for name in THIRDS if self.recipe.selftrain.keeps_thirds)
-        return Task(self._name(step, fold), rounds.train, spec, before, made, keeps=(place,))
+        return Task(self._name(step, fold), rounds.train, spec, before, made, outside, keeps=(place,))
 
     def _hard(self) -> Task:
         spec = self.sections.scoring | {"selftrain": self.section}
@@ -233,16 +208,12 @@ class _Round:
     def _before(self, part: str) -> str:
         return f"predict-{part}" if self.number == 1 else f"selftrain-{self.number - 1}-{part}"
 
-    def _network(self, number: int, fold: int) -> str:
-        return f"train-fold-{fold}" if number == 0 else f"selftrain-{number}-train-{fold}"
-
 
 def _deliveries(folder: RunFolder, recipe: Recipe, sections: Sections, parts: list[str]) -> list[Task]:
     """Return what predicts the held-out part and the pool with the networks of the adopted round."""
     number = folder.adopted_round
     wanted = [part for part in parts if part == "pool" or (number and part != "oof")]
-    networks = [f"selftrain-{number}-train-{k}" if number else f"train-fold-{k}" for k in range(recipe.split.folds)]
-    after = ("index", "split", *((ADOPTED,) if number else ()), *networks)
+    after = ("index", "split", *((ADOPTED,) if number else ()), *trainings(folder, recipe))
     return [
         Task(
             delivered(folder, recipe, part),

@@ -88,6 +88,11 @@ class Recipe(Spec):
                 f"selftrain.method.labels: soft ones share a pixel among categories, and one category a pixel is what "
                 f"{' and '.join(hard)} can learn from: name other terms in selftrain.method.loss"
             )
+        if method.images.kind == "ensemble" and not method.fused_with and self.predict.checkpoint != "topk":
+            raise ValueError(
+                "selftrain.method.images: ensemble ranks by the agreement of several networks, and one labels: name "
+                "other runs in selftrain.method.fused_with, or set predict.checkpoint to topk and train.keep to 3"
+            )
         if method.images.kind == "agreement" and self.predict.checkpoint != "last":
             raise ValueError(
                 "selftrain.method.images: agreement compares with the end of a training: set predict.checkpoint to last"

@@ -1,8 +1,9 @@
 """Rounds of learning from images without labels: what is kept of what networks say of them, and whether it pays."""
 
 from maskwright.selftrain.adopt import Gain, weigh
+from maskwright.selftrain.hard import hard_table, kept_apart
 from maskwright.selftrain.ledger import LEDGER_SCHEMA, PrecisionTable, ledger_rows
-from maskwright.selftrain.pool import blocked_images, pool_images
+from maskwright.selftrain.pool import blocked_images, pool_images, relatives
 from maskwright.selftrain.selection import (
     PoolCounts,
     agreement,
@@ -23,11 +24,14 @@ __all__ = [
     "blocked_images",
     "class_thresholds",
     "estimated_iou",
+    "hard_table",
     "image_weights",
     "keep_pixels",
+    "kept_apart",
     "ledger_rows",
     "most_reliable",
     "pool_images",
+    "relatives",
     "split_steps",
     "suspect_regions",
     "training_index",

@@ -21,11 +21,21 @@ def blocked_images(
         fold: None: the held-out part alone.
     """
     places = [HELD_OUT] if fold is None else [fold, HELD_OUT]
-    found = set(folds.filter(pl.col("fold").is_in(places))["image"])
-    known = 0
+    return relatives(set(folds.filter(pl.col("fold").is_in(places))["image"]), (folds, index), clusters)
+
+
+def relatives(images: Collection[str], tables: Sequence[pl.DataFrame], clusters: Sequence[Sequence[str]]) -> set[str]:
+    """Return images, those of their groups, copies of any of these, the groups of these, and so on.
+
+    Args:
+        images: to begin with.
+        tables: columns image and group.
+        clusters: images that show the same picture.
+    """
+    found, known = set(images), -1
     while len(found) > known:  # a copy brings in its group, and that its copies
         known = len(found)
-        for table in (folds, index):
+        for table in tables:
             groups = table.filter(pl.col("image").is_in(list(found)))["group"].drop_nulls().unique().to_list()
             found |= set(table.filter(pl.col("group").is_in(groups))["image"])
         for cluster in clusters:
