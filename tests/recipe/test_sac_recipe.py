@@ -15,13 +15,26 @@ METHOD = TypeAdapter(MethodSpec)
 def test_the_defaults_are_those_of_the_thesis_and_of_the_public_code():
     spec = METHOD.validate_python({"kind": "sac"})
     assert isinstance(spec, SacSpec)
-    assert (spec.teacher_momentum, spec.teacher_every, spec.focal) == (0.99, 100, 3)  # thesis, chapter 7.1
+    long = spec.at_length(100_000)
+    assert (long.teacher_momentum, long.teacher_every, spec.focal) == (0.99, 100, 3)  # thesis, chapter 7.1
     assert (spec.upper, spec.beta, spec.floor, spec.prior_momentum) == (0.75, 1e-3, 0.2, 0.99)
     assert (spec.views, spec.zoom, spec.weight, spec.importance) == (4, (0.5, 1.0), 5, 0.75)
     assert (spec.denominator, spec.freeze_norm) == ("all", True)
     kinds = {item.kind: item for item in spec.noise}
     assert (kinds["blur"].probability, kinds["blur"].sigma) == (1, (0.1, 2))
     assert (kinds["colour"].probability, kinds["grayscale"].probability) == (0.5, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "momentum", "watched"),
+    [(1, 1, 0.95, 20), (300, 1, 0.95, 30), (1999, 9, 0.95, 100), (2000, 10, 0.99, 100), (20_000, 100, 0.99, 100)],
+)
+def test_what_belongs_to_long_trainings_follows_the_length(steps, every, momentum, watched):
+    """A two-hundredth of the steps from one update to the next, a tenth watched."""
+    found = SacSpec().at_length(steps)
+    assert (found.teacher_every, found.teacher_momentum, found.watch_steps) == (every, momentum, watched)
+    stated = SacSpec(teacher_every=7, teacher_momentum=0.9, watch_steps=0)
+    assert stated.at_length(steps) == stated
 
 
 def test_what_a_step_costs():

@@ -155,3 +155,4 @@ def test_source_4_has_two_stages():
     method = stage2.selftrain.method
     assert (method.teacher_momentum, method.teacher_every, method.focal, method.weight) == (0.99, 100, 3, 5)
     assert (method.batch, method.views, method.ramp, method.renormalise) == (2, 4, None, True)
+    assert (method.adapt_norm, method.watch_steps) == (False, 100)  # stage 1 has adapted it

@@ -16,6 +16,7 @@ from maskwright.recipe.unlabelled import (
     MeanTeacherSpec,
     OnlineSpec,
     RampSpec,
+    TeacherSpec,
     UniMatchSpec,
     UniMatchV2Spec,
 )
@@ -90,6 +91,15 @@ def test_what_a_step_costs(spec, passes):
 def test_what_makes_no_sense_is_refused(method, message):
     with pytest.raises(ValidationError, match=message):
         SelftrainSpec(method=method)
+
+
+def test_how_an_average_begins():
+    """By the length of the training where it isn't stated: 20 spans of 1 / (1 − momentum) updates."""
+    assert {UniMatchV2Spec().teacher.ramp, MeanTeacherSpec().teacher.ramp, DACSSpec().teacher.ramp} == {"auto"}
+    assert DACSSpec().teacher.ramp_of(19_000) == "shipping"
+    assert DACSSpec().teacher.ramp_of(21_000) == "inverse"
+    assert TeacherSpec(ramp="inverse").ramp_of(10) == "inverse"  # as published
+    assert TeacherSpec(momentum=1.0).ramp_of(10**6) == "shipping"  # which freezes, as does each
 
 
 @pytest.mark.parametrize("spec", [FixMatchSpec, UniMatchSpec, UniMatchV2Spec, MeanTeacherSpec, DACSSpec])

@@ -20,3 +20,10 @@ def test_one_line_a_category_and_the_mean_over_folds():
 
 def test_a_training_without_a_pool_has_none():
     assert pool_charts({"fold 0": pl.DataFrame({"step": [1], "loss": [0.5]})}) == []
+
+
+def test_the_class_prior_and_the_thresholds_are_drawn():
+    table = pl.DataFrame({"step": [2, 4], "prior_root": [0.2, 0.3], "threshold_root": [0.5, 0.6]})
+    charts = [str(chart) for chart in pool_charts({"fold 0": table})]
+    assert len(charts) == 2
+    assert "the class prior" in charts[1]

@@ -41,12 +41,16 @@ CANVAS: tuple[GeometrySpec, ...] = (
 """visinf/da-sac's: the image enlarged by up to a tenth and mirrored for half."""
 
 
+_SHORT = 2000
+"""Steps of a training in which a teacher with a momentum of .99 would lag behind by a good part of it."""
+
+
 class SacSpec(OnlineMethodSpec):
     """Self-supervised augmentation consistency (Araslanov and Roth 2021), the method of source 4's thesis.
 
     Zoomed views of an image of the pool are predicted by a slowly following teacher, averaged, thresholded by category,
     and learned by the network, which sees them with noise. Defaults are the thesis's, else those of the public code
-    (visinf/da-sac) with ResNet-101.
+    (visinf/da-sac) with ResNet-101; where they belong to trainings of 100 000 steps, the length of this one decides.
     """
 
     kind: Literal["sac"] = "sac"
@@ -61,11 +65,11 @@ class SacSpec(OnlineMethodSpec):
     noise: tuple[AugmentSpec, ...] = NOISE
     """What the network that learns sees besides, drawn for each view: changes of colour alone; the teacher's views are
     clean."""
-    teacher_momentum: float = Field(0.99, ge=0, le=1)
-    """γ of the teacher (thesis: .99)."""
-    teacher_every: int = Field(100, ge=1)
+    teacher_momentum: float | None = Field(None, ge=0, le=1)
+    """γ of the teacher (thesis: .99); null: .99, and .95 in trainings of fewer than 2 000 steps."""
+    teacher_every: int | None = Field(None, ge=1)
     """Steps from one update of the teacher to the next, counted over the whole training (thesis: T = 100; da-sac counts
-    anew in every epoch)."""
+    anew in every epoch). null: a two-hundredth of the training, 100 at most, which is reached at 20 000 steps."""
     prior_momentum: float = Field(0.99, ge=0, le=1)
     """γ of the class prior χ (da-sac: STAT_MOMENTUM .99; the thesis doesn't state it)."""
     prior_start: float = Field(1e-3, ge=0, le=1)
@@ -109,11 +113,30 @@ class SacSpec(OnlineMethodSpec):
     """Paste half of the categories of a labelled crop into the noisy views, with their labels (DACS); null: nothing."""
     masked: MaskedSpec | None = None
     """A further pass of the noisy whole view with hidden blocks, which learns the labels of the whole; null: none."""
-    watch_steps: int = Field(100, ge=0)
+    adapt_norm: bool = True
+    """Before the first step measure the statistics of batch norm anew, on labelled crops and images of the pool alike:
+    the network to start from may have seen labelled images alone. false: it is one whose statistics have seen both (the
+    public code's, stage 1)."""
+    watch_steps: int | None = Field(None, ge=0)
     """First steps in which the loss is watched: where it rises, restarting is advised (the author of da-sac does); 0:
-    it isn't watched."""
+    it isn't watched; null: a tenth of the training, from 20 to 100."""
     watch_rise: float = Field(1.1, gt=0)
     """Factor from the mean loss of the first half of these steps to that of the second, above which it has risen."""
+
+    def at_length(self, steps: int) -> SacSpec:
+        """Return the method with what is null decided for a training of so many steps.
+
+        Example:
+            >>> found = SacSpec().at_length(1000)
+            >>> found.teacher_every, found.teacher_momentum, found.watch_steps
+            (5, 0.95, 100)
+        """
+        chosen = {
+            "teacher_momentum": 0.95 if steps < _SHORT else 0.99,
+            "teacher_every": min(100, max(1, steps // 200)),
+            "watch_steps": min(100, max(20, steps // 10)),
+        }
+        return self.model_copy(update={key: value for key, value in chosen.items() if getattr(self, key) is None})
 
     @property
     def passes(self) -> Passes:

@@ -11,7 +11,7 @@ from maskwright.recipe.loss import LossSpec
 from maskwright.recipe.mixing import MixSpec
 from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.spec import Spec
-from maskwright.recipe.unlabelled import OnlineSpec
+from maskwright.recipe.unlabelled import OnlineMethodSpec, OnlineSpec
 
 Protocol = Literal["labelled_only", "mixed", "pretrain_finetune", "pretrain_mixed"]
 
@@ -186,8 +186,9 @@ class SelftrainSpec(Spec):
     pretrain_mixed: on the pool, then on both. labelled_only: without the pool, for `hard` alone."""
     start: Literal["auto", "fresh", "before"] = "auto"
     """Network that the training of a round starts from. fresh: as round 0 did. before: that of the same fold in the
-    round before, which has seen nothing of what the fold is scored by. auto: before for sac, whose first labels come
-    from a trained network, else fresh."""
+    round before, which has seen nothing of what the fold is scored by. auto: before where a teacher labels while the
+    training runs, whose first labels then are those of a trained network; fresh with pseudo_labels, whose are so
+    anyway, and with norm_adaptation, which makes none."""
     pretraining: float = Field(0.5, gt=0, lt=1)
     """Share of the steps that are pretraining, where the protocol has it."""
     hard: HardSpec | None = None
@@ -211,7 +212,7 @@ class SelftrainSpec(Spec):
     @property
     def goes_on(self) -> bool:
         """Whether the training of a round starts from the network of the round before."""
-        return self.start == "before" or (self.start == "auto" and isinstance(self.method, SacSpec))
+        return self.start == "before" or (self.start == "auto" and isinstance(self.method, OnlineMethodSpec))
 
     @property
     def keeps_thirds(self) -> bool:

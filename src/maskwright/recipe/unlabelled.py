@@ -31,6 +31,9 @@ STRONG: tuple[AugmentSpec, ...] = (
 )
 """ST++'s and UniMatch's: jitter of .5, .5, .5 and .25, the last of the tint where theirs turns the hue; gray; blur."""
 
+SPANS = 20
+"""Means of 1 / (1 − momentum) updates that a training holds, from which on how an average begins matters little."""
+
 Mix = Annotated[CutMixSpec | ClassMixSpec, Field(discriminator="kind")]
 Loss = Literal["cross_entropy", "soft", "mse", "dice", "cross_entropy_dice"]
 
@@ -60,11 +63,24 @@ class TeacherSpec(Spec):
 
     momentum: float = Field(0.996, ge=0, le=1)
     """Share that stays at each update."""
-    ramp: Literal["none", "inverse", "shipping"] = "inverse"
-    """How the share begins after t steps. none: as it is, the first update a copy. inverse: 1 − 1 / (t + 1) at most.
-    shipping: (1 + t) / (10 + t) at most."""
+    ramp: Literal["auto", "none", "inverse", "shipping"] = "auto"
+    """How the share begins after t steps. none: as it is, the first update a copy. inverse: 1 − 1 / (t + 1) at most, as
+    published (mean teacher, UniMatch V2): the plain mean of all states until 1 / (1 − momentum) steps have passed.
+    shipping: (1 + t) / (10 + t) at most, which forgets its first states. auto: shipping in trainings of fewer than
+    20 / (1 − momentum) updates, where that mean would be of networks that had hardly begun; inverse in longer ones."""
     every: int = Field(1, ge=1)
     """Steps from one update to the next."""
+
+    def ramp_of(self, steps: int) -> Literal["none", "inverse", "shipping"]:
+        """Return the ramp of a training of so many steps.
+
+        Example:
+            >>> TeacherSpec(momentum=0.996).ramp_of(4999), TeacherSpec(momentum=0.996).ramp_of(5001)
+            ('shipping', 'inverse')
+        """
+        if self.ramp != "auto":
+            return self.ramp
+        return "shipping" if steps / self.every * (1 - self.momentum) < SPANS else "inverse"
 
 
 class RampSpec(Spec):
@@ -102,6 +118,8 @@ class OnlineMethodSpec(Spec):
 
     batch: int | None = Field(None, ge=1)
     """Images without labels in a step; null: as many as `train.batch`."""
+    warm_lr: float = Field(1.0, gt=0)
+    """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
     collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
     """What happens where the teacher's labels collapse (see `gone_from`, `taken_over`). back: on from the state at the
     end of the epoch before, with half the weight; the second time the training ends there. stop: it ends there the
@@ -109,16 +127,47 @@ class OnlineMethodSpec(Spec):
     watched_from: float = Field(0.2, ge=0, le=1)
     """Share of the training from which on collapses are looked for: what the first labels are like says little."""
     gone_from: float = Field(0.005, gt=0, le=1)
-    """Share of the labels that are kept which a category must once have had, for it to be called gone when it has none
-    in a whole epoch."""
+    """Share of the labels that are kept which a category must once have had, for it to be called gone."""
+    gone_to: float = Field(0.01, ge=0, lt=1)
+    """A category is called gone when its share of the kept labels of an epoch is at most so much of what it had."""
+    begun_by: float = Field(0.5, ge=0, le=1)
+    """Share of the training by which a category with at least `gone_from` of the labelled pixels must have had a label
+    kept. Where it hadn't, there is no good state to go back to, and `collapse` means: back, half the weight, and at the
+    end of the next epoch without one none at all, labels alone; stop, the training ends; on, it is said. 1: never."""
     taken_over: float = Field(0.05, ge=0, lt=1)
     """A category is said to take over where all others together have less than this share of what they have among the
     labelled crops, after it was twice as much; 0: never."""
 
 
+class AdaptiveThresholdSpec(Spec):
+    """A threshold for each category: a share of how sure the teacher's surest pixels of it are."""
+
+    share: float = Field(0.75, gt=0, le=1)
+    """Of the category's peak that its pixels must reach (SAC: .75)."""
+    percentile: float = Field(0.95, gt=0, le=1)
+    """Share of the pixels predicted as the category that its peak is at least as sure as; one pixel says little."""
+    momentum: float = Field(0.99, ge=0, le=1)
+    """Share of a peak that stays at each step; at the t-th that predicts the category (1 + t) / (10 + t) at most."""
+    floor: float | None = Field(None, ge=0, lt=1)
+    """The lowest threshold; null: .55 of two categories, of which the likelier has .5, else 1.5 / C."""
+
+    def lowest(self, categories: int) -> float:
+        """Return the floor of a task.
+
+        Example:
+            >>> AdaptiveThresholdSpec().lowest(2), AdaptiveThresholdSpec().lowest(5)
+            (0.55, 0.3)
+        """
+        if self.floor is not None:
+            return self.floor
+        return 0.55 if categories <= 2 else 1.5 / categories
+
+
 class ConsistencySpec(OnlineMethodSpec):
     """Strongly varied views learn the labels that a weakly varied one of the same image gets."""
 
+    warm_lr: float = Field(0.5, gt=0)
+    """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
     weak: tuple[AugmentSpec, ...] | None = None
     """How the view is varied that labels are made of, and all others with it; null: the geometry of `augment`."""
     strong: tuple[AugmentSpec, ...] = STRONG
@@ -139,6 +188,8 @@ class ConsistencySpec(OnlineMethodSpec):
     threshold: float = Field(0.95, ge=0, lt=1)
     """Confidence from which on a pixel's label is kept. The more likely of two categories always has .5 or more: in
     binary tasks a threshold up to .5 keeps everything."""
+    adaptive: AdaptiveThresholdSpec | None = None
+    """A threshold for each category, which follows the teacher, in the place of `threshold`; null: one for all."""
     weighting: Literal["pixel", "image"] = "pixel"
     """pixel: pixels below the threshold aren't learned from. image: all are, with the share of the image's pixels that
     reach the threshold as their weight (DACS)."""

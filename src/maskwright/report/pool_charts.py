@@ -12,6 +12,8 @@ from maskwright.report.blocks import Chart, chart
 _SAID = {
     "kept_": ("share kept", "Labels of the pool that were kept, of each category"),
     "share_": ("share of all kept", "Which categories the kept labels of the pool have"),
+    "threshold_": ("confidence", "From which confidence on labels of the pool are kept, of each category"),
+    "prior_": ("share of pixels", "What the teacher expects of the pool: the class prior"),
 }
 
 

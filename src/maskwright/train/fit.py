@@ -42,9 +42,16 @@ from maskwright.train.start import start_from
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.unlabelled import build_step, build_views, learns_online
 from maskwright.train.unlabelled.collapse import PoolWatch, ended_early, pool_lines
-from maskwright.train.unlabelled.domains import check_start, renormalised, weights_of_pool, with_shares
+from maskwright.train.unlabelled.domains import (
+    adapt_first,
+    check_start,
+    renormalised,
+    warmed,
+    weights_of_pool,
+    with_shares,
+)
 from maskwright.train.unlabelled.pool import PoolStream, pool_batch
-from maskwright.train.working import WorkingImages
+from maskwright.train.working import WorkingImages, cache_of
 
 _PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
@@ -108,12 +115,11 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
-    cache = spec.cache / spec.devices
-    told = recipe.tells_instances
+    cache, told = cache_of(recipe), recipe.tells_instances
     images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache, instances=told)
     unlabelled = None
     if pool is not None:
-        recipe = renormalised(with_shares(recipe), pool)
+        recipe = renormalised(warmed(with_shares(recipe), start), pool)
         unlabelled = WorkingImages(pool, Intensity.of(recipe.data), scale=spec.scale, cache=cache, labels=False)
     recipe = with_class_weights(recipe, map(images.label, range(len(images))))
     seen = Intensity.of(recipe.data)
@@ -128,6 +134,11 @@ def _train(
         trainer = build_trainer(folder, recipe, validates=held is not None, parts=parts.step, rank=rank, watch=watch)
         stream = None
         if unlabelled is not None:
+            if not last.is_file():
+                plain = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step)
+                adapt_first(
+                    module.step, recipe, training_batches(images, recipe, fold, parts=parts.step, rank=rank, pool=plain)
+                )
             weights = weights_of_pool(folder, module.step.predictor, unlabelled, recipe, write=rank == 0)
             stream = PoolStream.of(unlabelled, recipe, fold, build_views(recipe), parts=parts.step, weights=weights)
         loaders = (

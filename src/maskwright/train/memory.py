@@ -62,11 +62,14 @@ class Parts:
         """
         batch = recipe.predict.batch if validating else (recipe.train.batch or 1)
         now = self.validation if validating else self.step
-        pool = getattr(recipe.selftrain.method, "batch", None)
+        method = recipe.selftrain.method
+        pool = getattr(method, "batch", None)
         shared = batch if validating or pool is None else math.gcd(batch, pool)
         larger = [n for n in range(now + 1, shared + 1) if shared % n == 0]
         if not larger or recipe.train.devices > 1:
             size = "predict.batch, predict.tile" if validating else "train.batch, train.scale, model.encoder"
+            fields = [f"selftrain.method.{name}" for name in ("batch", "views") if hasattr(method, name)]
+            size += f"; of images without labels {', '.join(fields)}" if fields and not validating else ""
             raise UsageError(
                 problem(
                     f"memory for {batch // now} image(s) at a time",

@@ -13,6 +13,8 @@ from maskwright.data.intensity import Intensity, Scale, resize_instances, resize
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap
 from maskwright.progress import track
+from maskwright.recipe import Recipe
+from maskwright.recipe.executor import LocalSpec, at_a_time
 from maskwright.types import Array, LabelMap
 
 
@@ -116,6 +118,17 @@ class WorkingImages:
         value_bytes = 1 if self.intensity.value_range == (0.0, 255.0) else 4
         per_pixel = self.intensity.channels * value_bytes + 1 + 4 * self.has_instances
         return sum(height * width * per_pixel for height, width in map(self.size, range(len(self))))
+
+
+def cache_of(recipe: Recipe) -> float:
+    """Return the share of free memory that the images of one process may take, of those that run here at a time.
+
+    Args:
+        recipe: resolved; of trainings that other machines run, nothing is known of what else runs there.
+    """
+    executor, folds = recipe.executor, recipe.split.folds
+    trainings = at_a_time(executor, folds) if isinstance(executor, LocalSpec) else 1
+    return recipe.train.cache / (recipe.train.devices * trainings)
 
 
 def _free_memory() -> int:

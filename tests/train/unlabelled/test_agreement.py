@@ -56,7 +56,7 @@ def plain_total(logits, probabilities, valid, threshold, loss):
 @pytest.mark.parametrize("threshold", [0.0, 0.8])
 def test_pixelwise_losses_with_each_denominator(case, loss, threshold):
     logits, probabilities, valid = case
-    guess, _ = Guess.of(probabilities, valid, threshold=threshold)
+    guess, *_ = Guess.of(probabilities, valid, threshold=threshold)
     total, inside, kept = plain_total(logits, probabilities, valid, threshold, loss)
     assert kept < inside or threshold == 0
     for denominator, number in {"valid": inside, "kept": kept, "all": N * H * W}.items():
@@ -67,7 +67,7 @@ def test_pixelwise_losses_with_each_denominator(case, loss, threshold):
 def test_dice_is_that_of_the_medical_variant(case):
     """1 − (2 Σ p·y + 1e-5) / (Σ p² + Σ y² + 1e-5) over kept pixels, the mean over all categories."""
     logits, probabilities, valid = case
-    guess, confidence = Guess.of(probabilities, valid, threshold=0.8)
+    guess, confidence, _ = Guess.of(probabilities, valid, threshold=0.8)
     kept = (valid & (confidence >= 0.8)).numpy()
     own, labels = logits.softmax(1).numpy(), probabilities.argmax(1).numpy()
     terms = []
@@ -87,9 +87,9 @@ def test_no_pixel_counts(case, loss, denominator, nothing):
     logits, probabilities, valid = case
     logits.requires_grad_()
     if nothing == "valid":
-        guess, _ = Guess.of(probabilities, torch.zeros_like(valid), threshold=0.0)
+        guess, *_ = Guess.of(probabilities, torch.zeros_like(valid), threshold=0.0)
     else:
-        guess, _ = Guess.of(probabilities, valid, threshold=0.999999)
+        guess, *_ = Guess.of(probabilities, valid, threshold=0.999999)
     found = disagreement(logits, guess, loss=loss, denominator=denominator)
     found.backward()
     assert float(found.detach()) == 0
@@ -100,7 +100,7 @@ def test_no_pixel_counts(case, loss, denominator, nothing):
 def test_what_is_not_valid_changes_nothing(case, loss):
     logits, probabilities, valid = case
     other = torch.where(valid[:, None], logits, 50.0)
-    guess, _ = Guess.of(probabilities, valid, threshold=0.5)
+    guess, *_ = Guess.of(probabilities, valid, threshold=0.5)
     first, second = (disagreement(one, guess, loss=loss) for one in (logits, other))
     assert float(first) == pytest.approx(float(second))
 
@@ -108,7 +108,7 @@ def test_what_is_not_valid_changes_nothing(case, loss):
 def test_one_weight_an_image(case):
     """DACS: an image weighs the share of its valid pixels that reach the threshold, at every valid pixel."""
     _, probabilities, valid = case
-    guess, confidence = Guess.of(probabilities, valid, threshold=0.8, weighting="image")
+    guess, confidence, _ = Guess.of(probabilities, valid, threshold=0.8, weighting="image")
     for n in range(N):
         inside = [(y, x) for y in range(H) for x in range(W) if valid[n, y, x]]
         share = sum(float(confidence[n, y, x]) >= 0.8 for y, x in inside) / len(inside)
@@ -128,7 +128,7 @@ def test_two_categories_reach_one_half_whatever_is_said():
 
 def test_boxes_are_pasted_with_labels_weights_and_what_is_not_valid(case):
     _, probabilities, valid = case
-    guess, _ = Guess.of(probabilities, valid, threshold=0.6)
+    guess, *_ = Guess.of(probabilities, valid, threshold=0.6)
     mask = torch.zeros(N, H, W, dtype=torch.bool)
     mask[0, 1:3, 2:5] = True
     found = guess.pasted(mask, guess.rolled())

@@ -80,3 +80,42 @@ def test_cut_short_after_going_back_it_ends_the_same(tmp_path, data, collapsing)
     train(tmp_path / "cut", data, METHOD.format("back"))
     assert same(tmp_path / "whole" / "last.ckpt", tmp_path / "cut" / "last.ckpt")
     assert "went back" in (tmp_path / "cut" / "log.txt").read_text()
+
+
+def never_begins(monkeypatch):
+    """Let the second category be missing at the end of every epoch."""
+    plain = KeptLabels.row
+
+    def row(self, progress):
+        found, _ = plain(self, progress)
+        self.missing = ("root",)
+        return found, ""
+
+    monkeypatch.setattr(KeptLabels, "row", row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("collapse", "steps", "trust", "said"),
+    [
+        ("back", 6, 0.0, ["by step 2; went on with half the weight", "by step 4; went on from labels alone"]),
+        ("stop", 2, 1.0, ["by step 2; ended"]),
+        ("on", 6, 1.0, ["by step 2; went on"]),
+    ],
+)
+def test_a_category_that_never_begins(tmp_path, data, monkeypatch, collapse, steps, trust, said):
+    never_begins(monkeypatch)
+    train(tmp_path / "a", data, METHOD.format(collapse))
+    last = state(tmp_path / "a" / "last.ckpt")
+    assert last["global_step"] == steps
+    assert float(last["state_dict"]["step.kept.trust"]) == trust
+    lines = (tmp_path / "a" / "log.txt").read_text().splitlines()
+    assert [line for line in lines if "was kept as root" in line] == [
+        f"no label of the pool was kept as root {words}" for words in said
+    ]
+    assert "the teacher's average begins by the ramp shipping" in lines
+    if collapse == "back":
+        with pytest.raises(PowerCutError):
+            train(tmp_path / "cut", data, METHOD.format(collapse), stop_at=5)
+        train(tmp_path / "cut", data, METHOD.format(collapse))
+        assert same(tmp_path / "a" / "last.ckpt", tmp_path / "cut" / "last.ckpt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch.nn import functional
 from maskwright.errors import RecipeError
 from maskwright.losses import build_levels
 from maskwright.recipe import Recipe, apply_settings
-from maskwright.recipe.unlabelled import ConsistencySpec
+from maskwright.recipe.unlabelled import AdaptiveThresholdSpec, ConsistencySpec
 from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.unlabelled import METHODS, build_step
+from maskwright.train.unlabelled.peaks import Peaks
 from maskwright.train.unlabelled.perturb import (
     complementary_dropout,
     features_changed,
@@ -160,7 +162,9 @@ def copy_features(network, batch):
 
 
 def test_unimatch_v2_learns_from_the_teacher():
-    step, network = make("{kind: unimatch_v2, threshold: 0.0, complementary: false, mix: null, strong: []}")
+    step, network = make(
+        "{kind: unimatch_v2, threshold: 0.0, complementary: false, mix: null, strong: [], teacher: {ramp: inverse}}"
+    )
     with torch.no_grad():
         network.head.bias.add_(torch.tensor([0.0, 3.0, 0.0]))  # the student has moved, the teacher hasn't
     batch = make_batch(2)
@@ -307,3 +311,93 @@ def test_labels_of_its_own_leave_the_gradient_of_a_half_precision_step():
         terms = step.losses(make_batch(), 0.0)
     sum(terms.values()).backward()
     assert all(p.grad is not None and bool(p.grad.any()) for p in (network.encoder.one.weight, network.head.weight))
+
+
+def test_in_a_short_training_the_teacher_forgets_its_first_states():
+    """Ten updates of .996 (a span of 250): the last states weigh most, where 1 − 1 / (t + 1) would be their mean."""
+    step, network = make("{kind: unimatch_v2}")
+    with torch.no_grad():
+        for t in range(10):
+            network.head.bias.fill_(float(t))
+            step.after_update()
+    average = 0.0
+    for t in range(10):
+        average += (1 - (1 + t) / (10 + t)) * (t - average)
+    assert number(step.teacher.network.head.bias[0]) == pytest.approx(average, rel=1e-5)
+    assert average > 7.5  # the mean of 0 to 9 is 4.5
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "ramp"), [(4999, 1, "shipping"), (5001, 1, "inverse"), (9999, 2, "shipping")]
+)
+def test_the_ramp_of_the_teacher_is_that_of_the_training_s_length(steps, every, ramp):
+    """20 / (1 − .996) = 5000 updates."""
+    method = f"{{kind: unimatch_v2, teacher: {{momentum: 0.996, every: {every}}}}}"
+    step, _ = make(method, f"train.steps={steps}")
+    assert step.teacher.ramp == ramp
+
+
+def test_a_batch_of_one_takes_boxes_from_the_batch_before():
+    """Two parts of one image: the second gets the first one's box, the first of an epoch has none to take from."""
+    method = "{kind: fixmatch, threshold: 0.0, mix: {kind: cutmix}, strong: []}"
+    step, network = make(method)
+    whole = make_batch(boxes=True)
+    one, two = (
+        whole._replace(pool=PoolBatch(*(part[n : n + 1] for part in whole.pool[:4]), {"boxes": boxes[None]}))
+        for n, boxes in enumerate(whole.pool.drawn["boxes"][:2])
+    )
+
+    def strong(batch):
+        network.load_state_dict(before)  # batch norm has moved
+        return number(step.losses(batch, 0.0)["strong"])
+
+    before = copy.deepcopy(network.state_dict())
+    alone = [strong(one), strong(two)]
+    pool, second = one.pool, two.pool
+    network.load_state_dict(before)
+    told = [copy.deepcopy(network).eval()(part.clean[:, 0]).argmax(1) for part in (pool, second)]
+    images, labels, valid = (v.clone() for v in (second.noisy[:, 0], told[1], second.valid[:, 0]))
+    box = (slice(0, 8), slice(0, 3))
+    images[0][(slice(None), *box)] = pool.noisy[0, 0][(slice(None), *box)]
+    labels[0][box], valid[0][box] = told[0][0][box], pool.valid[0, 0][box]
+    mixed = copy.deepcopy(network).train()
+    mixed(batch_images := two.images)  # the labelled crops pass first
+    assert batch_images.shape[0] == N
+    assert alone[1] == pytest.approx(number(plain_term(mixed(images), labels, valid, valid)), rel=1e-5)
+    step.forget()
+    assert strong(one) == pytest.approx(alone[0])  # as at the beginning of an epoch
+    step.forget()
+    assert strong(two) != pytest.approx(alone[1])
+
+
+def test_thresholds_follow_the_teacher_by_category():
+    """θ = max(.75 · peak, 1.5 / 3), the peak that of the first step: 95 % of the category's pixels are below it."""
+    step, network = make("{kind: fixmatch, adaptive: {}}")
+    batch = make_batch()
+    told = copy.deepcopy(network).eval()(batch.pool.clean[:, 0]).softmax(1)
+    confidence, labels = told.max(1)
+    valid = batch.pool.valid[:, 0]
+    expected = []
+    for c in range(C):
+        own = confidence[valid & (labels == c)].sort().values.detach()
+        peak = own[math.ceil(0.95 * len(own)) - 1].item() if len(own) else 1.0  # the smallest that 95 % are at most
+        expected.append(max(0.75 * math.floor(256 * peak) / 256, 0.5))
+    step.losses(batch, 0.0)
+    assert step.peaks.thresholds().tolist() == pytest.approx(expected)
+    row, _ = step.kept.row()
+    assert [row[f"threshold_{name}"] for name in "abc"] == pytest.approx(expected)
+    kept = valid & (confidence >= torch.tensor(expected)[labels])
+    shares = [number((kept & (labels == c)).sum() / (valid & (labels == c)).sum()) for c in range(C)]
+    assert [row[f"kept_{name}"] for name in "abc"] == pytest.approx(shares, nan_ok=True)
+
+
+def test_peaks_grow_slow_and_what_is_not_seen_keeps_its_own():
+    """A peak of .5, then .75: 2 / 11 of the first stay at the second step, as in (1 + t) / (10 + t)."""
+    peaks = Peaks(3, AdaptiveThresholdSpec(share=1.0, floor=0.0))
+    valid = torch.ones(1, 1, 4, dtype=torch.bool)
+    for share in (0.5, 0.75):
+        probabilities = torch.tensor([share, (1 - share) / 2, (1 - share) / 2]).reshape(1, 3, 1, 1).expand(1, 3, 1, 4)
+        peaks.update(probabilities, valid)
+    assert peaks.value.tolist() == pytest.approx([0.75 + 2 / 11 * (0.5 - 0.75), 1, 1])
+    peaks.update(probabilities, ~valid)
+    assert peaks.steps.tolist() == [2, 0, 0]

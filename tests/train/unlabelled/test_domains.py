@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import polars as pl
 import pytest
@@ -17,11 +19,12 @@ from maskwright.data.intensity import Intensity
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.sac import SacSpec
+from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.unlabelled.importance import importance_weights, pool_weights, predicted_pixels
-from maskwright.train.unlabelled.norm import batch_norms, freeze_statistics
+from maskwright.train.unlabelled.norm import adapt_statistics, batch_norms, freeze_statistics
 from maskwright.train.unlabelled.sac.early import EarlyLoss
 from maskwright.train.unlabelled.sac.views import draw_zoom, sac_views
-from maskwright.train.working import WorkingImages
+from maskwright.train.working import WorkingImages, cache_of
 
 
 def drawn_frequencies(pixels, share, drawn, draws, seed=0):
@@ -166,3 +169,50 @@ def test_nothing_is_watched_where_nothing_is_asked():
     early.add(torch.tensor(5.0), 0)
     assert early.verdict(0) == early.verdict(1) == ""
     assert not early.counts.any()
+
+
+def test_adapted_statistics_are_the_means_over_the_batches_of_both_domains():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(2, momentum=0.3), nn.Conv2d(2, 2, 1))
+    network[0].running_mean.fill_(7.0)
+    labelled, others = torch.randn(3, 4, 2, 5, 6) + 1, 2 * torch.randn(3, 1, 2, 2, 5, 6) - 3
+    nothing = torch.zeros(())
+    batches = [
+        Batch(own, torch.zeros(4, 5, 6), {}, pool=PoolBatch(other, other, nothing, nothing, {}))
+        for own, other in zip(labelled, others, strict=True)
+    ]
+    adapt_statistics(network, iter(batches))
+    parts = [*labelled, *others.flatten(1, 2)]
+    means = np.mean([part.transpose(0, 1).flatten(1).mean(1).numpy() for part in parts], axis=0)
+    deviations = np.mean([part.transpose(0, 1).flatten(1).var(1).numpy() for part in parts], axis=0)
+    assert network[0].running_mean.numpy() == pytest.approx(means, rel=1e-4)
+    assert network[0].running_var.numpy() == pytest.approx(deviations, rel=1e-4)
+    assert network[0].momentum == 0.3
+
+
+def test_one_process_predicts_the_pool_and_the_others_wait_for_its_table(tmp_path, pool):
+    images, recipe = pool
+    found = []
+    waiting = threading.Thread(
+        target=lambda: found.append(pool_weights(tmp_path / "w.csv", None, images, recipe, 0.75, write=False))
+    )
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    weights = pool_weights(tmp_path / "w.csv", Thresholds(), images, recipe, 0.75)
+    waiting.join(10)
+    assert np.array_equal(found[0], weights)
+
+
+@pytest.mark.parametrize(
+    ("settings", "share"),
+    [
+        ((), 0.25),
+        (("train.devices=2", "train.batch=2"), 0.125),
+        (("executor={kind: local, jobs: 4}", "split.folds=5"), 0.0625),
+        (("executor={kind: local, jobs: 4}", "split.folds=2"), 0.125),
+        (("executor={kind: slurm, jobs: 4}", "split.folds=5"), 0.25),  # machines of their own
+    ],
+)
+def test_processes_that_run_at_a_time_share_the_memory(settings, share):
+    assert cache_of(apply_settings(Recipe(data=DataSpec(root=".")), settings)) == share

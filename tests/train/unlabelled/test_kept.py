@@ -36,12 +36,12 @@ def test_shares_are_those_of_a_count():
     assert all(math.isnan(value) for value in kept.row()[0].values())  # counted from anew
 
 
-def add(kept, counts, truth=(80, 15, 5)):
+def add(kept, counts, truth=(80, 15, 5), progress=1.0):
     """Count an epoch in which so many pixels are kept as each category."""
     labels = torch.repeat_interleave(torch.arange(3), torch.tensor(counts)).reshape(1, 1, -1)
     shares = (torch.tensor(truth) / sum(truth)).reshape(1, 3, 1, 1).expand(1, 3, 8, 8)
     kept.add(labels, torch.ones_like(labels, dtype=torch.bool), torch.ones(labels.shape), shares)
-    return kept.row()[1]
+    return kept.row(progress)[1]
 
 
 def test_a_category_that_goes_is_named_once_it_was_there():
@@ -50,6 +50,8 @@ def test_a_category_that_goes_is_named_once_it_was_there():
     assert add(kept, [900, 90, 10]) == ""  # `never` has 1 %
     assert add(kept, [900, 99, 0]) == "never has no labels left"
     assert add(kept, [900, 99, 1]) == ""
+    assert add(kept, [90_000, 9_991, 9]) == "never has hardly any labels left"  # .9 hundredths of 1 %
+    assert add(kept, [90_000, 9_989, 11]) == ""
     few = KeptLabels(NAMES, FixMatchSpec(gone_from=0.02))
     assert [add(few, counts) for counts in ([900, 90, 10], [900, 99, 0])] == ["", ""]
 
@@ -83,3 +85,28 @@ def test_the_first_labels_say_little():
     kept.add(labels, labels >= 0, torch.ones(labels.shape), torch.zeros(1, 8, 8, dtype=torch.int64))
     assert kept.row(0.1)[1] == ""
     assert add(kept, [100, 0, 0]) == ""  # it knows of no others
+
+
+def test_a_category_that_never_begins_is_missing_once_it_is_time():
+    """`never` has 5 % of the labelled pixels, and at first no label kept; half of the training is the limit."""
+    kept = KeptLabels(NAMES, FixMatchSpec())
+    for progress, missing in ((0.25, ()), (0.5, ("never",)), (0.75, ("never",))):
+        add(kept, [900, 100, 0], progress=progress)
+        assert kept.missing == missing
+    add(kept, [900, 99, 1], progress=0.8)
+    assert kept.missing == ()
+    add(kept, [900, 100, 0], progress=0.9)
+    assert kept.missing == ()  # it was there: that is another matter
+    rare = KeptLabels(NAMES, FixMatchSpec())
+    add(rare, [900, 100, 0], truth=(800, 197, 3))  # .3 %
+    never = KeptLabels(NAMES, FixMatchSpec(begun_by=1))
+    add(never, [900, 100, 0])
+    assert (rare.missing, never.missing) == ((), ())
+
+
+def test_what_was_ever_kept_is_known_from_the_first_epoch_on_and_resumes():
+    kept, other = KeptLabels(NAMES, FixMatchSpec()), KeptLabels(NAMES, FixMatchSpec())
+    add(kept, [900, 99, 1], progress=0.0)
+    assert kept.highest.tolist() == [0, 0, 0]
+    other.load_state_dict(kept.state_dict())
+    assert other.ever.tolist() == [True] * 3

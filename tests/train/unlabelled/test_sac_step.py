@@ -15,6 +15,7 @@ from maskwright.recipe import Recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.mixing import ClassMixSpec
 from maskwright.recipe.sac import SacSpec
+from maskwright.recipe.train import TrainSpec
 from maskwright.recipe.unlabelled import MaskedSpec, RampSpec
 from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.unlabelled.sac.step import SacStep
@@ -25,7 +26,7 @@ SIZE = (6, 8)
 
 def recipe():
     items = tuple(Category(i, f"c{i}", values=(i,)) for i in range(3))
-    return Recipe(data=DataSpec(root=".", categories=items, channels=1))
+    return Recipe(data=DataSpec(root=".", categories=items, channels=1), train=TrainSpec(steps=10))
 
 
 def step_of(**fields):

@@ -194,12 +194,14 @@ def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share,
 
 def test_shares_that_leave_nothing(tmp_path, world):
     for share, batch in ((0.1, 4), (0.9, 4), (0.5, 1)):
-        method = f"selftrain.method={{kind: sac, importance: 0, source_share: {share}}}"
+        method = f"selftrain.method={{kind: sac, importance: 0, freeze_norm: false, source_share: {share}}}"
         with pytest.raises(RecipeError, match="source_share"):
             train(tmp_path, world, method, f"train.batch={batch}")
 
 
-@pytest.mark.parametrize("method", ["{kind: sac}", "{kind: sac, importance: 0, source_share: 0}"])
+@pytest.mark.parametrize(
+    "method", ["{kind: sac}", "{kind: sac, importance: 0, source_share: 0}", "{kind: sac, importance: 0}"]
+)
 def test_what_needs_a_network_to_start_from(tmp_path, world, method):
     with pytest.raises(RecipeError, match="a network to start from"):
         train(tmp_path, world, f"selftrain.method={method}")
@@ -230,3 +232,23 @@ def test_bfloat16_and_parts_of_a_step(tmp_path, world, start):
     state = state_of(tmp_path / "last.ckpt")
     assert all(value.isfinite().all() for value in state.values() if value.is_floating_point())
     assert int(state["step.steps"]) == int(state["step.teacher.updates"]) == 6
+
+
+@pytest.mark.slow
+def test_statistics_are_adapted_before_the_first_step(tmp_path, world, start):
+    """They are the means of those of both domains, and stay; those of the start are of the labelled one alone."""
+    short = "selftrain.method={{kind: sac, views: 2, batch: 1, importance: 0, adapt_norm: {}}}"
+    train(tmp_path / "kept", world, short.format("false"), start=start)
+    train(tmp_path / "adapted", world, short.format("true"), start=start)
+    before, kept, adapted = state_of(start), *(state_of(tmp_path / n / "last.ckpt") for n in ("kept", "adapted"))
+    keys = [key for key in before if key.startswith("step.network.") and key.endswith("running_mean")]
+    assert all(torch.equal(before[key], kept[key]) for key in keys)
+    assert not any(torch.equal(before[key], adapted[key]) for key in keys)
+    own = [key.replace("step.network.", "step.teacher.network.") for key in keys]
+    assert all(torch.equal(adapted[key], adapted[other]) for key, other in zip(keys, own, strict=True))
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "cut", world, short.format("true"), start=start, stop_at=5)
+    train(tmp_path / "cut", world, short.format("true"), start=start)  # not adapted anew: the checkpoint goes on
+    resumed = state_of(tmp_path / "cut" / "last.ckpt")
+    assert all(torch.equal(adapted[key], resumed[key]) for key in adapted)
+    assert "the teacher moves every 1 step(s), with a momentum of 0.95" in (tmp_path / "cut" / "log.txt").read_text()

@@ -30,25 +30,30 @@ class Guess(NamedTuple):
 
     @classmethod
     def of(
-        cls, probabilities: torch.Tensor, valid: torch.Tensor, *, threshold: float, weighting: str = "pixel"
-    ) -> tuple[Guess, torch.Tensor]:
-        """Return the guess and the (N, h, w) confidence.
+        cls,
+        probabilities: torch.Tensor,
+        valid: torch.Tensor,
+        *,
+        threshold: float | torch.Tensor,
+        weighting: str = "pixel",
+    ) -> tuple[Guess, torch.Tensor, torch.Tensor]:
+        """Return the guess, the (N, h, w) confidence, and (N, h, w) bool, which pixels are kept.
 
         Args:
             probabilities: (N, C, h, w).
             valid: (N, h, w) bool.
-            threshold: confidence from which on a pixel is kept.
+            threshold: confidence from which on a pixel is kept; (C,): by its label.
             weighting: pixel: pixels that are kept weigh 1, others 0; image: all valid ones weigh the share of those of
                 their image that are kept.
         """
         confidence, labels = probabilities.max(1)
-        kept = (confidence >= threshold) & valid
+        kept = valid & (confidence >= (threshold[labels] if isinstance(threshold, torch.Tensor) else threshold))
         weights = kept.float()
         if weighting == "image":
             inside = valid.float()
             share = weights.sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
             weights = share[:, None, None] * inside
-        return cls(torch.where(valid, labels, IGNORE), weights, probabilities), confidence
+        return cls(torch.where(valid, labels, IGNORE), weights, probabilities), confidence, kept
 
     def rolled(self) -> Guess:
         """Return the guess in which image i has what image i − 1 had."""

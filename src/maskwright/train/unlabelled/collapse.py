@@ -11,9 +11,10 @@ import torch
 from maskwright.data.index import Index
 from maskwright.progress import report
 from maskwright.recipe import Recipe
-from maskwright.recipe.mixing import CutMixSpec
-from maskwright.recipe.unlabelled import OnlineMethodSpec
+from maskwright.recipe.sac import SacSpec
+from maskwright.recipe.unlabelled import OnlineMethodSpec, TeacherSpec
 from maskwright.train.memory import check_whole
+from maskwright.train.unlabelled.consistency import ConsistencyStep
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.pool import pool_batch
 
@@ -37,7 +38,7 @@ class PoolWatch(L.Callback):
     def __init__(self, folder: Path, spec: OnlineMethodSpec, monitor: str) -> None:
         self.folder, self.spec, self.monitor = folder, spec, monitor
         self.lines: list[str] = []
-        self.stopped, self._back, self._said = False, False, ""
+        self.stopped, self._back, self._halved, self._said = False, False, 0, ""
         self._metric: float | None = None
 
     def row(self, module: L.LightningModule) -> dict[str, float]:
@@ -45,12 +46,19 @@ class PoolWatch(L.Callback):
         row, self._said = kept_of(module).row(module.global_step / max(1, int(module.trainer.max_steps)))
         return row
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begin an epoch as a resumed training does."""
+        if isinstance(pl_module.step, ConsistencyStep):
+            pl_module.step.forget()
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Act on what has collapsed in the epoch; `row` has been called by now."""
         metrics = trainer.callback_metrics
         if not self._said:
             found = metrics.get(self.monitor)
             self._metric = None if found is None else float(found)
+            if missing := kept_of(pl_module).missing:
+                self._never_begun(trainer, pl_module, missing)
             return
         goes_back = self.spec.collapse != "on" and (self.folder / "last.ckpt").is_file()
         self.stopped = goes_back and (self._back or self.spec.collapse == "stop")
@@ -65,16 +73,37 @@ class PoolWatch(L.Callback):
             self._back, done = True, "went back to the state of the epoch before, with half the weight"
         if not goes_back and any(self._said in line for line in self.lines):
             return
-        self.lines.append(f"labels of the pool collapsed by step {trainer.global_step}: {self._said}; {done}")
-        report(f"pool {self.folder.name}", trainer.global_step, int(trainer.max_steps), self.lines[-1])
+        self._say(trainer, f"labels of the pool collapsed by step {trainer.global_step}: {self._said}; {done}")
+
+    def _never_begun(self, trainer: L.Trainer, module: L.LightningModule, missing: tuple[str, ...]) -> None:
+        """Act on categories of which no label was ever kept: less is learned from the pool, then nothing."""
+        if self.spec.collapse == "on":
+            done = "went on"
+        elif self.spec.collapse == "stop":
+            self.stopped, done = True, "ended"
+        else:
+            kept_of(module).trust.mul_(0.0 if self._halved else _LESS)
+            done = "went on from labels alone" if self._halved else "went on with half the weight"
+        if self._halved > (self.spec.collapse == "back"):
+            return  # it has been said, and nothing is left to be done
+        self._halved += 1
+        names = ", ".join(missing)
+        self._say(trainer, f"no label of the pool was kept as {names} by step {trainer.global_step}; {done}")
+
+    def _say(self, trainer: L.Trainer, line: str) -> None:
+        """Note a line, report it, and end the training if it is over."""
+        self.lines.append(line)
+        report(f"pool {self.folder.name}", trainer.global_step, int(trainer.max_steps), line)
         if self.stopped:
             trainer.should_stop = True
-            report(f"train {self.folder.name}", int(trainer.max_steps), int(trainer.max_steps), self.lines[-1])
+            report(f"train {self.folder.name}", int(trainer.max_steps), int(trainer.max_steps), line)
 
     def _restore(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Take over the state of last.ckpt, but for the rates, which the schedule has set."""
         state = torch.load(self.folder / "last.ckpt", map_location=module.device, weights_only=True)
+        ever = kept_of(module).ever.clone()
         module.load_state_dict(state["state_dict"])
+        kept_of(module).ever.logical_or_(ever)  # what was kept was kept, whatever became of it
         optimizer = trainer.optimizers[0]
         rates = [group["lr"] for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer_states"][0])
@@ -84,21 +113,28 @@ class PoolWatch(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was said and done so far."""
-        return {"lines": self.lines, "stopped": self.stopped, "back": self._back, "metric": self._metric}
+        done = {"stopped": self.stopped, "back": self._back, "halved": self._halved}
+        return {"lines": self.lines, "metric": self._metric, **done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.lines, self.stopped = list(state_dict["lines"]), state_dict["stopped"]
-        self._back, self._metric = state_dict["back"], state_dict["metric"]
+        self._back, self._halved, self._metric = state_dict["back"], state_dict["halved"], state_dict["metric"]
 
 
 def pool_lines(pool: Index, recipe: Recipe, module: L.LightningModule, watch: PoolWatch) -> list[str]:
     """Return what a training's log says of the images without labels."""
     kept, method = kept_of(module), recipe.selftrain.method
     lines = [f"images without labels: {len(pool)}, {pool_batch(recipe)} a step, by {method.kind}"]
-    if isinstance(getattr(method, "mix", None), CutMixSpec) and pool_batch(recipe) == recipe.train.devices:
-        lines.append("no boxes are pasted: a batch of one image without labels has no other to take them from")
-    never = [name for name, share in zip(kept.names, kept.highest.tolist(), strict=True) if share == 0]
+    teacher = getattr(method, "teacher", None)
+    if isinstance(teacher, TeacherSpec) and teacher.ramp == "auto":
+        lines.append(f"the teacher's average begins by the ramp {teacher.ramp_of(recipe.train.steps or 1)}")
+    if isinstance(method, SacSpec):
+        sac = method.at_length(recipe.train.steps or 1)
+        lines.append(
+            f"the teacher moves every {sac.teacher_every} step(s), with a momentum of {sac.teacher_momentum:g}"
+        )
+    never = [name for name, was in zip(kept.names, kept.ever.tolist(), strict=True) if not was]
     lines += [f"no label of the pool was ever kept as: {', '.join(never)}"] if never else []
     return lines + watch.lines
 

@@ -10,13 +10,14 @@ from torch import nn
 from maskwright.errors import RecipeError, problem
 from maskwright.losses import LevelsLoss, thin_out
 from maskwright.recipe import Recipe
-from maskwright.recipe.unlabelled import ConsistencySpec
+from maskwright.recipe.unlabelled import ConsistencySpec, TeacherSpec
 from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.steps import SupervisedStep
 from maskwright.train.teacher import Teacher, first_logits
 from maskwright.train.unlabelled.agreement import Guess, disagreement, hard_labels, known_guess
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.masks import block_masks, box_masks, half_of_categories
+from maskwright.train.unlabelled.peaks import Peaks
 from maskwright.train.unlabelled.perturb import (
     complementary_dropout,
     encoder_of,
@@ -35,8 +36,9 @@ class ConsistencyStep(SupervisedStep):
     through the decoder twice; where the network itself is the teacher, its labels are those of this pass, as in
     UniMatch, and cost nothing more. A masked view costs M forward and backward. `ConsistencySpec.passes` has the sums.
 
-    CutMix takes the box of image i from image i − 1 of the batch: a batch of one is not mixed. Means over pixels are
-    those of all processes, but those of the single parts of a step (`train.accumulate`).
+    CutMix takes the box of image i from image i − 1 of the batch, the first one from the last; where a batch, or a part
+    of a step (`train.accumulate`), has one image, from that of the batch before, so that only the first of an epoch has
+    none. Means over pixels are those of all processes, but those of the single parts of a step.
 
     Args:
         network: images → logits.
@@ -59,9 +61,11 @@ class ConsistencyStep(SupervisedStep):
     ) -> None:
         super().__init__(network, loss, momentum=momentum, mean_from=mean_from)
         self.spec = spec
-        given = spec.teacher
-        self.teacher = None if given is None else Teacher(network, given.momentum, ramp=given.ramp, every=given.every)
-        self.kept = KeptLabels(recipe.data.to_categories().names, spec)
+        self.teacher = None if spec.teacher is None else _teacher(network, spec.teacher, recipe)
+        names = recipe.data.to_categories().names
+        self.peaks = None if spec.adaptive is None else Peaks(len(names), spec.adaptive)
+        self.kept = KeptLabels(names, spec, {} if self.peaks is None else {"threshold_": self.peaks.thresholds})
+        self._before: dict[int, tuple[torch.Tensor, Guess]] = {}
         if spec.feature_weight or spec.complementary:
             encoder_of(network)
             _check_compiled(recipe)
@@ -88,6 +92,10 @@ class ConsistencyStep(SupervisedStep):
         super().after_update()
         if self.teacher is not None:
             self.teacher.update(self.network)
+
+    def forget(self) -> None:
+        """Forget the batch before: an epoch begins, and one that goes on from a checkpoint knows of none."""
+        self._before = {}
 
     def _first_passes(
         self, images: torch.Tensor, weak: torch.Tensor
@@ -118,8 +126,12 @@ class ConsistencyStep(SupervisedStep):
         assert batch.pool is not None
         spec, valid = self.spec, thin_out(batch.pool.valid[:, 0], like)
         probabilities = thin_out(probabilities, like)
-        guess, confidence = Guess.of(probabilities, valid, threshold=spec.threshold, weighting=spec.weighting)
-        self.kept.add(guess.labels, confidence >= spec.threshold, confidence, batch.labels)
+        threshold: float | torch.Tensor = spec.threshold
+        if self.peaks is not None:
+            self.peaks.update(probabilities, valid)
+            threshold = self.peaks.thresholds()
+        guess, confidence, kept = Guess.of(probabilities, valid, threshold=threshold, weighting=spec.weighting)
+        self.kept.add(guess.labels, kept, confidence, batch.labels)
         return guess if spec.loss in ("soft", "mse") else guess._replace(probabilities=None)
 
     def _strong(self, pool: PoolBatch, guess: Guess, batch: Batch) -> torch.Tensor:
@@ -142,7 +154,8 @@ class ConsistencyStep(SupervisedStep):
         if "cutout" in pool.drawn:
             guess = guess.without(thin_out(box_masks(pool.drawn["cutout"][:, view], size), guess.labels))
         if "boxes" in pool.drawn:
-            mask, others, other = box_masks(pool.drawn["boxes"][:, view], size), images.roll(1, 0), guess.rolled()
+            mask = box_masks(pool.drawn["boxes"][:, view], size)
+            others, other = self._others(view, images, guess)
         elif "order" in pool.drawn:
             turn = torch.arange(len(images), device=images.device) % len(batch.images)
             labels, others = hard_labels(batch.labels)[turn], batch.images[turn]
@@ -152,6 +165,14 @@ class ConsistencyStep(SupervisedStep):
         else:
             return images, guess
         return torch.where(mask[:, None], others, images), guess.pasted(thin_out(mask, guess.labels), other)
+
+    def _others(self, view: int, images: torch.Tensor, guess: Guess) -> tuple[torch.Tensor, Guess]:
+        """Return what boxes are taken from: the images and guess moved on by one, or those of the batch before."""
+        if len(images) > 1:
+            return images.roll(1, 0), guess.rolled()
+        before = self._before.get(view, (images, guess))
+        self._before[view] = (images, guess)
+        return before
 
     def _masked(self, pool: PoolBatch, guess: Guess) -> torch.Tensor:
         """Return the term of a view with hidden blocks, which show the mean colour."""
@@ -165,6 +186,11 @@ class ConsistencyStep(SupervisedStep):
 
     def _term(self, logits: torch.Tensor, guess: Guess) -> torch.Tensor:
         return disagreement(logits, guess, loss=self.spec.loss, denominator=self.spec.denominator)
+
+
+def _teacher(network: nn.Module, spec: TeacherSpec, recipe: Recipe) -> Teacher:
+    assert recipe.train.steps is not None
+    return Teacher(network, spec.momentum, ramp=spec.ramp_of(recipe.train.steps), every=spec.every)
 
 
 def _check_compiled(recipe: Recipe) -> None:

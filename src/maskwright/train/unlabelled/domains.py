@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,19 @@ from torch import nn
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity, measure
 from maskwright.errors import RecipeError, problem
+from maskwright.inference import pick_device
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import SacSpec
+from maskwright.train.batch import Batch
 from maskwright.train.unlabelled.importance import pool_weights
+from maskwright.train.unlabelled.sac.step import SacStep
 from maskwright.train.working import WorkingImages
 
 WEIGHTS = "pool_weights.csv"
 """The table of what the starting network predicts of the pool, in the folder of a training."""
+
+ADAPTED = 32
+"""Batches of either domain from which statistics are measured anew."""
 
 _MEASURED = 48
 
@@ -27,7 +35,12 @@ def check_start(recipe: Recipe, start: Path | None) -> None:
     method = recipe.selftrain.method
     if start is not None or not isinstance(method, SacSpec):
         return
-    for field, asks, instead in (("importance", method.importance > 0, "0"), ("source_share", _alone(method), "0.5")):
+    needs = (
+        ("importance", method.importance > 0, "0"),
+        ("source_share", _alone(method), "0.5"),
+        ("freeze_norm", method.freeze_norm, "false"),
+    )
+    for field, asks, instead in needs:
         if asks:
             raise RecipeError(
                 problem(
@@ -74,6 +87,14 @@ def with_shares(recipe: Recipe) -> Recipe:
     )
 
 
+def warmed(recipe: Recipe, start: Path | None) -> Recipe:
+    """Return the recipe with the rate of a training that goes on from another network, if it does."""
+    factor = getattr(recipe.selftrain.method, "warm_lr", 1.0)
+    if start is None or factor == 1:
+        return recipe
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"lr": factor * recipe.train.lr})})
+
+
 def renormalised(recipe: Recipe, pool: Index) -> Recipe:
     """Return the recipe with the pool's mean and standard deviation, if its method asks for them."""
     method, before = recipe.selftrain.method, Intensity.of(recipe.data)
@@ -82,6 +103,20 @@ def renormalised(recipe: Recipe, pool: Index) -> Recipe:
     rows = range(0, len(pool), max(1, len(pool) // _MEASURED))
     found = measure(map(pool.read_image, rows), channels=before.channels, value_range=before.value_range)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"mean": found.mean, "std": found.std})})
+
+
+def adapt_first(step: nn.Module, recipe: Recipe, batches: Iterable[Batch]) -> None:
+    """Let a step measure batch norm's statistics on both domains before a training begins, if its method asks for it.
+
+    Args:
+        step: of the training.
+        recipe: resolved.
+        batches: its first ones, as many as there are in an epoch; `ADAPTED` at most are used.
+    """
+    method = recipe.selftrain.method
+    if isinstance(method, SacSpec) and method.adapt_norm and isinstance(step, SacStep):
+        step.network.to(pick_device(recipe.train.accelerator))
+        step.adapt(itertools.islice(batches, ADAPTED))
 
 
 def weights_of_pool(
@@ -94,7 +129,7 @@ def weights_of_pool(
         network: that it starts from.
         images: of the pool.
         recipe: resolved.
-        write: this process keeps the table.
+        write: this process predicts and keeps the table; the others wait for it.
     """
     method = recipe.selftrain.method
     if not isinstance(method, SacSpec) or not method.importance:

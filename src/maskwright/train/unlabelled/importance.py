@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from maskwright.inference import infer_stream, pick_device
 from maskwright.progress import track
 from maskwright.recipe import Recipe
 from maskwright.train.working import WorkingImages
+
+_WAIT = 0.1
+"""Seconds between two looks at what another process writes; where that fails, the training ends for all."""
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -64,19 +68,26 @@ def pool_weights(
         images: of the pool, at working size.
         recipe: resolved.
         share: of the draws, see `importance_weights`.
-        write: this process keeps the table.
+        write: this process predicts and keeps the table; another one, of the same training, waits for it.
     """
     names, categories = images.index.images, recipe.data.to_categories()
-    if path.is_file():
-        table = pl.read_csv(path, schema_overrides={"image": pl.String})
-        if table["image"].to_list() == names:
-            return table["weight"].to_numpy()
-    pixels = predicted_pixels(network, images, recipe)
-    weights = importance_weights(pixels, share, categories.evaluated)
-    if write:
+    while (known := _known(path, names)) is None:
+        if not write:
+            time.sleep(_WAIT)
+            continue
+        pixels = predicted_pixels(network, images, recipe)
+        weights = importance_weights(pixels, share, categories.evaluated)
         counted = {f"pixels_{name}": pixels[:, c] for c, name in enumerate(categories.names)}
         write_table(path, pl.DataFrame({"image": names, "weight": weights} | counted))
-    return weights
+    return known
+
+
+def _known(path: Path, names: list[str]) -> Floats | None:
+    """Return the weights in a table of these images, None where there is none."""
+    if not path.is_file():
+        return None
+    table = pl.read_csv(path, schema_overrides={"image": pl.String})
+    return table["weight"].to_numpy() if table["image"].to_list() == names else None
 
 
 def predicted_pixels(network: nn.Module, images: WorkingImages, recipe: Recipe) -> Integers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -43,23 +43,34 @@ class KeptLabels(nn.Module):
     Args:
         names: of the categories.
         spec: says what is called a collapse.
+        columns: further values of the categories that a row shows: what their names begin with → returns them, (C,).
 
     Attributes:
         trust: scalar, the factor on the weight of what is learned from images without labels: 1, less after a collapse.
+        ever: (C,) bool, categories of which a label was kept at any time.
+        missing: categories that labels have and of which none was ever kept, though it was time, at the last row.
     """
 
     highest: torch.Tensor
     others: torch.Tensor
     trust: torch.Tensor
+    ever: torch.Tensor
 
-    def __init__(self, names: Sequence[str], spec: OnlineMethodSpec) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        spec: OnlineMethodSpec,
+        columns: Mapping[str, Callable[[], torch.Tensor]] | None = None,
+    ) -> None:
         super().__init__()
-        self.names, self.spec = tuple(names), spec
+        self.names, self.spec, self.columns = tuple(names), spec, dict(columns or {})
+        self.missing: tuple[str, ...] = ()
         count = len(self.names)
         self._sums: _Sums | None = None  # no buffers: DDP would overwrite them with those of the first process
         self.register_buffer("highest", torch.zeros(count))
         self.register_buffer("others", torch.zeros(count))
         self.register_buffer("trust", torch.ones(()))
+        self.register_buffer("ever", torch.zeros(count, dtype=torch.bool))
 
     @torch.no_grad()
     def add(self, labels: torch.Tensor, kept: torch.Tensor, confidence: torch.Tensor, truth: torch.Tensor) -> None:
@@ -90,7 +101,8 @@ class KeptLabels(nn.Module):
         `share_NAME` that of NAME among all labels that were kept; `confidence` the teacher's mean.
 
         Args:
-            progress: of the training, from 0 to 1; before `watched_from` nothing collapses, and nothing is remembered.
+            progress: of the training, from 0 to 1; before `watched_from` nothing collapses, and of what there was only
+                `ever` is remembered.
         """
         sums = _Sums.of(len(self.names), self.trust.device) if self._sums is None else self._sums
         for values in sums:
@@ -101,20 +113,33 @@ class KeptLabels(nn.Module):
         row = {f"kept_{n}": _ratio(float(k), float(g)) for n, k, g in zip(self.names, kept, guessed, strict=True)}
         row |= {f"share_{n}": _ratio(float(k), float(kept.sum())) for n, k in zip(self.names, kept, strict=True)}
         row["confidence"] = _ratio(float(sums.confidence), float(guessed.sum()))
+        for prefix, values_of in self.columns.items():
+            row |= {f"{prefix}{name}": value for name, value in zip(self.names, values_of().tolist(), strict=True)}
         self._sums = None
-        watched = progress >= self.spec.watched_from and bool(guessed.sum() > 0)
-        return row, self._collapsed(kept, sums.truth.cpu()) if watched else ""
+        truth = sums.truth.cpu() / sums.truth.cpu().sum().clamp(min=1)
+        self.ever.logical_or_((kept > 0).to(self.ever.device))
+        seen = bool(guessed.sum() > 0)
+        due = seen and self.spec.begun_by <= progress and self.spec.begun_by < 1
+        self.missing = self._never_begun(truth) if due else ()
+        return row, self._collapsed(kept, truth) if seen and progress >= self.spec.watched_from else ""
 
-    def _collapsed(self, kept: torch.Tensor, labelled: torch.Tensor) -> str:
-        """Return what has collapsed, and remember how much there was of each."""
+    def _never_begun(self, truth: torch.Tensor) -> tuple[str, ...]:
+        """Return the categories that have a share of the labelled pixels, and never had a label kept."""
+        there = (truth >= self.spec.gone_from) & ~self.ever.cpu()
+        return tuple(name for name, missing in zip(self.names, there.tolist(), strict=True) if missing)
+
+    def _collapsed(self, kept: torch.Tensor, truth: torch.Tensor) -> str:
+        """Return what has collapsed, of kept pixels and labelled shares, and remember how much there was."""
         shares = kept / kept.sum().clamp(min=1)
-        truth = labelled / labelled.sum().clamp(min=1)
         others = (1 - shares) / (1 - truth).clamp(min=1e-9)  # of what all others have among the labels
         others = torch.where(kept.sum() > 0, others, 0)
         highest, before = self.highest.cpu(), self.others.cpu()
         limit = self.spec.taken_over
+        gone = (highest >= self.spec.gone_from) & (shares <= self.spec.gone_to * highest)
         said = [
-            f"{n} has no labels left" for n, k, h in zip(self.names, kept, highest, strict=True) if self._gone(k, h)
+            f"{name} has no labels left" if not share else f"{name} has hardly any labels left"
+            for name, share, lost in zip(self.names, shares, gone, strict=True)
+            if lost
         ]
         said += [
             f"{name} takes over"
@@ -125,9 +150,6 @@ class KeptLabels(nn.Module):
             self.highest.copy_(torch.maximum(highest, shares.float()))
             self.others.copy_(torch.maximum(before, others.float()))
         return ", ".join(said)
-
-    def _gone(self, kept: torch.Tensor, highest: torch.Tensor) -> bool:
-        return bool(kept == 0) and float(highest) >= self.spec.gone_from
 
 
 def _ratio(part: float, whole: float) -> float:

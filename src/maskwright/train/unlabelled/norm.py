@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -51,6 +52,33 @@ class NormAdaptationStep(SupervisedStep):
 def batch_norms(network: nn.Module) -> list[_BatchNorm]:
     """Return the layers of a network that normalise by a batch or by running statistics; instance norm isn't one."""
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+@torch.no_grad()
+def adapt_statistics(network: nn.Module, batches: Iterable[Batch]) -> None:
+    """Measure the running statistics of batch norm anew: the means of those of the batches, of both domains alike.
+
+    The network is left in training mode.
+
+    Args:
+        network: on any device, to which batches are moved.
+        batches: of labelled crops, each with images of the pool.
+    """
+    norms = [norm for norm in batch_norms(network) if norm.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean
+    device = next(network.parameters()).device
+    network.train()
+    for batch in batches:
+        assert batch.pool is not None
+        for images in (batch.images, batch.pool.clean.flatten(0, 1)):
+            network(images.to(device))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def freeze_statistics(network: nn.Module) -> None:

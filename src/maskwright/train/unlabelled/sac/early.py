@@ -30,14 +30,14 @@ class EarlyLoss(nn.Module):
         """Add the loss of a step, or of a part of it; without the weights that change over the training."""
         if step < self.steps:
             half = int(2 * step >= self.steps)
-            self.sums[half] += loss.detach()
+            self.sums[half] += summed(loss.detach()) / processes()  # alike in all: DDP copies those of the first
             self.counts[half] += 1
 
     def verdict(self, step: int) -> str:
         """Return what is to be said after a step; nothing but where the watched ones have ended and the loss rose."""
         if not self.steps or step != self.steps:
             return ""
-        first, second = (summed(self.sums) / self.counts.clamp(min=1) / processes()).tolist()
+        first, second = (self.sums / self.counts.clamp(min=1)).tolist()
         if not self.counts.all() or second <= self.rise * first:
             return ""
         return (

@@ -81,8 +81,14 @@ def _between(matrices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (N, V − 1, 2, 3) from pixels of the further views to those of the first, and back."""
     bottom = matrices.new_tensor([0.0, 0.0, 1.0]).expand(*matrices.shape[:2], 1, 3)
     whole = torch.cat([matrices, bottom], 2).double()
-    to_first = torch.linalg.inv(whole[:, :1]) @ whole[:, 1:]
-    return to_first[:, :, :2].float(), torch.linalg.inv(to_first)[:, :, :2].float()
+    to_first = _inverse(whole[:, :1]) @ whole[:, 1:]
+    return to_first[:, :, :2].float(), _inverse(to_first)[:, :, :2].float()
+
+
+def _inverse(matrices: torch.Tensor) -> torch.Tensor:
+    """Return inverses without asking the device whether there are: geometry has one."""
+    found: torch.Tensor = torch.linalg.inv_ex(matrices).inverse
+    return found
 
 
 def _normalised_matrices(matrices: torch.Tensor, height: int, width: int) -> torch.Tensor:

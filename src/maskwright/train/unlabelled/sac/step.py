@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from maskwright.train.teacher import Teacher
 from maskwright.train.unlabelled.agreement import hard_labels
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.masks import block_masks, half_of_categories
-from maskwright.train.unlabelled.norm import freeze_statistics
+from maskwright.train.unlabelled.norm import adapt_statistics, freeze_statistics
 from maskwright.train.unlabelled.sac.early import EarlyLoss
 from maskwright.train.unlabelled.sac.fusion import fuse_views
 from maskwright.train.unlabelled.sac.labels import PseudoLabels, pseudo_labels
@@ -52,10 +53,12 @@ class SacStep(SupervisedStep):
     def __init__(self, network: nn.Module, loss: LevelsLoss, recipe: Recipe, spec: SacSpec, **average: Any) -> None:
         super().__init__(network, loss, **average)
         names = recipe.data.to_categories().names
-        self.spec = spec
+        assert recipe.train.steps is not None
+        self.spec = spec = spec.at_length(recipe.train.steps)
+        assert spec.teacher_momentum is not None and spec.teacher_every is not None and spec.watch_steps is not None
         self.teacher = Teacher(network, spec.teacher_momentum, every=spec.teacher_every)
         self.prior = ClassPrior(len(names), momentum=spec.prior_momentum, start=spec.prior_start)
-        self.kept = PriorRow(names, spec, self.prior)
+        self.kept = KeptLabels(names, spec, {"prior_": lambda: self.prior.value})
         self.early = EarlyLoss(spec.watch_steps, spec.watch_rise)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._step: int | None = None  # as `steps`, without asking the device
@@ -97,6 +100,14 @@ class SacStep(SupervisedStep):
         self._begins = True
         if verdict := self.early.verdict(self._step):
             report("sac", 1, 1, verdict)
+
+    def adapt(self, batches: Iterable[Batch]) -> None:
+        """Measure the statistics of batch norm anew, before the first step: those of labelled crops and pool alike."""
+        adapt_statistics(self.network, batches)
+        self.train()
+        for copy in (self.teacher, self.average):
+            if copy is not None:
+                copy.network.load_state_dict(self.network.state_dict())
 
     @torch.no_grad()
     def _guess(self, pool: PoolBatch, *, stride: int) -> PseudoLabels:
@@ -183,19 +194,3 @@ def _with(
         torch.where(there, 1.0, guessed.confidence),
     )
     return mixed, valid | there
-
-
-class PriorRow(KeptLabels):
-    """What was kept by category, and the class prior."""
-
-    _prior: ClassPrior
-
-    def __init__(self, names: Any, spec: SacSpec, prior: ClassPrior) -> None:
-        super().__init__(names, spec)
-        object.__setattr__(self, "_prior", prior)  # the step's, not a part of this one
-
-    def row(self, progress: float = 1.0) -> tuple[dict[str, float], str]:
-        """Return the row of `KeptLabels`, with `prior_NAME` of each category."""
-        row, said = super().row(progress)
-        values: list[float] = self._prior.value.tolist()
-        return row | {f"prior_{name}": value for name, value in zip(self.names, values, strict=True)}, said
