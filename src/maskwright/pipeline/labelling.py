@@ -15,11 +15,12 @@ import numpy as np
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.audit.replay import CLEARED
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline import labellers, stages
-from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.folds import copies_of, pool_of
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import cores
@@ -41,6 +42,8 @@ from maskwright.selftrain import (
 )
 from maskwright.selftrain.selection import needs_pool
 from maskwright.types import IGNORE
+
+_CLEARED = pl.col("decision").fill_null("").str.starts_with(CLEARED)
 
 
 @dataclass(frozen=True)
@@ -98,14 +101,22 @@ def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int
 
 def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
     """Return what a network that labels for a fold must not have seen: see `blocked_images`."""
-    clusters = [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")]
-    return blocked_images(whole.table, folds, clusters, fold)
+    return blocked_images(whole.table, folds, copies_of(folder), fold)
 
 
 def strangers(folder: RunFolder) -> set[str]:
-    """Return the images that the audit finds unlike all others."""
-    findings = read_table(folder.findings)
-    return set(findings.filter(pl.col("kind").str.starts_with("outlier_"))["image"])
+    """Return the images that the audit finds unlike all others, and no person says belong to them."""
+    return set(_strange(folder).filter(~_CLEARED)["image"])
+
+
+def cleared_state(root: Path) -> dict[str, list[str]]:
+    """Return which strangers people say belong to the others, for telling whether labels were made without them."""
+    cleared = sorted(set(_strange(RunFolder(root)).filter(_CLEARED)["image"]))
+    return {"cleared": cleared} if cleared else {}
+
+
+def _strange(folder: RunFolder) -> pl.DataFrame:
+    return read_table(folder.findings).filter(pl.col("kind").str.starts_with("outlier_"))
 
 
 def label(root: Path, spec: dict[str, Any]) -> None:
