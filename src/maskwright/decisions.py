@@ -9,9 +9,13 @@ stands as the policy wrote it: it counts as that person's.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -27,7 +31,19 @@ LOG = "decisions.jsonl"
 POLICY = "policy:"
 """What `by` begins with where a policy decided."""
 
-Action = Literal["keep", "drop", "own_mask", "use_mask_of", "consensus", "ignore_region"]
+Action = Literal[
+    "keep",
+    "drop",
+    "own_mask",
+    "use_mask_of",
+    "consensus",
+    "drawn_mask",
+    "ignore_region",
+    "same",
+    "not_same",
+    "confirm",
+    "undo",
+]
 
 QUESTIONS: dict[Action, str] = {
     "keep": "use",
@@ -35,14 +51,32 @@ QUESTIONS: dict[Action, str] = {
     "own_mask": "mask",
     "use_mask_of": "mask",
     "consensus": "mask",
+    "drawn_mask": "mask",
     "ignore_region": "region",
+    "same": "same",
+    "not_same": "same",
+    "confirm": "confirm",
+    "undo": "undo",
 }
-"""Which question about an image each action answers; each region is a question of its own."""
+"""Which question about an image each action answers; each region, other image and item is a question of its own."""
 
 _BACK: dict[str, Action] = {"use": "keep", "mask": "own_mask"}
 """What a policy answers that has nothing more to say."""
 
+_NEEDS: dict[Action, str] = {
+    "use_mask_of": "other_image",
+    "consensus": "others",
+    "drawn_mask": "file",
+    "ignore_region": "region",
+    "same": "other_image",
+    "not_same": "other_image",
+    "undo": "id",
+}
+"""Fields that a line must have beside its action."""
+
 _UNSEALED = {"time", "seal", "line"}
+_REVIEWED = {"file", "made_by", "id", "item", "answer"}
+"""Fields that no policy writes: a seal that was made before they were thought of holds."""
 
 
 class Decision(Spec):
@@ -52,7 +86,9 @@ class Decision(Spec):
     """The image, as the index has it."""
     action: Action
     """keep, drop: use it or not. own_mask: as the folder has it. use_mask_of: the mask of `other_image` under
-    `transform`. consensus: what the masks of `others` agree on. ignore_region: the pixels in `region` don't count."""
+    `transform`. consensus: what the masks of `others` agree on. drawn_mask: that in `file`. ignore_region: the pixels
+    in `region` don't count. same, not_same: it shows what `other_image` shows, or not. confirm: somebody looked, and
+    nothing is to change. undo: the lines with this `id` don't count."""
     by: str
     """A person's name, or `policy:NAME`."""
     kind: str = ""
@@ -65,6 +101,17 @@ class Decision(Spec):
     """Image → the flip or turn that makes it look like `image`, itself included."""
     region: tuple[int, int, int, int] | None = None
     """Left, top, right and bottom in pixels; right and bottom are outside."""
+    file: str | None = None
+    """A label file with category ids, in the run folder."""
+    made_by: str = ""
+    """Of a drawn_mask that nobody drew: what predicted it. Where the image has no mask of its own, it is learned from
+    and never scored."""
+    id: str = ""
+    """Of an answer in the review: its lines have the same."""
+    item: str = ""
+    """Which item of the review it answers."""
+    answer: str = ""
+    """What was answered there."""
     reason: str = ""
     """Why, in words."""
     value: float | None = None
@@ -80,7 +127,11 @@ class Decision(Spec):
     def question(self) -> tuple[str, str]:
         """The image and what is asked about it."""
         asked = QUESTIONS[self.action]
-        return self.image, f"{asked} {self.region}" if asked == "region" else asked
+        if asked == "same":
+            first, second = sorted((self.image, self.other_image or ""))
+            return first, f"same {second}"
+        more = {"region": self.region, "confirm": self.item, "undo": self.id}.get(asked)
+        return self.image, asked if more is None else f"{asked} {more}"
 
     @property
     def by_policy(self) -> bool:
@@ -93,6 +144,9 @@ class Decision(Spec):
             "use_mask_of": f" {self.other_image} ({self.transform})",
             "consensus": f" of {', '.join(self.others)}",
             "ignore_region": f" {self.region}",
+            "drawn_mask": f" {self.file}",
+            "same": f" as {self.other_image}",
+            "not_same": f" as {self.other_image}",
         }.get(self.action, "")
         return f"{self.action}{object_of}, by {self.by}"
 
@@ -110,7 +164,7 @@ def read_decisions(path: Path) -> list[Decision]:
 
 
 def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
-    """Return question → the answer that counts.
+    """Return question → the answer that counts; what was taken back doesn't.
 
     Example:
         >>> drop = Decision(image="a.png", action="drop", by="policy:keep_finer")
@@ -119,9 +173,31 @@ def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
         'keep'
     """
     found: dict[tuple[str, str], Decision] = {}
-    for decision in sorted(decisions, key=lambda d: not d.by_policy):  # stable: people's last
+    for decision in sorted(standing(decisions), key=lambda d: not d.by_policy):  # stable: people's last
         found[decision.question] = decision
     return found
+
+
+def standing(decisions: Iterable[Decision]) -> list[Decision]:
+    """Return the lines that nobody took back, without those that take back; of each item of the review the last answer.
+
+    When that is taken back, the one before it counts again, whoever gave it.
+    """
+    known = list(decisions)
+    gone = {decision.id for decision in known if decision.action == "undo"}
+    left = [decision for decision in known if decision.id not in gone]
+    last = {decision.item: decision.id for decision in left if decision.item and decision.id}
+    return [decision for decision in left if last.get(decision.item, decision.id) == decision.id]
+
+
+def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
+    """Append lines of people to a log at once, all or none; on return they are on the disk.
+
+    Several processes may do so at the same time.
+    """
+    time = _now()
+    with _held(path):
+        _append(path, "".join(_written(d if d.time else d.model_copy(update={"time": time})) + "\n" for d in decisions))
 
 
 def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
@@ -133,21 +209,44 @@ def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
     Raises:
         DataError: the log has a line that is no decision.
     """
+    with _held(path):
+        return _record(path, decisions)
+
+
+def _record(path: Path, decisions: Sequence[Decision]) -> int:
     known = read_decisions(path)
-    standing = settled(d for d in known if d.by_policy)
+    stand = settled(d for d in known if d.by_policy)
     now = {decision.question: decision for decision in decisions}
     gone = [
         Decision(image=old.image, action=_BACK[old.question[1]], by=old.by, kind=old.kind, reason="found no longer")
-        for question, old in standing.items()
+        for question, old in stand.items()
         if question not in now and old.action != _BACK[question[1]]
     ]
     sealed = [d.model_copy(update={"seal": _seal(d)}) for d in [*gone, *now.values()]]
-    new = [d for d in sealed if d.question not in standing or standing[d.question].seal != d.seal]
+    new = [d for d in sealed if d.question not in stand or stand[d.question].seal != d.seal]
     if new:
-        time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        time = _now()
         text = "".join(_written(d.model_copy(update={"time": time})) + "\n" for d in new)
         _append(path, text)
     return len(new)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep out others who append, until this one has."""
+    folder = path.resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    place = os.open(folder, os.O_RDONLY)  # the log itself is replaced when it is written
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+        os.fsync(place)  # that the new log is the one of this name
+    finally:
+        os.close(place)
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 class _ChangedError(Exception):
@@ -179,13 +278,15 @@ def settled_state(path: Path) -> dict[str, str]:
     Raises:
         DataError: a line that is no decision.
     """
-    answers = settled(read_decisions(path))
+    answers = settled(d for d in read_decisions(path) if d.action != "confirm")
     return {f"{image} ({asked})": _canonical(answer) for (image, asked), answer in sorted(answers.items())}
 
 
 def _canonical(decision: Decision) -> str:
     """Return all that an answer says; without a transform, or with `identity`, a mask is taken over as it stands."""
-    said = decision.model_dump(mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image"})
+    said = decision.model_dump(
+        mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image", "id", "item", "answer"}
+    )
     if said.get("transform") == "identity":
         del said["transform"]
     return json.dumps(said, sort_keys=True, ensure_ascii=False)
@@ -194,14 +295,14 @@ def _canonical(decision: Decision) -> str:
 def _parsed(line: str, path: Path, number: int) -> Decision:
     example = '{"image": "images/a.png", "action": "keep", "by": "Anna", "reason": "mine is right"}'
     try:
-        decision = Decision.model_validate_json(line)
+        decision = _validated(line)
     except ValidationError as error:
         faults = "; ".join(".".join(map(str, e["loc"])) + f" {e['msg']}".rstrip() for e in error.errors())
         next_move = f"mend or delete this line; a whole one is {example}"
         raise DataError(
             problem("a decision", f"{faults.strip()}", where=f"{path}, line {number}", next_move=next_move)
         ) from None
-    needs = {"use_mask_of": "other_image", "consensus": "others", "ignore_region": "region"}.get(decision.action)
+    needs = _NEEDS.get(decision.action)
     if needs is not None and not getattr(decision, needs):
         raise DataError(
             problem(
@@ -214,10 +315,15 @@ def _parsed(line: str, path: Path, number: int) -> Decision:
     return decision.model_copy(update={"line": number})
 
 
+@lru_cache(1 << 16)
+def _validated(line: str) -> Decision:
+    return Decision.model_validate_json(line)
+
+
 def _written(decision: Decision) -> str:
     return json.dumps(decision.model_dump(exclude_defaults=True, exclude={"line"}), ensure_ascii=False)
 
 
 def _seal(decision: Decision) -> str:
-    text = json.dumps(decision.model_dump(mode="json", exclude=_UNSEALED), sort_keys=True)
+    text = json.dumps(decision.model_dump(mode="json", exclude=_UNSEALED | _REVIEWED), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

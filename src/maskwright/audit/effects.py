@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from maskwright.decisions import POLICY, Decision, settled
+from maskwright.decisions import POLICY, Decision, settled, standing
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,15 @@ def effects(
         ['line 2 answers the same question', 'nothing drops this image']
     """
     answers, policies = settled(decisions), settled(d for d in decisions if d.by_policy)
-    people = [decision for decision in decisions if not decision.by_policy]
-    return [Effect(d.line, d.image, _told(d), _idle(d, answers, policies, sizes, disputed)) for d in people]
+    people = [decision for decision in decisions if not decision.by_policy and decision.action != "undo"]
+    stand = {decision.line for decision in standing(decisions)}
+
+    def idle(decision: Decision) -> str:
+        if decision.line not in stand:
+            return "it was taken back, or answered again"
+        return _idle(decision, answers, policies, sizes, disputed)
+
+    return [Effect(d.line, d.image, _told(d), idle(d)) for d in people]
 
 
 def _told(decision: Decision) -> str:
@@ -58,11 +65,13 @@ def _idle(
     sizes: Mapping[str, tuple[int, int]],
     disputed: Collection[str],
 ) -> str:
+    if decision.action == "confirm":
+        return "it says that nothing is to change"
     counts = answers[decision.question]
     if counts.line != decision.line:
         return f"line {counts.line} answers the same question"
     use, policy = answers.get((decision.image, "use")), policies.get(decision.question)
-    if decision.question[1] != "use" and use is not None and use.action == "drop":
+    if decision.question[1].split()[0] in ("mask", "region") and use is not None and use.action == "drop":
         return f"line {use.line} drops the image"
     if decision.action == "keep" and (policy is None or policy.action != "drop") and decision.image not in disputed:
         return "nothing drops this image"

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, IMPORTED, turned_like
+from maskwright.artifacts import DECIDED, IMPORTED, MADE, turned_like
 from maskwright.audit.copies import fitted
+from maskwright.audit.duplicates import clusters as linked
 from maskwright.audit.inspect import object_sizes
 from maskwright.audit.policies import majority
 from maskwright.augment.dihedral import DIHEDRAL, apply
-from maskwright.data.categories import to_ids
+from maskwright.data.categories import as_written, read_label, to_ids
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_values
 from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
 from maskwright.data.written import write_array
-from maskwright.decisions import POLICY, Decision
+from maskwright.decisions import POLICY, QUESTIONS, Decision
 from maskwright.errors import DataError, problem
 from maskwright.labels import objects
 from maskwright.progress import track
@@ -31,6 +32,12 @@ from maskwright.types import IGNORE, Array, LabelMap
 Answers = Mapping[tuple[str, str], Decision]
 Content = tuple[list[int], int, float | None]
 Region = tuple[int, int, int, int]
+
+PAIRED = ("conflict", "crop", "duplicate_exact", "duplicate_near", "overlap")
+"""Kinds of findings by which two images count as copies."""
+
+CLEARED = "no stranger"
+"""What a person's `keep` makes of an outlier."""
 
 REMOVED_SCHEMA = {
     "image": pl.String,
@@ -48,7 +55,8 @@ class Decided:
 
     Attributes:
         table: the index without what is dropped; replaced masks are files below `DECIDED`; the column `twin_of` names
-            the image whose mask an unlabelled copy has taken over, null elsewhere.
+            the image whose mask an unlabelled copy has taken over (itself, where somebody accepted a prediction as its
+            mask), null elsewhere: these are learned from and never scored.
         removed: one row a dropped image: image, kind, other_image, by, reason, value.
         contents: image → pixels of each category, objects and their median area, of the images with another mask than
             the folder's.
@@ -69,7 +77,8 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
         sources: dict[str, str | None] = {**decision.others}
         if _takes(decision):
             sources[str(decision.other_image)] = decision.transform
-        strangers = [name for name in (decision.image, *sources) if name not in known]
+        other = [decision.other_image] if decision.action in ("same", "not_same") else []
+        strangers = [name for name in (decision.image, *other, *sources) if name not in known]
         masked = [*sources, *([decision.image] if decision.action == "ignore_region" else [])]
         bare = [name for name in masked if not known.get(str(name)) or name in broken]
         wrong = [transform for transform in sources.values() if transform not in (None, *DIHEDRAL)]
@@ -79,10 +88,27 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
             _refuse(decision, log, f"a transform ({', '.join(DIHEDRAL)})", f"{wrong[0]!r}", "use one of these")
         if bare and decision.action != "own_mask":
             _refuse(decision, log, "images with a mask that can be used", f"{bare[0]}", "name another image")
-        if decision.image in broken and decision.action != "drop":
+        if decision.image in broken and decision.action not in ("drop", "confirm", "same", "not_same"):
             _refuse(decision, log, "an image that can be used", decision.image, "mend its files, or drop it")
-        if decision.action in ("consensus", "ignore_region") and index.target != "masks":
+        if decision.action == "drawn_mask":
+            _check_drawn(index, decision, log)
+        if decision.action in ("consensus", "ignore_region", "drawn_mask") and index.target != "masks":
             _refuse(decision, log, "semantic masks", "instance maps", "drop the image instead, or use another mask")
+
+
+def _check_drawn(index: Index, decision: Decision, log: Path) -> None:
+    """Raise DataError if a drawn mask isn't in the run folder, or can't be that of its image."""
+    name = str(decision.file)
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        _refuse(decision, log, "a file in the run folder", name, "name it relative to that")
+    file, row = index.path(MADE + name), index.images.index(decision.image)
+    if not file.is_file():
+        _refuse(decision, log, f"the mask {name} in the run folder", "none", "draw it again, or undo this line")
+    size = index.table["height"][row], index.table["width"][row]
+    found = read_label(file, as_written(index.categories)).shape
+    if found != size:
+        got = f"{found[0]} × {found[1]} in {name}"
+        _refuse(decision, log, f"a mask of {size[0]} × {size[1]} pixels", got, "draw it again, or undo this line")
 
 
 def replay(index: Index, answers: Answers) -> Decided:
@@ -95,7 +121,7 @@ def replay(index: Index, answers: Answers) -> Decided:
     table = index.table
     uses = {image: answer for (image, asked), answer in answers.items() if asked == "use"}
     dropped = [image for image in index.images if image in uses and uses[image].action == "drop"]
-    changed = {image for image, asked in answers if asked != "use"} - set(dropped)
+    changed = {d.image for d in answers.values() if QUESTIONS[d.action] in ("mask", "region")} - set(dropped)
     changes = [(row, image) for row, image in enumerate(index.images) if image in changed]
     masks = _Masks(index, answers)
     with ThreadPoolExecutor(4) as pool:
@@ -103,6 +129,7 @@ def replay(index: Index, answers: Answers) -> Decided:
     new = {image: files for (_, image), files in zip(changes, written, strict=True) if files}
     taken = [image for image in new if _takes(_mask_answer(answers, image)) and image not in masks.labelled]
     twins = {image: str(_mask_answer(answers, image).other_image) for image in taken}
+    twins |= {image: image for image in new if image not in masks.labelled and _mask_answer(answers, image).made_by}
     columns = {
         column: [new.get(r["image"], r)[column] for r in table.select("image", column).to_dicts()]
         for column in ("mask", "instances")
@@ -131,6 +158,11 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
     gone = [name for name, answer in uses.items() if answer.action == "drop"]
     if row["severity"] == "error":
         return "dropped" if gone else str(row["decision"])
+    pair = answers.get((min(names), f"same {max(names)}")) if len(names) == 2 else None
+    if pair is not None and not gone and row["kind"] in PAIRED:
+        return f"{'the same' if pair.action == 'same' else 'not the same'} ({pair.by})"
+    if names and row["kind"].startswith("outlier_") and not gone and names[0] in uses:
+        return f"{CLEARED} ({uses[names[0]].by})"
     masks = [answers[name, "mask"] for name in names if (name, "mask") in answers and name not in gone]
     taken = [m for m in masks if m.action == "consensus" or (_takes(m) and m.other_image in names)]
     told = [f"{mask.image}: {mask.told()}" for mask in taken if len(names) == 2]
@@ -145,7 +177,7 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
 
 def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, str]]:
     """Return the pairs of images with conflicting masks of which a person has decided about neither."""
-    people = {answer.image for answer in answers.values() if not answer.by_policy}
+    people = {answer.image for answer in answers.values() if not answer.by_policy and answer.action != "confirm"}
     rows = findings.filter(pl.col("kind") == "conflict").select("image", "other_image").iter_rows()
     return [(a, b) for a, b in rows if not {a, b} & people]
 
@@ -154,7 +186,35 @@ def declared_copies(answers: Answers) -> list[list[str]]:
     """Return the images that decisions call one picture: those whose masks one of them takes over or agrees on."""
     masked = [answer for (_, asked), answer in sorted(answers.items()) if asked == "mask"]
     taken = [[answer.image, str(answer.other_image)] for answer in masked if _takes(answer)]
+    taken += [[a.image, str(a.other_image)] for _, a in sorted(answers.items()) if a.action == "same"]
     return taken + [sorted({answer.image, *answer.others}) for answer in masked if answer.others]
+
+
+def told_apart(clusters: Sequence[Sequence[str]], findings: pl.DataFrame, answers: Answers) -> list[list[str]]:
+    """Return the clusters of copies without the pairs that decisions call different pictures.
+
+    Two images stay in one cluster where a third one is a copy of both.
+
+    Args:
+        clusters: as the audit has them.
+        findings: its table, with the pairs that the clusters were made from.
+        answers: as `settled` returns them.
+    """
+    apart = {question for question, answer in answers.items() if answer.action == "not_same"}
+    if not apart:
+        return [list(cluster) for cluster in clusters]
+    rows = findings.filter(pl.col("kind").is_in(PAIRED) & pl.col("other_image").is_not_null())
+    pairs = {(min(pair), max(pair)) for pair in rows.select("image", "other_image").iter_rows()}
+    kept = [(a, b) for a, b in sorted(pairs) if (a, f"same {b}") not in apart]
+    found = list[list[str]]()
+    for cluster in clusters:
+        place = {image: number for number, image in enumerate(cluster)}
+        if any(image in place and other.removeprefix("same ") in place for image, other in apart):
+            parts = linked(len(cluster), [(place[a], place[b]) for a, b in kept if a in place and b in place])
+            found += [[cluster[number] for number in part] for part in parts]
+        else:
+            found.append(list(cluster))
+    return found
 
 
 class _Masks:
@@ -202,6 +262,8 @@ class _Masks:
             label = fitted(label, answer.transform or "identity", self._size(image))
         elif answer.action == "consensus":
             label = self._agreed(answer)
+        elif answer.action == "drawn_mask":
+            label = read_label(self.index.path(f"{MADE}{answer.file}"), as_written(self.index.categories))
         else:
             label = self._own(image)
         return _cut(label, self.regions.get(image, ()), IGNORE)
@@ -219,8 +281,8 @@ class _Masks:
             if file is None:
                 return None
             numbers = read_values(self.index.path(file), like=turned_like(file, self.index.path(image)))
-            if answer.action == "consensus" and image in self.labelled:
-                numbers = np.where(self._agreed(answer) == self._own(image), numbers, 0)
+            if answer.action in ("consensus", "drawn_mask") and image in self.labelled:
+                numbers = np.where(self._label(image, ()) == self._own(image), numbers, 0)
         return _cut(numbers, self.regions.get(image, ()), 0)
 
     def _agreed(self, answer: Decision) -> LabelMap:

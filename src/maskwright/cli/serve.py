@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from maskwright.cli.console import say
+from maskwright.cli.listening import listen
 from maskwright.errors import UsageError, problem
-
-_LAST_PORT = 65535
 
 
 def serve(
@@ -60,7 +58,7 @@ def serve(
             problem("limits above 0", "less", where="the command line", next_move="see maskwright serve --help")
         )
     runner = Runner(export, threads=threads)
-    with _listen(host, port) as place:
+    with listen(host, port) as place:
         say(f"{export} on http://{host}:{place.getsockname()[1]} (POST /predict, GET /health); {runner.runs_in}")
         if check:
             return
@@ -71,33 +69,3 @@ def serve(
             signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[place])
     say("ended")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound."""
-    if not 0 <= port <= _LAST_PORT:
-        next_move = "give a --port in this range (0 takes a free one)"
-        raise UsageError(problem(f"a port from 0 to {_LAST_PORT}", f"{port}", where="--port", next_move=next_move))
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise _taken(host, port, error) from None
-    place = socket.socket(family, kind, protocol)
-    try:
-        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        place.bind(address)
-    except OSError as error:
-        place.close()
-        raise _taken(host, port, error) from None
-    return place
-
-
-def _taken(host: str, port: int, error: OSError) -> UsageError:
-    return UsageError(
-        problem(
-            "an address that is free",
-            error.strerror or str(error),
-            where=f"{host}:{port}",
-            next_move="give another --port (0 takes a free one) or --host",
-        )
-    )

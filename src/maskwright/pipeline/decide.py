@@ -12,11 +12,20 @@ import polars as pl
 
 from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_json, write_table
 from maskwright.audit.effects import Effect, effects
-from maskwright.audit.replay import Content, check_decisions, declared_copies, open_conflicts, outcome, replay
+from maskwright.audit.replay import (
+    Content,
+    check_decisions,
+    declared_copies,
+    open_conflicts,
+    outcome,
+    replay,
+    told_apart,
+)
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
 from maskwright.decisions import read_decisions, settled, settled_state
 from maskwright.errors import DataError, problem
+from maskwright.pipeline.folds import copies_of
 from maskwright.recipe.data import AuditSpec, DataSpec
 from maskwright.tasks import Task, lock
 
@@ -53,7 +62,7 @@ def decided_state(root: Path) -> dict[str, Any]:
         "images": read_table(folder.decided / "images.parquet").rows(),
         "contents": read_table(folder.decided / "contents.parquet").rows(),
         "masks": {file.relative_to(masks).as_posix(): _digest(file) for file in files},
-        "copies": [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")],
+        "copies": copies_of(folder),
         "unusable": read_json(folder.audit / "unusable.json"),
         "stopping": errors.select("image", "kind", "detail").rows(),
     }
@@ -77,6 +86,8 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
     write_json(folder.decided / "copies.json", declared_copies(answers))
+    clusters = read_json(folder.audit / "duplicates.json")
+    write_json(folder.decided / "duplicates.json", told_apart(clusters, findings, answers))
     write_table(
         folder.decided / "contents.parquet", _contents(read_table(folder.audit / "images.parquet"), decided.contents)
     )

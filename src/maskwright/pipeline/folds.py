@@ -17,6 +17,13 @@ def pool_of(index: pl.DataFrame, folds: pl.DataFrame) -> pl.DataFrame:
     return index.join(folds.drop_nulls("fold"), on="image", how="anti", maintain_order="left")
 
 
+def copies_of(folder: RunFolder) -> list[list[str]]:
+    """Return the clusters of images that show the same picture, as the audit and the decisions have them."""
+    told = folder.decided / "duplicates.json"  # none in earlier versions' runs
+    found = told if told.is_file() else folder.audit / "duplicates.json"
+    return [*read_json(found), *read_json(folder.decided / "copies.json")]
+
+
 def keep_folds(folder: RunFolder, spec: dict[str, Any]) -> None:
     """Before a split is done anew: keep the folds if they were cut in the same way, of other images.
 

@@ -10,6 +10,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds, read_json
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
+from maskwright.pipeline.folds import copies_of
 from maskwright.pipeline.starting import START, Old
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
@@ -19,7 +20,7 @@ from maskwright.split import HELD_OUT
 
 def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
     """Return what must not be learned from without its mask in the training of a fold: see `blocked_images`."""
-    return blocked_images(whole.table, folds, _copies(folder), fold)
+    return blocked_images(whole.table, folds, copies_of(folder), fold)
 
 
 def seen_by(folder: RunFolder, number: int, fold: int) -> set[str]:
@@ -46,7 +47,7 @@ def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> Non
     scored = folds.filter(pl.col("fold").is_in([fold, HELD_OUT]) & ~pl.col("image").is_in(list(apart)))
     groups = scored["group"].unique().to_list()
     score = set(folds.filter(pl.col("group").is_in(groups))["image"])
-    score |= _outside(relatives(set(scored["image"]), (folds, whole.table), _copies(folder)), folds)
+    score |= _outside(relatives(set(scored["image"]), (folds, whole.table), copies_of(folder)), folds)
     leaked = sorted(score & seen_by(folder, number, fold))
     assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
 
@@ -86,10 +87,6 @@ def honest_networks(run: RunFolder, folder: RunFolder, whole: Index, fold: int) 
             )
         )
     return tuple(clean), recipe.predict
-
-
-def _copies(folder: RunFolder) -> list[list[str]]:
-    return [*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")]
 
 
 def _outside(images: Collection[str], folds: pl.DataFrame) -> set[str]:

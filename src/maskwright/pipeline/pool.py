@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
+from maskwright.audit.replay import CLEARED
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.pipeline import stages
@@ -29,9 +30,9 @@ def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int
 
 
 def strangers(folder: RunFolder) -> set[str]:
-    """Return the images that the audit finds unlike all others."""
-    findings = read_table(folder.findings)
-    return set(findings.filter(pl.col("kind").str.starts_with("outlier_"))["image"])
+    """Return the images that the audit finds unlike all others, and no person says belong to them."""
+    found = read_table(folder.findings).filter(pl.col("kind").str.starts_with("outlier_"))
+    return set(found.filter(~pl.col("decision").fill_null("").str.starts_with(CLEARED))["image"])
 
 
 def learns_from_pool(recipe: Recipe) -> bool:

@@ -11,7 +11,7 @@ from maskwright.artifacts import RunFolder, read_json, write_bytes, write_json, 
 from maskwright.recipe import Recipe
 
 _SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
-_DECIDED = ("contents.parquet", "copies.json", "removed.csv")
+_DECIDED = ("contents.parquet", "copies.json", "duplicates.json", "removed.csv")
 _MADE = ("folds.csv", "folds.json")
 _DONE = ("split", "train-fold-*", "predict-*")
 
@@ -33,6 +33,8 @@ def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.Da
         if (folder.root / name).exists() and not (inner.root / name).is_symlink():
             (inner.root / name).symlink_to(os.path.relpath(folder.root.resolve() / name, inner.root.resolve()))
     for name in _DECIDED:
+        if not (folder.decided / name).is_file():  # duplicates.json: none in earlier versions' runs
+            continue
         write_bytes(inner.decided / name, (folder.decided / name).read_bytes())
     write_table(inner.decided / "images.parquet", table)
     for name in ("index", "audit", "decide"):

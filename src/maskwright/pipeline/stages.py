@@ -23,7 +23,7 @@ from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
-from maskwright.pipeline.folds import pool_of, previous_folds
+from maskwright.pipeline.folds import copies_of, pool_of, previous_folds
 from maskwright.pipeline.objects import predict_objects
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.pipeline.starting import choose_start
@@ -89,7 +89,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
         wanted,
         names=images.categories.names,
         groups=_with_twins(table, "group"),
-        duplicates=[*read_json(folder.audit / "duplicates.json"), *read_json(folder.decided / "copies.json")],
+        duplicates=copies_of(folder),
         parts=_with_twins(table, "part"),
         stated=stated,
         previous=None if previous is None else read_previous(previous, names),

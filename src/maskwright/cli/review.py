@@ -1,0 +1,163 @@
+"""What of a run is worth a person's look: `review`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from maskwright.artifacts import RunFolder
+from maskwright.cli.console import progress, result, say, table
+from maskwright.errors import UsageError, problem
+
+if TYPE_CHECKING:
+    from maskwright.review import Agreement, Desk
+
+Flag = Parameter(negative=())
+
+
+def review(
+    run: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    token: str | None = None,
+    anonymous: Annotated[bool, Flag] = False,
+    agreement: Annotated[bool, Flag] = False,
+    static: Path | None = None,
+    most: int = 200,
+    replies: Annotated[Path | None, Parameter(name="--import")] = None,
+    check: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+) -> None:
+    """Decide in the browser on what a run isn't sure of: masks, copies, strangers, predictions. Needs no torch.
+
+    Serves a page on this machine: one item at a time, the one whose answer is worth the most first, one key an answer.
+    Each answer is appended to RUN/decisions.jsonl at once; the next maskwright run on the folder carries them out.
+
+    Examples: maskwright review runs/teeth
+              maskwright review runs/teeth --agreement
+              maskwright review runs/teeth --static review.html
+              maskwright review runs/teeth --import review-answers.json
+
+    Args:
+        run: run folder; audited at least, predicted for suspect masks and predictions to judge.
+        host: address to listen at; others than this machine's own need --token.
+        port: to listen at; 0 takes a free one and says which.
+        token: password of 16 characters or more that every request must carry; it goes unencrypted over the network.
+        anonymous: hide file names.
+        agreement: print how far reviewers agree, and end.
+        static: write the page as one file that works from disk instead, and end.
+        most: items in that file.
+        replies: take the answers that such a page saved, and end.
+        check: see that the queue can be read and the address is free, and end.
+        json: write the queue's size and answers, what was imported, or the agreement as JSON to stdout.
+    """
+    from maskwright.review import Desk, Reviewed, build_queue
+
+    _check(host, token, most)
+    source = Reviewed.of(run)
+    with progress():
+        desk = Desk(source, build_queue(source), anonymous=anonymous)
+    found: dict[str, Any] = {"run": str(run), **desk.progress()}
+    if agreement:
+        found["agreement"] = _print_agreement(desk)
+    elif replies is not None:
+        found |= _import(desk, replies)
+    elif static is not None:
+        found |= _write(desk, static, most)
+    else:
+        _serve(desk, host, port, token or "", check=check)
+    result(found, as_json=json)
+
+
+def _check(host: str, token: str | None, most: int) -> None:
+    from maskwright.review.guard import is_loopback
+
+    if token is not None and (
+        len(token) < 16 or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum()
+    ):
+        next_move = "such as that of: python -c 'import secrets; print(secrets.token_urlsafe())'"
+        expected = "16 or more letters, digits, - and _"
+        raise UsageError(problem(expected, f"{len(token)} characters", where="--token", next_move=next_move))
+    if token is None and not is_loopback(host):
+        next_move = "add --token, or leave --host out and reach this machine by an SSH tunnel"
+        raise UsageError(problem("an address of this machine alone", host, where="--host", next_move=next_move))
+    if most < 1:
+        raise UsageError(problem("at least one item", f"{most}", where="--most", next_move="give a larger number"))
+
+
+def _serve(desk: Desk, host: str, port: int, token: str, *, check: bool) -> None:
+    from maskwright.cli.listening import listen
+    from maskwright.doors import need
+    from maskwright.review import build_review
+
+    uvicorn: Any = need("uvicorn", "serve")
+    with listen(host, port) as place:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{place.getsockname()[1]}/"
+        known = desk.progress()
+        more = f"?token={token}" if token else ""
+        say(f"{known['total']} items, {known['decided']} answered; open {address}{more}  (Ctrl-C ends)")
+        if check:
+            return
+        config = uvicorn.Config(
+            build_review(desk, token=token), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn hands them on when it has ended
+            signal.signal(number, lambda *_: None)
+        uvicorn.Server(config).run(sockets=[place])
+    known = desk.progress()
+    say(f"{known['decided']} of {known['total']} items answered, in {desk.run.folder.decisions}")
+    if known["decided"]:
+        say(f"carry them out: {carried_out(desk.run.folder.root)}")
+
+
+def carried_out(run: Path) -> str:
+    """Return what carries out what was decided."""
+    if not RunFolder(run).recipe.is_file():
+        return "give the command that made this folder again, with --redo"
+    return f"maskwright run --recipe {run}/recipe.yaml --out {run} --redo"
+
+
+def _import(desk: Desk, path: Path) -> dict[str, Any]:
+    from maskwright.review import import_replies
+
+    with progress():
+        found = import_replies(desk, path)
+    say(f"{found.taken} answers taken, {found.known} were there before, {len(found.refused)} can't be taken")
+    for item, why in found.refused[:20]:
+        say(f"  item {item}: {why}")
+    return {"taken": found.taken, "known": found.known, "refused": [list(pair) for pair in found.refused]}
+
+
+def _write(desk: Desk, path: Path, most: int) -> dict[str, Any]:
+    from maskwright.review import write_static
+
+    with progress():
+        count = write_static(desk, path, most=most)
+    megabytes = path.stat().st_size / 1e6
+    say(f"{count} items in {path} ({megabytes:.1f} MB); the page saves a file of answers for --import")
+    return {"written": str(path), "items": count}
+
+
+def _print_agreement(desk: Desk) -> list[dict[str, Any]]:
+    from maskwright.review import agreement
+
+    rows: list[Agreement] = agreement(desk.log())
+    if not rows:
+        say("no two reviewers have answered the same item")
+        return []
+    cells = [
+        (
+            f"{r.first}, {r.second}",
+            r.kind or "all",
+            str(r.items),
+            f"{r.share:.0%}",
+            "" if r.kappa != r.kappa else f"{r.kappa:.2f}",
+        )
+        for r in rows
+    ]
+    table("Agreement", ("reviewers", "kind", "items", "alike", "Cohen's kappa"), cells, words=(0, 1))
+    return [vars(row) for row in rows]

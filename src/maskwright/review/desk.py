@@ -1,0 +1,161 @@
+"""The desk: the queue, the log and who looks at what; every answer is on the disk before it is confirmed."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from maskwright.decisions import Decision, append_decisions, read_decisions, settled
+from maskwright.errors import UsageError, problem
+from maskwright.review.agreement import given_answers
+from maskwright.review.answers import answers_of, lines_of
+from maskwright.review.items import QUESTIONS, Item
+from maskwright.review.reply import Reply
+from maskwright.review.source import Answers, Reviewed
+
+LENT = 120.0
+"""Seconds for which an item that one reviewer looks at isn't offered to another."""
+
+
+@dataclass
+class Desk:
+    """Where reviewers get items and leave answers; safe to use from several threads, beside other processes.
+
+    Attributes:
+        run: what is reviewed.
+        items: the queue.
+        anonymous: whether file names are hidden.
+    """
+
+    run: Reviewed
+    items: Sequence[Item]
+    anonymous: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _lent: dict[int, tuple[str, float]] = field(default_factory=dict)
+    _known: list[Decision] = field(default_factory=list)
+    _answers: Answers = field(default_factory=dict)
+    _stamp: tuple[int, int] = (-1, -1)
+
+    def __post_init__(self) -> None:
+        self.keys = [item.key(self.run.salt) for item in self.items]
+        self.places = {key: place for place, key in enumerate(self.keys)}
+
+    def item(self, place: int) -> Item:
+        """Return an item by its place.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if not 0 <= place < len(self.items):
+            expected = f"an item from 0 to {len(self.items) - 1}"
+            raise UsageError(problem(expected, str(place), where="the queue", next_move="reload the page"))
+        return self.items[place]
+
+    def answers(self) -> Answers:
+        """Return what counts now, as `settled` does."""
+        with self._lock:
+            self._refresh()
+            return self._answers
+
+    def described(self, place: int, by: str = "") -> dict[str, Any]:
+        """Return what a page shows of an item, as plain data."""
+        item = self.item(place)
+        with self._lock:
+            self._refresh()
+            given = given_answers(self._known)
+        key = self.keys[place]
+        names = [self.title(image, which, place) for which, image in enumerate(item.images)]
+        height, width = self.run.size(item.image)
+        return {
+            "place": place,
+            "key": key,
+            "kind": item.kind,
+            "question": QUESTIONS[item.kind],
+            "names": names,
+            "detail": item.detail,
+            "size": [width, height],
+            "region": item.region,
+            "suggestions": [suggestion.name for suggestion in item.suggestions],
+            "answers": [vars(answer) for answer in answers_of(item, target=self.run.index.target)],
+            "mine": given.get((by, key), ("", ""))[1],
+            "others": sum(1 for name, of in given if of == key and name != by),
+        }
+
+    def title(self, image: str, which: int, place: int) -> str:
+        """Return the name of an image as people may see it."""
+        return f"image {place + 1}{'ab'[which]}" if self.anonymous else image
+
+    def next(self, by: str, *, second: bool = False) -> int | None:
+        """Return the first item that a reviewer is to look at, and keep it for them a while; None: all are answered.
+
+        Args:
+            by: the reviewer.
+            second: also items that others have answered.
+        """
+        with self._lock:
+            self._refresh()
+            given, now = given_answers(self._known), time.monotonic()
+            done = {item for name, item in given if second is False or name == by}
+            lent = {place for place, (name, until) in self._lent.items() if name != by and until > now}
+            free = (n for n, key in enumerate(self.keys) if key not in done and (second or n not in lent))
+            place = next(free, None)
+            if place is not None:
+                self._lent = {n: entry for n, entry in self._lent.items() if entry[0] != by and entry[1] > now}
+                self._lent[place] = by, now + LENT
+            return place
+
+    def decide(self, reply: Reply) -> str:
+        """Append what an answer comes to, and return the answer's id. An id that the log has already changes nothing.
+
+        Raises:
+            UsageError: there is no such item, or it doesn't take this answer.
+            DataError: a file that it needs can't be read.
+        """
+        if reply.item not in self.places:
+            next_move = "reload the page: the queue may have changed"
+            raise UsageError(problem("an item of the queue", reply.item, where="the review", next_move=next_move))
+        reply = reply if reply.id else reply.model_copy(update={"id": secrets.token_hex(8)})
+        with self._lock:
+            self._refresh()
+            if any(decision.id == reply.id for decision in self._known):
+                return reply.id
+            lines = lines_of(self.run, self.items[self.places[reply.item]], reply, self._answers)
+            append_decisions(self.run.folder.decisions, lines)
+        return reply.id
+
+    def undo(self, by: str) -> int | None:
+        """Take back a reviewer's last answer; return its item's place, None if there is none to take back."""
+        with self._lock:
+            self._refresh()
+            gone = {decision.id for decision in self._known if decision.action == "undo"}
+            mine = [d for d in self._known if d.by == by and d.item in self.places and d.id not in gone]
+            if not mine:
+                return None
+            last = mine[-1]
+            line = Decision(image=last.image, action="undo", by=by, id=last.id, kind=last.kind)
+            append_decisions(self.run.folder.decisions, [line])
+            return self.places[last.item]
+
+    def progress(self, by: str = "") -> dict[str, int]:
+        """Return how many items there are, how many anybody has answered, and how many this reviewer."""
+        with self._lock:
+            self._refresh()
+            given = [(name, item) for name, item in given_answers(self._known) if item in self.places]
+        mine = sum(1 for name, _ in given if name == by)
+        return {"total": len(self.items), "decided": len({item for _, item in given}), "mine": mine}
+
+    def log(self) -> list[Decision]:
+        """Return the lines of the log."""
+        with self._lock:
+            self._refresh()
+            return list(self._known)
+
+    def _refresh(self) -> None:
+        """Read the log if somebody wrote to it."""
+        if (stamp := self.run.stamp()) != self._stamp:
+            self._known = read_decisions(self.run.folder.decisions)
+            self._answers, self._stamp = settled(self._known), stamp

@@ -1,0 +1,102 @@
+"""Who may ask: requests of this page alone, to a name that this server has, with the token where one is set."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qs, urlsplit
+
+COOKIE = "maskwright_review"
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+"""Of every answer: nothing is loaded from elsewhere, nothing is framed, nothing is kept."""
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Guard:
+    """What a request needs.
+
+    Attributes:
+        token: that each request must carry, in `?token=`, the cookie or the header X-Review-Token; empty: none, and
+            then only names of this machine are answered to.
+    """
+
+    token: str = ""
+
+    def refusal(self, method: str, headers: Mapping[str, str], query: str) -> str | None:
+        """Return why a request is refused, None if it isn't.
+
+        Args:
+            method: of HTTP.
+            headers: with lower-case names.
+            query: what follows the question mark.
+        """
+        host = headers.get("host", "")
+        if not self.token and _name(host) not in _LOOPBACK:
+            return "this server answers to localhost alone"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return "another page's request"
+        site = headers.get("sec-fetch-site", "none")
+        visited = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
+        if site not in ("none", "same-origin") and not visited:
+            return "another page's request"
+        if method == "POST" and headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return "not a request of this page"
+        if self.token and not any(
+            hmac.compare_digest(t.encode(), self.token.encode()) for t in _tokens(headers, query)
+        ):
+            return "the token is missing or wrong: open the address that the command printed"
+        return None
+
+    def cookie(self, query: str) -> str | None:
+        """Return the cookie that spares the page the token in its addresses, None if the token isn't in this one."""
+        if not self.token or self.token not in parse_qs(query).get("token", []):
+            return None
+        return f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address to listen at is reached from this machine alone.
+
+    Example:
+        >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+        (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _name(host: str) -> str:
+    """Return the name in a Host header, without the port."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _tokens(headers: Mapping[str, str], query: str) -> list[str]:
+    found = [headers.get("x-review-token", ""), *parse_qs(query).get("token", [])]
+    try:
+        cookies = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return found
+    return [*found, cookies[COOKIE].value] if COOKIE in cookies else found

@@ -1,0 +1,373 @@
+"use strict";
+// The page: an item, its answers, the keys. A source gives items and takes answers: the server, or what the file holds.
+
+const at = (id) => document.getElementById(id);
+
+class Server {
+  async call(path, body) {
+    const options = body === undefined ? {} : {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    };
+    const answer = await fetch(path, { credentials: "same-origin", ...options });
+    if (answer.ok) return answer;
+    let why = `the server answered ${answer.status}`;
+    try {
+      why = (await answer.json()).error;
+    } catch { /* no JSON: the status says it */ }
+    throw new Error(why);
+  }
+  async json(path, body) {
+    return (await this.call(path, body)).json();
+  }
+  async bitmap(path) {
+    return bitmapOf(await (await this.call(path)).blob());
+  }
+  state(by) { return this.json(`api/state?by=${encodeURIComponent(by)}`); }
+  next(by, second) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}`); }
+  item(place, by) { return this.json(`api/item/${place}?by=${encodeURIComponent(by)}`); }
+  image(place, which) { return this.bitmap(`api/image/${place}/${which}?side=${sideOf()}`); }
+  label(place, which) { return this.bitmap(`api/label/${place}/${which}?side=${sideOf()}`); }
+  decide(reply) { return this.json("api/decide", reply); }
+  undo(by) { return this.json("api/undo", { by }); }
+  agreement() { return this.json("api/agreement"); }
+}
+
+function sideOf() {
+  return Math.min(2048, Math.max(512, Math.ceil(Math.max(innerWidth, innerHeight) * (devicePixelRatio || 1))));
+}
+
+class Disk {
+  constructor(data) {
+    this.data = data;
+    this.place = `maskwright-review-${data.made}`;
+    this.replies = JSON.parse(recalled(this.place) || "[]");
+  }
+  mine(by) { return new Set(this.replies.filter((r) => r.by === by).map((r) => r.item)); }
+  async state(by) {
+    const keys = new Set(this.replies.map((r) => r.item));
+    return { categories: this.data.categories, total: this.data.items.length, decided: keys.size, mine: this.mine(by).size };
+  }
+  async next(by) {
+    const done = this.mine(by), place = this.data.items.findIndex((item) => !done.has(item.key));
+    return { place: place < 0 ? null : place };
+  }
+  async item(place, by) {
+    const item = this.data.items[place];
+    const mine = this.replies.filter((r) => r.by === by && r.item === item.key).pop();
+    return { ...item, mine: mine ? mine.answer : "", others: 0 };
+  }
+  async image(place, which) { return bitmapOf(bytesOf(this.data.items[place].images[which])); }
+  async label(place, which) { return bitmapOf(bytesOf(this.data.items[place].labels[which])); }
+  async decide(reply) {
+    this.replies.push(reply);
+    this.keep();
+    return { id: reply.id };
+  }
+  async undo(by) {
+    const last = this.replies.findLastIndex((r) => r.by === by);
+    if (last < 0) return { place: null };
+    const [gone] = this.replies.splice(last, 1);
+    this.keep();
+    return { place: this.data.items.findIndex((item) => item.key === gone.item) };
+  }
+  keep() { remember(this.place, JSON.stringify(this.replies)); }
+  async agreement() { return { rows: [] }; }
+  download() {
+    const text = JSON.stringify({ maskwright_review: 1, made: this.data.made, replies: this.replies }, null, 1);
+    const link = element("a", "", { download: "review-answers.json", href: URL.createObjectURL(new Blob([text], { type: "application/json" })) });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+}
+
+function bytesOf(base64) {
+  return new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]);
+}
+
+// A browser may keep nothing: then answers of a page on disk live as long as the page.
+function recalled(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function remember(name, text) {
+  try {
+    localStorage.setItem(name, text);
+  } catch { /* nothing is kept */ }
+}
+
+const app = {
+  source: null, categories: [], item: null, panels: [], editor: null, hidden: false, differs: false, asked: 0, busy: false,
+
+  get by() { return at("by").value.trim(); },
+  get opacity() { return this.hidden ? 0 : Number(at("opacity").value) / 100; },
+
+  say(text, bad = false) {
+    at("status").textContent = text;
+    at("status").classList.toggle("bad", bad);
+  },
+
+  async start() {
+    if (location.search) history.replaceState(null, "", location.pathname);  // the token isn't left in the address
+    const data = at("data");
+    this.source = data ? new Disk(JSON.parse(data.textContent)) : new Server();
+    at("by").value = recalled("maskwright-review-by") || "";
+    if (data) at("second").parentElement.hidden = true;
+    this.categories = (await this.source.state(this.by)).categories;
+    legend(this.categories);
+    this.listen();
+    await this.forward();
+    if (!this.by) at("by").focus();
+  },
+
+  async refresh() {
+    const { total, decided, mine } = await this.source.state(this.by);
+    at("bar").max = Math.max(total, 1);
+    at("bar").value = decided;
+    at("count").textContent = `${decided} of ${total} answered${this.by ? `, ${mine} by you` : ""}`;
+  },
+
+  async forward() {
+    const { place } = await this.source.next(this.by, at("second").checked);
+    if (place !== null) return this.show(place);
+    this.stopDrawing();
+    this.item = null;
+    at("question").textContent = "Nothing is left to answer.";
+    for (const id of ["names", "detail"]) at(id).textContent = "";
+    for (const id of ["panels", "answers"]) at(id).replaceChildren();
+    await this.refresh();
+  },
+
+  async show(place) {
+    const asked = ++this.asked;
+    this.stopDrawing();
+    await this.refresh();
+    const item = await this.source.item(place, this.by);
+    if (asked !== this.asked) return;
+    this.item = item;
+    at("question").textContent = item.question;
+    at("names").textContent = item.names.join("  ·  ");
+    const others = item.others ? ` Answered by ${item.others} other${item.others > 1 ? "s" : ""}.` : "";
+    const mine = item.mine ? ` Your answer: ${labelled(item, item.mine)}.` : "";
+    at("detail").textContent = `Item ${place + 1}: ${item.detail}.${others}${mine}`;
+    at("answers").replaceChildren(...item.answers.map((answer) => button(answer, item.mine, () => this.answer(answer.name))));
+    at("panels").replaceChildren(element("p", "Loading the pictures…"));
+    const two = item.suggestions.length > 1;
+    at("differ").hidden = !two;
+    try {
+      const panels = await this.load(item);
+      if (asked !== this.asked) return;
+      this.panels = panels;
+      at("panels").replaceChildren(...panels.map((panel) => panel.figure));
+      at("panels").style.setProperty("--panels", panels.length);
+      this.draw();
+    } catch (error) {
+      if (asked !== this.asked) return;
+      this.panels = [];
+      at("panels").replaceChildren(element("p", "This item can’t be shown."));
+      this.say(error.message, true);
+    }
+  },
+
+  async load(item) {
+    const pictures = await Promise.all(item.names.map((_, which) => this.source.image(item.place, which)));
+    const labels = await Promise.all(item.suggestions.map(async (_, which) => labelOf(await this.source.label(item.place, which))));
+    const panel = (caption, picture, label) => new Panel(caption, picture, label, item.size, this.categories);
+    if (!labels.length) return item.names.map((name, which) => panel(name, pictures[which], null));
+    return labels.map((label, which) => {
+      const letter = labels.length > 1 ? `${"AB"[which]}: ` : "";
+      return panel(`${letter}${item.suggestions[which]}`, pictures[Math.min(which, pictures.length - 1)], label);
+    });
+  },
+
+  draw() {
+    if (this.editor) return this.editor.draw();
+    const [first, second] = this.panels;
+    for (const panel of this.panels) {
+      panel.fill(at("panels").clientWidth / (innerWidth > 736 ? this.panels.length : 1) - 14, innerHeight * 0.6);
+      if (panel.only !== this.differs) {
+        panel.only = this.differs;
+        panel.differing(this.differs && second ? difference(first.label, second.label) : null);
+      }
+      panel.draw(this.opacity, this.item.region);
+    }
+  },
+
+  // Everything that changes something goes one after the other: a key that is held answers one item.
+  async alone(work) {
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      await work();
+    } catch (error) {
+      this.say(error.message, true);
+    } finally {
+      this.busy = false;
+    }
+  },
+
+  named() {
+    at("by").setAttribute("aria-invalid", String(!this.by));
+    if (!this.by) {
+      this.say("Type your name first: every answer says whose it is.", true);
+      at("by").focus();
+    }
+    return Boolean(this.by);
+  },
+
+  answer(name) {
+    if (!this.item || !this.named()) return;
+    if (name === "edit") return this.edit({});
+    if (name === "ignore" && !this.item.region) return this.edit({ box: true });
+    return this.alone(() => this.send({ answer: name }));
+  },
+
+  async send(more) {
+    const item = this.item;
+    const id = [...crypto.getRandomValues(new Uint8Array(8))].map((v) => v.toString(16).padStart(2, "0")).join("");
+    await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
+    this.say(`Saved: ${labelled(item, more.answer)} (item ${item.place + 1}).`);
+    this.stopDrawing();
+    await this.forward();
+  },
+
+  edit({ box }) {
+    this.stopDrawing();
+    const base = Math.max(0, this.panels.findIndex((panel) => panel.figure.contains(document.activeElement)));
+    const panel = this.panels[box ? 0 : base];
+    if (!panel) return;
+    at("editor").hidden = Boolean(box);
+    const tools = {
+      tool: () => document.querySelector("input[name=tool]:checked").value,
+      category: () => Number(at("category").value),
+      radius: () => Number(at("radius").value),
+      opacity: () => this.opacity,
+      say: (text) => this.say(text, true),
+    };
+    this.say(box ? "Drag a box around what is to be ignored (Esc stops)." : "Draw on the picture, then save with Enter.");
+    this.editor = new Editor(panel, tools, {
+      box,
+      stopped: () => { this.say("Nothing was changed."); this.stopDrawing(); this.draw(); },
+      done: (strokes, region) => this.alone(() => this.send(box ? { answer: "ignore", region } : { answer: "edit", base, strokes })),
+    });
+  },
+
+  stopDrawing() {
+    if (this.editor) this.editor.close();
+    this.editor = null;
+    at("editor").hidden = true;
+  },
+
+  undo() {
+    if (!this.named()) return;
+    return this.alone(async () => {
+      const { place } = await this.source.undo(this.by);
+      this.say(place === null ? "There is no answer of yours to take back." : `Taken back: your answer to item ${place + 1}.`);
+      if (place !== null) await this.show(place);
+    });
+  },
+
+  async step(by) {
+    const total = at("bar").max, place = (this.item ? this.item.place : -1) + by;
+    if (place < 0 || place >= total) return this.say(place < 0 ? "This is the first item." : "This is the last item.");
+    await this.alone(() => this.show(place));
+  },
+
+  toggle(id) {
+    const now = at(id).getAttribute("aria-pressed") !== "true";
+    at(id).setAttribute("aria-pressed", String(now));
+    if (id === "hide") this.hidden = now;
+    else this.differs = now;
+    if (this.item) this.draw();
+  },
+
+  fade(by) {
+    at("opacity").value = Number(at("opacity").value) + by;
+    if (this.item) this.draw();
+  },
+
+  key(event) {
+    const typing = event.target instanceof HTMLInputElement && !["radio", "checkbox", "range"].includes(event.target.type);
+    if (event.ctrlKey || event.metaKey || event.altKey || typing || event.target instanceof HTMLSelectElement) return;
+    if (this.editor) {
+      if (this.editor.key(event)) event.preventDefault();
+      return;
+    }
+    const range = event.target instanceof HTMLInputElement && event.target.type === "range";
+    const keys = {
+      h: () => this.toggle("hide"), d: () => this.toggle("differ"), u: () => this.undo(),
+      "[": () => this.fade(-10), "]": () => this.fade(10),
+      ArrowLeft: range ? null : () => this.step(-1), ArrowRight: range ? null : () => this.step(1),
+    };
+    const answer = this.item && this.item.answers.find((known) => known.key === event.key);
+    const work = answer && !event.repeat ? () => this.answer(answer.name) : keys[event.key];
+    if (!work) return;
+    event.preventDefault();
+    work();
+  },
+
+  listen() {
+    document.addEventListener("keydown", (event) => this.key(event));
+    at("by").addEventListener("change", () => {
+      remember("maskwright-review-by", this.by);
+      at("by").removeAttribute("aria-invalid");
+      this.say("");
+      this.alone(() => this.forward());
+    });
+    const clicks = {
+      hide: () => this.toggle("hide"), differ: () => this.toggle("differ"), undo: () => this.undo(),
+      back: () => this.step(-1), forward: () => this.step(1), "draw-undo": () => this.editor && this.editor.undo(),
+      "draw-close": () => this.editor && this.editor.finishStroke("polygon"), "draw-save": () => this.editor && this.editor.save(),
+      "draw-cancel": () => this.editor && this.editor.options.stopped(), download: () => this.source.download(),
+    };
+    for (const [id, work] of Object.entries(clicks)) at(id)?.addEventListener("click", work);
+    at("opacity").addEventListener("input", () => this.item && this.draw());
+    at("radius").addEventListener("input", () => { at("radius-of").textContent = at("radius").value; });
+    at("second").addEventListener("change", () => this.alone(() => this.forward()));
+    at("more").addEventListener("toggle", () => at("more").open && this.alone(() => this.compare()));
+    addEventListener("resize", () => this.item && this.draw());
+  },
+
+  async compare() {
+    const { rows } = await this.source.agreement();
+    const head = ["reviewers", "kind", "items", "alike", "Cohen’s κ"];
+    const cells = rows.map((r) => [`${r.first}, ${r.second}`, r.kind || "all", r.items, `${Math.round(100 * r.share)} %`, r.kappa === null ? "–" : r.kappa.toFixed(2)]);
+    const table = element("table"), line = (name, values) => {
+      const row = element("tr");
+      row.append(...values.map((value) => element(name, String(value))));
+      return row;
+    };
+    table.append(line("th", head), ...cells.map((values) => line("td", values)));
+    at("agreement").replaceChildren(rows.length ? table : element("p", "No two reviewers have answered the same item."));
+  },
+};
+
+function labelled(item, name) {
+  const known = item.answers.find((answer) => answer.name === name);
+  return known ? known.label : name;
+}
+
+function button(answer, mine, work) {
+  const found = element("button", `${answer.label} `, { type: "button" });
+  found.append(element("kbd", answer.key));
+  found.classList.toggle("chosen", answer.name === mine);
+  found.addEventListener("click", work);
+  return found;
+}
+
+function legend(categories) {
+  at("legend").replaceChildren(...categories.filter((c) => c.tinted).map((category) => {
+    const entry = element("li"), swatch = element("span", "", { class: "swatch" });
+    swatch.style.background = `rgb(${category.color.join(",")})`;
+    entry.append(swatch, category.name);
+    return entry;
+  }));
+  const painted = [...categories.filter((c) => c.tinted), ...categories.filter((c) => !c.tinted)];
+  const options = painted.map((category) => element("option", category.name, { value: category.position }));
+  at("category").replaceChildren(...options, element("option", "ignore", { value: IGNORE }));
+}
+
+app.start().catch((error) => app.say(error.message, true));

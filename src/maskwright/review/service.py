@@ -1,0 +1,211 @@
+"""The review as a service on this machine: a page, its items, their pictures; answers in. Loads one item at a time.
+
+No address names a file: items go by their place in the queue, pictures by their item.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from maskwright.doors import need
+from maskwright.errors import DataError, MaskwrightError, UsageError, problem
+from maskwright.review.agreement import agreement
+from maskwright.review.desk import Desk
+from maskwright.review.guard import HEADERS, Guard
+from maskwright.review.page import page_of, shown_categories
+from maskwright.review.pictures import image_bytes, label_bytes
+from maskwright.review.reply import read_reply
+
+ASSETS = {
+    "review.css": "text/css",
+    "view.js": "text/javascript",
+    "edit.js": "text/javascript",
+    "review.js": "text/javascript",
+}
+"""What the page is made of, and its media type."""
+
+_KEPT = 24
+_MOST_BYTES = 8 << 20
+
+
+def build_review(desk: Desk, *, token: str = "") -> Any:
+    """Return the ASGI application.
+
+    Args:
+        desk: queue and log.
+        token: that every request must carry; empty: none.
+
+    Raises:
+        UsageError: starlette isn't installed.
+    """
+    applications, routing = need("starlette.applications", "serve"), need("starlette.routing", "serve")
+    service = _Service(desk)
+    routes = [
+        routing.Route("/", service.page),
+        routing.Route("/static/{name}", service.asset),
+        routing.Route("/api/state", service.state),
+        routing.Route("/api/next", service.next),
+        routing.Route("/api/item/{place:int}", service.item),
+        routing.Route("/api/image/{place:int}/{which:int}", service.image),
+        routing.Route("/api/label/{place:int}/{which:int}", service.label),
+        routing.Route("/api/agreement", service.agreement),
+        routing.Route("/api/decide", service.decide, methods=["POST"]),
+        routing.Route("/api/undo", service.undo, methods=["POST"]),
+    ]
+    return _guarded(applications.Starlette(routes=routes), Guard(token))
+
+
+class _Service:
+    """The answers to requests; what reads files runs in threads."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.responses: Any = need("starlette.responses", "serve")
+        self.pool: Any = need("starlette.concurrency", "serve").run_in_threadpool
+        self.images = lru_cache(_KEPT)(lambda place, which, side: image_bytes(desk.run, desk.item(place), which, side))
+
+    async def page(self, request: Any) -> Any:
+        return self.responses.HTMLResponse(page_of(self.desk))
+
+    async def asset(self, request: Any) -> Any:
+        name = request.path_params["name"]
+        if name not in ASSETS:
+            return self._refused("a part of the page", 404)
+        text = files("maskwright.review").joinpath("page", name).read_text(encoding="utf-8")
+        return self.responses.Response(text, media_type=f"{ASSETS[name]}; charset=utf-8")
+
+    async def state(self, request: Any) -> Any:
+        def found() -> dict[str, Any]:
+            return {"categories": shown_categories(self.desk), **self.desk.progress(_by(request))}
+
+        return await self._json(found)
+
+    async def next(self, request: Any) -> Any:
+        second = request.query_params.get("second") == "1"
+        return await self._json(lambda: {"place": self.desk.next(_by(request), second=second)})
+
+    async def item(self, request: Any) -> Any:
+        return await self._json(lambda: self.desk.described(request.path_params["place"], _by(request)))
+
+    async def image(self, request: Any) -> Any:
+        place, which = request.path_params["place"], request.path_params["which"]
+
+        def read() -> bytes:
+            if which >= len(self.desk.item(place).images):
+                raise _missing("an image", which)
+            return self.images(place, which, _side(request))
+
+        return await self._bytes(read, "image/jpeg")
+
+    async def label(self, request: Any) -> Any:
+        place, which = request.path_params["place"], request.path_params["which"]
+
+        def read() -> bytes:
+            item = self.desk.item(place)
+            if which >= max(1, len(item.suggestions)):
+                raise _missing("a label", which)
+            return label_bytes(self.desk.run, item, which, self.desk.answers(), _side(request))
+
+        return await self._bytes(read, "image/png")
+
+    async def agreement(self, request: Any) -> Any:
+        def rows() -> dict[str, Any]:
+            found = [vars(row) for row in agreement(self.desk.log())]
+            return {"rows": [row | {"kappa": None if row["kappa"] != row["kappa"] else row["kappa"]} for row in found]}
+
+        return await self._json(rows)
+
+    async def decide(self, request: Any) -> Any:
+        value = await _body(request)
+        return await self._json(lambda: {"id": self.desk.decide(read_reply(value))})
+
+    async def undo(self, request: Any) -> Any:
+        value = await _body(request)
+        by = value.get("by") if isinstance(value, dict) else None
+
+        def taken() -> dict[str, Any]:
+            known = read_reply({"item": "0" * 16, "answer": "undo", "by": by})
+            return {"place": self.desk.undo(known.by)}
+
+        return await self._json(taken)
+
+    async def _json(self, make: Callable[[], dict[str, Any]]) -> Any:
+        return await self._answer(lambda: self.responses.JSONResponse(make()))
+
+    async def _bytes(self, make: Callable[[], bytes], kind: str) -> Any:
+        return await self._answer(lambda: self.responses.Response(make(), media_type=kind))
+
+    async def _answer(self, make: Callable[[], Any]) -> Any:
+        try:
+            return await self.pool(make)
+        except MaskwrightError as error:
+            hidden = self.desk.anonymous and isinstance(error, DataError)  # whose text names files
+            return self._refused("a file of this item can't be read" if hidden else str(error), 422)
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            return self._refused("the review failed on this; the command's output says where", 500)
+
+    def _refused(self, text: str, status: int) -> Any:
+        return self.responses.JSONResponse({"error": text}, status_code=status)
+
+
+def _guarded(application: Any, guard: Guard) -> Any:
+    """Return an ASGI application that asks a guard first, and puts its headers on every answer."""
+
+    async def guarded(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+        if scope["type"] != "http":
+            await application(scope, receive, send)
+            return
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        query = scope["query_string"].decode("latin-1")
+        more = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+        async def sealed(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = message | {"headers": [*message["headers"], *more]}
+            await send(message)
+
+        why = guard.refusal(scope["method"], headers, query)
+        if why is not None:
+            body = json.dumps({"error": why}).encode()
+            kind = [(b"content-type", b"application/json")]
+            await sealed({"type": "http.response.start", "status": 403, "headers": kind})
+            await send({"type": "http.response.body", "body": body})
+            return
+        if (cookie := guard.cookie(query)) is not None:
+            more.append((b"set-cookie", cookie.encode()))
+        await application(scope, receive, sealed)
+
+    return guarded
+
+
+async def _body(request: Any) -> Any:
+    """Return the JSON of a request, None if it is none or too large."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _MOST_BYTES:
+            return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _by(request: Any) -> str:
+    return str(request.query_params.get("by", ""))[:80]
+
+
+def _side(request: Any) -> int:
+    text = request.query_params.get("side", "")
+    return int(text) if text.isdecimal() and len(text) < 6 else 1024
+
+
+def _missing(what: str, which: int) -> UsageError:
+    return UsageError(problem(f"{what} of the item", str(which), where="the review", next_move="reload the page"))

@@ -1,0 +1,121 @@
+"""The review without a server: one file that opens from disk and gives a file of answers back, and that taken in."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright.artifacts import write_text
+from maskwright.errors import DataError, MaskwrightError, UsageError, problem
+from maskwright.progress import track
+from maskwright.review.desk import Desk
+from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
+from maskwright.review.pictures import image_bytes, label_bytes
+from maskwright.review.reply import read_reply
+
+SIDE = 768
+"""Longer side of the pictures in the file, in pixels."""
+
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a file of answers.
+
+    Attributes:
+        taken: answers that are in the log now.
+        known: that were there before.
+        refused: (item, why) of those that can't be taken.
+    """
+
+    taken: int
+    known: int
+    refused: list[tuple[str, str]]
+
+
+def write_static(desk: Desk, path: Path, *, most: int) -> int:
+    """Write the first open items as one HTML file that asks nothing of any network; return how many it holds.
+
+    Args:
+        desk: whose queue.
+        path: of the file.
+        most: items at most.
+
+    Raises:
+        UsageError: the file stands already.
+    """
+    if path.exists():
+        next_move = "give another name; nothing is overwritten"
+        raise UsageError(problem("a new file", "one that is there", where=str(path), next_move=next_move))
+    answered = {line.item for line in desk.answers().values() if line.item}
+    places = [place for place, key in enumerate(desk.keys) if key not in answered]
+    items = list[dict[str, Any]]()
+    for place in track(places[:most], "review: write pictures", min(most, len(places))):
+        try:
+            items.append(_packed(desk, place, len(items)))
+        except (DataError, OSError):  # what can't be shown can't be answered
+            continue
+    made = hashlib.blake2b("".join(item["key"] for item in items).encode(), digest_size=8).hexdigest()
+    data = {"made": made, "categories": shown_categories(desk), "items": items}
+    script = "\n".join(asset(name) for name in SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = "default-src 'none'; img-src blob: data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    policy += f"script-src 'sha256-{digest}'"
+    text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")  # no name ends the element that holds it
+    write_text(path, page_of(desk, inside={"policy": policy, "style": asset(STYLE), "script": script, "data": text}))
+    return len(items)
+
+
+def import_replies(desk: Desk, path: Path) -> Imported:
+    """Take the answers of a file that such a page gave; those that the log has already are passed over.
+
+    Raises:
+        UsageError: it is no such file.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _strange(path, str(error)) from None
+    if (
+        not isinstance(value, dict)
+        or value.get("maskwright_review") != _FORM
+        or not isinstance(value.get("replies"), list)
+    ):
+        raise _strange(path, "another file")
+    taken, known, refused = 0, 0, list[tuple[str, str]]()
+    standing = {decision.id for decision in desk.log() if decision.id}
+    for entry in value["replies"]:
+        try:
+            reply = read_reply(entry)
+            if reply.id in standing:
+                known += 1
+                continue
+            standing.add(desk.decide(reply))
+            taken += 1
+        except MaskwrightError as error:
+            item = entry.get("item") if isinstance(entry, dict) else None
+            refused.append((str(item)[:40], error.got))
+    return Imported(taken, known, refused)
+
+
+def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
+    """Return an item with its pictures, under its number in the file."""
+    item, answers = desk.item(place), desk.answers()
+    images = [image_bytes(desk.run, item, which, SIDE) for which in range(len(item.images))]
+    labels = [label_bytes(desk.run, item, which, answers, SIDE) for which in range(len(item.suggestions))]
+    shown = desk.described(place) | {"place": number, "mine": "", "others": 0}
+    return shown | {"images": [_text(data) for data in images], "labels": [_text(data) for data in labels]}
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _strange(path: Path, got: str) -> UsageError:
+    next_move = "give the file that the page saved: maskwright review RUN --import review-answers.json"
+    return UsageError(problem("a file of answers of the review", got, where=str(path), next_move=next_move))
