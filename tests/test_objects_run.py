@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maskwright.cli import app
+from maskwright.cli import main
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError
@@ -50,8 +50,8 @@ class PowerCutError(Exception):
 def maskwright(*words):
     """Give a command in this process and return what it writes to stdout, which is JSON."""
     out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
-        app([*map(str, words), "--json"], result_action="return_value")
+    with contextlib.redirect_stdout(out):
+        assert main([*map(str, words), "--json"]) == 0
     return json.loads(out.getvalue())
 
 
@@ -113,10 +113,9 @@ def test_a_panoptic_run_has_scores_files_and_a_section(panoptic, data):
     assert "data:image/jpeg" in text
 
 
-def test_evaluate_says_what_the_run_said_and_the_official_files_agree(panoptic, data):
+def test_evaluate_and_the_same_command_again_say_what_the_run_said(panoptic, data):
     out, summary = panoptic
     assert maskwright("evaluate", out) == summary["scores"]
-    # from files alone: the classes' ids differ from ours only by name; each true segment must be one of panoptic.json
     again = maskwright(*command(data, out, "--task", "panoptic"))
     assert again["scores"] == summary["scores"]
 
@@ -129,7 +128,6 @@ def test_what_was_cut_short_goes_on_to_the_same_numbers(panoptic, tmp_path):
     for name in ("train-fold-1", "predict-oof", "evaluate", "report"):
         (cut / ".tasks" / f"{name}.json").unlink()
     shutil.rmtree(cut / "round-0" / "fold-1")
-    (cut / "round-0" / "oof" / "objects" / f"{next((cut / 'round-0' / 'oof').glob('*.npz')).stem}.png").unlink()
     shutil.rmtree(cut / "round-0" / "oof")
     recipe = load_recipe(cut / "recipe.yaml")
 
@@ -142,7 +140,9 @@ def test_what_was_cut_short_goes_on_to_the_same_numbers(panoptic, tmp_path):
     assert (cut / "round-0" / "fold-1" / "last.ckpt").is_file()
     run_pipeline(recipe, cut)
     one, two = (torch.load(p / "round-0/fold-1/last.ckpt", weights_only=True)["state_dict"] for p in (out, cut))
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert one.keys() == two.keys()
+    for key, value in one.items():  # a step's draws so far are no tensor
+        assert torch.equal(value, two[key]) if isinstance(value, torch.Tensor) else value == two[key]
     assert json.loads((cut / "predictions" / "evaluation.json").read_text()) == first == summary["scores"]
 
 
@@ -202,7 +202,7 @@ def test_a_network_that_has_diverged_is_named(panoptic, tmp_path, data):
     path = broken / "round-0" / "fold-0" / "last.ckpt"
     state = torch.load(path, weights_only=True)
     for key, value in state["state_dict"].items():
-        if "segmentation_head" in key:
+        if "segmentation_head" in key and isinstance(value, torch.Tensor):
             value.fill_(float("nan"))
     torch.save(state, path)
     (broken / ".tasks" / "predict-oof.json").unlink()

@@ -24,8 +24,8 @@ def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section 
     counts = table.filter(pl.col("category").is_in(things))
     words = [
         "An object counts as found where a predicted one overlaps it by more than half of what both cover together. "
-        "Its score is the mean probability of its category inside. The checkpoint that is kept as the best is chosen by "
-        "the semantic metric.",
+        "Its score is the mean probability of its category inside. The checkpoint that is kept as the best is chosen "
+        "by the semantic metric.",
     ]
     groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
     groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
