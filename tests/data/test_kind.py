@@ -40,12 +40,12 @@ def built(root, **fields):
     ("parts", "fields", "task", "target", "things"),
     [
         (("masks",), {}, "semantic", "masks", ["crop"]),
-        (("instances",), {}, "instances", "instances", ["foreground"]),
+        (("instances",), {}, "instances", "instances", ["object"]),
         (("instances",), {"classes": "binary"}, "semantic", "instances", []),
-        (("instances",), {"classes": "binary", "task": "instances"}, "instances", "instances", ["foreground"]),
+        (("instances",), {"classes": "binary", "task": "instances"}, "instances", "instances", ["object"]),
         (("masks", "instances"), {}, "semantic", "masks", ["crop"]),
         (("masks", "instances"), {"task": "panoptic"}, "panoptic", "masks", ["crop"]),
-        (("masks", "instances"), {"task": "instances"}, "instances", "instances", ["foreground"]),
+        (("masks", "instances"), {"task": "instances"}, "instances", "instances", ["object"]),
     ],
 )
 def test_the_task_that_a_folder_and_a_recipe_mean(tmp_path, parts, fields, task, target, things):
