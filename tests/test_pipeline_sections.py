@@ -5,13 +5,25 @@ from __future__ import annotations
 import pytest
 
 from maskwright.artifacts import RunFolder
+from maskwright.errors import RecipeError
 from maskwright.pipeline.run import _train_tasks
 from maskwright.pipeline.sections import LEARNING
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
-BESIDES = {"version", "audit", "selftrain", "predict", "postprocess", "evaluate", "suspects", "report", "executor"}
-"""Sections that change nothing in a training."""
+BESIDES = {
+    "version",
+    "instances",
+    "audit",
+    "selftrain",
+    "predict",
+    "postprocess",
+    "evaluate",
+    "suspects",
+    "report",
+    "executor",
+}
+"""Sections that change nothing in a training; of `instances` that is so where no objects are told apart."""
 
 
 def test_every_section_either_decides_a_training_or_does_not():
@@ -36,6 +48,7 @@ CHANGES = {
     "postprocess": "postprocess.chain=[]",
     "evaluate": "evaluate.absent=skip",
     "suspects": "suspects.regions=3",
+    "instances": "instances.loss.push=2",
     "report": "report.thumbnails=3",
     "executor": "executor.jobs=2",
 }
@@ -51,6 +64,23 @@ def test_a_change_of_a_section_makes_a_training_stale_if_it_decides_it(section):
     changed = apply_settings(recipe, [CHANGES[section]])
     assert changed != recipe
     assert (fingerprints(changed) != fingerprints(recipe)) == (section in LEARNING)
+
+
+@pytest.mark.parametrize(("change", "decides"), [("loss.push=2", True), ("apart=false", True), ("minimum=3", False)])
+def test_where_objects_are_told_apart_what_they_are_learned_by_decides_too(change, decides):
+    recipe = Recipe(data=DataSpec(root=".", task="instances"))
+    changed = apply_settings(recipe, [f"instances.{change}"])
+    assert (fingerprints(changed) != fingerprints(recipe)) == decides
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["selftrain.rounds=1", "mix=[{kind: mixup}]", "train.swa=0.3", "report.price_of_leaks=true", "predict.fusion=rank"],
+)
+def test_what_can_not_be_done_with_objects_is_refused(change):
+    with pytest.raises(RecipeError, match=r"data\.task"):
+        apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), [change])
+    apply_settings(Recipe(data=DataSpec(root=".")), [change])
 
 
 def test_checkpoints_that_rounds_need_make_a_training_stale():

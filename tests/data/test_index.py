@@ -117,17 +117,17 @@ def test_groups_that_are_missing_are_errors(tmp_path, fields, words):
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
-def test_instances_alone_are_one_class_if_one_says_so(tmp_path):
+def test_instances_alone_are_one_class(tmp_path):
     make.gray_png(tmp_path / "images", "a")
     make.id_png(tmp_path / "instances", "a", make.HEIGHT, make.WIDTH)
-    with pytest.raises(DataError, match="--classes binary"):
-        build_index(spec(tmp_path))
-    index, resolved, _ = build_index(spec(tmp_path, classes="binary"))
-    assert resolved.target == index.target == "instances"
-    label = index.read(0).label
-    assert label is not None
-    assert label.sum() == make.HEIGHT * make.WIDTH - 1  # only id 0 is background
-    assert build_index(resolved)[1] == resolved
+    for fields, task in (({}, "instances"), ({"classes": "binary"}, "semantic")):
+        index, resolved, _ = build_index(spec(tmp_path, **fields))
+        assert resolved.target == index.target == "instances"
+        assert resolved.task == task
+        label = index.read(0).label
+        assert label is not None
+        assert label.sum() == make.HEIGHT * make.WIDTH - 1  # only id 0 is background
+        assert build_index(resolved)[1] == resolved
 
 
 def test_masks_come_before_instances(tmp_path):

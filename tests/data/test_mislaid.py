@@ -71,4 +71,4 @@ def test_instances_alone_name_both_ways_on_and_what_stays_ignored(tmp_path):
     assert "what looks like masks to masks/: semantic/ (4 of 4 names)" in said
     shutil.rmtree(root / "semantic")
     (root / "classes.json").unlink()
-    assert "looks like masks" not in failure(root)
+    assert "looks like masks" not in failure(root, task="semantic")

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy import ndimage
+from skimage.measure import label as regions
 
 from maskwright.errors import DataError, UsageError
 from maskwright.postprocess import erode_then_dilate, fill_instances, remove_small_parts
+from maskwright.postprocess.instances import split_parts
 
 maps = arrays(
     np.int32, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.sampled_from([0, 1, 1, 2, 70000])
@@ -121,3 +123,17 @@ def test_wrong_use():
     for mask in (np.ones((3, 4), bool), np.ones((3, 3))):
         with pytest.raises(DataError, match=r"a bool mask of shape \(3, 3\)"):
             erode_then_dilate(instances, mask=mask)
+
+
+@settings(deadline=None, max_examples=100)
+@given(maps, st.sampled_from([4, 8]))
+def test_parts_are_the_regions_of_scikit_image(instances, connectivity):
+    found = split_parts(instances, connectivity=connectivity)
+    expected = regions(instances, connectivity=connectivity // 4)
+    pairs = np.unique(np.stack([found.ravel(), expected.ravel()]), axis=1)
+    assert found.dtype == np.int32
+    assert len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    assert np.array_equal(found == 0, instances == 0)
+    assert sorted(set(found.ravel()) - {0}) == list(range(1, found.max() + 1))
+    owners = [instances[found == number][0] for number in range(1, found.max() + 1)]
+    assert owners == sorted(owners)

@@ -20,7 +20,8 @@ from maskwright.recipe.loss import CrossEntropySpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.networks import CustomUNetSpec
 from maskwright.train.batch import Batch
-from maskwright.train.embedding import INSTANCES, EmbeddingStep
+from maskwright.train.embedding import EmbeddingStep
+from maskwright.train.targets import INSTANCES
 from maskwright.types import Categories, Category
 
 TWO = Categories((Category(0, "ground"), Category(1, "disc", isthing=True)))

@@ -11,6 +11,9 @@ from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.types import Categories
 
+OBJECT = "object"
+"""What the category of objects is called where there is but one."""
+
 
 def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     """Return the data section with `task` and `target` filled in.
@@ -52,14 +55,15 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
 
 
 def with_things(categories: Categories, spec: DataSpec, root: Path) -> Categories:
-    """Return the categories of a task; of instances alone, what isn't background is a thing.
+    """Return the categories of a task; of instances alone, what isn't background are objects.
 
     Raises:
         DataError: objects are to be told apart, and no category is a thing.
     """
     if spec.task == "instances" and spec.categories is None:
-        items = tuple(replace(c, isthing=c.name != "background") for c in categories.items)
-        return replace(categories, items=items)
+        items = categories.items
+        found = tuple(replace(c, name=OBJECT, isthing=True) if c.name == "foreground" else c for c in items)
+        return replace(categories, items=found)
     if spec.task in ("instances", "panoptic") and not any(c.isthing for c in categories.items):
         raise DataError(
             problem(

@@ -13,6 +13,7 @@ from maskwright.data.formats.coco_panoptic import SegmentFile, read_segments
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.peek import files_of
 from maskwright.data.images import read_ids
+from maskwright.data.kind import OBJECT
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.label_files import LabelPair
 from maskwright.evaluate.measure import Measured
@@ -21,7 +22,6 @@ from maskwright.metrics import Segments
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category
 
-OBJECT = "object"
 SIDECAR = "segments.csv"
 _COUNTED = 1 << 24
 """Ids below which those that are there are counted in a table; larger ones are sorted."""

@@ -53,18 +53,16 @@ class ToldApart:
         whole: its index.
         spec: of the stage: data and instances.
         evaluate: which families are scored.
-        pictures: how many are drawn.
     """
 
-    def __init__(
-        self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec, pictures: int
-    ) -> None:
-        self.folder, self.whole, self.evaluate, self.pictures = folder, whole, evaluate, pictures
+    def __init__(self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec) -> None:
+        self.folder, self.whole, self.evaluate = folder, whole, evaluate
         self.spec = InstancesSpec.model_validate(spec["instances"])
         self.stuff = spec["data"]["task"] == "panoptic"
         self.categories = whole.categories
         self.things = [p for p, category in enumerate(self.categories.items) if category.isthing]
         self.files, self.names = ObjectFiles(folder.predictions, self.categories), list[str]()
+        self.files.log.unlink(missing_ok=True)
 
     def panoptic(self, part: str, image: str, label: LabelMap, probabilities: Probabilities) -> PanopticMap:
         """Return the panoptic map of a predicted image, and write its files.

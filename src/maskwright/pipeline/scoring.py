@@ -72,7 +72,7 @@ def score_run(
         dict[str, Any](categories=whole.categories.names),
         dict[str, Any](),
     )
-    objects = None if told is None else ToldApart(folder, whole, told, evaluate, predict.overlays)
+    objects = None if told is None else ToldApart(folder, whole, told, evaluate)
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:

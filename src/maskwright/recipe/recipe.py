@@ -105,7 +105,10 @@ class Recipe(Spec):
             return self
         task = f"data.task: {self.data.task}"
         if self.selftrain.rounds:
-            raise ValueError(f"{task} learns from labels alone in this version: set selftrain.rounds to 0")
+            raise ValueError(
+                f"{task} learns from labels alone in this version: set selftrain.rounds to 0, or data.task "
+                "to semantic (of instance maps: --classes binary)"
+            )
         if blends_labels(self.mix):
             raise ValueError(f"{task}: a pixel that mixup blends is of two objects: use cutmix, classmix or copy_paste")
         if self.train.swa is not None:

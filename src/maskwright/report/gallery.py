@@ -102,6 +102,16 @@ class Gallery:
         ]
         return [Group("Farthest boundaries", strips=strips)] if strips else []
 
+    def drawn(self, path: Path, name: str, note: str) -> Strip:
+        """Return a picture of an image that the run drew as a JPEG."""
+
+        def picture() -> list[Picture]:
+            data = path.read_bytes()
+            with Image.open(path) as file:
+                return [Picture(data_uri(data, "image/jpeg"), f"Objects of {name}", file.width, file.height)]
+
+        return self._strip(name, note, picture)
+
     def suspects(self, images: pl.DataFrame, regions: pl.DataFrame, most: int) -> list[Strip]:
         """Return the first images, beside each its mask with the first regions framed."""
         names = images["image"].to_list()[:most]

@@ -15,6 +15,7 @@ from maskwright.report.collect import number as to_float
 from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
+from maskwright.report.object_sections import objects
 from maskwright.report.pool_charts import pool_charts
 from maskwright.report.recipe_words import trained
 from maskwright.report.round_sections import rounds
@@ -34,6 +35,7 @@ def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Se
         rounds(artifacts),
         scores(artifacts),
         categories(artifacts),
+        objects(artifacts, gallery, thumbnails),
         examples(artifacts, gallery, thumbnails),
         suspects(artifacts, gallery, thumbnails),
         again(artifacts),

@@ -1,0 +1,218 @@
+"""Objects told apart by embeddings against a U-Net with a watershed on its mask, at equal steps, on nuclei.
+
+Both learn from the same images with the same encoder and decoder, crops and steps, and are scored on the same held-out
+images of dsb2018; the embeddings have a decoder of their own. The rival's mask is parted by scikit-image's watershed on
+the distance to its border, from the peaks of the smoothed distance; how far apart two peaks are at least is the best of
+five for the very images that are scored, a gift to the rival. Its components are a row, too. Scores of objects, for AP,
+are the mean probability inside for all of them. Intervals resample the held-out images.
+
+Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
+
+from benchmarks import record
+from benchmarks.parts import labelled_part
+from benchmarks.record import Comparison, Row
+from maskwright.artifacts import RunFolder, read_folds
+from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_ids
+from maskwright.data.store import ProbabilityStore
+from maskwright.evaluate import Overlaps, statistics_of
+from maskwright.evaluate.segments import SegmentMap, measure_segments
+from maskwright.instances import truly_matched
+from maskwright.instances.features import agreement
+from maskwright.labels import components, relabel_consecutive
+from maskwright.metrics import Segments
+from maskwright.predict import to_full_size
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.statistics import bootstrap, paired_difference
+from maskwright.types import Categories, Category
+
+OURS, WATERSHED, COMPONENTS = "embeddings", "watershed", "components"
+METRICS = ("pq", "ap", "ap50", "f1_50", "f1_70", "f1_90", "sbd")
+DISTANCES = (3, 5, 7, 10, 14)
+"""Least distances of two peaks in pixels, of which the rival gets the best."""
+_CATEGORIES = Categories((Category(0, "background"), Category(1, "nucleus", isthing=True)), frozenset({"background"}))
+_SPEC = EvaluateSpec(families=("panoptic", "instances"))
+_QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "evaluate.samples=100")
+"""What changes no score."""
+
+Objects = tuple[np.ndarray, np.ndarray]
+"""(H, W) ids 1..K and (K,) scores."""
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks instances", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
+    parser.add_argument("--folder", default="dsb2018", help="of --data")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--holdout", type=float, default=0.3)
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="of both, such as train.crop=…")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
+    arguments = parser.parse_args()
+    data = labelled_part(arguments.data / arguments.folder, arguments.keep / "data" / arguments.folder)
+    runs = {task: [run_of(data, task, seed, arguments) for seed in arguments.seeds] for task in ("ours", "rival")}
+    truths = [read_truths(run, data) for run in runs["ours"]]
+    found = {OURS: [ours(run) for run in runs["ours"]], COMPONENTS: [parted(run, None) for run in runs["rival"]]}
+    tried = {d: [parted(run, d) for run in runs["rival"]] for d in DISTANCES}
+    reached = {d: mean(figures(objects, truths), "pq")(np.ones((1, len(truths[0]))))[0] for d, objects in tried.items()}
+    best = max(reached, key=lambda d: float(reached[d]))
+    found[WATERSHED] = tried[best]
+    details = {"steps": arguments.steps, "settings": arguments.settings, "seeds": arguments.seeds}
+    more = {WATERSHED: {"least distance of peaks": best, "PQ at each": {str(d): float(v) for d, v in reached.items()}}}
+    rows = {
+        f"{arguments.folder}, {metric}: {name}": to_row(name, metric, found, truths, details | more.get(name, {}))
+        for metric in METRICS
+        for name in (WATERSHED, COMPONENTS, OURS)
+    }
+    record.write("instances", rows, rivals=("scikit-image",))
+
+
+def run_of(data: Path, task: str, seed: int, arguments: argparse.Namespace) -> Path:
+    """Return the folder of a finished run."""
+    kind = ["--task", "instances"] if task == "ours" else ["--classes", "binary"]
+    words = [
+        "run",
+        "--data",
+        str(data),
+        *kind,
+        "--folds",
+        "1",
+        "--holdout",
+        str(arguments.holdout),
+        "--seed",
+        str(seed),
+    ]
+    settings = [*_QUICK, "split.seed=0", f"train.steps={arguments.steps}", *arguments.settings]
+    words += [word for setting in settings for word in ("--set", setting)]
+    out = arguments.keep / f"{arguments.folder}-{task}-{seed}-{arguments.steps}"
+    note = out.with_name(f"{out.name}.json")  # a run of other settings under the same name must not pass for this
+    if not note.is_file() or json.loads(note.read_text()) != words:
+        subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
+        note.write_text(json.dumps(words))
+    return out
+
+
+def held_out(run: Path) -> list[str]:
+    """Return the names of the held-out images."""
+    folds = read_folds(RunFolder(run).folds)
+    return sorted(name_of(image) for image, fold in folds.select("image", "fold").iter_rows() if fold == -1)
+
+
+def read_truths(run: Path, data: Path) -> list[np.ndarray]:
+    """Return the true ids of the held-out images."""
+    return [relabel_consecutive(read_ids(data / "instances" / f"{name}.png")) for name in held_out(run)]
+
+
+def ours(run: Path) -> list[Objects]:
+    """Return the objects that a run found in its held-out images."""
+    folder = RunFolder(run).predictions / "instances"
+    scores = dict[str, dict[int, float]]()
+    with open(folder / "segments.csv", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            scores.setdefault(row["name"], {})[int(row["id"])] = float(row["score"])
+    found = []
+    for name in held_out(run):
+        ids = read_ids(folder / f"{name}.png")
+        present = np.unique(ids[ids > 0])
+        found.append((relabel_consecutive(ids), np.array([scores[name][int(number)] for number in present])))
+    return found
+
+
+def parted(run: Path, distance: int | None) -> list[Objects]:
+    """Return the objects of a semantic run's masks, by components or by watershed."""
+    folder, found = RunFolder(run), []
+    for name in held_out(run):
+        mask = read_ids(folder.predictions / "labels" / f"{name}.png") > 0
+        ids = relabel_consecutive(components(mask)[0] if distance is None else shed(mask, distance))
+        likely = to_full_size(ProbabilityStore(folder.store("holdout")).read(name), (mask.shape[0], mask.shape[1]))
+        found.append((ids, agreement(ids, likely, np.ones(int(ids.max(initial=0)), int))))
+    return found
+
+
+def shed(mask: np.ndarray, distance: int) -> np.ndarray:
+    """Return the objects of a mask as scikit-image parts it."""
+    depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1)
+    peaks = peak_local_max(depth, min_distance=distance, labels=components(mask)[0], exclude_border=False)
+    markers = np.zeros(mask.shape, int)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    return watershed(-depth, markers, mask=mask)
+
+
+def figures(found: Sequence[list[Objects]], truths: Sequence[list[np.ndarray]]) -> list[dict[str, Statistic]]:
+    """Return, of each seed, {metric: function of image weights}."""
+    return [_figures(objects, own) for objects, own in zip(found, truths, strict=True)]
+
+
+def mean(figures: Sequence[dict[str, Statistic]], metric: str) -> Statistic:
+    """Return the mean of a metric over the seeds."""
+    return lambda weights: np.mean([own[metric](weights) for own in figures], axis=0)
+
+
+def to_row(
+    name: str,
+    metric: str,
+    found: dict[str, list[list[Objects]]],
+    truths: Sequence[list[np.ndarray]],
+    details: dict[str, Any],
+) -> Row:
+    """Return a row: a method's metric, and ours against the watershed."""
+    count, each = len(truths[0]), figures(found[name], truths)
+    score = mean(each, metric)
+    value = bootstrap(score, count, rng=np.random.default_rng(0))
+    ones = np.ones((1, count))
+    spread = [float(own[metric](ones)[0]) for own in each]
+    row = Row(
+        figure=value.value,
+        unit=f"{metric}, mean of {len(each)} seeds, {count} held-out images",
+        interval=(value.low, value.high),
+        details=details | {"each seed": spread},
+    )
+    if name != OURS:
+        return row
+    other = mean(figures(found[WATERSHED], truths), metric)
+    gain = paired_difference(score, other, count, rng=np.random.default_rng(0))
+    compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
+    return row.model_copy(update={"against": WATERSHED, "other": float(other(ones)[0]), "comparison": compared})
+
+
+def _figures(objects: list[Objects], truths: list[np.ndarray]) -> dict[str, Statistic]:
+    overlaps = Overlaps(_CATEGORIES, _SPEC)
+    for number, ((ids, scores), truth) in enumerate(zip(objects, truths, strict=True)):
+        true = SegmentMap(truth, Segments.of(np.arange(1, truth.max(initial=0) + 1), 1))
+        own = SegmentMap(ids, Segments.of(np.arange(1, len(scores) + 1), 1, scores=scores))
+        where = f"{number}"
+        overlaps.put(where, measure_segments(true, own, _CATEGORIES, _SPEC, zero="background", where=where))
+    known = statistics_of(overlaps.evidence(), _CATEGORIES, _SPEC)
+    found = {metric: known[metric][1] for metric in METRICS if metric in known}
+    sizes = np.array(
+        [[ids.max(initial=0) + truth.max(initial=0)] for (ids, _), truth in zip(objects, truths, strict=True)]
+    )
+    for metric in METRICS:
+        if metric.startswith("f1_"):
+            iou = int(metric.removeprefix("f1_")) / 100
+            hits = np.array(
+                [truly_matched(ids, truth, iou=iou).sum() for (ids, _), truth in zip(objects, truths, strict=True)]
+            )
+            found[metric] = lambda weights, hits=hits: 2 * (weights @ hits) / (weights @ sizes)[:, 0]
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""Objects told apart: how many were found, missed and made up, and pictures of them beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+
+from maskwright.report.blocks import DASH, Group, Section, Table, count, number, plural, with_interval
+from maskwright.report.collect import Artifacts
+from maskwright.report.families import part_word
+from maskwright.report.gallery import Gallery
+
+_SHOWN = ("pq", "sq", "rq", "pq_dagger", "ap", "ap50")
+_WORDS = {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_dagger": "PQ†", "ap": "AP", "ap50": "AP50"}
+
+
+def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section | None:
+    """Return what became of objects, None where the run told none apart."""
+    task, table = (artifacts.recipe.get("data") or {}).get("task"), artifacts.per_image
+    if task not in ("instances", "panoptic") or table is None or "segments_tp" not in table.columns:
+        return None
+    things = [c.name for c in artifacts.categories.items if c.isthing]
+    counts = table.filter(pl.col("category").is_in(things))
+    words = [
+        "An object counts as found where a predicted one overlaps it by more than half of what both cover together. "
+        "Its score is the mean probability of its category inside. The checkpoint that is kept as the best is chosen "
+        "by the semantic metric.",
+    ]
+    groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
+    groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
+    return Section("objects", "Objects", words, groups)
+
+
+def _counts(counts: pl.DataFrame) -> Table:
+    columns = ["segments_tp", "segments_fn", "segments_fp"]
+    grouped = counts.group_by("part", "category", maintain_order=True)
+    sums = grouped.agg(pl.col("image").n_unique(), *(pl.col(c).sum() for c in columns), pl.col("segments_iou").sum())
+    rows = [
+        (
+            name,
+            part_word(part),
+            count(images),
+            count(tp + fn),
+            count(tp),
+            count(fn),
+            count(fp),
+            number(fp / images, 2),
+            number(iou / tp) if tp else DASH,
+        )
+        for part, name, images, tp, fn, fp, iou in sums.iter_rows()
+    ]
+    head = ("category", "part", "images", "true", "found", "missed", "made up", "of these an image", "IoU of the found")
+    return Table("Objects of each category", head, rows, frozenset({0, 1}))
+
+
+def _scores(artifacts: Artifacts) -> Table:
+    parts = [part for part in ("oof", "holdout") if artifacts.score("pq", part)]
+    rows = [
+        (_WORDS[metric], *(with_interval(artifacts.score(metric, part)) for part in parts))
+        for metric in _SHOWN
+        if any(artifacts.score(metric, part) for part in parts)
+    ]
+    return Table("Scores of objects and segments", ("metric", *map(part_word, parts)), rows)
+
+
+def _pictures(
+    artifacts: Artifacts, gallery: Gallery, counts: pl.DataFrame, most: int, *, panoptic: bool
+) -> list[Group]:
+    """Return the images of which a picture was drawn, those with the largest share of wrong objects first."""
+    folder = artifacts.folder / "predictions" / "pictures"
+    sums = counts.group_by("image", "part", maintain_order=True).agg(pl.col("^segments_(tp|fp|fn)$").sum())
+    wrong = pl.col("segments_fp") + pl.col("segments_fn")
+    ranked = sums.with_columns(share=wrong / (wrong + 2 * pl.col("segments_tp"))).sort(
+        "share", descending=True, nulls_last=True, maintain_order=True
+    )
+    shown = [row for row in ranked.iter_rows(named=True) if _file(artifacts, folder, row["image"]).is_file()]
+    if not shown or not most:
+        return []
+    chosen = {"Most wrong objects": shown[:most], "Fewest wrong objects": shown[most:][-most:][::-1]}
+    drawn = "image, truth, prediction, predicted objects over the image" if panoptic else "image, truth, prediction"
+    return [
+        Group(
+            title,
+            [f"From left to right: {drawn}."],
+            strips=[
+                gallery.drawn(
+                    _file(artifacts, folder, row["image"]),
+                    row["image"],
+                    f"{row['segments_tp']} found, {row['segments_fn']} missed, "
+                    f"{plural(row['segments_fp'], 'made up', 'made up')}",
+                )
+                for row in rows
+            ],
+        )
+        for title, rows in chosen.items()
+        if rows
+    ]
+
+
+def _file(artifacts: Artifacts, folder: Path, image: str) -> Path:
+    label = artifacts.label_file(image)
+    return (folder / label.relative_to(artifacts.folder / "predictions" / "labels")).with_suffix(".jpg")

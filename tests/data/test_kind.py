@@ -1,0 +1,83 @@
+"""What is predicted follows from the folder and the recipe, and what lacks is said."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import make_images as make
+from maskwright.data.index import build_index
+from maskwright.errors import DataError
+from maskwright.recipe.data import DataSpec
+
+CLASSES = {"categories": [{"id": 0, "name": "soil", "isthing": False}, {"id": 1, "name": "crop", "isthing": True}]}
+
+
+def folder(root, *parts, classes=None):
+    """Return a folder with one image and label files in these parts, ids 0, 1 and 70 000 or values 0 and 1."""
+    make.gray_png(root / "images", "a")
+    values = np.zeros((make.HEIGHT, make.WIDTH), np.int32)
+    values[:3], values[4:6] = 1, 1 if parts == ("masks",) else 9
+    for part in parts:
+        (root / part).mkdir()
+        own = values if part == "instances" else (values > 0)
+        Image.fromarray(own.astype(np.uint8)).save(root / part / "a.png")
+    if classes is not None:
+        (root / "classes.json").write_text(json.dumps(classes))
+    return root
+
+
+def built(root, **fields):
+    index, spec, _ = build_index(DataSpec(root=str(root), **fields))
+    assert build_index(spec)[1] == spec  # a fixed point
+    return index, spec
+
+
+@pytest.mark.parametrize(
+    ("parts", "fields", "task", "target", "things"),
+    [
+        (("masks",), {}, "semantic", "masks", ["crop"]),
+        (("instances",), {}, "instances", "instances", ["object"]),
+        (("instances",), {"classes": "binary"}, "semantic", "instances", []),
+        (("instances",), {"classes": "binary", "task": "instances"}, "instances", "instances", ["object"]),
+        (("masks", "instances"), {}, "semantic", "masks", ["crop"]),
+        (("masks", "instances"), {"task": "panoptic"}, "panoptic", "masks", ["crop"]),
+        (("masks", "instances"), {"task": "instances"}, "instances", "instances", ["object"]),
+    ],
+)
+def test_the_task_that_a_folder_and_a_recipe_mean(tmp_path, parts, fields, task, target, things):
+    index, spec = built(folder(tmp_path, *parts, classes=CLASSES if "masks" in parts else None), **fields)
+    assert (spec.task, spec.target, index.target) == (task, target, target)
+    assert [c.name for c in index.categories.items if c.isthing] == things
+
+
+@pytest.mark.parametrize(
+    ("parts", "fields", "classes", "said"),
+    [
+        (("instances",), {"task": "panoptic"}, None, "no masks"),
+        (("masks",), {"task": "panoptic"}, CLASSES, "no instance maps"),
+        (("masks",), {"task": "instances"}, CLASSES, "no instance maps"),
+        (("masks", "instances"), {"task": "panoptic"}, None, "a thing"),
+        (("masks", "instances"), {"task": "panoptic", "target": "instances"}, CLASSES, "target: masks"),
+    ],
+)
+def test_what_a_task_lacks_is_said(tmp_path, parts, fields, classes, said):
+    with pytest.raises(DataError, match=said):
+        built(folder(tmp_path, *parts, classes=classes), **fields)
+
+
+def test_objects_are_numbered_whatever_their_ids(tmp_path):
+    make.gray_png(tmp_path / "images", "a")
+    make.gray_png(tmp_path / "images", "b")
+    (tmp_path / "instances").mkdir()
+    ids = np.zeros((make.HEIGHT, make.WIDTH), np.uint16)
+    ids[0, :4], ids[2, 2:], ids[5, 5] = 40_000, 7, 65_535
+    Image.fromarray(ids).save(tmp_path / "instances" / "a.png")
+    index, _ = built(tmp_path)
+    found = index.read_instances(0)
+    assert found.dtype == np.int32
+    assert np.array_equal(found, np.searchsorted([0, 7, 40_000, 65_535], ids))
+    assert index.read_instances(1) is None

@@ -1,0 +1,135 @@
+"""From probabilities and embeddings to objects and panoptic maps: worked by hand, and the unkind cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskwright.errors import DataError
+from maskwright.instances.telling import tell_apart, to_panoptic
+from maskwright.recipe.instances import InstancesSpec
+from maskwright.types import IGNORE
+
+SPEC = InstancesSpec(minimum=4)
+THINGS = [1, 2]
+
+
+def certain(label, count=3, sure=0.8):
+    """Return (C, h, w) probabilities of which `label` has `sure` and the others the rest in equal parts."""
+    rest = (1 - sure) / (count - 1)
+    return np.where(np.arange(count)[:, None, None] == label, sure, rest).astype(np.float32)
+
+
+def scene():
+    """Return label (8, 16) of stuff 0 and things 1 and 2, and embeddings of four objects.
+
+    Of thing 1 there are two touching objects, 8 pixels wide together, and of thing 2 one with the embedding of the
+    first of these, and one speck of 2 pixels.
+    """
+    label = np.zeros((8, 16), np.uint8)
+    label[1:4, 1:9], label[5:8, 1:5], label[6, 12:14] = 1, 2, 2
+    embeddings = np.zeros((4, 8, 16), np.float32)
+    embeddings[0, :, 6:] = 3
+    return label, embeddings
+
+
+def test_objects_of_a_scene():
+    label, embeddings = scene()
+    found = tell_apart(certain(label), embeddings, THINGS, SPEC)
+    expected = np.zeros((8, 16), np.int32)
+    expected[1:4, 1:6], expected[1:4, 6:9], expected[5:8, 1:5] = 1, 2, 3
+    assert found.dtype == np.int32
+    assert np.array_equal(found, expected)  # the speck is below `minimum`
+
+
+def test_equal_objects_that_lie_apart_are_two_unless_objects_may_be_in_pieces():
+    label = np.zeros((6, 16), np.uint8)
+    label[1:4, 1:5] = label[1:4, 10:14] = 1
+    embeddings = np.zeros((4, 6, 16), np.float32)
+    apart, together = (
+        tell_apart(certain(label), embeddings, THINGS, SPEC.model_copy(update={"apart": a})) for a in (True, False)
+    )
+    assert np.unique(apart).tolist() == [0, 1, 2]
+    assert np.unique(together).tolist() == [0, 1]
+    assert np.array_equal(together > 0, label == 1)
+
+
+@pytest.mark.parametrize(
+    ("case", "label", "objects"),
+    [
+        ("nothing", np.zeros((8, 8), np.uint8), 0),
+        ("a mask that is everywhere, constant embeddings", np.ones((8, 8), np.uint8), 1),
+        ("one pixel", np.pad(np.ones((1, 1), np.uint8), 3), 0),  # below the minimum of 4
+        ("one row at the border", np.pad(np.ones((1, 8), np.uint8), ((0, 7), (0, 0))), 1),
+    ],
+)
+def test_unkind_masks(case, label, objects):
+    found = tell_apart(certain(label), np.zeros((4, *label.shape), np.float32), THINGS, SPEC, where=case)
+    assert int(found.max()) == objects
+
+
+def test_objects_of_one_pixel_are_found_if_they_are_asked_for():
+    label = np.zeros((9, 9), np.uint8)
+    label[::2, ::2] = 1
+    found = tell_apart(certain(label), np.zeros((2, 9, 9), np.float32), THINGS, InstancesSpec(minimum=1))
+    assert int(found.max()) == 25
+    assert np.array_equal(found > 0, label == 1)
+
+
+def test_thousands_of_objects_end_soon():
+    """2 500 squares of 2 × 2, all of one embedding: their pixels tell them apart; ids don't run out."""
+    label = np.zeros((200, 200), np.uint8)
+    label[np.ix_(np.arange(200) % 4 < 2, np.arange(200) % 4 < 2)] = 1
+    found = tell_apart(certain(label), np.zeros((2, 200, 200), np.float32), THINGS, InstancesSpec(minimum=1))
+    assert int(found.max()) == 2500
+    told = to_panoptic(label, found, certain(label), THINGS, SPEC)
+    assert int((told.segments.categories == 1).sum()) == 2500
+
+
+def test_nan_is_an_error_that_says_what_to_do():
+    label, embeddings = scene()
+    probabilities = certain(label)
+    probabilities[1, 2, 2] = np.nan
+    with pytest.raises(DataError, match=r"1 of 384 values(.|\n)*diverged"):
+        tell_apart(probabilities, embeddings, THINGS, SPEC)
+    embeddings[0, 0, 0] = np.nan  # on stuff, where nothing is clustered
+    assert int(tell_apart(certain(label), embeddings, THINGS, SPEC).max()) == 3
+    embeddings[0, 2, 2] = np.inf
+    with pytest.raises(DataError, match="finite"):
+        tell_apart(certain(label), embeddings, THINGS, SPEC)
+
+
+def test_the_panoptic_map_of_a_scene_and_its_scores():
+    label, embeddings = scene()
+    probabilities = certain(label)
+    probabilities[:, 1:4, 6:9] = certain(label, sure=0.6)[:, 1:4, 6:9]
+    found = to_panoptic(label, tell_apart(probabilities, embeddings, THINGS, SPEC), probabilities, THINGS, SPEC)
+    # the surest first, of equal ones in their order: id 1 at 0.8, the thing 2 at 0.8, then id 2 at 0.6; then stuff
+    assert found.segments.categories.tolist() == [1, 2, 1, 0]
+    assert found.segments.scores[:3] == pytest.approx([0.8, 0.8, 0.6], abs=1e-6)
+    assert np.isnan(found.segments.scores[3])
+    expected = np.where(label == 0, 4, 0)
+    expected[1:4, 1:6], expected[5:8, 1:5], expected[1:4, 6:9] = 1, 2, 3
+    assert np.array_equal(found.ids, expected)  # the speck of thing 2 is void
+    assert found.label[6, 12] == IGNORE
+
+
+def test_an_enlarged_object_covers_the_pixels_of_its_category_and_no_others():
+    """Found at half the size; the label at full size has a rounder edge, which belongs to the object, too."""
+    y, x = np.mgrid[:40, :40]
+    label = ((y - 20) ** 2 + (x - 20) ** 2 < 150).astype(np.uint8)
+    small = label[::2, ::2]
+    ids = tell_apart(certain(small), np.zeros((2, 20, 20), np.float32), THINGS, SPEC)
+    found = to_panoptic(label, ids, certain(label), THINGS, SPEC)
+    assert np.array_equal(found.instances(THINGS) > 0, label == 1)
+    assert found.segments.categories.tolist() == [1, 0]
+
+
+def test_erosion_and_dilation_do_not_eat_the_neighbour():
+    label, embeddings = scene()
+    spec = SPEC.model_copy(update={"erosion": 3, "dilation": 3})
+    ids = tell_apart(certain(label), embeddings, THINGS, spec)
+    found = to_panoptic(label, ids, certain(label), THINGS, spec)
+    # rectangles of 3 × 3 or more survive an opening by 3 × 3 as they are
+    assert np.array_equal(found.instances(THINGS) > 0, ids > 0)
+    assert len(found.segments) == 4

@@ -1,0 +1,58 @@
+"""What the report says of objects: counts, scores and pictures, and nothing where none were told apart."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from PIL import Image
+
+from make_report import NAMES, make_run, score, write
+
+
+def with_objects(tmp_path, task="panoptic", families=True):
+    run = make_run(tmp_path)
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["task"] = task
+    for category in recipe["data"]["categories"]:
+        category["isthing"] = category["name"] == NAMES[1]
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    if families:
+        path = run / "predictions/per_image.parquet"
+        table, zero = pl.read_parquet(path), pl.lit(0)
+        thing = pl.col("category") == NAMES[1]
+        found = {"segments_tp": 3, "segments_fp": 2, "segments_fn": 1, "segments_iou": 2.4}
+        table.with_columns(pl.when(thing).then(v).otherwise(zero).alias(k) for k, v in found.items()).write_parquet(
+            path
+        )
+        scores = run / "predictions/evaluation.json"
+        known = json.loads(scores.read_text()) | {"oof/pq": score(0.4321), "oof/ap50": score(0.765)}
+        scores.write_text(json.dumps(known))
+        for image in table["image"].unique().to_list()[:2]:
+            picture = run / "predictions/pictures" / image.removeprefix("images/")
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.zeros((20, 60, 3), np.uint8)
+            Image.fromarray(pixels).save(picture.with_suffix(".jpg"))
+    return run, table if families else None
+
+
+def test_objects_are_counted_scored_and_shown(tmp_path):
+    run, table = with_objects(tmp_path)
+    text, _ = write(run)
+    part = text[text.index('id="objects"') :]
+    part = part[: part.index("</section>")]
+    images = table.filter((pl.col("category") == NAMES[1]) & (pl.col("part") == "oof")).height
+    assert f">{4 * images}<" in part and f">{3 * images}<" in part  # true, found
+    assert "0.800" in part  # 2.4 / 3
+    assert "0.432" in part and "0.765" in part
+    assert "Most wrong objects" in part and "3 found, 1 missed" in part
+    assert part.count("data:image/jpeg") == 2
+
+
+@pytest.mark.parametrize(("task", "families"), [("semantic", True), ("panoptic", False)])
+def test_nothing_is_said_where_there_is_nothing(tmp_path, task, families):
+    run, _ = with_objects(tmp_path, task, families)
+    assert 'id="objects"' not in write(run)[0]
