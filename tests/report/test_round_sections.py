@@ -36,7 +36,7 @@ def test_rounds_are_shown_with_their_gain_and_what_they_learned_from(tmp_path):
     assert "3 images with low scores" in page.words
     assert "not adopted" in page.words and "0.100 (0.090 to 0.120)" in page.words
     assert "learns from 5 of 7 images" in page.words and "0, 2" in page.words
-    assert "took 20 s for 7 images" in page.words and "95 % of that was waiting for the networks" in page.words
+    assert "took 20 s for 7 images" in page.words and "95.0 % of that was waiting for the networks" in page.words
     assert page.row(NAMES[0])
 
 
