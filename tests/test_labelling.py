@@ -24,7 +24,7 @@ from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
 from maskwright.selftrain import agreement, kept_apart
 
-ROUNDS = ("selftrain.rounds=1", 'selftrain.method.pixels={"kind": "all"}')
+ROUNDS = ("selftrain.rounds=1", 'selftrain.method.pixels={"kind": "all"}', "selftrain.method.keep_soft=true")
 
 
 @pytest.fixture(scope="module")
@@ -226,6 +226,29 @@ def test_soft_maps_that_were_cleaned_away_are_made_again(folder):
     assert not (folder.pseudo(1, 0) / "soft").exists()
     labelling.restore_soft(folder.root, spec, images)
     np.testing.assert_array_equal(ProbabilityStore(folder.pseudo(1, 0) / "soft").read(name_of(images[0])), before)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ((), False),
+        (("selftrain.method.keep_soft=true",), True),
+        (("selftrain.method.labels=soft", 'selftrain.method.loss=[{"kind": "kl"}]'), True),
+    ],
+)
+def test_maps_stay_as_long_as_they_are_needed(folder, monkeypatch, settings, kept):
+    asked = []
+    monkeypatch.setattr(ProbabilityStore, "check_room", lambda self, shapes: asked.append(shapes))
+    spec = spec_of(folder, 0, "selftrain.method.keep_soft=false", "train.scale=0.5", *settings)
+    whole, section = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
+    pools = [len(pool_of_fold(folder, whole, section, fold)) for fold in (0, 1)]
+    labelling.label(folder.root, spec)
+    assert (folder.pseudo(1, 0) / "soft").exists() == kept
+    categories = len(whole.categories)
+    assert asked[0] == [(categories, 16, 24)] * (sum(pools) if kept else pools[0])  # half of 32 x 48
+    other = other_run(folder, "other", 7)
+    labelling.label(folder.root, spec_of(folder, 1, f'selftrain.method.fused_with=["{other}"]'))
+    assert asked[1] == [(categories, 32, 48)] * pools[1]  # fused at full size; those of fold 0 are there, or gone
 
 
 def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from maskwright import processes
-from maskwright.processes import free_memory
+from maskwright.processes import free_memory, in_order
 
 FOLLOW = """
 import sys, time
@@ -42,3 +43,29 @@ def test_free_memory_is_the_least_that_machine_and_container_leave(tmp_path, mon
     assert free_memory() == 7_000_000
     monkeypatch.setattr(processes, "_left_of_machine", lambda: None)
     assert free_memory() is None  # nobody says
+
+
+def test_work_is_done_in_order_and_never_far_ahead():
+    begun, taken = [], []
+
+    def work(item):
+        begun.append(item)
+        time.sleep(0.002 if item % 2 else 0)
+        return item * 10
+
+    def items():
+        for item in range(100):
+            taken.append(item)
+            yield item
+
+    for place, made in enumerate(in_order(work, items(), threads=3)):
+        assert made == 10 * place
+        assert len(taken) <= place + 1 + 3 * 3  # so many are held, however many come
+    assert len(begun) == 100
+
+
+def test_an_error_comes_in_its_place():
+    made = in_order(lambda item: 1 // item, [1, 1, 0, 1], threads=2)
+    assert [next(made), next(made)] == [1, 1]
+    with pytest.raises(ZeroDivisionError):
+        next(made)

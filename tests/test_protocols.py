@@ -1,12 +1,16 @@
-"""What the command that trains by all protocols refuses before anything is trained."""
+"""What the command that trains by all protocols refuses before anything is trained, and how it shares what it has."""
+
+from pathlib import Path
 
 import pytest
 
-from maskwright.errors import RecipeError, UsageError
+from maskwright.artifacts import RunFolder, write_text
+from maskwright.errors import DataError, RecipeError, UsageError
 from maskwright.pipeline.protocols import run_protocols
-from maskwright.recipe import Recipe
+from maskwright.recipe import Recipe, dump_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.edit import apply_settings
+from maskwright.tasks import lock
 
 
 def recipe(*settings):
@@ -24,6 +28,49 @@ def test_nothing_is_trained_where_a_protocol_cannot_be(tmp_path, setting, error,
     with pytest.raises(error, match=told):
         run_protocols(recipe(setting), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def without_training(monkeypatch, folder, why=None):
+    """Let the command go through its runs without any; return {what each was: its recipe}, and when all is locked."""
+    seen, locked = {}, []
+
+    def run(recipe, out, *, until, **options):
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        seen[out.name if out != folder else f"base until {until}"] = recipe
+        if until == "selftrain":
+            with pytest.raises(UsageError, match="another process"), lock(folder):
+                pass
+            locked.append(out.name)
+        else:
+            write_text(out / "recipe.yaml", dump_recipe(recipe))
+        return RunFolder(out)
+
+    monkeypatch.setattr("maskwright.pipeline.run", run)
+    monkeypatch.setattr("maskwright.pipeline.protocols.all_strangers", lambda base, recipe: why)
+    monkeypatch.setattr("maskwright.pipeline.protocols._scores", lambda *_: {})
+    monkeypatch.setattr("maskwright.pipeline.protocols._share_labels", lambda *_: None)
+    return seen, locked
+
+
+def test_the_supervised_run_is_held_until_all_protocols_are_done_and_the_budget_is_one(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    seen, locked = without_training(monkeypatch, out)
+    asked = recipe("train.minutes=10", "selftrain.rounds=2")
+    assert list(run_protocols(asked, out)) == ["labelled_only", *locked]
+    assert locked == ["mixed", "pretrain_finetune", "pretrain_mixed"]
+    base = seen["base until predict"]
+    assert base.train.minutes == pytest.approx(
+        10 * (1 + 2) / (1 + 3 * 2), abs=1e-3
+    )  # 1 supervised training, 3 × 2 rounds
+    assert (base.selftrain.adopt, seen["mixed"].selftrain.adopt) == ("gain", "always")
+
+
+def test_a_pool_of_strangers_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    seen, _ = without_training(monkeypatch, tmp_path / "run", why="all are strangers")
+    with pytest.raises(DataError, match=r"all are strangers(.|\n)*aliens=keep"):
+        run_protocols(recipe(), tmp_path / "run")
+    assert list(seen) == ["base until plan"]
 
 
 def test_checkpoints_that_agree_are_those_of_one_training():

@@ -1,17 +1,25 @@
-"""Processes: those that work for another end with it, also when it is killed; whether one runs; what they use."""
+"""Processes and threads: those that work for another end with it; whether one runs; what they use; work in order."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import socket
 import sys
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 _INTERVAL = 0.5
+_LOOK = 0.05
 _GROUPS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", ("active_file", "inactive_file")),
     (
@@ -105,3 +113,46 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(_INTERVAL)
     os._exit(1)
+
+
+def take_lock(file: IO[str], patience: float) -> bool:
+    """Take the lock of a file for this process alone; return whether that succeeded within so many seconds.
+
+    Args:
+        file: open.
+        patience: seconds in which it is tried again.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(min(_LOOK, patience))
+
+
+def in_order(function: Callable[[Item], Made], items: Iterable[Item], *, threads: int | None = None) -> Iterator[Made]:
+    """Yield what a function makes of each item, in their order, while threads go on with the next ones.
+
+    At most three items a thread are taken or made at a time, however many there are: for work that lets go of the
+    interpreter, such as reading, decoding and compressing.
+
+    Args:
+        function: safe to be called from several threads.
+        items: taken from this thread.
+        threads: None: half the cores, at least 2.
+
+    Example:
+        >>> list(in_order(abs, [-2, 1, -3], threads=2))
+        [2, 1, 3]
+    """
+    count, pending = threads or max(2, cores() // 2), deque[Future[Made]]()
+    with ThreadPoolExecutor(count, "in order") as pool:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > 2 * count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

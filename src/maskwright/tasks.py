@@ -7,7 +7,6 @@ Skipping, resuming and spreading is this module's alone.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -24,11 +23,14 @@ from maskwright.artifacts import LOCK, read_json, sweep, write_json
 from maskwright.errors import MaskwrightError, StaleArtifactError, UsageError, problem
 from maskwright.executors import LostError, claim, in_this_process, open_executor
 from maskwright.following import Followed
-from maskwright.processes import command_line
+from maskwright.processes import command_line, take_lock
 from maskwright.progress import report
 from maskwright.recipe.edit import flatten
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.watching import INTERVAL, all_told, telling, untell
+
+_PATIENCE = 0.5
+"""Seconds in which a lock is tried again: who only looks whether it is held (`watch`) has it for a moment."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,7 @@ def lock(root: Path) -> Iterator[None]:
     """
     root.mkdir(parents=True, exist_ok=True)
     with open(root / LOCK, "a", encoding="utf-8") as file:  # what the holder wrote stays where it can't be had
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not take_lock(file, _PATIENCE):
             raise UsageError(
                 problem(
                     "a folder that is free",
@@ -214,7 +214,7 @@ def lock(root: Path) -> Iterator[None]:
                     where=str(root),
                     next_move="wait for it, or use another --out",
                 )
-            ) from None
+            )
         with suppress(OSError):  # nobody needs it but those who watch
             os.truncate(file.fileno(), 0)
             os.write(file.fileno(), json.dumps(command_line()).encode())

@@ -22,6 +22,7 @@ def verdict(number, *, adopted, moved=0):
         "labels": [{"category": name, "predicted": 0.25, "kept": 0.5, "precision": 0.875} for name in NAMES],
         "never_predicted": {NAMES[1]: [0, 2]},
         "images": [{"fold": 0, "pool": 7, "used": 5}],
+        "labelling": {"networks": 19.0, "all": 20.0, "images": 7, "share": 0.95},
     }
 
 
@@ -35,6 +36,7 @@ def test_rounds_are_shown_with_their_gain_and_what_they_learned_from(tmp_path):
     assert "3 images with low scores" in page.words
     assert "not adopted" in page.words and "0.100 (0.090 to 0.120)" in page.words
     assert "learns from 5 of 7 images" in page.words and "0, 2" in page.words
+    assert "took 20 s for 7 images" in page.words and "95.0 % of that was waiting for the networks" in page.words
     assert page.row(NAMES[0])
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from maskwright.selftrain import LEDGER_SCHEMA, PrecisionTable, ledger_rows
-from maskwright.selftrain.ledger import BINS, confidence_counts, summary
+from maskwright.selftrain.ledger import BINS, confidence_counts, summary, write_ledger
 from maskwright.types import IGNORE
 
 NAMES = ["background", "object"]
@@ -82,8 +82,28 @@ def test_the_summary_weighs_by_what_is_kept_and_counts_used_images_alone():
         base | {"image": "b", "category": "object", "predicted": 0.1, "kept": 1.0, "precision": 0.6, "used": True},
         base | {"image": "c", "category": "object", "predicted": 0.9, "kept": 1.0, "precision": 0.1, "used": False},
     ]
-    background, thing = summary(pl.DataFrame(rows, schema=LEDGER_SCHEMA), NAMES)
+    background, thing = summary(pl.LazyFrame(rows, schema=LEDGER_SCHEMA), NAMES)
     assert background["kept"] is None and background["precision"] is None
     assert thing["predicted"] == pytest.approx(0.15)
     assert thing["kept"] == pytest.approx((0.2 * 0.5 + 0.1) / 0.3)
     assert thing["precision"] == pytest.approx((0.1 * 0.9 + 0.1 * 0.6) / 0.2)
+
+
+def test_a_ledger_is_written_as_it_is_made_and_holds_few_rows_at_a_time(tmp_path):
+    base = {"round": 1, "fold": 0, "pass": 1, "made_by": ["round-0/fold-0/last.ckpt"], "used": True}
+    asked = []
+
+    def rows(count):
+        for place in range(count):
+            asked.append(len(list((tmp_path / "ledger.parts").iterdir())))
+            yield [base | {"image": f"{place:04}", "category": name, "predicted": 0.5} for name in NAMES]
+
+    before = pl.LazyFrame([base | {"image": "first", "category": NAMES[0]}], schema=LEDGER_SCHEMA)
+    write_ledger(tmp_path / "ledger.parquet", rows(600), before=before)
+    found = pl.read_parquet(tmp_path / "ledger.parquet")
+    assert found.schema == LEDGER_SCHEMA
+    assert found["image"].to_list() == ["first", *(f"{place:04}" for place in range(600) for _ in NAMES)]
+    assert asked[256 * 2] == 2  # what came before lies on the disk
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger.parquet"]
+    write_ledger(tmp_path / "ledger.parquet", rows(0))
+    assert pl.read_parquet(tmp_path / "ledger.parquet").schema == LEDGER_SCHEMA

@@ -76,6 +76,16 @@ def test_the_share_of_the_crops_is_the_one_asked_for(labelled, pseudo, share):
     assert min(one, other) == 1
 
 
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_the_share_holds_where_hard_images_come_more_often(share):
+    labels = {"u": f"{MADE}u.png", "v": f"{MADE}v.png"}
+    table = training_index(index(), ["a", "b"], labels, share=share, often=["b"], times=3.0).table
+    of_labelled = table.filter(~pl.col(PSEUDO))[WEIGHT]
+    assert of_labelled.sum() / table[WEIGHT].sum() == pytest.approx(share)
+    assert of_labelled[1] == pytest.approx(3 * of_labelled[0])
+    assert table[WEIGHT].min() >= 1
+
+
 @pytest.mark.parametrize(
     ("steps", "every", "share"), [(1000, 50, 0.5), (100, 100, 0.5), (6, 2, 0.9), (2, 2, 0.5), (40, 20, 0.01)]
 )

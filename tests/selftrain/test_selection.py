@@ -20,8 +20,8 @@ from maskwright.selftrain import (
     agreement,
     class_thresholds,
     estimated_iou,
+    highest,
     keep_pixels,
-    most_reliable,
     suspect_regions,
 )
 from maskwright.types import IGNORE
@@ -92,10 +92,9 @@ def test_the_share_is_that_of_a_sorted_list(share):
         assert share <= kept <= share + 0.01  # the bins of confidence are 1/4096 wide
 
 
-def test_a_class_that_is_never_predicted_has_no_share_and_is_named():
+def test_a_class_that_is_never_predicted_has_no_share():
     maps = np.array([[[0.6]], [[0.4]], [[0.0]]], np.float32)
     counts = counted(maps)
-    assert counts.never_predicted == [1, 2]
     thresholds = class_thresholds(ClassShareSpec(), counts)
     assert np.isnan(thresholds[1:]).all()
     assert keep_pixels(ClassShareSpec(), thresholds, maps)[0].tolist() == [[0]]
@@ -176,12 +175,12 @@ def test_estimated_iou_of_certain_probabilities_is_one_and_is_that_of_draws_from
     assert estimated_iou(probabilities) == pytest.approx(np.mean(scores), abs=0.01)
 
 
-def test_the_most_reliable_half_comes_first():
+def test_the_highest_half_comes_first():
     scores = {"d": 0.5, "b": 0.9, "a": 0.5, "c": 0.7, "e": 0.1}
-    assert most_reliable(scores, 0.5) == ["b", "c"]  # 2 of 5
-    assert most_reliable(scores, 0.6) == ["b", "c", "a"]  # ties by name
-    assert most_reliable({"a": 0.1}, 0.5) == ["a"]
-    assert most_reliable({}, 0.5) == []
+    assert highest(scores, 0.5) == ["b", "c"]  # 2 of 5
+    assert highest(scores, 0.6) == ["b", "c", "a"]  # ties by name
+    assert highest({"a": 0.1}, 0.5) == ["a"]
+    assert highest({}, 0.5) == []
 
 
 def test_counts_of_parts_add_up_to_those_of_the_whole():

@@ -51,6 +51,17 @@ def test_budget_is_shared_by_folds_and_held(recipe, monkeypatch):
         assert spent < plan.projected_seconds <= 301
 
 
+@pytest.mark.parametrize("further", [1.0, 2.5])
+def test_rounds_of_selftraining_share_the_budget(recipe, monkeypatch, further):
+    clock(monkeypatch, lambda r: 0.1)
+    asked = apply_settings(recipe, ["train.minutes=5", "split.folds=2"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256), further=further)
+    spent = 2 * (1 + further) * plan.recipe.train.steps * 0.1
+    assert 0.85 * 300 < spent < 300
+    assert spent < plan.projected_seconds <= 301
+    assert any(f"rounds that cost {further:g} times as much" in line for line in plan.reasons)
+
+
 @pytest.mark.parametrize(("jobs", "rounds"), [(1, 5), (2, 3), (5, 1), (8, 1)])
 def test_trainings_side_by_side_count_once(recipe, monkeypatch, jobs, rounds):
     clock(monkeypatch, lambda r: 0.1)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from maskwright.errors import MaskwrightError, problem
+from maskwright.processes import take_lock
 
 _PATIENCE = 60.0
-_INTERVAL = 0.2
 
 
 @contextmanager
@@ -25,16 +23,9 @@ def claim(record: Path) -> Iterator[None]:
         MaskwrightError: another worker still holds it.
     """
     path = record.with_suffix(".lock")
-    end = time.monotonic() + _PATIENCE
     with open(path, "w", encoding="utf-8") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > end:
-                    raise _taken(path) from None
-                time.sleep(_INTERVAL)
+        if not take_lock(file, _PATIENCE):
+            raise _taken(path)
         yield
     path.unlink(missing_ok=True)
 

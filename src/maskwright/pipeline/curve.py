@@ -21,11 +21,12 @@ from maskwright.pipeline.sharing import share_data, share_training, write_once
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
+from maskwright.recipe.effort import all_rounds, effort_behind, said_of
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.split import HELD_OUT
 from maskwright.split.cut import has_held_out_part
-from maskwright.tasks import Task, lock, run_tasks
+from maskwright.tasks import Task, fingerprint, lock, run_tasks
 
 SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 """Shares of the labels that are learned from."""
@@ -80,12 +81,14 @@ def curve(
         base, recipe = _read_data(recipe, root, redo=redo)
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
         drawn = [taught for point in points if (taught := _taught(base, recipe, root, point)).pool] if pool else []
-        planned = _plan(base, recipe, len(points) + _trainings(recipe.selftrain) * len(drawn), redo=redo)
+        planned = _plan(base, recipe, len(points) + all_rounds(_adopted(recipe.selftrain)) * len(drawn), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
             run_tasks(root, tasks, executor=recipe.executor, redo=redo)
         asked = "every image has a label that is looked at" if pool else "it was not asked for"
-        write_results(root, planned, [*points, *drawn], "" if drawn else asked)
+        rounds = _adopted(planned.selftrain)
+        longer = said_of(effort_behind(rounds, rounds.rounds)) if drawn else ""
+        write_results(root, planned, [*points, *drawn], no_pool="" if drawn else asked, longer=longer)
     return root
 
 
@@ -212,7 +215,7 @@ def _cut(
     decided = read_table(base.decided / "images.parquet")
     copies = decided.filter(pl.col("twin_of").is_not_null())["image"].to_list()
     said = pl.when(pl.col("fold") == HELD_OUT).then(pl.lit("val")).when(pl.col("fold") >= 0).then(pl.lit("train"))
-    write_once(base.root / _PARTS, folds.select("image", part=said.otherwise(pl.lit("pool"))))
+    write_once(base.root / _PARTS, folds.select("image", "group", part=said.otherwise(pl.lit("pool"))))
     found: dict[float, list[Point]] = {}
     for share in shares:
         for repeat in range(repeats):
@@ -307,19 +310,6 @@ def _taught(base: RunFolder, recipe: Recipe, root: Path, point: Point) -> Point:
     return replace(point, pool=min(map(len, pools)), folder=f"{point.folder}-pool")
 
 
-def _trainings(spec: SelftrainSpec) -> float:
-    """Return how many supervised trainings learning from the pool costs as much as, beyond the one before it.
-
-    A backward pass costs as much as two forward ones; labelling the pool isn't counted.
-    """
-    method, each = spec.method, 1.0
-    if isinstance(method, PseudoLabelsSpec):
-        each = 2.0 if method.images.kind != "all" and method.images.relabel_rest else 1.0
-    elif (passes := getattr(method, "passes", None)) is not None:
-        each = (passes.forward + 2 * passes.backward) / 3
-    return each * max(1, spec.rounds)
-
-
 def _plan(base: RunFolder, recipe: Recipe, trainings: float, *, redo: bool) -> Recipe:
     """Decide once for all points what the recipe leaves open, the number of steps above all."""
     minutes = recipe.train.minutes
@@ -344,7 +334,7 @@ def _task(base: RunFolder, planned: Recipe, point: Point) -> Task:
         {"recipe": own, "folder": point.folder, "goes_on_from": supervised},
         () if supervised is None else ("point-" + Path(supervised).name,),
         (f"{point.folder}/predictions/per_image.parquet",),
-        {"data": made},
+        {"data": made, "parts": fingerprint((base.root / _PARTS).read_text(encoding="utf-8"))},
         keeps=(point.folder,),
     )
 

@@ -69,6 +69,8 @@ def _caveats(found: Mapping[str, Any], pooled: list[Mapping[str, Any]]) -> list[
             f"With all {sizes[-1]['labels']:.0f} labels there is no pool; what it gains is said of fewer labels, with "
             "the images whose labels were not looked at."
         )
+    if pooled and found.get("longer"):
+        lines.append(f"What learns from the pool has {found['longer']}.")
     if found["repeats"] == 1:
         lines.append(
             "One training a point: the intervals cover the draw of the held-out images, not that of the labels and the "

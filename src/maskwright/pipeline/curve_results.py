@@ -24,16 +24,17 @@ Values = npt.NDArray[np.float64]
 """(1 + S,): a number, and what it is in each of S resamples of the held-out images, the same for all numbers."""
 
 
-def write_results(root: Path, recipe: Recipe, points: Sequence[Point], note: str) -> None:
+def write_results(root: Path, recipe: Recipe, points: Sequence[Point], *, no_pool: str, longer: str) -> None:
     """Write curve.csv, curve.json, curve.png and curve.html of finished points.
 
     Args:
         root: folder of the curve.
         recipe: resolved, of the points.
         points: all of them.
-        note: why none of them learns from the pool; empty where some do.
+        no_pool: why none of them learns from the pool; empty where some do.
+        longer: how much longer those train that do, as words; empty where they don't.
     """
-    found = summarise_points(root, recipe, points) | {"no_pool": note}
+    found = summarise_points(root, recipe, points) | {"no_pool": no_pool, "longer": longer}
     found["advice"] = advise(found)
     write_json(root / "curve.json", found)
     write_table(root / "curve.csv", pl.DataFrame(found["points"]))

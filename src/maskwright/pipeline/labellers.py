@@ -17,7 +17,10 @@ from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
 from maskwright.pipeline.honest import honest_networks
 from maskwright.predict import load_ensemble, predict_files
+from maskwright.processes import in_order
+from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
+from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.selftrain.selection import image_score
 from maskwright.types import LabelMap, Probabilities
 
@@ -66,19 +69,26 @@ class Labellers:
         cls,
         folder: RunFolder,
         whole: Index,
-        spec: PredictSpec,
-        own: Sequence[Path],
-        kind: str,
-        fused_with: Sequence[str],
         fold: int,
-        accelerator: str,
+        own: Sequence[Path],
+        method: PseudoLabelsSpec,
+        predict: PredictSpec,
     ) -> Labellers:
         """Find the networks that may label for a fold.
+
+        Args:
+            folder: of the run.
+            whole: its index.
+            fold: that is labelled for.
+            own: checkpoints of this run.
+            method: who else labels, and how images are ranked.
+            predict: tiles, views, scales of this run.
 
         Raises:
             DataError: another run has none that saw nothing of the fold, or a ranking needs more networks.
         """
-        others = tuple(honest_networks(RunFolder(Path(run)), folder, whole, fold) for run in fused_with)
+        kind = method.images.kind
+        others = tuple(honest_networks(RunFolder(Path(run)), folder, whole, fold) for run in method.fused_with)
         earlier = tuple(own[0].parent / name for name in THIRDS) if kind == "agreement" else ()
         if missing := [path for path in earlier if not path.is_file()]:
             next_move = "add --redo to train anew and keep them, or rank by another kind"
@@ -95,7 +105,13 @@ class Labellers:
                     "train.keep of at least 2",
                 )
             )
-        return cls(spec, tuple(own), earlier, others, kind, accelerator, folder.root.resolve())
+        accelerator = load_recipe(folder.recipe).train.accelerator
+        return cls(predict, tuple(own), earlier, others, kind, accelerator, folder.root.resolve())
+
+    @property
+    def full_size(self) -> bool:
+        """Whether what is said of an image has its own size: maps of several runs are fused there."""
+        return bool(self.others) or self.kind == "ensemble"
 
     @property
     def made_by(self) -> list[str]:
@@ -105,7 +121,7 @@ class Labellers:
 
     def predict(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
         """Yield what is said of (name, image file), one by one."""
-        if self.others or self.kind == "ensemble":
+        if self.full_size:
             yield from self._fused(files)
             return
         streams = [
@@ -126,8 +142,8 @@ class Labellers:
         members += [load_member(paths, spec) for paths, spec in self.others]
         _check_categories(members)
         everyone = [(member.networks(self.accelerator), member.weight) for member in members]
-        for name, path in files:
-            image, fused, labels = read_image(path), FUSIONS[self.predict_spec.fusion](), list[LabelMap]()
+        for (name, _), image in zip(files, in_order(lambda file: read_image(file[1]), files), strict=True):
+            fused, labels = FUSIONS[self.predict_spec.fusion](), list[LabelMap]()
             for networks, weight in everyone:
                 found = to_full_size(networks.probabilities(image), (image.shape[0], image.shape[1]))
                 fused.add(found, weight)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
@@ -23,21 +21,22 @@ from maskwright.pipeline.honest import check_honest
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
-from maskwright.processes import cores
+from maskwright.processes import in_order
 from maskwright.progress import track
 from maskwright.recipe import load_recipe
+from maskwright.recipe.executor import at_a_time
 from maskwright.recipe.predict import PredictSpec
-from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
+from maskwright.recipe.selftrain import AllImagesSpec, PseudoLabelsSpec, SelftrainSpec
 from maskwright.selftrain import (
-    LEDGER_SCHEMA,
     PoolCounts,
     PrecisionTable,
     class_thresholds,
+    highest,
     keep_pixels,
     ledger_rows,
-    most_reliable,
     suspect_regions,
 )
+from maskwright.selftrain.ledger import write_ledger
 from maskwright.selftrain.selection import needs_pool
 from maskwright.types import IGNORE
 
@@ -94,7 +93,8 @@ def label(root: Path, spec: dict[str, Any]) -> None:
     training = job.folder.fold(job.fold, job.number - 1)
     check_honest(job.folder, job.whole, job.fold, job.number - 1)
     rows = _labelled(job, spec, images, job.folder.kept_in(training, kind), ranked=True)
-    write_table(job.place / "ledger.parquet", pl.DataFrame(rows, schema=LEDGER_SCHEMA))
+    write_ledger(job.place / "ledger.parquet", rows)
+    _clean(job)
 
 
 def relabel(root: Path, spec: dict[str, Any]) -> None:
@@ -103,13 +103,13 @@ def relabel(root: Path, spec: dict[str, Any]) -> None:
     That ledger is the one of all images.
     """
     job = _Job.of(root, spec, again=True)
-    known = read_table(job.place / "ledger.parquet")
-    first = known.filter(pl.col("used"))
-    rest = known.join(first, on="image", how="anti")["image"].unique(maintain_order=True).to_list()
+    known = pl.scan_parquet(job.place / "ledger.parquet")
+    rest = known.filter(~pl.col("used")).select("image").unique(maintain_order=True).collect()["image"].to_list()
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     paths = job.folder.kept_in(job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}", kind)
     rows = _labelled(job, spec, rest, paths, ranked=False)
-    write_table(job.place / "ledger-2.parquet", pl.concat([first, pl.DataFrame(rows, schema=LEDGER_SCHEMA)]))
+    write_ledger(job.place / "ledger-2.parquet", rows, before=known.filter(pl.col("used")))
+    _clean(job)
 
 
 def precision(root: Path, spec: dict[str, Any]) -> None:
@@ -147,42 +147,52 @@ def clean_soft(folder: RunFolder, number: int) -> None:
 
 def _labelled(
     job: _Job, spec: dict[str, Any], images: list[str], paths: Sequence[Path], *, ranked: bool
-) -> list[dict[str, Any]]:
-    """Write the label files of the images that are relied on; return the ledger's rows of all."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Write the label files of the images that are relied on; yield the ledger's rows of each, as they are asked for.
+
+    What is held meanwhile is a few maps, however large the pool.
+    """
+    started = time.perf_counter()
     job.named("labels").mkdir(parents=True, exist_ok=True)
-    made_by = _predict_soft(job, spec, images, paths, ranked=ranked)
-    chosen = set(images)
-    scores = dict[str, float]()
+    made_by, waited = _predict_soft(job, spec, images, paths, ranked=ranked)
+    scores, chosen = dict[str, float](), set(images)
     if ranked and job.method.images.kind != "all":
-        scores = {image: read_json(_score_file(job, image))["score"] for image in images}
-        chosen = set(most_reliable(scores, job.method.images.share))
+        read = in_order(lambda image: float(read_json(_score_file(job, image))["score"]), images)
+        scores = dict(zip(images, read, strict=True))
+        chosen = set(highest(scores, job.method.images.share))
     counts = PoolCounts.of(len(job.whole.categories))
     if needs_pool(job.method.pixels):
-        for image in track(images, f"count the pool, fold {job.fold}", len(images)):
-            counts.add(job.soft.read(name_of(image)))
+        maps = in_order(lambda image: job.soft.read(name_of(image)), images)
+        for found in track(maps, f"count the pool, fold {job.fold}", len(images)):
+            counts.add(found)
     thresholds = class_thresholds(job.method.pixels, counts)
     table = read_json(job.folder.root / f"round-{job.number}" / "pseudo" / "precision.json")
     known = PrecisionTable(np.array(table["right"], np.int64), np.array(table["all"], np.int64))
-    rows = list[dict[str, Any]]()
+    sizes = job.whole.table.select("image", "height", "width")
+    size_of = {image: (height, width) for image, height, width in sizes.iter_rows()}
     shared = {"round": job.number, "fold": job.fold, "pass": 2 if job.again else 1, "made_by": made_by}
-    for image in track(images, f"choose labels, fold {job.fold}", len(images)):
+
+    def choose(image: str) -> list[dict[str, Any]]:
         about = shared | {"image": image, "score": scores.get(image), "used": image in chosen}
-        rows += _label_one(job, image, thresholds, known, about)
-    return rows
+        return _label_one(job, size_of[image], thresholds, known, about)
+
+    yield from track(in_order(choose, images), f"choose labels, fold {job.fold}", len(images))
+    if waited is not None:
+        write_json(job.named("seconds.json"), waited | {"all": time.perf_counter() - started})
 
 
 def _label_one(
-    job: _Job, image: str, thresholds: Any, table: PrecisionTable, about: dict[str, Any]
+    job: _Job, size: tuple[int, int], thresholds: Any, table: PrecisionTable, about: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Write the label file of an image, unless nothing of it is learned from; return its rows."""
-    row = job.whole.only([image]).table.row(0, named=True)
-    probabilities = to_full_size(job.soft.read(name_of(image)), (row["height"], row["width"]))
+    """Write the label file of an image of a size, unless nothing of it is learned from; return its rows."""
+    name = name_of(about["image"])
+    probabilities = to_full_size(job.soft.read(name), size)
     kept, confidence, limits = keep_pixels(job.method.pixels, thresholds, probabilities)
     said = probabilities.argmax(0).astype(np.uint8)
     kept[suspect_regions(said, confidence, job.method.regions)] = IGNORE
     about["used"] = bool(about["used"] and (kept != IGNORE).any())
     if about["used"]:
-        write_label(job.named("labels") / f"{name_of(image)}.png", kept, job.whole.categories)
+        write_label(job.named("labels") / f"{name}.png", kept, job.whole.categories)
     return ledger_rows(
         names=job.whole.categories.names,
         label=said,
@@ -200,42 +210,76 @@ def _score_file(job: _Job, image: str) -> Path:
 
 def _predict_soft(
     job: _Job, spec: dict[str, Any], images: list[str], paths: Sequence[Path], *, ranked: bool
-) -> list[str]:
-    """Predict what isn't there into the store of the pool; return which checkpoints label."""
-    wanted = PredictSpec.model_validate(spec["predict"])
-    recipe = load_recipe(job.folder.recipe)
-    kind = job.method.images.kind if ranked else "all"
-    speaker = labellers.Labellers.of(
-        job.folder, job.whole, wanted, paths, kind, job.method.fused_with, job.fold, recipe.train.accelerator
-    )
+) -> tuple[list[str], dict[str, float] | None]:
+    """Predict what isn't there into the store of the pool.
+
+    Returns:
+        Which checkpoints label, and how long they were waited for and for how many images; None for none.
+    """
+    method = job.method if ranked else job.method.model_copy(update={"images": AllImagesSpec()})
+    predict = PredictSpec.model_validate(spec["predict"])
+    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict)
     store = job.soft
     missing = [image for image in images if name_of(image) not in store]
-    if missing:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        store.check_room(stages.working_shapes(recipe, job.whole.only(missing)))
-        todo = [(name_of(image), job.whole.path(image)) for image in missing]
-        seconds = _write_all(job, store, track(speaker.predict(todo), f"label fold {job.fold}", len(todo)))
-        write_json(job.named("seconds.json"), seconds | {"images": len(todo)})
-    return speaker.made_by
+    if not missing:
+        return speaker.made_by, None
+    store.folder.mkdir(parents=True, exist_ok=True)
+    store.check_room(_shapes(job, missing, full_size=speaker.full_size))
+    todo = [(name_of(image), job.whole.path(image)) for image in missing]
+    networks = _write_all(job, store, track(speaker.predict(todo), f"label fold {job.fold}", len(todo)))
+    return speaker.made_by, {"networks": networks, "images": len(todo)}
 
 
-def _write_all(job: _Job, store: ProbabilityStore, found: Iterator[labellers.Said]) -> dict[str, float]:
-    """Write maps and scores while the networks go on; return how long was waited for which."""
-    pending, network, started, writers = deque[Future[None]](), 0.0, time.perf_counter(), max(2, cores() // 2)
+def _write_all(job: _Job, store: ProbabilityStore, found: Iterator[labellers.Said]) -> float:
+    """Write maps and scores while the networks go on; return how many seconds these were waited for."""
+    waited = 0.0
 
     def write(said: labellers.Said) -> None:
         if said.score == said.score:
             write_json(job.named("scores") / f"{said.name}.json", {"score": said.score})
         store.write(said.name, said.probabilities)
 
-    with ThreadPoolExecutor(writers, "labels") as pool:
+    def timed() -> Iterator[labellers.Said]:
+        nonlocal waited
         asked = time.perf_counter()
         for said in found:
-            network += time.perf_counter() - asked
-            pending.append(pool.submit(write, said))
-            if len(pending) > 2 * writers:  # so many maps are held, however large the pool
-                pending.popleft().result()
+            waited += time.perf_counter() - asked
+            yield said
             asked = time.perf_counter()
-        for future in pending:
-            future.result()
-    return {"networks": network, "all": time.perf_counter() - started}
+
+    for _ in in_order(write, timed()):
+        pass
+    return waited
+
+
+def _shapes(job: _Job, missing: list[str], *, full_size: bool) -> list[tuple[int, int, int]]:
+    """Return the (C, h, w) of the maps that will lie on the disk at a time, beside those that are there already.
+
+    Those of hard labels go when their fold has its labels; others stay until the round is adopted, those of all folds.
+    """
+    recipe, wanted = load_recipe(job.folder.recipe), list(missing)
+    count, copies = recipe.split.folds, 1
+    if _keeps(job):
+        for fold in (k for k in range(count) if k != job.fold):
+            other = replace(job, fold=fold)
+            pool = pool_of_fold(job.folder, job.whole, recipe.selftrain, fold)
+            wanted += [image for image in pool if name_of(image) not in other.soft]
+    else:
+        copies = at_a_time(recipe.executor, count)
+    images = job.whole.only(wanted)
+    if not full_size:
+        return stages.working_shapes(recipe, images) * copies
+    sizes = images.table.select("height", "width").iter_rows()
+    return [(len(job.whole.categories), height, width) for height, width in sizes] * copies
+
+
+def _keeps(job: _Job) -> bool:
+    """Return whether the maps are needed when the labels are there; what is asked for may have changed since."""
+    method = load_recipe(job.folder.recipe).selftrain.method
+    return isinstance(method, PseudoLabelsSpec) and (method.keep_soft or method.labels == "soft")
+
+
+def _clean(job: _Job) -> None:
+    if not _keeps(job):
+        for name in ("soft", "scores"):
+            shutil.rmtree(job.named(name), ignore_errors=True)

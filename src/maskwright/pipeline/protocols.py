@@ -10,22 +10,26 @@ from typing import Any, get_args
 import numpy as np
 
 from maskwright.artifacts import RunFolder, read_folds, write_json
-from maskwright.errors import UsageError, problem
+from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.pipeline import labelling, rounds, stages
+from maskwright.pipeline.pool import all_strangers
+from maskwright.pipeline.sharing import SHARED
 from maskwright.recipe import Recipe, load_recipe
+from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.file import parse_recipe
-from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec
+from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec, SelftrainSpec
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval, bootstrap, paired_difference
+from maskwright.tasks import lock
 
 METRICS = ("mean_dice", "pooled_miou")
 
-_SHARED = (
-    *("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit", "decided"),
-    *("decisions.jsonl", "folds.csv", "folds.json", "plan.json", "round-0"),
-)
+PROTOCOLS = tuple(name for name in get_args(Protocol) if name != "labelled_only")
+"""Those that look at the pool."""
+
+_SHARED = (*SHARED, "decided", "decisions.jsonl", "folds.csv", "folds.json", "plan.json", "round-0")
 _DONE = ("index", "audit", "decide", "split", "plan", "train-fold-*", "predict-*")
 
 
@@ -47,20 +51,29 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
     from maskwright.pipeline import run
 
     _check_wanted(recipe)
-    alone = recipe.selftrain.model_copy(update={"protocol": "mixed"})
-    base = run(recipe.model_copy(update={"selftrain": alone}), out, until="predict", redo=redo, command=command)
+    mixed = _sharing_budget(
+        recipe.model_copy(update={"selftrain": recipe.selftrain.model_copy(update={"protocol": "mixed"})})
+    )
+    base = run(mixed, out, until="plan", redo=redo, command=command)
+    if (why := all_strangers(base, load_recipe(base.recipe))) is not None:
+        next_move = "keep them: --set selftrain.aliens=keep, or put other images into unlabeled/"
+        raise DataError(problem("images without masks to learn from", why, where="--protocols", next_move=next_move))
+    base = run(mixed, base.root, until="predict", redo=redo, command=command)
+    with lock(base.root):  # what the others read of it stays as it is
+        return _compare(recipe.selftrain, base, redo=redo)
+
+
+def _compare(spec: SelftrainSpec, base: RunFolder, *, redo: bool) -> dict[str, Any]:
+    """Train by the protocols that look at the pool, below a finished supervised run; return and write the scores."""
+    from maskwright.pipeline import run
+
     resolved = load_recipe(base.recipe)
     found = {"labelled_only": _scores(base, 0, base, 0)}
-    protocols = [name for name in get_args(Protocol) if name != "labelled_only"]
-    method = recipe.selftrain.method
-    if isinstance(method, PseudoLabelsSpec):  # the maps are needed until the last protocol is done
-        method = method.model_copy(update={"keep_soft": True})
-    for protocol in protocols:
-        inner = RunFolder(base.root / "protocols" / protocol)
-        wanted = recipe.selftrain.model_copy(update={"protocol": protocol, "adopt": "always", "method": method})
+    for protocol in PROTOCOLS:
+        inner, wanted = RunFolder(base.root / "protocols" / protocol), _by(spec, protocol)
         _share(base, inner)
-        if protocol != protocols[0]:
-            _share_labels(RunFolder(base.root / "protocols" / protocols[0]), inner, resolved, wanted.method)
+        if protocol != PROTOCOLS[0]:
+            _share_labels(RunFolder(base.root / "protocols" / PROTOCOLS[0]), inner, resolved, wanted.method)
         run(
             resolved.model_copy(update={"selftrain": wanted}),
             inner.root,
@@ -69,11 +82,28 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
             redo=redo,
         )
         found[protocol] = _scores(base, 0, inner, wanted.rounds)
-    if isinstance(recipe.selftrain.method, PseudoLabelsSpec) and not recipe.selftrain.method.keep_soft:
-        for protocol, number in itertools.product(protocols, range(1, recipe.selftrain.rounds + 1)):
+    if isinstance(spec.method, PseudoLabelsSpec) and not spec.method.keep_soft:
+        for protocol, number in itertools.product(PROTOCOLS, range(1, spec.rounds + 1)):
             labelling.clean_soft(RunFolder(base.root / "protocols" / protocol), number)
     write_json(base.root / "protocols.json", found)
     return found
+
+
+def _by(spec: SelftrainSpec, protocol: str) -> SelftrainSpec:
+    """Return the section with a protocol; its rounds are used whatever they gain, their maps kept until the last."""
+    method = spec.method
+    if isinstance(method, PseudoLabelsSpec):
+        method = method.model_copy(update={"keep_soft": True})
+    return spec.model_copy(update={"protocol": protocol, "adopt": "always", "method": method})
+
+
+def _sharing_budget(recipe: Recipe) -> Recipe:
+    """Return the recipe with the part of its budget that the supervised training and the rounds of one protocol get."""
+    if recipe.train.minutes is None:
+        return recipe
+    rounds = all_rounds(recipe.selftrain)
+    minutes = recipe.train.minutes * (1 + rounds) / (1 + len(PROTOCOLS) * rounds)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": round(minutes, 4)})})
 
 
 def _check_wanted(recipe: Recipe) -> None:
@@ -82,9 +112,8 @@ def _check_wanted(recipe: Recipe) -> None:
         next_move = "leave out --rounds, or give 1 or more"
         raise UsageError(problem("at least one round", "none", where="--protocols", next_move=next_move))
     tree = recipe.model_dump(mode="json")
-    for protocol in get_args(Protocol):
-        if protocol != "labelled_only":
-            parse_recipe(tree | {"selftrain": tree["selftrain"] | {"protocol": protocol}}, where="--protocols")
+    for protocol in PROTOCOLS:
+        parse_recipe(tree | {"selftrain": tree["selftrain"] | {"protocol": protocol}}, where="--protocols")
 
 
 def _scores(base: RunFolder, before: int, inner: RunFolder, number: int) -> dict[str, Any]:

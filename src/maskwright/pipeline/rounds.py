@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import MADE, RunFolder, atomic, read_folds, read_json, read_table, write_json, write_table
+from maskwright.artifacts import MADE, RunFolder, atomic, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
@@ -25,9 +26,11 @@ from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import hard_table, kept_apart, most_reliable, split_steps, training_index, weigh
-from maskwright.selftrain.ledger import summary
+from maskwright.selftrain import hard_table, highest, kept_apart, split_steps, training_index
 from maskwright.split import HELD_OUT
+
+_TOGETHER = 256
+"""Images that are scored at once, each with weights over all of these."""
 
 
 def training_folder(number: int, fold: int, step: str) -> str:
@@ -72,10 +75,9 @@ def find_hard(root: Path, spec: dict[str, Any]) -> None:
     whole = stages.decided(folder, spec)
     rows, counts = counts_of(folder, whole, 0)
     cases = EmptyCases.of(EvaluateSpec.model_validate(spec["evaluate"]))
-    function = SUMMARIES[spec["metric"]].function
-    each = function(counts, whole.categories.evaluated, np.eye(rows.height), cases)
-    known = {image: -float(value) for image, value in zip(rows["image"], each, strict=True) if value == value}
-    lowest = most_reliable(known, wanted.hard.share)
+    each = _one_by_one(counts, spec["metric"], whole.categories.evaluated, cases)
+    known = {image: -value for image, value in zip(rows["image"], each, strict=True) if value == value}
+    lowest = highest(known, wanted.hard.share)
     table = rows.filter(pl.col("image").is_in(lowest)).with_columns(
         score=pl.col("image").replace_strict({i: -known[i] for i in lowest}, return_dtype=pl.Float64),
         moved=pl.lit(wanted.hard.how == "move"),
@@ -96,76 +98,9 @@ def predict_oof(root: Path, spec: dict[str, Any]) -> None:
     stages.predict(root, spec)
 
 
-def adopt(root: Path, spec: dict[str, Any]) -> None:
-    """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
-    folder, number = RunFolder(root), spec["round"]
-    whole, wanted = stages.decided(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
-    rows, before = counts_of(folder, whole, number - 1)
-    _, after = counts_of(folder, whole, number)
-    gain = weigh(
-        before,
-        after,
-        rows["group"].to_list(),
-        spec["metric"],
-        whole.categories,
-        EvaluateSpec.model_validate(spec["evaluate"]),
-        rule=spec["rule"],
-        seed=spec["seed"],
-    )
-    found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
-    found["rule"] = spec["rule"]
-    moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
-    write_json(
-        root / f"round-{number}" / "adopt.json",
-        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
-    )
-    method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
-    if isinstance(method, PseudoLabelsSpec) and not method.keep_soft:
-        labelling.clean_soft(folder, number)
-
-
-def adopted(root: Path, spec: dict[str, Any]) -> None:
-    """Say which round is used: adopted.json."""
-    folder, found, number = RunFolder(root), list[dict[str, Any]](), 0
-    if "why" in spec:
-        why = f"round 0, the supervised training, is used: {spec['why']}"
-        write_json(folder.adopted, {"round": 0, "why": why, "rounds": []})
-        return
-    while number < spec["selftrain"]["rounds"] and (path := root / f"round-{number + 1}" / "adopt.json").is_file():
-        verdict = read_json(path)
-        found.append(verdict)
-        if not verdict["adopted"]:
-            break
-        number += 1
-    used = f"round {number}" if number else "round 0, the supervised training"
-    why = f"{used} is used: " + "; ".join(f"round {one['round']}: {one['why']}" for one in found)
-    write_json(folder.adopted, {"round": number, "why": why, "rounds": found})
-
-
 def last_ledger(folder: RunFolder, number: int, fold: int, method: PseudoLabelsSpec) -> Path:
     """Return the ledger of what a fold of a round learns from in the end."""
     return folder.pseudo(number, fold) / ("ledger-2.parquet" if method.relabels else "ledger.parquet")
-
-
-def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec) -> dict[str, Any]:
-    """Write the ledgers of all folds as one; return what the labels come to, and which categories nobody predicts."""
-    method = wanted.method
-    if not isinstance(method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
-        return {}
-    folds = range(load_recipe(folder.recipe).split.folds)
-    ledger = pl.concat([read_table(last_ledger(folder, number, fold, method)) for fold in folds])
-    write_table(folder.root / f"round-{number}" / "pseudo" / "ledger.parquet", ledger)
-    names = whole.categories.names
-    said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0)
-    never = {name: sorted(said.filter(pl.col("category") == name)["fold"].to_list()) for name in names}
-    images = ledger.group_by("fold").agg(
-        pool=pl.col("image").n_unique(), used=pl.col("image").filter(pl.col("used")).n_unique()
-    )
-    return {
-        "labels": summary(ledger, names),
-        "never_predicted": {name: where for name, where in never.items() if where},
-        "images": images.sort("fold").to_dicts(),
-    }
 
 
 def counts_of(folder: RunFolder, whole: Index, number: int, *, part: str = "oof") -> tuple[pl.DataFrame, Counts]:
@@ -187,6 +122,15 @@ def counts_of(folder: RunFolder, whole: Index, number: int, *, part: str = "oof"
         found = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
         overlaps.add(image, truth, found.argmax(0).astype(np.uint8))
     return rows, overlaps.stacked()
+
+
+def _one_by_one(counts: Counts, metric: str, evaluated: Sequence[int], cases: EmptyCases) -> list[float]:
+    """Return the score of each image alone."""
+    found = list[float]()
+    for start in range(0, len(counts.tp), _TOGETHER):
+        some = Counts(*(values[start : start + _TOGETHER] for values in (counts.tp, counts.fp, counts.fn)))
+        found += SUMMARIES[metric].function(some, evaluated, np.eye(len(some.tp)), cases).tolist()
+    return found
 
 
 def _images(
@@ -223,13 +167,11 @@ def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSp
     number, fold = spec["round"], spec["fold"]
     place = folder.pseudo(number, fold)
     path = place / "ledger.parquet" if spec["step"] == "first" else last_ledger(folder, number, fold, method)
-    used = read_table(path).filter(pl.col("used")).unique("image", maintain_order=True)
+    rows = pl.scan_parquet(path).filter(pl.col("used")).select("image", "pass")
+    used = rows.unique("image", maintain_order=True).collect()
     base = f"{MADE}{place.relative_to(folder.root).as_posix()}"
     folders = {1: "labels", 2: "labels-2"}
-    return {
-        image: f"{base}/{folders[number]}/{name_of(image)}.png"
-        for image, number in used.select("image", "pass").iter_rows()
-    }
+    return {image: f"{base}/{folders[number]}/{name_of(image)}.png" for image, number in used.iter_rows()}
 
 
 def _soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, str]:

@@ -23,9 +23,10 @@ from maskwright.pipeline.paths import absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
 from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, of_objects, predicting, training
-from maskwright.pipeline.selftrain import Sections, rounds_keep, run_rounds, selftrain_tasks
+from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
+from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -107,7 +108,7 @@ def run(
                 for task in tasks:
                     (folder.records / f"{task.name}.json").unlink(missing_ok=True)
             if stage == "selftrain":
-                seconds |= run_rounds(folder, recipe, _TASKS[stage], redo=redo)
+                seconds |= finish_rounds(folder, recipe, _TASKS[stage], redo=redo)
                 continue
             seconds |= run_tasks(folder.root, tasks, redo=redo, executor=executor_of(recipe, stage))
             if stage == "split":
@@ -234,11 +235,19 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"}) | of_objects(recipe)
     spec["train"] = deciding(spec["train"])
+    if (rounds := all_rounds(recipe.selftrain)) and recipe.train.minutes is not None:
+        spec["rounds"] = rounds
     record = folder.records / "plan.json"
-    for known in read_json(record).items() if record.is_file() else ():  # what was decided holds on any executor
-        if known[0] in ("spec", "resolved") and known[1] == spec | {"executor": known[1]["executor"]}:
-            spec["executor"] = known[1]["executor"]
+    for name, known in read_json(record).items() if record.is_file() else ():
+        if name in ("spec", "resolved") and _apart_from_place(known) == _apart_from_place(spec):
+            spec = known  # what was decided holds on any executor, and for more rounds
+            break
     return [Task("plan", stages.plan, spec, ("index", "split"), ("plan.json",))]
+
+
+def _apart_from_place(spec: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what a plan is held to."""
+    return {key: value for key, value in (spec or {}).items() if key not in ("executor", "rounds")}
 
 
 def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwright.artifacts import THIRDS, RunFolder, read_json
-from maskwright.pipeline import labelling, rounds, stages
+from maskwright.pipeline import labelling, rounds, stages, verdicts
 from maskwright.pipeline.delivered import delivered, training_name, trainings
 from maskwright.pipeline.pool import all_strangers, learns_from_pool, other_trainings, strangers
 from maskwright.pipeline.sections import selftraining
@@ -54,24 +54,24 @@ def selftrain_tasks(folder: RunFolder, recipe: Recipe, sections: Sections, parts
     made = (folder.adopted.name,)
     if not wanted:  # what says that another recipe had rounds is not passed over
         said = (folder.records / f"{ADOPTED}.json").is_file()
-        return [Task(ADOPTED, rounds.adopted, spec, (), made)] if said else []
+        return [Task(ADOPTED, verdicts.adopted, spec, (), made)] if said else []
     if (why := all_strangers(folder, recipe)) is not None:
-        tasks = [Task(ADOPTED, rounds.adopted, spec | {"why": why}, ("index", "split"), made)]
+        tasks = [Task(ADOPTED, verdicts.adopted, spec | {"why": why}, ("index", "split"), made)]
         return [*tasks, *(_deliveries(folder, recipe, sections, parts) if _all_done(folder, tasks) else ())]
-    tasks, verdicts, number, outside = list[Task](), list[str](), 0, _outside(folder, recipe)
+    tasks, weighed, number, outside = list[Task](), list[str](), 0, _outside(folder, recipe)
     while number < wanted:
         number += 1
         tasks += _Round(recipe, sections, number, outside).tasks()
-        verdicts.append(tasks[-1].name)
+        weighed.append(tasks[-1].name)
         if not _all_done(folder, tasks):
             return tasks
         if not read_json(folder.root / f"round-{number}" / "adopt.json")["adopted"]:
             break
-    tasks.append(Task(ADOPTED, rounds.adopted, spec, tuple(verdicts), made))
+    tasks.append(Task(ADOPTED, verdicts.adopted, spec, tuple(weighed), made))
     return [*tasks, *(_deliveries(folder, recipe, sections, parts) if _all_done(folder, tasks) else ())]
 
 
-def run_rounds(
+def finish_rounds(
     folder: RunFolder, recipe: Recipe, named: Callable[[RunFolder, Recipe], list[Task]], *, redo: bool
 ) -> dict[str, float]:
     """Run the tasks that can be named, until no others can; return {name: seconds} of those that ran now.
@@ -194,7 +194,7 @@ class _Round:
         after = (*self._common(), self._before("oof"), self._name("oof"))
         ledger = (f"round-{self.number}/pseudo/ledger.parquet",) if self._steps() else ()
         made = (f"round-{self.number}/adopt.json", *ledger)
-        return Task(self._name("adopt"), rounds.adopt, spec, after, made)
+        return Task(self._name("adopt"), verdicts.adopt, spec, after, made)
 
     def _common(self) -> tuple[str, ...]:
         return ("index", "split")

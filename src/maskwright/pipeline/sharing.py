@@ -10,7 +10,9 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_json, write_bytes, write_json, write_table
 from maskwright.recipe import Recipe
 
-_SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
+SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
+"""What the stages up to the audit make."""
+
 _DECIDED = ("contents.parquet", "copies.json", "duplicates.json", "removed.csv")
 _MADE = ("folds.csv", "folds.json")
 _DONE = ("split", "train-fold-*", "predict-*")
@@ -29,7 +31,7 @@ def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.Da
     """
     for path in (inner.records, inner.decided):
         path.mkdir(parents=True, exist_ok=True)
-    for name in _SHARED:
+    for name in SHARED:
         if (folder.root / name).exists() and not (inner.root / name).is_symlink():
             (inner.root / name).symlink_to(os.path.relpath(folder.root.resolve() / name, inner.root.resolve()))
     for name in _DECIDED:

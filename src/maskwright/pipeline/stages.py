@@ -117,16 +117,17 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     folder = RunFolder(root)
     folds = read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT)
     training = decided(folder, spec).only(folds["image"].to_list())
-    made = plan_training(Recipe.model_validate(spec), training)
+    sections = {key: value for key, value in spec.items() if key != "rounds"}
+    made = plan_training(Recipe.model_validate(sections), training, further=spec.get("rounds", 0.0))
     about = {
         "seconds_per_step": made.seconds_per_step,
         "projected_seconds": made.projected_seconds,
         "reasons": made.reasons,
     }
     write_json(root / "plan.json", about)
-    filled = made.recipe.model_dump(mode="json", include=set(spec))
+    filled = made.recipe.model_dump(mode="json", include=set(sections))
     filled["train"] = {key: filled["train"][key] for key in spec["train"]}
-    return filled
+    return spec | filled
 
 
 def train(root: Path, spec: dict[str, Any]) -> None:

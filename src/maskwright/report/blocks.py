@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from maskwright.report.collect import Score
+from maskwright.report.collect import number as to_float
 
 DASH = "–"
 
@@ -139,6 +141,17 @@ def with_interval(score: Score | None) -> str:
     if not (math.isfinite(score.low) and math.isfinite(score.high)):
         return f"{score.value:.3f} (no interval)"
     return f"{score.value:.3f} ({score.low:.3f}–{score.high:.3f})"
+
+
+def between(found: Mapping[str, Any]) -> str:
+    """Write plain value, low and high, which may be null.
+
+    Example:
+        >>> between({"value": 0.5, "low": 0.41, "high": None})
+        '0.500 (0.410 to –)'
+    """
+    value, low, high = (number(to_float(found[key])) for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def plural(n: int, one: str, many: str = "") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural
+from maskwright.report.blocks import DASH, Group, Section, Table, between, count, percent, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
 from maskwright.report.words import crossing_groups, metric_name
@@ -107,13 +107,8 @@ def _price(price: dict[str, Any]) -> Group:
         f"{price.get('covered', '')}"
     ).strip()
     rows = [
-        (metric_name(metric), *(_interval(found[key]) for key in ("clean", "naive", "price")))
+        (metric_name(metric), *(between(found[key]) for key in ("clean", "naive", "price")))
         for metric, found in price["metrics"].items()
     ]
     names = ("metric", "these folds", "naive folds", "difference (paired)")
     return Group(title, [words], [Table("Out-of-fold scores", names, rows, frozenset({0}))])
-
-
-def _interval(found: dict[str, Any]) -> str:
-    value, low, high = (number(to_float(found[key])) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural
+from maskwright.report.blocks import DASH, Group, Section, Table, between, count, percent, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
 from maskwright.report.words import metric_name
@@ -40,7 +40,7 @@ def _gains(verdicts: list[dict[str, Any]]) -> Table:
             str(one["round"]),
             f"{one['method']}, {one['protocol']}",
             metric_name(one["metric"]),
-            *(_interval(one[key]) for key in ("before", "after", "gain")),
+            *(between(one[key]) for key in ("before", "after", "gain")),
             "adopted" if one["adopted"] else "not adopted",
         )
         for one in verdicts
@@ -68,6 +68,7 @@ def _labels(verdict: dict[str, Any]) -> Group:
     ]
     words = [
         *used,
+        *_labelling(verdict.get("labelling")),
         "What is right is estimated from out-of-fold predictions of the same category and confidence; on images unlike "
         "the labelled ones it is less.",
     ]
@@ -76,6 +77,11 @@ def _labels(verdict: dict[str, Any]) -> Group:
     return Group(f"Labels of round {verdict['round']}", words, [table])
 
 
-def _interval(found: dict[str, Any]) -> str:
-    value, low, high = (number(to_float(found[key])) for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+def _labelling(found: dict[str, Any] | None) -> list[str]:
+    """Return what share of the time that labelling took the networks had."""
+    if not found or found["share"] is None:
+        return []
+    return [
+        f"Labelling took {found['all']:.0f} s for {plural(found['images'], 'image')} (one for each fold "
+        f"that an image is labelled for); {percent(found['share'])} of that was waiting for the networks."
+    ]

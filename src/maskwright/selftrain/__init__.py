@@ -9,8 +9,8 @@ from maskwright.selftrain.selection import (
     agreement,
     class_thresholds,
     estimated_iou,
+    highest,
     keep_pixels,
-    most_reliable,
     suspect_regions,
 )
 from maskwright.selftrain.training import image_weights, split_steps, training_index
@@ -25,11 +25,11 @@ __all__ = [
     "class_thresholds",
     "estimated_iou",
     "hard_table",
+    "highest",
     "image_weights",
     "keep_pixels",
     "kept_apart",
     "ledger_rows",
-    "most_reliable",
     "pool_images",
     "relatives",
     "split_steps",

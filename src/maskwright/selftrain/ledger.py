@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from maskwright.artifacts import atomic
 from maskwright.types import IGNORE, Array, LabelMap, Probabilities
 
 BINS = 20
 """Of confidence, by which precision is estimated."""
+
+_TOGETHER = 256
+"""Images whose rows are held until they are written."""
 
 LEDGER_SCHEMA: dict[str, Any] = {
     "round": pl.Int64,
@@ -120,32 +127,64 @@ def ledger_rows(
     ]
 
 
-def summary(ledger: pl.DataFrame, names: Sequence[str]) -> list[dict[str, Any]]:
+def write_ledger(path: Path, rows: Iterable[list[dict[str, Any]]], *, before: pl.LazyFrame | None = None) -> None:
+    """Write a ledger as Parquet, whole or not at all; memory doesn't grow with the number of images.
+
+    Args:
+        path: of the file.
+        rows: of each image, as `ledger_rows` returns them.
+        before: what stands in front of these.
+    """
+    parts = path.with_suffix(".parts")
+    shutil.rmtree(parts, ignore_errors=True)
+    parts.mkdir(parents=True)
+    found = [pl.LazyFrame(schema=LEDGER_SCHEMA)] if before is None else [before]
+    for number, images in enumerate(_batches(rows)):
+        part = parts / f"{number}.parquet"
+        pl.DataFrame([row for image in images for row in image], schema=LEDGER_SCHEMA).write_parquet(part)
+        found.append(pl.scan_parquet(part))
+    with atomic(path) as temporary:
+        pl.concat(found).sink_parquet(temporary)
+    shutil.rmtree(parts)
+
+
+def _batches(rows: Iterable[list[dict[str, Any]]]) -> Iterator[list[list[dict[str, Any]]]]:
+    iterator = iter(rows)
+    while batch := list(itertools.islice(iterator, _TOGETHER)):
+        yield batch
+
+
+def summary(ledger: pl.LazyFrame, names: Sequence[str]) -> list[dict[str, Any]]:
     """Return of each category what the labels of a round come to, over the images that are learned from.
 
     Keys: category, predicted (mean share of an image), kept (share of all that is predicted), precision (mean, weighted
-    by what is kept).
+    by what is kept). Null where there is nothing to say it of.
+
+    Args:
+        ledger: columns `LEDGER_SCHEMA`; read a part at a time, where it lies in files.
+        names: of the categories.
     """
-    used = ledger.filter(pl.col("used")).with_columns(weight=pl.col("predicted") * pl.col("kept").fill_null(0.0))
-    found = []
-    for name in names:
-        rows = used.filter(pl.col("category") == name)
-        known = rows.filter(pl.col("precision").is_not_null())
-        weight = _sum(known, "weight")
-        right = float((known["precision"] * known["weight"]).sum()) if known.height else 0.0
-        found.append(
-            {
-                "category": name,
-                "predicted": float(rows["predicted"].mean()) if rows.height else None,  # type: ignore[arg-type]
-                "kept": _ratio(_sum(rows, "weight"), _sum(rows, "predicted")),
-                "precision": _ratio(right, weight),
-            }
+    weight = pl.col("predicted") * pl.col("kept").fill_null(0.0)
+    known = pl.when(pl.col("precision").is_not_null()).then(weight)
+    sums = (
+        ledger.filter("used")
+        .group_by("category")
+        .agg(
+            mean=pl.col("predicted").mean(),
+            predicted=pl.col("predicted").sum(),
+            kept=weight.sum(),
+            known=known.sum(),
+            right=(known * pl.col("precision")).sum(),
         )
-    return found
+    )
+    found = {row["category"]: row for row in sums.collect().iter_rows(named=True)}
+    return [_summed(name, found.get(name)) for name in names]
 
 
-def _sum(rows: pl.DataFrame, column: str) -> float:
-    return float(rows[column].sum())
+def _summed(name: str, row: dict[str, Any] | None) -> dict[str, Any]:
+    row = row or {"mean": None, "predicted": 0.0, "kept": 0.0, "known": 0.0, "right": 0.0}
+    kept, precision = _ratio(row["kept"], row["predicted"]), _ratio(row["right"], row["known"])
+    return {"category": name, "predicted": row["mean"], "kept": kept, "precision": precision}
 
 
 def _bin(confidence: Array) -> npt.NDArray[np.int64]:

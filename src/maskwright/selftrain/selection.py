@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +55,6 @@ class PoolCounts:
         )
         self.mass += probabilities.sum(axis=(1, 2), dtype=np.float64)
         self.pixels += label.size
-
-    @property
-    def never_predicted(self) -> list[int]:
-        """Positions of the categories that no pixel is predicted to be of."""
-        return [int(p) for p in np.flatnonzero(self.confidences.sum(axis=1) == 0)]
 
 
 def class_thresholds(spec: PixelSpec, counts: PoolCounts) -> Floats:
@@ -173,7 +167,7 @@ def estimated_iou(probabilities: Probabilities) -> float:
     return float(np.mean(found))
 
 
-def most_reliable(scores: Mapping[str, float], share: float) -> list[str]:
+def highest(scores: Mapping[str, float], share: float) -> list[str]:
     """Return the names with the highest scores, a share of them rounded down but at least one; ties by name."""
     order = sorted(scores, key=lambda name: (-scores[name], name))
     return order[: max(1, int(share * len(order) + 1e-9))] if order else []
@@ -197,9 +191,3 @@ def image_score(kind: str, probabilities: Probabilities, labels: Sequence[LabelM
     if kind == "all":
         return math.nan
     return agreement(labels, probabilities.argmax(0).astype(np.uint8), len(probabilities))
-
-
-def describe(spec: Any) -> str:
-    """Return a section as words: its kind and the fields."""
-    fields = {key: value for key, value in spec.model_dump(mode="json").items() if key != "kind"}
-    return " ".join([spec.kind, *(f"{key}={value}" for key, value in fields.items())])

@@ -28,15 +28,16 @@ def training_index(
         labels: image of the pool → its label file, as `Index.path` reads it.
         share: of the crops that show labelled images; None: each image comes as often.
         often: labelled images that come `times` as often.
-        times: how often these come.
+        times: how often these come; `share` holds all the same.
         soft: image of the pool → the file with its probabilities.
     """
     real, made = whole.only(list(labelled)).table, whole.only(list(labels)).table
-    weights = image_weights(real.height, made.height, share)
+    own = pl.when(pl.col("image").is_in(list(often))).then(times).otherwise(1.0)
+    weights = image_weights(float(real.select(own.sum()).item()), made.height, share)
     column = whole.label_column
     real = real.with_columns(
         pl.lit(False).alias(PSEUDO),
-        (pl.when(pl.col("image").is_in(list(often))).then(times).otherwise(1.0) * weights[0]).alias(WEIGHT),
+        (own * weights[0]).alias(WEIGHT),
         pl.lit(None, pl.String).alias(SOFT),
     )
     files = [None] * made.height if soft is None else [soft[image] for image in made["image"]]
@@ -49,8 +50,13 @@ def training_index(
     return replace(whole, table=pl.concat([real, made]))
 
 
-def image_weights(labelled: int, pseudo: int, share: float | None) -> tuple[float, float]:
+def image_weights(labelled: float, pseudo: int, share: float | None) -> tuple[float, float]:
     """Return how often a labelled image and one with a pseudo-label come in a turn; neither below 1.
+
+    Args:
+        labelled: number of labelled images; one that comes twice as often as others counts twice.
+        pseudo: number of those with pseudo-labels.
+        share: of the crops that show labelled images; None: each comes once.
 
     Example:
         >>> image_weights(10, 40, 0.5), image_weights(10, 5, 0.5), image_weights(10, 0, 0.5)

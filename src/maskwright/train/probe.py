@@ -58,7 +58,7 @@ class Plan:
     Attributes:
         recipe: complete.
         seconds_per_step: median of the probe's steps, or what fewer crops than a step has make of it.
-        projected_seconds: of the training of all folds.
+        projected_seconds: of the training of all folds, with that of the rounds that follow.
         reasons: one line a decision.
     """
 
@@ -68,14 +68,15 @@ class Plan:
     reasons: list[str]
 
 
-def plan_training(recipe: Recipe, training: Index) -> Plan:
+def plan_training(recipe: Recipe, training: Index, *, further: float = 0.0) -> Plan:
     """Fill in what the model and training sections leave open.
 
     Args:
         recipe: its data section is resolved.
         training: labelled images of all folds.
+        further: trainings of each fold that rounds of self-training come to, in supervised ones; they share the budget.
     """
-    allowance = Allowance.of(recipe)
+    allowance, times = Allowance.of(recipe), 1 + further
     recipe = with_embedding(recipe)
     asked, reasons = recipe, list[str]()
     recipe = _weights(_network(plan_sizes(_machine(recipe), training, reasons), _SMALL), reasons)
@@ -87,7 +88,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
         recipe = _update(recipe, steps=DEFAULT_STEPS)
         reasons.append(f"{DEFAULT_STEPS} steps: none of --minutes, train.epochs and train.steps was given")
     elif recipe.train.steps is None:
-        recipe, cost = _fit_budget(asked, recipe, cost, allowance, reasons)
+        recipe, cost = _fit_budget(asked, recipe, cost, allowance, reasons, times)
     assert recipe.train.steps is not None
     steps = recipe.train.steps
     if recipe.train.validate_every is None:
@@ -98,7 +99,7 @@ def plan_training(recipe: Recipe, training: Index) -> Plan:
             f"what a step costs is estimated from {measured}: the probe may take {allowance.seconds:.0f} s, "
             "and this machine is slow or busy"
         )
-    return Plan(recipe, cost.seconds, _projected(recipe, cost), reasons)
+    return Plan(recipe, cost.seconds, _projected(recipe, cost, times), reasons)
 
 
 def with_embedding(recipe: Recipe) -> Recipe:
@@ -221,10 +222,10 @@ def _name(pair: tuple[str, bool]) -> str:
 
 
 def _fit_budget(
-    asked: Recipe, recipe: Recipe, cost: Cost, allowance: Allowance, reasons: list[str]
+    asked: Recipe, recipe: Recipe, cost: Cost, allowance: Allowance, reasons: list[str], times: float
 ) -> tuple[Recipe, Cost]:
     """Take the steps that the budget holds; change the batch or the network where that is few or very many."""
-    steps = _steps(recipe, cost, allowance)
+    steps = _steps(recipe, cost, allowance, times)
     half = (recipe.train.batch or 0) // 2
     if steps < FEW and asked.train.batch is None and half >= 4 and half % _unit(recipe) == 0:
         recipe, default = _update(recipe, batch=half), Cost(cost.seconds / 2, cost.crops // 2)
@@ -238,15 +239,16 @@ def _fit_budget(
         if dearer.crops:
             recipe, cost = larger, dearer
             reasons += [f"the larger network: the budget holds {steps} steps of the small one", *said]
-    recipe = _update(recipe, steps=_steps(recipe, cost, allowance))
-    reasons.append(_told(recipe, cost, allowance))
+    recipe = _update(recipe, steps=_steps(recipe, cost, allowance, times))
+    reasons.append(_told(recipe, cost, allowance, times))
     return recipe, cost
 
 
-def _steps(recipe: Recipe, cost: Cost, allowance: Allowance) -> int:
+def _steps(recipe: Recipe, cost: Cost, allowance: Allowance, times: float) -> int:
     assert recipe.train.minutes is not None
-    left = recipe.train.minutes * 60 - allowance.spent - _rounds(recipe) * _STARTUP_SECONDS
-    steps = max(_VALIDATIONS, int(left / (_rounds(recipe) * cost.seconds * (1 + _OVERHEAD))))
+    one_after_another = _waves(recipe) * times
+    left = recipe.train.minutes * 60 - allowance.spent - one_after_another * _STARTUP_SECONDS
+    steps = max(_VALIDATIONS, int(left / (one_after_another * cost.seconds * (1 + _OVERHEAD))))
     every = recipe.train.validate_every or _VALIDATIONS
     return max(every, steps // every * every)  # the last step is validated
 
@@ -261,23 +263,31 @@ def _steps_of_epochs(recipe: Recipe, images: int) -> int:
     return math.ceil(steps / every) * every
 
 
-def _projected(recipe: Recipe, cost: Cost) -> float:
-    """Return the seconds that the training of all folds will take, without waiting in a queue."""
+def _projected(recipe: Recipe, cost: Cost, times: float) -> float:
+    """Return the seconds that the trainings of all folds will take, without waiting in a queue.
+
+    Args:
+        recipe: with its steps.
+        cost: of one.
+        times: trainings of a fold, in supervised ones.
+    """
     assert recipe.train.steps is not None
-    return _rounds(recipe) * (recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+    each = recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS
+    return _waves(recipe) * times * each
 
 
-def _rounds(recipe: Recipe) -> int:
+def _waves(recipe: Recipe) -> int:
     """Return how often a training follows another: of as many as the executor runs at a time, each counts once."""
     folds = recipe.split.folds
     return math.ceil(folds / at_a_time(recipe.executor, folds))
 
 
-def _told(recipe: Recipe, cost: Cost, allowance: Allowance) -> str:
+def _told(recipe: Recipe, cost: Cost, allowance: Allowance, times: float) -> str:
     """Return whether the steps fit into the budget."""
     assert recipe.train.minutes is not None and recipe.train.steps is not None
-    steps, folds, projected = recipe.train.steps, recipe.split.folds, _projected(recipe, cost)
-    each = f"{steps} steps of {cost.seconds:.2f} s for each of {folds} fold(s): about {projected / 60:.1f} min"
+    steps, folds, projected = recipe.train.steps, recipe.split.folds, _projected(recipe, cost, times)
+    rounds = f", and rounds that cost {times - 1:.3g} times as much" if times > 1 else ""
+    each = f"{steps} steps of {cost.seconds:.2f} s for each of {folds} fold(s){rounds}: about {projected / 60:.1f} min"
     if projected + allowance.spent <= 60 * recipe.train.minutes * (1 + _OVERHEAD):
         return f"{each} of the {recipe.train.minutes:g} min, after {allowance.spent:.0f} s of probing"
     return (

@@ -1,0 +1,131 @@
+"""What a round brought and what must be known of it: round-R/adopt.json; then which one is used: adopted.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from maskwright.artifacts import RunFolder, atomic, read_folds, read_json, read_table, write_json
+from maskwright.data.index import Index
+from maskwright.pipeline import labelling, stages
+from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.rounds import counts_of, last_ledger
+from maskwright.recipe import load_recipe
+from maskwright.recipe.effort import effort_behind, said_of
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
+from maskwright.selftrain import kept_apart, weigh
+from maskwright.selftrain.ledger import summary
+
+SHIFT, CHANCE = 0.2, 0.05
+"""Energy coefficient from which on a pool is said to be unlike the labelled images, and how rarely chance does that."""
+
+
+def adopt(root: Path, spec: dict[str, Any]) -> None:
+    """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
+    folder, number = RunFolder(root), spec["round"]
+    whole, wanted = stages.decided(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
+    rows, before = counts_of(folder, whole, number - 1)
+    _, after = counts_of(folder, whole, number)
+    gain = weigh(
+        before,
+        after,
+        rows["group"].to_list(),
+        spec["metric"],
+        whole.categories,
+        EvaluateSpec.model_validate(spec["evaluate"]),
+        rule=spec["rule"],
+        seed=spec["seed"],
+    )
+    found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
+    found |= {"rule": spec["rule"], "effort": effort_behind(wanted, number)._asdict()}
+    remarks = [f"its network has {said}"] if (said := said_of(effort_behind(wanted, number))) else []
+    remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
+    found["why"] = "; ".join([found["why"], *remarks])
+    moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
+    write_json(
+        root / f"round-{number}" / "adopt.json",
+        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
+    )
+    method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
+    if isinstance(method, PseudoLabelsSpec) and not method.keep_soft:
+        labelling.clean_soft(folder, number)
+
+
+def adopted(root: Path, spec: dict[str, Any]) -> None:
+    """Say which round is used: adopted.json."""
+    folder, found, number = RunFolder(root), list[dict[str, Any]](), 0
+    if "why" in spec:
+        why = f"round 0, the supervised training, is used: {spec['why']}"
+        write_json(folder.adopted, {"round": 0, "why": why, "rounds": []})
+        return
+    while number < spec["selftrain"]["rounds"] and (path := root / f"round-{number + 1}" / "adopt.json").is_file():
+        verdict = read_json(path)
+        found.append(verdict)
+        if not verdict["adopted"]:
+            break
+        number += 1
+    used = f"round {number}" if number else "round 0, the supervised training"
+    why = f"{used} is used: " + "; ".join(f"round {one['round']}: {one['why']}" for one in found)
+    write_json(folder.adopted, {"round": number, "why": why, "rounds": found})
+
+
+def measured_elsewhere(folder: RunFolder, whole: Index) -> list[str]:
+    """Return what is to be said where the pool is from another domain than the images that score; nothing elsewhere.
+
+    It is from another one if none of its images has the domain of a labelled one, or if the audit finds labelled and
+    unlabelled images far apart.
+    """
+    folds = read_folds(folder.folds)
+    scores, pool = whole.table.join(folds.drop_nulls("fold"), on="image", how="semi"), pool_of(whole.table, folds)
+    own, others = (sorted(set(table["domain"].drop_nulls())) for table in (scores, pool))
+    if own and others and not set(own) & set(others):
+        where, elsewhere = f"images of {', '.join(own)}", f"the pool's {', '.join(others)}"
+    elif (shift := _shift(folder)) is not None:
+        where, elsewhere = "labelled images", f"the pool, which looks otherwise (shift {shift:.2f} of 1)"
+    else:
+        return []
+    return [f"measured on {where}, and says little of {elsewhere}: judge it by some masks there"]
+
+
+def _shift(folder: RunFolder) -> float | None:
+    """Return how far the audit finds unlabelled images from labelled ones, None where that is little or chance."""
+    path = folder.audit / "parts.parquet"
+    if not path.is_file():
+        return None
+    rows = read_table(path).filter((pl.col("column") == "labels") & (pl.col("name") == "unlabelled"))
+    far = rows.filter((pl.col("shift") >= SHIFT) & (pl.col("p") <= CHANCE))
+    return float(far["shift"][0]) if far.height else None
+
+
+def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec) -> dict[str, Any]:
+    """Write the ledgers of all folds as one; return what the labels come to, and which categories nobody predicts."""
+    method = wanted.method
+    if not isinstance(method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
+        return {}
+    folds = range(load_recipe(folder.recipe).split.folds)
+    ledger = pl.concat([pl.scan_parquet(last_ledger(folder, number, fold, method)) for fold in folds])
+    with atomic(folder.root / f"round-{number}" / "pseudo" / "ledger.parquet") as temporary:
+        ledger.sink_parquet(temporary)
+    names = whole.categories.names
+    said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0).collect()
+    never = {name: sorted(said.filter(pl.col("category") == name)["fold"].to_list()) for name in names}
+    images = ledger.group_by("fold").agg(
+        pool=pl.col("image").n_unique(), used=pl.col("image").filter(pl.col("used")).n_unique()
+    )
+    return {
+        "labels": summary(ledger, names),
+        "never_predicted": {name: where for name, where in never.items() if where},
+        "images": images.sort("fold").collect().to_dicts(),
+        "labelling": _seconds(folder, number),
+    }
+
+
+def _seconds(folder: RunFolder, number: int) -> dict[str, Any]:
+    """Return how long labelling took, of all folds and passes together, and which share of it the networks took."""
+    files = sorted((folder.root / f"round-{number}" / "pseudo").glob("fold-*/seconds*.json"))
+    known = [read_json(file) for file in files]
+    sums = {key: sum(one[key] for one in known) for key in ("networks", "all", "images")}
+    return sums | {"share": sums["networks"] / sums["all"] if sums["all"] else None}
