@@ -64,18 +64,20 @@ _STRONG = [
     {"kind": "blur", "probability": 0.5, "sigma": [0.1, 2.0]},
 ]
 _GEOMETRY = [{"kind": "flip"}, {"kind": "affine"}]
+_ST = {"pixels": {"kind": "all"}, "augment": [*_GEOMETRY, *_STRONG], "mix": [{"kind": "cutout"}]}
 
 SUPERVISED, OURS = "supervised", "ours"
 METHODS = {
     SUPERVISED: Method(),
-    "ST": Method(_pseudo(pixels={"kind": "all"}, augment=[*_GEOMETRY, *_STRONG])),
-    "ST++": Method(_pseudo(pixels={"kind": "all"}, images={"kind": "agreement"}, augment=[*_GEOMETRY, *_STRONG])),
+    "ST": Method(_pseudo(**_ST)),
+    "ST++": Method(_pseudo(**_ST, images={"kind": "agreement"})),
     "FixMatch": Method({"method": {"kind": "fixmatch", "mix": {"kind": "cutmix"}}}),
     "UniMatch": Method({"method": {"kind": "unimatch"}}),
     OURS: Method({}),
 }
 """ST and ST++ (Yang et al. 2022): every pixel, labels of an image and its mirror image, strong variation of images with
-pseudo-labels but for their cutout. FixMatch as in UniMatch's paper, with pasted boxes. Ours: the defaults."""
+pseudo-labels, and a box of half of them cut out. FixMatch as in UniMatch's paper, with pasted boxes. Ours: as it
+comes."""
 
 
 def network(*, accelerator: bool) -> str:
