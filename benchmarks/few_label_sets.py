@@ -4,9 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-
-UNIT = 3
-"""What a labelled crop costs in a supervised step: one forward pass, and a backward pass that costs as much as two."""
+from maskwright.recipe.unlabelled import OURS as DEFAULT
 
 
 class Method(NamedTuple):
@@ -29,11 +27,8 @@ class Method(NamedTuple):
         """
         if self.selftrain is None:
             return 1.0
-        spec = SelftrainSpec.model_validate(self.selftrain)
-        if isinstance(spec.method, PseudoLabelsSpec):
-            return 3.0 if spec.method.relabels else 2.0
-        passes = spec.method.passes
-        return (passes.forward + 2 * passes.backward) / UNIT + spec.goes_on
+        spec = SelftrainSpec.model_validate({**self.selftrain, "rounds": 1})
+        return spec.cost + (isinstance(spec.method, PseudoLabelsSpec) or spec.goes_on)
 
     def steps(self, budget: int) -> int:
         """Return the steps of each training that the passes of `budget` supervised steps pay for.
@@ -73,7 +68,7 @@ METHODS = {
     "ST++": Method(_pseudo(**_ST, images={"kind": "agreement"})),
     "FixMatch": Method({"method": {"kind": "fixmatch", "mix": {"kind": "cutmix"}}}),
     "UniMatch": Method({"method": {"kind": "unimatch"}}),
-    OURS: Method({}),
+    OURS: Method({"method": DEFAULT.model_dump(mode="json")}),
 }
 """ST and ST++ (Yang et al. 2022): every pixel, labels of an image and its mirror image, strong variation of images with
 pseudo-labels, and a box of half of them cut out. FixMatch as in UniMatch's paper, with pasted boxes. Ours: as it

@@ -51,6 +51,25 @@ def test_budget_is_shared_by_folds_and_held(recipe, monkeypatch):
         assert spent < plan.projected_seconds <= 301
 
 
+@pytest.mark.parametrize(
+    ("method", "cost"),
+    [
+        ("{kind: pseudo_labels}", 2),
+        ("{kind: pseudo_labels, images: {kind: agreement}}", 4),
+        ("{kind: fixmatch}", 14 / 3),
+    ],
+)
+def test_rounds_are_paid_for(recipe, monkeypatch, method, cost):
+    """Two rounds: a training each, two with ranked images, or one whose steps cost (3 + 2 · 2) / 3 as much."""
+    clock(monkeypatch, lambda r: 0.1)
+    asked = apply_settings(recipe, ["train.minutes=5", "selftrain.rounds=2", f"selftrain.method={method}"])
+    plan = probe.plan_training(asked, an_index(recipe, 256, 256))
+    spent = plan.recipe.split.folds * (1 + cost) * plan.recipe.train.steps * 0.1
+    assert 0.8 * 300 < spent < 300  # whole eighths
+    assert spent < plan.projected_seconds <= 301
+    assert any(f"2 round(s) at {cost:.1f} times the cost" in reason for reason in plan.reasons)
+
+
 @pytest.mark.parametrize(("jobs", "rounds"), [(1, 5), (2, 3), (5, 1), (8, 1)])
 def test_trainings_side_by_side_count_once(recipe, monkeypatch, jobs, rounds):
     clock(monkeypatch, lambda r: 0.1)

@@ -215,6 +215,22 @@ class SelftrainSpec(Spec):
         return self.start == "before" or (self.start == "auto" and isinstance(self.method, OnlineMethodSpec))
 
     @property
+    def cost(self) -> float:
+        """What the rounds cost, if all are needed, in supervised trainings of as many steps.
+
+        A backward pass counts as two forward ones; labelling the pool beforehand isn't counted.
+
+        Example:
+            >>> SelftrainSpec(rounds=2).cost, SelftrainSpec().cost
+            (2.0, 0.0)
+        """
+        if isinstance(self.method, PseudoLabelsSpec):
+            ranked = self.method.relabels and self.protocol != "labelled_only"
+            return self.rounds * (2.0 if ranked else 1.0)
+        passes = self.method.passes
+        return self.rounds * (passes.forward + 2 * passes.backward) / 3
+
+    @property
     def keeps_thirds(self) -> bool:
         """Whether trainings keep their checkpoints of a third and two thirds, for images to be ranked by agreement."""
         method = self.method

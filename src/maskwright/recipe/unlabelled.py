@@ -332,3 +332,15 @@ class DACSSpec(ConsistencySpec):
 
 
 OnlineSpec = FixMatchSpec | UniMatchSpec | UniMatchV2Spec | MeanTeacherSpec | DACSSpec
+
+OURS = FixMatchSpec(
+    strong=(STRONG[0].model_copy(update={"gamma": 0.2}), *STRONG[1:]),
+    mix=CutMixSpec(),
+    teacher=TeacherSpec(momentum=0.99, ramp="shipping"),
+    adaptive=AdaptiveThresholdSpec(),
+    loss="soft",
+    ramp=RampSpec(shape="linear", until=0.2),
+)
+"""What `maskwright selftrain` does where nothing says how: from the supervised network on, an average labels a weak
+view, by thresholds of each category, softly, as unsure pixels are among those that are kept; the weight rises at first.
+"""

@@ -237,7 +237,7 @@ def _fit_budget(
 def _steps(recipe: Recipe, cost: Cost, allowance: Allowance) -> int:
     assert recipe.train.minutes is not None
     left = recipe.train.minutes * 60 - allowance.spent - _rounds(recipe) * _STARTUP_SECONDS
-    steps = max(_VALIDATIONS, int(left / (_rounds(recipe) * cost.seconds * (1 + _OVERHEAD))))
+    steps = max(_VALIDATIONS, int(left / (_rounds(recipe) * _trainings(recipe) * cost.seconds * (1 + _OVERHEAD))))
     every = recipe.train.validate_every or _VALIDATIONS
     return max(every, steps // every * every)  # the last step is validated
 
@@ -253,9 +253,10 @@ def _steps_of_epochs(recipe: Recipe, images: int) -> int:
 
 
 def _projected(recipe: Recipe, cost: Cost) -> float:
-    """Return the seconds that the training of all folds will take, without waiting in a queue."""
+    """Return the seconds that the training of all folds takes, rounds included, without waiting in a queue."""
     assert recipe.train.steps is not None
-    return _rounds(recipe) * (recipe.train.steps * cost.seconds * (1 + _OVERHEAD) + _STARTUP_SECONDS)
+    seconds = recipe.train.steps * cost.seconds * (1 + _OVERHEAD)
+    return _rounds(recipe) * (_trainings(recipe) * seconds + _STARTUP_SECONDS)
 
 
 def _rounds(recipe: Recipe) -> int:
@@ -264,11 +265,19 @@ def _rounds(recipe: Recipe) -> int:
     return math.ceil(folds / at_a_time(recipe.executor, folds))
 
 
+def _trainings(recipe: Recipe) -> float:
+    """Return how many supervised trainings those of a fold cost together: the first, and what its rounds cost."""
+    return 1 + recipe.selftrain.cost
+
+
 def _told(recipe: Recipe, cost: Cost, allowance: Allowance) -> str:
     """Return whether the steps fit into the budget."""
     assert recipe.train.minutes is not None and recipe.train.steps is not None
     steps, folds, projected = recipe.train.steps, recipe.split.folds, _projected(recipe, cost)
-    each = f"{steps} steps of {cost.seconds:.2f} s for each of {folds} fold(s): about {projected / 60:.1f} min"
+    each = f"{steps} steps of {cost.seconds:.2f} s for each of {folds} fold(s)"
+    if recipe.selftrain.rounds:
+        each += f", and {recipe.selftrain.rounds} round(s) at {recipe.selftrain.cost:.1f} times the cost"
+    each += f": about {projected / 60:.1f} min"
     if projected + allowance.spent <= 60 * recipe.train.minutes * (1 + _OVERHEAD):
         return f"{each} of the {recipe.train.minutes:g} min, after {allowance.spent:.0f} s of probing"
     return (
