@@ -7,8 +7,8 @@ it stands what the round would have done had it been adopted whatever it gains, 
 and the audit's shift of the pool (0: like the labelled images; 1: nothing in common) with the images that it calls
 outliers. Out of fold and held out are images of Mars alone.
 
-Two folds, `--steps` (360) steps of .25 s each and as many in the round: four seeds are 24 minutes of steps, half
-as long with `--jobs 2`.
+The budget is that of `few_labels`: what `--steps` (1 200) supervised steps of each of two folds cost pays for both
+trainings, 360 steps each. A seed is some ten minutes of steps.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks import record
-from benchmarks.few_label_sets import PRECISION, SETS, network
+from benchmarks.few_label_sets import METHODS, OURS, PRECISION, SETS, network
 from benchmarks.few_labels import Measured, add_options, budget_of, compared, run_once, score_of
 from benchmarks.record import Row
 from benchmarks.rounds import held_out_tables, rule_adopts, where_it_runs
@@ -52,7 +52,7 @@ def main() -> None:
         "adopted by the rule": dict(zip(map(str, arguments.seeds), adopted, strict=True)),
         "shift of the pool by the audit": dict(zip(map(str, arguments.seeds), map(shift_of, outs), strict=True)),
         "outliers by the audit": dict(zip(map(str, arguments.seeds), map(outliers_of, outs), strict=True)),
-        "steps of each training": budget_of(arguments),
+        "steps of each training": steps_of(arguments),
         "ran on": where_it_runs(arguments.accelerator),
     }
     rows = {}
@@ -134,9 +134,14 @@ def link(source: Path, target: Path) -> None:
         target.symlink_to(source)
 
 
+def steps_of(arguments: argparse.Namespace) -> int:
+    """Return the steps of the supervised training, and of the round."""
+    return METHODS[OURS].steps(budget_of(arguments))
+
+
 def run_all(data: Path, arguments: argparse.Namespace) -> list[Path]:
     """Run selftrain with all seeds; return the run folders. The round is kept whatever it gains."""
-    steps = budget_of(arguments)
+    steps = steps_of(arguments)
     settings = [*_SETTINGS, *PRECISION, *SETS["mars_gray"].settings, network(accelerator=arguments.accelerator)]
     settings += [f"train.steps={steps}", "selftrain.adopt=always", "evaluate.families=[]", "predict.overlays=0"]
     settings.append("train.accelerator=gpu" if arguments.accelerator else "train.threads=1")
