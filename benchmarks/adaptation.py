@@ -1,12 +1,13 @@
 """What adaptation to another domain brings: source only, batch norm, SAC and its extras, against labels of the target.
 
-Every row is two trainings, the second from the network of the first, with equal steps in all rows: `source only`
-learns from labelled images of the source alone, strongly augmented; `batch norm` lets statistics see the target's pool;
-`SAC` is then the thesis's method on the pool; `SAC and extras` also pastes half of the categories of labelled crops
-into the views, hides blocks of them, and draws rare categories more often; `target labels` is trained on the labels of
-the pool instead, the upper end. The score is pooled mIoU on other images of the target, at working size, as the mean
-over the seeds; intervals resample groups of test images (runs of frames, places). `share of the gap` is the gain over
-source only as a share of that of target labels.
+Every row is two trainings, the second from the network of the first, with equal steps in all rows but one: `source
+only` learns from labelled images of the source alone, strongly augmented; `source only, passes of SAC` does so for as
+many forward and backward passes as SAC's steps have, a backward one counted twice; `batch norm` lets statistics see the
+target's pool; `SAC` is then the thesis's method on the pool; `SAC and extras` also pastes half of the categories of
+labelled crops into the views, hides blocks of them, and draws rare categories more often; `target labels` is trained on
+the labels of the pool instead, the upper end. The score is pooled mIoU on other images of the target, at working size,
+as the mean over the seeds; intervals resample groups of test images (runs of frames, places). `share of the gap` is the
+gain over source only as a share of that of target labels.
 
 Resumable: with --keep, trainings that are finished aren't run again, and one that was cut short goes on.
 """
@@ -29,14 +30,16 @@ from maskwright.data.intensity import resize_label, standardise, to_working
 from maskwright.inference import infer_stream, pick_device
 from maskwright.metrics import overlap_table
 from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.sac import SacSpec
 from maskwright.statistics import bootstrap, paired_difference
 from maskwright.train.fit import train_fold
 
-SOURCE, UPPER = "source only", "target labels"
+SOURCE, UPPER, LONGER = "source only", "target labels", "source only, passes of SAC"
 NORM = "selftrain.method={kind: norm_adaptation}"
 RARE = "sampling={kind: rare_class, temperature: 0.1, min_share: 0.005}"
 ROWS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     SOURCE: ("labels", (), ()),
+    LONGER: ("labels", (), ()),
     UPPER: ("labels", (), ()),
     "batch norm": ("norm", (NORM,), (NORM,)),
     "SAC": ("norm", (NORM,), ("SAC",)),
@@ -86,9 +89,27 @@ def measure(
     recipe = apply_settings(Recipe(seed=seed, data=domains.data), [*chosen.settings, *base])
     start = trained(where / first, domains.source, recipe, (*length(steps[0]), *before), domains.pool)
     labelled = domains.pool if label == UPPER else domains.source
-    settings = (*length(steps[1]), *chosen.second, *after)
+    second = steps[1] if label != LONGER else round(steps[1] * cost_of_sac(apply_settings(recipe, [methods["SAC"]])))
+    settings = (*length(second), *chosen.second, *after)
     last = trained(where / label.replace(" ", "_"), labelled, recipe, settings, domains.pool, start=start)
     return scored(last, domains.test, last.with_name("tables.npy"))
+
+
+def cost_of_sac(recipe: Recipe) -> float:
+    """Return what a step of SAC costs in steps on labels alone.
+
+    Of N labelled crops, and M images of V views for each: N + 2 V M forward passes and N + V M backward ones.
+
+    Example:
+        >>> from maskwright.recipe.data import DataSpec
+        >>> plain = Recipe(data=DataSpec(root="."))
+        >>> cost_of_sac(apply_settings(plain, ["train.batch=4", "selftrain.method={kind: sac, batch: 2}"]))
+        3.6666666666666665
+    """
+    method, batch = recipe.selftrain.method, recipe.train.batch
+    assert isinstance(method, SacSpec) and batch is not None
+    views = method.views * (method.batch or batch)
+    return (batch + 2 * views + 2 * (batch + views)) / (3 * batch)
 
 
 def length(steps: int) -> tuple[str, str]:
@@ -170,7 +191,8 @@ def to_row(
     found = bootstrap(score, images, rng=np.random.default_rng(0), **options)
     whole = np.ones((1, images))
     each = {str(seed): float(pooled_miou(whole, own)[0]) for seed, own in zip(seeds, done[label], strict=True)}
-    details: dict[str, Any] = {"seeds": each, "steps": list(steps), "settings": list(chosen.settings)}
+    told = "those of the others, the second longer" if label == LONGER else list(steps)
+    details: dict[str, Any] = {"seeds": each, "steps": told, "settings": list(chosen.settings)}
     row = Row(
         figure=found.value,
         unit=f"pooled mIoU, mean of {len(seeds)} seeds, {images} test images of {len(set(groups))} groups",

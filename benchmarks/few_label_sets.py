@@ -3,10 +3,8 @@
 import json
 from typing import Any, NamedTuple
 
-from maskwright.recipe.selftrain import SelftrainSpec
-
-UNIT = 3
-"""What a labelled crop costs in a supervised step: one forward pass, and a backward pass that costs as much as two."""
+from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
+from maskwright.recipe.unlabelled import OURS as DEFAULT
 
 
 class Method(NamedTuple):
@@ -14,26 +12,33 @@ class Method(NamedTuple):
 
     Attributes:
         selftrain: the recipe's section, `rounds` and `adopt` aside; None: supervised.
-        trainings: of equal length that it takes for each fold, all of which count; of a teacher that labels while it
-            trains, the one training that is used (its round 0 serves nothing but the rule of adoption).
     """
 
     selftrain: dict[str, Any] | None = None
-    trainings: int = 1
+
+    @property
+    def cost(self) -> float:
+        """What all trainings of a fold cost together, in supervised ones of as many steps each.
+
+        Labels made beforehand take the supervised training that makes them and the one that learns them, ranked images
+        one more between. A teacher that labels while the training runs takes that training, whose steps cost more, and
+        the supervised one before where it goes on from that; otherwise that one serves nothing but the rule of
+        adoption, and isn't counted.
+        """
+        if self.selftrain is None:
+            return 1.0
+        spec = SelftrainSpec.model_validate({**self.selftrain, "rounds": 1})
+        return spec.cost + (isinstance(spec.method, PseudoLabelsSpec) or spec.goes_on)
 
     def steps(self, budget: int) -> int:
         """Return the steps of each training that the passes of `budget` supervised steps pay for.
 
         Example:
-            >>> Method().steps(360), Method({}, 2).steps(360), Method({}, 3).steps(360)
-            (360, 176, 120)
+            >>> ranked = {"method": {"kind": "pseudo_labels", "images": {"kind": "agreement"}}}
+            >>> Method().steps(1200), Method({"method": {"kind": "fixmatch"}}).steps(1200), Method(ranked).steps(1200)
+            (1200, 360, 400)
         """
-        if self.selftrain is None:
-            return budget
-        method = SelftrainSpec.model_validate(self.selftrain).method
-        passes = getattr(method, "passes", None)  # of what a teacher labels while the training runs
-        cost = 1.0 if passes is None else (passes.forward + 2 * passes.backward) / UNIT
-        return max(8, int(budget / self.trainings / cost) // 8 * 8)  # whole eighths: validated eight times
+        return max(8, int(budget / self.cost) // 8 * 8)  # whole eighths: validated eight times
 
 
 def _pseudo(**fields: Any) -> dict[str, Any]:
@@ -41,22 +46,33 @@ def _pseudo(**fields: Any) -> dict[str, Any]:
 
 
 _STRONG = [
-    {"kind": "colour", "probability": 0.8, "brightness": 0.25, "contrast": 0.5, "saturation": 0.5, "tint": 0.25},
+    {
+        "kind": "colour",
+        "probability": 0.8,
+        "brightness": 0.25,
+        "contrast": 0.5,
+        "saturation": 0.5,
+        "tint": 0.25,
+        "gamma": 0.0,  # ST++'s jitter has none
+    },
     {"kind": "grayscale", "probability": 0.2},
     {"kind": "blur", "probability": 0.5, "sigma": [0.1, 2.0]},
 ]
 _GEOMETRY = [{"kind": "flip"}, {"kind": "affine"}]
+_ST = {"pixels": {"kind": "all"}, "augment": [*_GEOMETRY, *_STRONG], "mix": [{"kind": "cutout"}]}
 
 SUPERVISED, OURS = "supervised", "ours"
 METHODS = {
     SUPERVISED: Method(),
-    "ST": Method(_pseudo(pixels={"kind": "all"}, augment=[*_GEOMETRY, *_STRONG]), 2),
-    "ST++": Method(_pseudo(pixels={"kind": "all"}, images={"kind": "agreement"}, augment=[*_GEOMETRY, *_STRONG]), 3),
-    "FixMatch": Method({"method": {"kind": "fixmatch"}}),
+    "ST": Method(_pseudo(**_ST)),
+    "ST++": Method(_pseudo(**_ST, images={"kind": "agreement"})),
+    "FixMatch": Method({"method": {"kind": "fixmatch", "mix": {"kind": "cutmix"}}}),
     "UniMatch": Method({"method": {"kind": "unimatch"}}),
-    OURS: Method({}, 2),
+    OURS: Method({"method": DEFAULT.model_dump(mode="json")}),
 }
-"""ST and ST++ (Yang et al. 2022): every pixel, strong variation of images with pseudo-labels; ours: the defaults."""
+"""ST and ST++ (Yang et al. 2022): every pixel, labels of an image and its mirror image, strong variation of images with
+pseudo-labels, and a box of half of them cut out. FixMatch as in UniMatch's paper, with pasted boxes. Ours: as it
+comes."""
 
 
 def network(*, accelerator: bool) -> str:

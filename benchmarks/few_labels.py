@@ -1,19 +1,20 @@
 """Learning from 1/16 and 1/8 of the labels with the rest as the pool: equal passes, four seeds, held-out groups.
 
 Every method pays for what it trains. The budget is a number of passes through the network, forward ones and backward
-ones at twice the cost, as many as `--steps` supervised steps have, for each of two folds. ST and ours get it for two
-trainings one after the other, ST++ for three, FixMatch and UniMatch for one whose steps cost more. What is not counted:
-labelling the pool (a forward pass an image and view), and the supervised training of FixMatch's and UniMatch's run,
-which serves nothing but the rule of adoption. Scores are of the mean of the two folds' networks, without
-post-processing, the mean of the seeds; intervals resample the groups of the held-out images.
+ones at twice the cost, as many as `--steps` supervised steps have, for each of two folds; `Method.cost` says how it is
+spent, and every row how many steps each of its trainings had. ST and ST++ have two and three trainings one after the
+other; FixMatch and UniMatch the supervised training that they go on from, and one whose steps cost more. What is not
+counted: labelling the pool (a forward pass an image and view). Scores are of the mean of the two folds' networks,
+without post-processing, the mean of the seeds; intervals resample the groups of the held-out images.
 
 `ours` is `maskwright selftrain` as it comes: the round is used where the interval of its out-of-fold gain lies above 0,
 else the supervised networks of its first training. `selftrain_choice` says from the same runs how often that was right.
 
-A step of either set takes some .25 s on one core (8 crops of 64×128, or 4 of 128×128, a U-Net on resnet10t). With four
-seeds a table of two shares are 52 runs of some 190 s of steps (360 of each of two folds, and what is not counted): with
-`--jobs 2` about 100 minutes. That is a short training: `--accelerator` trains a larger network (resnet34) on a GPU,
-4 000 steps if --steps says nothing else.
+A step of either set takes some .25 s on one core (8 crops of 64×128, or 4 of 128×128, a U-Net on resnet10t). The budget
+of 1 200 steps leaves UniMatch, whose steps cost 4.5 times as much, 216 of them after as many supervised ones; a shorter
+one would leave it too few to learn from. With four seeds a table of two shares are 52 runs of some ten minutes: with
+`--jobs 2` over four hours. `--accelerator` trains a larger network (resnet34) on a GPU, 4 000 steps if --steps says
+nothing else.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -39,7 +40,7 @@ from benchmarks.rounds import held_out_tables, interval_of, rule_adopts, where_i
 from maskwright.statistics import bootstrap, paired_difference
 
 FULL = "all labels"
-_ON_PROCESSOR, _ON_ACCELERATOR = 360, 4000
+_ON_PROCESSOR, _ON_ACCELERATOR = 1200, 4000
 _QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "predict.pool=false")
 _PLAIN = ("postprocess.search=[]", "evaluate.families=[]", "split.folds=2", "split.seed=0")
 _POINT = 0.01
@@ -201,7 +202,8 @@ def to_row(
         share = bootstrap(lambda w: score(w) / whole(w), n, rng=np.random.default_rng(0), **options)
         details["share of the score of all labels"] = interval_of(share)
     groups = len(set(own.groups))
-    unit = f"{wanted.rule}, mean of {len(own.tables)} seeds, {n} held-out images of {groups} groups"
+    unit = f"{wanted.rule}, trainings of {own.steps} steps, mean of {len(own.tables)} seeds"
+    unit += f", {n} held-out images of {groups} groups"
     row = Row(figure=found.value, unit=unit, interval=(found.low, found.high), details=details)
     if supervised is None:
         return row

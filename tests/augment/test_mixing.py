@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from maskwright.augment.mixing import MIXTURES, Blend, Crop, Pasting, blend_labels, draw_box, draw_mixture, soft_label
 from maskwright.errors import UsageError
-from maskwright.recipe.mixing import ClassMixSpec, CopyPasteSpec, CutMixSpec, MixUpSpec
+from maskwright.recipe.mixing import ClassMixSpec, CopyPasteSpec, CutMixSpec, CutoutSpec, MixUpSpec
 from maskwright.types import IGNORE, Categories, Category
 
 SIZES = [(1, 1), (3, 5), (1, 40), (37, 24), (64, 128)]
 CATEGORIES = Categories(tuple(Category(i, str(i)) for i in range(6)))
 EXACT = CopyPasteSpec(scale=(1, 1))
-SPECS = [CutMixSpec(), ClassMixSpec(), CopyPasteSpec(), MixUpSpec()]
+SPECS = [CutMixSpec(), ClassMixSpec(), CopyPasteSpec(), MixUpSpec(), CutoutSpec()]
 
 
 def code(label):
@@ -103,13 +103,32 @@ def test_a_partner_that_is_all_ignored_brings_no_category(spec, size):
     partner = crop_of(np.full(size, IGNORE, np.uint8), partner=True)
     mixture = drawn(spec, 0, partner)
     mixed = mixture.apply(crop, partner)
-    if isinstance(spec, CutMixSpec):  # the box is ignored
+    if isinstance(spec, CutMixSpec | CutoutSpec):  # the box is ignored
         assert (mixed.label[mixture.mask] == IGNORE).all()
         assert mixture.mask.any()
     else:
         assert np.array_equal(mixed.label, crop.label)
     if isinstance(spec, ClassMixSpec | CopyPasteSpec):
         assert np.array_equal(mixed.image, crop.image)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("size", SIZES)
+def test_a_box_is_cut_out_of_everything(size, dtype):
+    instances = np.arange(1, 1 + size[0] * size[1], dtype=np.int32).reshape(size)
+    crop = crop_of(patches(size, 0), dtype=dtype, instances=instances)
+    crop = Crop(crop.image, crop.label, instances, soft_label(crop.label, 6))
+    mixture = drawn(CutoutSpec(area=(0.3, 0.4)), 0, crop)
+    found, mask = mixture.apply(crop, crop), mixture.mask
+    assert mask.any()
+    assert found.image.dtype == dtype
+    for own, before in ((found.image, crop.image), (found.label, crop.label), (found.instances, instances)):
+        assert np.array_equal(own[~mask], before[~mask])
+    assert np.array_equal(found.shares[:, ~mask], crop.shares[:, ~mask])
+    assert (found.label[mask] == IGNORE).all() and not found.instances[mask].any() and not found.shares[:, mask].any()
+    if mask.sum() > 500:  # uniform in 0..255: a mean of 127.5, a standard deviation of 73.9
+        assert found.image[mask].mean() == pytest.approx(127.5, abs=10)
+        assert found.image[mask].std() == pytest.approx(73.9, abs=5)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)

@@ -71,6 +71,8 @@ def test_on_is_what_yaml_reads_as_true(written):
         (MeanTeacherSpec(), (3, 2)),
         (FixMatchSpec(masked=MaskedSpec(), views=2), (5, 4)),
         (UniMatchV2Spec(feature_weight=0.5), (5.5, 4.5)),
+        (FixMatchSpec(mirrored=True), (4, 2)),
+        (UniMatchSpec(mirrored=True), (6.5, 4.5)),  # labels of a pass of their own, and of its mirror image
     ],
 )
 def test_what_a_step_costs(spec, passes):

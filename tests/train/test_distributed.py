@@ -72,13 +72,17 @@ def test_two_processes_give_the_numbers_of_one(data, tmp_path):
         assert curves[0][name].to_list() == pytest.approx(curves[1][name].to_list(), rel=1e-3), name
 
 
-def test_two_processes_learn_from_a_pool_like_one(data, tmp_path):
-    """Of a moving average's labels; crops beyond the border differ between the two, and so do the pixels that count."""
+@pytest.mark.parametrize(
+    "method",
+    [
+        "{kind: unimatch_v2, complementary: false, mix: null, threshold: 0.5}",
+        "{kind: fixmatch, adaptive: {}, teacher: {}}",
+    ],
+)
+def test_two_processes_learn_from_a_pool_like_one(data, tmp_path, method):
+    """Of a moving average's labels, and by thresholds that follow; pixels beyond the border differ between the two."""
     index, section = data
-    images, method = (
-        index.images,
-        "selftrain.method={kind: unimatch_v2, complementary: false, mix: null, threshold: 0.5}",
-    )
+    images, method = index.images, f"selftrain.method={method}"
     paths = []
     for devices in (1, 2):
         online = apply_settings(recipe(section, devices=devices), [method])
@@ -90,7 +94,7 @@ def test_two_processes_learn_from_a_pool_like_one(data, tmp_path):
         torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-5)
     curves = [pl.read_csv(path.with_name("metrics.csv")) for path in paths]
     assert {"loss_strong", "confidence"} <= set(curves[0].columns)
-    for name in [c for c in curves[0].columns if c.startswith(("loss", "kept_", "share_", "confidence"))]:
+    for name in [c for c in curves[0].columns if c.startswith(("loss", "kept_", "share_", "threshold_", "confidence"))]:
         assert curves[0][name].to_list() == pytest.approx(curves[1][name].to_list(), rel=1e-3), name
 
 

@@ -138,6 +138,19 @@ def test_memory_for_not_even_one_crop_is_an_error_with_a_next_move(data, tmp_pat
         train_fold(tmp_path / "run" / "round-0" / "none", index, index, recipe(section, 0))
 
 
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ("{kind: fixmatch, batch: 1}", r"model\.encoder; of images without labels selftrain\.method\.batch, .*\.views"),
+        ("{kind: pseudo_labels}", r"model\.encoder$"),
+    ],
+)
+def test_what_else_takes_memory_is_named(data, method, said):
+    wanted = apply_settings(recipe(data[1], 0), [f"selftrain.method={method}", "train.batch=1"])
+    with pytest.raises(UsageError, match=said):
+        Parts().smaller(wanted, validating=False)
+
+
 @pytest.mark.parametrize(("most", "sizes"), [(6, [6]), (5, [6, 3]), (2, [6, 3, 2]), (1, [6, 3, 2, 1])])
 def test_the_probe_measures_in_parts(data, monkeypatch, most, sizes):
     tried = []

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from maskwright.augment.geometry import Geometry
 from maskwright.errors import UsageError, problem
 from maskwright.labels import InstanceMap, components, relabel_consecutive
-from maskwright.recipe.mixing import ClassMixSpec, CopyPasteSpec, CutMixSpec, MixSpec, MixUpSpec
+from maskwright.recipe.mixing import BoxSpec, ClassMixSpec, CopyPasteSpec, CutMixSpec, CutoutSpec, MixSpec, MixUpSpec
 from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 Mask = npt.NDArray[np.bool_]
@@ -144,7 +144,35 @@ class Blend:
         return blend_labels(label, partner, self.share, self.categories)
 
 
-Mixture = Pasting | Blend
+@dataclass(frozen=True)
+class Cutout:
+    """Pixels that show noise, and aren't learned from.
+
+    Attributes:
+        mask: (h, w), where.
+        seed: of the noise, uniform in 0..255.
+    """
+
+    mask: Mask
+    seed: int
+
+    def apply(self, crop: Crop, partner: Crop) -> Crop:
+        """Return the crop without these pixels; an object that is covered as a whole is gone."""
+        instances = None if crop.instances is None else np.where(self.mask, 0, crop.instances)
+        shares = None if crop.shares is None else np.where(self.mask, np.float32(0), crop.shares)
+        return Crop(self.apply_to_image(crop.image), self.apply_to_label(crop.label), instances, shares)
+
+    def apply_to_image(self, image: Array) -> Array:
+        """Return the (h, w, channels) image, of the same type."""
+        noise = np.random.default_rng(self.seed).integers(0, 256, image.shape, np.uint8)
+        return np.where(self.mask[..., None], noise.astype(image.dtype), image)
+
+    def apply_to_label(self, label: LabelMap) -> LabelMap:
+        """Return the (h, w) label map."""
+        return np.where(self.mask, np.uint8(IGNORE), label)
+
+
+Mixture = Pasting | Blend | Cutout
 
 
 class Box(NamedTuple):
@@ -245,10 +273,18 @@ def pasted_positions(spec: CopyPasteSpec, categories: Categories) -> list[int]:
 
 
 def _draw_cutmix(spec: CutMixSpec, rng: np.random.Generator, partner: Crop, categories: Categories) -> Pasting:
+    return Pasting(_drawn_box(spec, rng, partner))
+
+
+def _draw_cutout(spec: CutoutSpec, rng: np.random.Generator, partner: Crop, categories: Categories) -> Cutout:
+    return Cutout(_drawn_box(spec, rng, partner), int(rng.integers(2**31)))
+
+
+def _drawn_box(spec: BoxSpec, rng: np.random.Generator, partner: Crop) -> Mask:
     size = (partner.label.shape[0], partner.label.shape[1])
     box, mask = draw_box(rng, size, area=spec.area, aspect=spec.aspect), np.zeros(size, bool)
     mask[box.top : box.top + box.height, box.left : box.left + box.width] = True
-    return Pasting(mask)
+    return mask
 
 
 def _draw_classmix(spec: ClassMixSpec, rng: np.random.Generator, partner: Crop, categories: Categories) -> Pasting:
@@ -277,6 +313,7 @@ def _draw_mixup(spec: MixUpSpec, rng: np.random.Generator, partner: Crop, catego
 
 MIXTURES: dict[type, Callable[[Any, np.random.Generator, Crop, Categories], Mixture]] = {
     CutMixSpec: _draw_cutmix,
+    CutoutSpec: _draw_cutout,
     ClassMixSpec: _draw_classmix,
     CopyPasteSpec: _draw_copy_paste,
     MixUpSpec: _draw_mixup,

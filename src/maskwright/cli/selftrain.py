@@ -12,7 +12,8 @@ from maskwright.cli.console import progress, result, say
 from maskwright.cli.options import RUN, Options, typed_command
 from maskwright.cli.rounds import print_protocols
 from maskwright.cli.run import print_summary, say_plan, summary_of
-from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe import Recipe, apply_settings, load_recipe
+from maskwright.recipe.unlabelled import OURS
 
 ROUNDS = 1
 """Rounds of `selftrain` where neither --rounds nor the recipe says how many."""
@@ -27,22 +28,24 @@ def selftrain(
 ) -> None:
     """Do what `run` does, and learn from the images without masks, too, where that pays.
 
-    After the supervised training its networks label the pool, each fold's network for its own fold; what they are sure
-    of is learned from together with the real masks, and the new networks are adopted where the interval of their
-    out-of-fold gain lies above 0. Otherwise the supervised ones are delivered. It says which, and why.
+    After the supervised training each fold's network goes on, and learns besides from what its average makes of images
+    without masks; or its labels are made beforehand (`--method pseudo_labels`), each fold's network for its own fold.
+    The new networks are adopted where the interval of their out-of-fold gain lies above 0. Otherwise the supervised
+    ones are delivered. It says which, and why.
 
     Examples: maskwright selftrain --data teeth --classes binary --minutes 8
-              maskwright selftrain --data mars --rounds 2 --set selftrain.method.pixels.value=.8
-              maskwright selftrain --data camvid --method fixmatch
+              maskwright selftrain --data mars --rounds 2 --method pseudo_labels --set selftrain.method.pixels.value=.8
+              maskwright selftrain --data camvid --method unimatch
 
     Args:
         options: as of `run`.
         rounds: at most so many (default 1); a round that doesn't pay is the last.
-        method: pseudo_labels (default), or a teacher that labels while the training runs, such as fixmatch.
+        method: pseudo_labels, or a teacher that labels while the training runs, such as unimatch; left out, where the
+            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes.
         protocols: train by all four protocols instead (labelled images alone; both mixed; pretrained on pseudo-labels,
             then on real ones, or on both) and print their table.
     """
-    recipe = with_rounds(options.to_recipe(), rounds, method)
+    recipe = recipe_of(options, rounds, method, protocols=protocols)
     out = options.folder(recipe)
     if protocols:
         result(_run_protocols(recipe, out, redo=options.redo), as_json=options.json)
@@ -51,13 +54,30 @@ def selftrain(
     result(summary, as_json=options.json)
 
 
-def with_rounds(recipe: Recipe, rounds: int | None, method: str | None) -> Recipe:
-    """Return the recipe with rounds: as many as are asked for, else as it has, else `ROUNDS`."""
+def recipe_of(options: Options, rounds: int | None, method: str | None, *, protocols: bool = False) -> Recipe:
+    """Return the recipe with rounds, as many as are asked for, else as it has, else `ROUNDS`, and with their method.
+
+    Args:
+        options: of the command line.
+        rounds: asked for.
+        method: its kind, where one is asked for; else what recipe or settings say; else `OURS`.
+        protocols: all protocols are run, which are those of pseudo-labels.
+    """
+    recipe = options.to_recipe()
     wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
     pairs = [f"selftrain.rounds={wanted}"]
-    if method is not None and method != recipe.selftrain.method.kind:
+    if method is None and not protocols and not _says_how(options, recipe):
+        pairs.append(f"selftrain.method={OURS.model_dump_json()}")
+    elif method is not None and method != recipe.selftrain.method.kind:
         pairs.append(f'selftrain.method={{"kind": "{method}"}}')
     return apply_settings(recipe, pairs)
+
+
+def _says_how(options: Options, recipe: Recipe) -> bool:
+    """Tell whether the recipe file or a setting says how is learned, or a protocol that belongs to pseudo-labels."""
+    file = options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set
+    said = any(setting.startswith(("selftrain.method", "selftrain=")) for setting in options.settings)
+    return file or said or recipe.selftrain.protocol != "mixed"
 
 
 def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:

@@ -12,10 +12,9 @@ from maskwright.recipe.loss import LossSpec
 from maskwright.recipe.spec import Spec
 
 
-class CutMixSpec(Spec):
-    """Paste a box of the partner: image and label, ignored pixels too (Yun et al. 2019; boxes as in UniMatch)."""
+class BoxSpec(Spec):
+    """A box that is drawn for some of the crops, with the constants of ST++ and UniMatch."""
 
-    kind: Literal["cutmix"] = "cutmix"
     probability: Chance = 0.5
     """Share of crops that are changed."""
     area: tuple[float, float] = (0.02, 0.4)
@@ -36,6 +35,18 @@ class CutMixSpec(Spec):
         if value[1] > 1:
             raise ValueError("a share of the crop: at most 1")
         return value
+
+
+class CutMixSpec(BoxSpec):
+    """Paste a box of the partner: image and label, ignored pixels too (Yun et al. 2019; boxes as in UniMatch)."""
+
+    kind: Literal["cutmix"] = "cutmix"
+
+
+class CutoutSpec(BoxSpec):
+    """Fill a box with noise, and learn nothing there (DeVries and Taylor 2017; as in ST++). No partner is needed."""
+
+    kind: Literal["cutout"] = "cutout"
 
 
 class ClassMixSpec(Spec):
@@ -87,7 +98,7 @@ class MixUpSpec(Spec):
     """λ is drawn from Beta(alpha, alpha): 1 is uniform, smaller values are nearer to 0 and 1."""
 
 
-MixSpec = Annotated[CutMixSpec | ClassMixSpec | CopyPasteSpec | MixUpSpec, Field(discriminator="kind")]
+MixSpec = Annotated[CutMixSpec | CutoutSpec | ClassMixSpec | CopyPasteSpec | MixUpSpec, Field(discriminator="kind")]
 
 
 def check_mix(mix: Sequence[MixSpec], losses: Iterable[LossSpec]) -> None:

@@ -185,6 +185,8 @@ class ConsistencySpec(OnlineMethodSpec):
     the categories of a labelled crop with their labels (DACS)."""
     teacher: TeacherSpec | None = None
     """Who labels; null: the network itself."""
+    mirrored: bool = False
+    """Label the weak view and its mirror image, left and right swapped, and take the mean of the two."""
     threshold: float = Field(0.95, ge=0, lt=1)
     """Confidence from which on a pixel's label is kept. The more likely of two categories always has .5 or more: in
     binary tasks a threshold up to .5 keeps everything."""
@@ -220,7 +222,7 @@ class ConsistencySpec(OnlineMethodSpec):
     def passes(self) -> Passes:
         """What a step costs for each labelled crop; a pass through the decoder alone counts as half of one."""
         joint = 1.0 + 0.5 if self.feature_weight else 0.0
-        own = 0.0 if joint and self.teacher is None else 1.0
+        own = 2.0 if self.mirrored else 0.0 if joint and self.teacher is None else 1.0
         learned = 1.0 + joint + self.views + (self.masked is not None)
         return Passes(learned + own, learned)
 
@@ -330,3 +332,15 @@ class DACSSpec(ConsistencySpec):
 
 
 OnlineSpec = FixMatchSpec | UniMatchSpec | UniMatchV2Spec | MeanTeacherSpec | DACSSpec
+
+OURS = FixMatchSpec(
+    strong=(STRONG[0].model_copy(update={"gamma": 0.2}), *STRONG[1:]),
+    mix=CutMixSpec(),
+    teacher=TeacherSpec(momentum=0.99, ramp="shipping"),
+    adaptive=AdaptiveThresholdSpec(),
+    loss="soft",
+    ramp=RampSpec(shape="linear", until=0.2),
+)
+"""What `maskwright selftrain` does where nothing says how: from the supervised network on, an average labels a weak
+view, by thresholds of each category, softly, as unsure pixels are among those that are kept; the weight rises at first.
+"""

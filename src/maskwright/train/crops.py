@@ -20,7 +20,7 @@ from maskwright.data.tensors import image_tensor, label_tensor, share_tensor
 from maskwright.recipe import Recipe
 from maskwright.recipe.augment import AugmentSpec
 from maskwright.recipe.chance import chance_at
-from maskwright.recipe.mixing import CopyPasteSpec, MixSpec, blends_labels
+from maskwright.recipe.mixing import CopyPasteSpec, CutoutSpec, MixSpec, blends_labels
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
@@ -138,6 +138,8 @@ class TrainingCrops(Dataset[Batch]):
         spec = way.mix[number]
         if rng.random() >= chance_at(spec.probability, progress):
             return crop
+        if isinstance(spec, CutoutSpec):  # which asks for no partner
+            return draw_mixture(spec, rng, crop, categories=self.categories).apply(crop, crop)
         chosen = way.partners[number].draw(row, rng)
         if chosen is None:
             return crop

@@ -370,6 +370,22 @@ def test_a_batch_of_one_takes_boxes_from_the_batch_before():
     assert strong(two) != pytest.approx(alone[1])
 
 
+@pytest.mark.parametrize("more", ["", ", teacher: {}", ", feature_weight: 0.5"])
+def test_labels_of_an_image_and_its_mirror_image(more):
+    step, network = make(f"{{kind: fixmatch, threshold: 0.0, mirrored: true{more}}}")
+    batch = make_batch()
+    with torch.no_grad():
+        network.head.bias.add_(torch.tensor([0.0, 0.4, 0.2]))
+        who = (network if step.teacher is None else step.teacher.network).eval()
+        weak = batch.pool.clean[:, 0]
+        one, other = (who(images).softmax(1) for images in (weak, torch.flip(weak, [3])))
+        told = (one + torch.flip(other, [3])) / 2
+        network.train()
+    step.losses(batch, 0.0)
+    row, _ = step.kept.row()
+    assert row["confidence"] == pytest.approx(number(told.max(1)[0][batch.pool.valid[:, 0]].mean()), rel=1e-5)
+
+
 def test_thresholds_follow_the_teacher_by_category():
     """θ = max(.75 · peak, 1.5 / 3), the peak that of the first step: 95 % of the category's pixels are below it."""
     step, network = make("{kind: fixmatch, adaptive: {}}")

@@ -34,7 +34,8 @@ class ConsistencyStep(SupervisedStep):
     forward and backward for labels and S strong views; M forward for the weak view (the teacher's, or the network's own
     in evaluation mode). With dropped features M weak views go forward and backward together with the labelled crops,
     through the decoder twice; where the network itself is the teacher, its labels are those of this pass, as in
-    UniMatch, and cost nothing more. A masked view costs M forward and backward. `ConsistencySpec.passes` has the sums.
+    UniMatch, and cost nothing more. Mirror images cost M forward, a masked view M forward and backward.
+    `ConsistencySpec.passes` has the sums.
 
     CutMix takes the box of image i from image i − 1 of the batch, the first one from the last; where a batch, or a part
     of a step (`train.accumulate`), has one image, from that of the batch before, so that only the first of an epoch has
@@ -101,15 +102,22 @@ class ConsistencyStep(SupervisedStep):
         self, images: torch.Tensor, weak: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor | None]:
         """Return all outputs of the labelled crops, the weak view's probabilities, its logits with features dropped."""
-        told = None if self.teacher is None else self.teacher(weak)
+        told = None
+        if not (self.spec.feature_weight and self.teacher is None and not self.spec.mirrored):
+            told = self._told(weak)  # first: the next pass moves batch norm
         if not self.spec.feature_weight:
-            told = self._own_labels(weak) if told is None else told  # first: the next pass moves batch norm
+            assert told is not None
             return self._outputs(images), told, None
         count, more = len(images), len(weak)
         with features_changed(self.network, partial(with_dropped, last=more, share=self.spec.feature_drop)):
             outputs = self._outputs(torch.cat([images, weak]))
         own = outputs[0][count : count + more].detach().float().softmax(1) if told is None else told
         return [one[:count] for one in outputs], own, outputs[0][count + more :]
+
+    def _told(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the probabilities of who labels: of the images, or the mean of theirs and their mirror images'."""
+        labels = self._own_labels if self.teacher is None else self.teacher
+        return (labels(images) + labels(images.flip(-1)).flip(-1)) / 2 if self.spec.mirrored else labels(images)
 
     @torch.no_grad()
     def _own_labels(self, images: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from maskwright.inference import pick_device
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import SacSpec
 from maskwright.train.batch import Batch
+from maskwright.train.steps import Step
 from maskwright.train.unlabelled.importance import pool_weights
 from maskwright.train.unlabelled.sac.step import SacStep
 from maskwright.train.working import WorkingImages
@@ -105,7 +106,7 @@ def renormalised(recipe: Recipe, pool: Index) -> Recipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"mean": found.mean, "std": found.std})})
 
 
-def adapt_first(step: nn.Module, recipe: Recipe, batches: Iterable[Batch]) -> None:
+def adapt_first(step: Step, recipe: Recipe, batches: Iterable[Batch]) -> None:
     """Let a step measure batch norm's statistics on both domains before a training begins, if its method asks for it.
 
     Args:

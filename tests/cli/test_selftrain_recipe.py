@@ -1,0 +1,47 @@
+"""What `maskwright selftrain` learns by where nothing, an option, a setting or a file says how."""
+
+from __future__ import annotations
+
+import pytest
+
+from maskwright.cli.options import Options
+from maskwright.cli.selftrain import recipe_of
+from maskwright.recipe.selftrain import PseudoLabelsSpec
+from maskwright.recipe.unlabelled import OURS, FixMatchSpec, UniMatchSpec
+
+
+def method_of(tmp_path, *settings, file=None, method=None, protocols=False):
+    path = None
+    if file is not None:
+        path = tmp_path / "recipe.yaml"
+        path.write_text(f"data: {{root: {tmp_path}}}\n{file}\n")
+    options = Options(data=tmp_path, recipe=path, settings=settings)
+    found = recipe_of(options, None, method, protocols=protocols).selftrain
+    assert found.rounds == 1
+    return found.method
+
+
+def test_where_nothing_says_how(tmp_path):
+    assert method_of(tmp_path) == OURS
+    assert method_of(tmp_path, "selftrain.start=fresh", file="selftrain: {aliens: keep}") == OURS
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"method": "pseudo_labels"}, PseudoLabelsSpec()),
+        ({"method": "fixmatch"}, FixMatchSpec()),
+        ({"method": "unimatch"}, UniMatchSpec()),
+        ({"file": "selftrain: {method: {kind: pseudo_labels}}"}, PseudoLabelsSpec()),
+        ({"file": "selftrain: {method: {kind: fixmatch}}", "method": "unimatch"}, UniMatchSpec()),
+        ({"file": "selftrain: {protocol: pretrain_mixed}"}, PseudoLabelsSpec()),
+        ({"protocols": True}, PseudoLabelsSpec()),
+    ],
+)
+def test_where_it_is_said(tmp_path, said, expected):
+    assert method_of(tmp_path, **said) == expected
+
+
+@pytest.mark.parametrize("setting", ["selftrain.method.pixels.value=.7", "selftrain={method: {kind: pseudo_labels}}"])
+def test_where_a_setting_says_it(tmp_path, setting):
+    assert method_of(tmp_path, setting) == PseudoLabelsSpec()
