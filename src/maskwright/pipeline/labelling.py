@@ -111,7 +111,8 @@ def strangers(folder: RunFolder) -> set[str]:
 
 def cleared_state(root: Path) -> dict[str, list[str]]:
     """Return which strangers people say belong to the others, for telling whether labels were made without them."""
-    cleared = sorted(set(_strange(RunFolder(root)).filter(_CLEARED)["image"]))
+    folder = RunFolder(root)
+    cleared = sorted(set(_strange(folder).filter(_CLEARED)["image"])) if folder.findings.is_file() else []
     return {"cleared": cleared} if cleared else {}
 
 

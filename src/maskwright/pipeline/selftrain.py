@@ -182,8 +182,8 @@ class _Round:
         function, end = (labelling.label, "") if step == "pseudo" else (labelling.relabel, "-2")
         made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}")
         kept = (f"{base}/soft{end}", f"{base}/scores{end}", f"{base}/seconds{end}.json")
-        outside = labelling.cleared_state if self.section["aliens"] == "drop" else {}
-        return Task(self._name(step, fold), function, spec, before, made, outside, keeps=kept)
+        more: dict[str, Any] = {"outside": labelling.cleared_state} if self.section["aliens"] == "drop" else {}
+        return Task(self._name(step, fold), function, spec, before, made, keeps=kept, **more)
 
     def _labelling(self) -> dict[str, Any]:
         """Return what of the section decides labels: how they are learned from doesn't."""

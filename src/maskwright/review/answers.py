@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -59,8 +59,6 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
 }
 """What each kind of item takes."""
 
-_DRAWING = ("edit", "ignore")
-
 
 def answers_of(item: Item, *, target: str) -> list[Answer]:
     """Return what an item takes; without semantic masks nothing that would have to draw one.
@@ -74,8 +72,8 @@ def answers_of(item: Item, *, target: str) -> list[Answer]:
         taken = [answer for answer in taken if answer.name != "b"]
     if target == "masks":
         return taken
-    drawn = _DRAWING if item.kind == "conflict" else (*_DRAWING, "b")
-    drawn += ("a", "accept") if item.kind in ("disagreement", "uncertain") else ()
+    drawn = {"edit", "ignore"} | ({"b"} if item.kind != "conflict" else set())
+    drawn |= {"a", "accept"} if item.kind in ("disagreement", "uncertain") else set()
     return [answer for answer in taken if answer.name not in drawn]
 
 
@@ -228,5 +226,5 @@ class _Said:
         return Decision(image=image, action=action, time=reply.time, **shared, **more)
 
 
-def _refuse(expected: str, got: str) -> Any:
+def _refuse(expected: str, got: str) -> NoReturn:
     raise UsageError(problem(expected, got, where="the review", next_move="answer again"))

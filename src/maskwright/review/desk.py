@@ -103,7 +103,7 @@ class Desk:
             lent = {place for place, (name, until) in self._lent.items() if name != by and until > now}
             free = (n for n, key in enumerate(self.keys) if key not in done and (second or n not in lent))
             place = next(free, None)
-            if place is not None:
+            if place is not None and by:
                 self._lent = {n: entry for n, entry in self._lent.items() if entry[0] != by and entry[1] > now}
                 self._lent[place] = by, now + LENT
             return place

@@ -155,6 +155,7 @@ const app = {
     at("detail").textContent = `Item ${place + 1}: ${item.detail}.${others}${mine}`;
     at("answers").replaceChildren(...item.answers.map((answer) => button(answer, item.mine, () => this.answer(answer.name))));
     at("panels").replaceChildren(element("p", "Loading the pictures…"));
+    if (document.activeElement !== at("by")) at("question").focus({ preventScroll: true });  // what follows is read from there
     const two = item.suggestions.length > 1;
     at("differ").hidden = !two;
     try {
@@ -240,6 +241,8 @@ const app = {
     const panel = this.panels[box ? 0 : base];
     if (!panel) return;
     at("editor").hidden = Boolean(box);
+    at("answers").hidden = true;
+    at("panels").classList.add("editing");
     const tools = {
       tool: () => document.querySelector("input[name=tool]:checked").value,
       category: () => Number(at("category").value),
@@ -259,6 +262,8 @@ const app = {
     if (this.editor) this.editor.close();
     this.editor = null;
     at("editor").hidden = true;
+    at("answers").hidden = false;
+    at("panels").classList.remove("editing");
   },
 
   undo() {
