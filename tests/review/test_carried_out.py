@@ -7,10 +7,12 @@ import polars as pl
 import pytest
 
 from make_copies import half
-from make_review import ALONE, COARSE, FINE, ODD, PLAIN, place_of, reply
+from make_review import ALONE, COARSE, FINE, ODD, PLAIN, TURNED, place_of, reply, write_label
 from maskwright.artifacts import read_folds, read_json, read_table
+from maskwright.audit.replay import told_apart
 from maskwright.cli import main
 from maskwright.data.index import decided_index, scored
+from maskwright.decisions import Decision, settled
 from maskwright.pipeline import labelling
 from maskwright.pipeline.folds import copies_of
 from maskwright.recipe.data import DataSpec
@@ -85,16 +87,53 @@ def test_that_a_mask_is_right_makes_nothing_anew(desk, folder):
     assert made_at(folder) == before
 
 
+def append(folder, **line):
+    with folder.decisions.open("a") as log:
+        log.write(json.dumps(line | {"by": "Anna"}) + "\n")
+
+
+def together(folder, *images):
+    return any(set(images) <= set(cluster) for cluster in copies_of(folder))
+
+
 def test_images_that_are_not_the_same_may_lie_in_two_folds(desk, folder):
+    twin = "unlabeled/twin.png"
     split(folder)
-    assert any({FINE, COARSE} <= set(cluster) for cluster in copies_of(folder))
+    assert together(folder, PLAIN, twin) and together(folder, FINE, COARSE)
+    append(folder, image=twin, action="not_same", other_image=PLAIN)
+    append(folder, image=twin, action="own_mask")  # else it has its mask from there
     desk.decide(reply(desk, place_of(desk, "conflict"), "not_same"))
     split(folder, "--redo")
-    together = [set(cluster) for cluster in copies_of(folder) if {FINE, COARSE} <= set(cluster)]
-    turned = [set(cluster) for cluster in copies_of(folder) if {FINE, "unlabeled/turned.png"} <= set(cluster)]
-    assert together == turned  # they are one cluster only if the turned copy, which both are like, holds them
+    assert not together(folder, PLAIN, twin)
+    assert together(folder, FINE, COARSE, TURNED)  # the turned one is a copy of both
+    assert {FINE, COARSE} <= set(learned(folder).images)
     decisions = read_table(folder.findings).filter(pl.col("kind") == "conflict")["decision"].to_list()
     assert decisions == ["not the same (Anna)"]
+
+
+def test_images_that_are_the_same_lie_in_one_fold(folder):
+    split(folder)
+    append(folder, image="images/x1.png", action="same", other_image="images/x2.png")
+    append(folder, image="images/x3.png", action="same", other_image="images/x2.png")
+    folds = dict(split(folder, "--redo").select("image", "fold").iter_rows())
+    assert len({folds[f"images/x{k}.png"] for k in (1, 2, 3)}) == 1
+
+
+def test_told_apart_by_hand():
+    rows = [("a", "b"), ("b", "c"), ("d", "e")]
+    columns = {"image": [a for a, _ in rows], "other_image": [b for _, b in rows]}
+    findings = pl.DataFrame(columns | {"kind": ["duplicate_near", "crop", "duplicate_exact"]})
+    clusters = [["a", "b", "c"], ["d", "e"]]
+
+    def apart(*pairs):
+        lines = [Decision(image=a, action="not_same", other_image=b, by="Anna") for a, b in pairs]
+        return told_apart(clusters, findings, settled(lines))
+
+    assert apart() == clusters
+    assert apart(("b", "a")) == [["b", "c"], ["d", "e"]]
+    assert apart(("a", "b"), ("c", "b")) == [["d", "e"]]
+    assert apart(("a", "c")) == clusters  # b is a copy of both
+    assert apart(("d", "e"), ("a", "b")) == [["b", "c"]]
 
 
 def test_a_stranger_that_belongs_to_the_others_is_learned_from(desk, folder):
@@ -122,8 +161,6 @@ def test_a_stranger_that_belongs_to_the_others_is_learned_from(desk, folder):
     ],
 )
 def test_masks_that_can_not_be_used_are_said(folder, file, said, capsys):
-    from make_review import write_label
-
     write_label(folder, "predictions/labels/small.png", half()[:10])
     write_label(folder, "predictions/labels/wrong.png", half() + 7)
     line = {"image": PLAIN, "action": "drawn_mask", "file": file, "by": "Anna"}

@@ -18,7 +18,7 @@ def blank(height=15, width=20):
     return np.zeros((height, width), np.uint8)
 
 
-@given(points, st.floats(0.3, 6, width=32))
+@given(points, st.floats(0.25, 6, width=32))
 def test_a_brush_covers_what_is_within_its_radius(line, radius):
     found = draw(blank(), [Stroke(tool="brush", category=1, points=line, radius=radius)], 2)
     y, x = np.mgrid[:15, :20] + 0.5

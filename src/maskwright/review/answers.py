@@ -50,7 +50,7 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
         Answer("reject", "x", "neither: leave both out"),
     ),
     "shifted": (_A, _B, _EDIT, _REJECT),
-    "suspect": (_A, _B, _IGNORE, _EDIT, _REJECT),
+    "suspect": (_A, _B, Answer("ignore", "i", "ignore the framed region"), _EDIT, _REJECT),
     "disagreement": (_A, _B, _EDIT, _REJECT),
     "rare": (Answer("accept", "y", "accept the mask"), _IGNORE, _EDIT, _OUT),
     "outlier": (Answer("alien", "a", "alien: leave it out"), Answer("not_alien", "o", "it belongs to the others")),
@@ -222,7 +222,9 @@ class _Said:
     def _line(self, action: Any, image: str | None = None, **more: Any) -> Decision:
         image = self.item.image if image is None else image
         reply, kind = self.reply, f"review:{self.item.kind}"
+        words = next(answer.label for answer in ANSWERS[self.item.kind] if answer.name == reply.answer)
         shared = {"by": reply.by, "kind": kind, "id": reply.id, "item": reply.item, "answer": reply.answer}
+        shared["reason"] = words
         return Decision(image=image, action=action, time=reply.time, **shared, **more)
 
 

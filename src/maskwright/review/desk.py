@@ -92,6 +92,8 @@ class Desk:
     def next(self, by: str, *, second: bool = False) -> int | None:
         """Return the first item that a reviewer is to look at, and keep it for them a while; None: all are answered.
 
+        What is kept for others comes where nothing else is left.
+
         Args:
             by: the reviewer.
             second: also items that others have answered.
@@ -101,8 +103,8 @@ class Desk:
             given, now = given_answers(self._known), time.monotonic()
             done = {item for name, item in given if second is False or name == by}
             lent = {place for place, (name, until) in self._lent.items() if name != by and until > now}
-            free = (n for n, key in enumerate(self.keys) if key not in done and (second or n not in lent))
-            place = next(free, None)
+            left = [n for n, key in enumerate(self.keys) if key not in done]
+            place = next((n for n in left if second or n not in lent), next(iter(left), None))
             if place is not None and by:
                 self._lent = {n: entry for n, entry in self._lent.items() if entry[0] != by and entry[1] > now}
                 self._lent[place] = by, now + LENT

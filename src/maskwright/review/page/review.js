@@ -235,11 +235,14 @@ const app = {
     await this.forward();
   },
 
-  edit({ box }) {
+  edit({ box, base = 0, strokes = [] }) {
     this.stopDrawing();
-    const base = Math.max(0, this.panels.findIndex((panel) => panel.figure.contains(document.activeElement)));
-    const panel = this.panels[box ? 0 : base];
+    this.draw();
+    const panel = this.panels[base];
     if (!panel) return;
+    at("draw-base").hidden = this.item.suggestions.length < 2;
+    at("draw-base").firstChild.textContent = `begin with ${"BA"[base]} instead `;
+    this.rebase = () => this.edit({ base: 1 - base, strokes: this.editor.strokes });
     at("editor").hidden = Boolean(box);
     at("answers").hidden = true;
     at("panels").classList.add("editing");
@@ -252,9 +255,9 @@ const app = {
     };
     this.say(box ? "Drag a box around what is to be ignored (Esc stops)." : "Draw on the picture, then save with Enter.");
     this.editor = new Editor(panel, tools, {
-      box,
+      box, strokes,
       stopped: () => { this.say("Nothing was changed."); this.stopDrawing(); this.draw(); },
-      done: (strokes, region) => this.alone(() => this.send(box ? { answer: "ignore", region } : { answer: "edit", base, strokes })),
+      done: (drawn, region) => this.alone(() => this.send(box ? { answer: "ignore", region } : { answer: "edit", base, strokes: drawn })),
     });
   },
 
@@ -326,7 +329,7 @@ const app = {
       hide: () => this.toggle("hide"), differ: () => this.toggle("differ"), undo: () => this.undo(),
       back: () => this.step(-1), forward: () => this.step(1), "draw-undo": () => this.editor && this.editor.undo(),
       "draw-close": () => this.editor && this.editor.finishStroke("polygon"), "draw-save": () => this.editor && this.editor.save(),
-      "draw-cancel": () => this.editor && this.editor.options.stopped(), download: () => this.source.download(),
+      "draw-base": () => this.editor && this.rebase(), "draw-cancel": () => this.editor && this.editor.options.stopped(), download: () => this.source.download(),
     };
     for (const [id, work] of Object.entries(clicks)) at(id)?.addEventListener("click", work);
     at("opacity").addEventListener("input", () => this.item && this.draw());
