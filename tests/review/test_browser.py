@@ -58,19 +58,29 @@ def named(page, by="Anna"):
     page.wait_for_selector("canvas")
     page.fill("#by", by)
     page.keyboard.press("Tab")
-    page.wait_for_function("document.activeElement.id !== 'by'")
-    page.wait_for_function(f"document.getElementById('count').textContent.includes('{by and 'by you'}')")
+    playwright.expect(page.locator("#count")).to_contain_text("by you")
+    idle(page)
+
+
+def idle(page):
+    """Wait until nothing is under way; the page's policy forbids what `wait_for_function` does."""
+    for _ in range(400):
+        if not page.evaluate("app.busy"):
+            return
+        time.sleep(0.05)
+    raise AssertionError("the page is busy")
 
 
 def press(page, key, said):
     page.keyboard.press(key)
-    page.wait_for_function("text => document.getElementById('status').textContent.includes(text)", arg=said)
-    page.wait_for_function("!app.busy")
+    playwright.expect(page.locator("#status")).to_contain_text(said, timeout=20_000)
+    idle(page)
 
 
 def go_to(page, desk, kind, image):
     place = next(n for n, item in enumerate(desk.items) if (item.kind, item.image) == (kind, image))
     page.evaluate("place => app.alone(() => app.show(place))", place)
+    idle(page)
     page.wait_for_selector("canvas")
 
 
@@ -116,7 +126,7 @@ def test_from_disk_and_back(page, desk, tmp_path):
     press(page, "u", "Taken back")
     press(page, "1", "Saved: A is right")
     page.reload()  # what was answered is kept
-    page.wait_for_function("document.getElementById('count').textContent.startsWith('1 of 5')")
+    playwright.expect(page.locator("#count")).to_contain_text("1 of 5")
     with page.expect_download() as download:
         page.click("#download")
     download.value.save_as(tmp_path / "answers.json")
