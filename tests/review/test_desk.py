@@ -169,6 +169,17 @@ def test_undo_of_a_conflict_gives_the_policy_its_say_back(desk):
     assert settled(read_decisions(desk.run.folder.decisions)) == before
 
 
+def test_reviewers_are_asked_the_same_of_an_item(desk):
+    """Also the one who comes after a mask was changed by the other's answer."""
+    place = place_of(desk, "suspect")
+    for by in ("Anna", "Ben"):
+        desk.decide(reply(desk, place, "b", by=by))
+    files = {d.file for d in lines(desk)}
+    assert len(files) == 1
+    assert np.array_equal(desk.run.mask(PLAIN, settled(lines(desk))), half(24))
+    assert np.array_equal(desk.run.mask(PLAIN, desk.answers(place)), half(16))
+
+
 def test_an_answer_that_comes_twice_is_taken_once(desk):
     answer = reply(desk, 0, "a", id="a" * 16)
     assert desk.decide(answer) == desk.decide(answer) == "a" * 16

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from make_pool import SETTINGS
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.index import decided_index
 from maskwright.data.synthetic import make_playground
@@ -14,30 +15,20 @@ from maskwright.review import Desk, Reply, Reviewed, build_queue
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
-SMALL = {
-    "model.encoder": "resnet10t",
-    "model.encoder_weights": "none",
-    "model.decoder_channels": "[16, 16, 8]",
-    "train.steps": "2",
-    "train.validate_every": "1",
-    "train.batch": "2",
-    "train.crop": "[32, 64]",
-    "train.scale": "1",
-    "train.precision": "float32",
-    "train.channels_last": "false",
-    "train.threads": "1",
-    "evaluate.samples": "50",
-    "evaluate.families": "[]",
-    "postprocess.chain": "[]",
-    "report.thumbnails": "1",
-    "audit.pictures": "false",
-    "selftrain.adopt": "always",
-    "selftrain.method.pixels.value": "0.25",
-}
+SMALL = (
+    *SETTINGS,
+    "evaluate.samples=100",
+    "evaluate.families=[]",
+    "postprocess.chain=[]",
+    "report.thumbnails=1",
+    "audit.pictures=false",
+    "selftrain.adopt=always",
+    "selftrain.method.pixels.value=0.25",
+)
 
 
 def selftrain(data, out, *more):
-    pairs = [f"--set={key}={value}" for key, value in SMALL.items()]
+    pairs = [f"--set={setting}" for setting in SMALL]
     words = ["selftrain", "--data", str(data), "--out", str(out), "--folds", "2", "--json", *pairs, *more]
     done = subprocess.run([sys.executable, "-m", "maskwright", *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -69,7 +60,7 @@ def test_answers_are_what_the_next_run_learns_from(tmp_path):
         desk.decide(Reply(item=desk.keys[suspects[0]], answer="a", by="Anna"))
         selftrain(tmp_path / "data", tmp_path / "run")
         assert trained_at(folder) == before
-    taken = run.suggestion(item, item.suggestions[-1], desk.answers())
+    taken = run.suggestion(item, item.suggestions[-1], {})
     desk.decide(Reply(item=desk.keys[place], answer=accepts, by="Anna"))
     selftrain(tmp_path / "data", tmp_path / "run", "--redo")
     assert all(new > old for new, old in zip(trained_at(folder), before, strict=True))

@@ -79,7 +79,7 @@ def test_a_run_gives_an_item_of_each_kind_that_it_has(desk):
 def test_suggestions_are_the_masks_that_they_say(desk):
     def label(kind, place):
         item = desk.items[place_of(desk, kind)]
-        return desk.run.suggestion(item, item.suggestions[place], desk.answers())
+        return desk.run.suggestion(item, item.suggestions[place], {})
 
     assert np.array_equal(label("suspect", 0), half(16))
     assert np.array_equal(label("suspect", 1), half(24))  # rock where the prediction says so, inside the region

@@ -202,9 +202,9 @@ class _Said:
 
     def _taken(self, place: int) -> Decision:
         """A suggestion as the mask."""
-        suggestion = self.item.suggestions[place]
+        suggestion, label = self.item.suggestions[place], self._suggested(place)
         made_by = suggestion.name if suggestion.predicted else ""
-        return self._line("drawn_mask", file=self._written(self._suggested(place)), made_by=made_by)
+        return self._line("drawn_mask", file=self._written(label), made_by=made_by)
 
     def _suggested(self, place: int) -> LabelMap:
         if not self.item.suggestions:

@@ -37,7 +37,6 @@ class Desk:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _lent: dict[int, tuple[str, float]] = field(default_factory=dict)
     _known: list[Decision] = field(default_factory=list)
-    _answers: Answers = field(default_factory=dict)
     _stamp: tuple[int, int] = (-1, -1)
 
     def __post_init__(self) -> None:
@@ -55,11 +54,11 @@ class Desk:
             raise UsageError(problem(expected, str(place), where="the queue", next_move="reload the page"))
         return self.items[place]
 
-    def answers(self) -> Answers:
-        """Return what counts now, as `settled` does."""
+    def answers(self, place: int) -> Answers:
+        """Return what counts beside the answers to one item, as `settled` does: everybody is asked the same of it."""
         with self._lock:
             self._refresh()
-            return self._answers
+            return settled(decision for decision in self._known if decision.item != self.keys[place])
 
     def described(self, place: int, by: str = "") -> dict[str, Any]:
         """Return what a page shows of an item, as plain data."""
@@ -125,7 +124,8 @@ class Desk:
             self._refresh()
             if any(decision.id == reply.id for decision in self._known):
                 return reply.id
-            lines = lines_of(self.run, self.items[self.places[reply.item]], reply, self._answers)
+            place = self.places[reply.item]
+            lines = lines_of(self.run, self.items[place], reply, self.answers(place))
             append_decisions(self.run.folder.decisions, lines)
         return reply.id
 
@@ -160,4 +160,4 @@ class Desk:
         """Read the log if somebody wrote to it."""
         if (stamp := self.run.stamp()) != self._stamp:
             self._known = read_decisions(self.run.folder.decisions)
-            self._answers, self._stamp = settled(self._known), stamp
+            self._stamp = stamp

@@ -110,7 +110,7 @@ class _Service:
             item = self.desk.item(place)
             if which >= max(1, len(item.suggestions)):
                 raise _missing("a label", which)
-            return label_bytes(self.desk.run, item, which, self.desk.answers(), _side(request))
+            return label_bytes(self.desk.run, item, which, self.desk.answers(place), _side(request))
 
         return await self._bytes(read, "image/png")
 
