@@ -195,6 +195,14 @@ def test_reviewers_get_items_of_their_own_until_these_are_answered(desk):
     assert desk.progress("Ben") == {"total": len(desk.items), "decided": 1, "mine": 0}
 
 
+def test_what_was_passed_over_comes_again_at_the_end(desk):
+    last = len(desk.items) - 1
+    assert desk.next("Anna", after=0) == 1
+    assert desk.next("Anna", after=last) == 0
+    desk.decide(reply(desk, 1, answers_of(desk.items[1], target="masks")[0].name))
+    assert desk.next("Anna", after=0) == 2
+
+
 def test_everything_answered(desk):
     for place, item in enumerate(desk.items):
         desk.decide(reply(desk, place, answers_of(item, target="masks")[0].name))

@@ -88,14 +88,15 @@ class Desk:
         """Return the name of an image as people may see it."""
         return f"image {place + 1}{'ab'[which]}" if self.anonymous else image
 
-    def next(self, by: str, *, second: bool = False) -> int | None:
-        """Return the first item that a reviewer is to look at, and keep it for them a while; None: all are answered.
+    def next(self, by: str, *, second: bool = False, after: int = -1) -> int | None:
+        """Return the next item that a reviewer is to look at, and keep it for them a while; None: all are answered.
 
         What is kept for others comes where nothing else is left.
 
         Args:
             by: the reviewer.
             second: also items that others have answered.
+            after: place of the one before it; those before that come again at the end.
         """
         with self._lock:
             self._refresh()
@@ -103,6 +104,7 @@ class Desk:
             done = {item for name, item in given if second is False or name == by}
             lent = {place for place, (name, until) in self._lent.items() if name != by and until > now}
             left = [n for n, key in enumerate(self.keys) if key not in done]
+            left.sort(key=lambda n: n <= after)
             place = next((n for n in left if second or n not in lent), next(iter(left), None))
             if place is not None and by:
                 self._lent = {n: entry for n, entry in self._lent.items() if entry[0] != by and entry[1] > now}

@@ -23,7 +23,7 @@ class Server {
     return bitmapOf(await (await this.call(path)).blob());
   }
   state(by) { return this.json(`api/state?by=${encodeURIComponent(by)}`); }
-  next(by, second) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}`); }
+  next(by, second, after) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}&after=${after}`); }
   item(place, by) { return this.json(`api/item/${place}?by=${encodeURIComponent(by)}`); }
   image(place, which) { return this.bitmap(`api/image/${place}/${which}?side=${sideOf()}`); }
   label(place, which) { return this.bitmap(`api/label/${place}/${which}?side=${sideOf()}`); }
@@ -47,9 +47,10 @@ class Disk {
     const keys = new Set(this.replies.map((r) => r.item));
     return { categories: this.data.categories, total: this.data.items.length, decided: keys.size, mine: this.mine(by).size };
   }
-  async next(by) {
-    const done = this.mine(by), place = this.data.items.findIndex((item) => !done.has(item.key));
-    return { place: place < 0 ? null : place };
+  async next(by, second, after) {
+    const done = this.mine(by), left = this.data.items.filter((item) => !done.has(item.key));
+    const item = left.find(({ place }) => place > after) || left[0];
+    return { place: item ? item.place : null };
   }
   async item(place, by) {
     const item = this.data.items[place];
@@ -130,8 +131,8 @@ const app = {
     at("count").textContent = `${decided} of ${total} answered${this.by ? `, ${mine} by you` : ""}`;
   },
 
-  async forward() {
-    const { place } = await this.source.next(this.by, at("second").checked);
+  async forward(after = -1) {
+    const { place } = await this.source.next(this.by, at("second").checked, after);
     if (place !== null) return this.show(place);
     this.stopDrawing();
     this.item = null;
@@ -232,7 +233,7 @@ const app = {
     await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
     this.say(`Saved: ${labelled(item, more.answer)} (item ${item.place + 1}).`);
     this.stopDrawing();
-    await this.forward();
+    await this.forward(item.place);
   },
 
   edit({ box, base = 0, strokes = [] }) {
