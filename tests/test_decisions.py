@@ -1,10 +1,21 @@
 """The log of decisions: who wins, what is appended, what a broken line says."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maskwright.decisions import QUESTIONS, Action, Decision, read_decisions, record_policies, settled, settled_state
+from maskwright.decisions import (
+    QUESTIONS,
+    Action,
+    Decision,
+    append_decisions,
+    read_decisions,
+    record_policies,
+    settled,
+    settled_state,
+    standing,
+)
 from maskwright.errors import DataError
 
 
@@ -108,6 +119,9 @@ def test_no_log_and_blank_lines(tmp_path):
         ('{"image": "a.png", "action": "burn", "by": "Anna"}', "action Input should be 'keep'"),
         ('{"image": "a.png", "action": "keep", "by": "Anna", "why": 1}', "why Extra inputs"),
         ('{"image": "a.png", "action": "use_mask_of", "by": "Anna"}', "expected other_image"),
+        ('{"image": "a.png", "action": "drawn_mask", "by": "Anna"}', "expected file"),
+        ('{"image": "a.png", "action": "not_same", "by": "Anna"}', "expected other_image"),
+        ('{"image": "a.png", "action": "undo", "by": "Anna"}', "expected id"),
         ('{"image": "a.png", "action": "ignore_region", "region": [1, 2], "by": "Anna"}', "region"),
     ],
 )
@@ -185,3 +199,68 @@ def test_a_line_that_a_person_adds_meanwhile_stays_and_a_link_stays_one(tmp_path
     assert record_policies(link, [policy("c.png")]) == 1
     assert [line["by"] for line in lines(link)] == ["Anna", "Ben", "policy:keep_finer"]
     assert link.is_symlink()
+
+
+def test_a_seal_of_an_earlier_version_holds(tmp_path):
+    """As a policy wrote it before there was a review: the fields that came since change no seal."""
+    log = tmp_path / "decisions.jsonl"
+    reason = "the mask of images/s04_4.png is finer: 2.343 against 1.93"
+    line = {"image": "images/s10_1.png", "action": "drop", "by": "policy:keep_finer", "kind": "conflict"}
+    line |= {"other_image": "images/s04_4.png", "reason": reason, "value": 1.9300341015761542}
+    append(log, **line, time="2026-11-21T20:16:22+00:00", seal="77ecfdaf3510")
+    assert read_decisions(log)[0].by_policy
+
+
+def said(number, item="", action="keep", **more):
+    return Decision(image="a.png", action=action, by="Anna", id=str(number), item=item, **more)
+
+
+@pytest.mark.parametrize(
+    ("lines", "left"),
+    [
+        ([said(1), said(2)], ["1", "2"]),
+        ([said(1), said(1, action="undo")], []),
+        ([said(1), said(1), said(2), said(1, action="undo")], ["2"]),  # an answer may have several lines
+        ([said(1, "i"), said(2, "i"), said(3, "j")], ["2", "3"]),  # of an item the last answer
+        ([said(1, "i"), said(2, "i"), said(2, action="undo")], ["1"]),
+        ([said(1, "i"), said(1, action="undo"), said(2, "i")], ["2"]),
+        ([said(1, action="undo"), said(1)], []),  # wherever the lines stand
+        ([policy(), said(7, action="undo")], [""]),
+    ],
+)
+def test_what_was_taken_back_or_answered_again_does_not_count(lines, left):
+    assert [decision.id for decision in standing(lines)] == left
+
+
+def test_same_is_one_question_whichever_image_comes_first():
+    one = Decision(image="b.png", action="same", other_image="a.png", by="Anna")
+    two = Decision(image="a.png", action="not_same", other_image="b.png", by="Ben")
+    assert list(settled([one, two]).values()) == [two]
+
+
+def test_that_somebody_looked_changes_no_state(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    record_policies(log, [policy()])
+    before = settled_state(log)
+    append_decisions(log, [Decision(image="a.png", action="confirm", by="Anna", id="1", item="i", answer="a")])
+    assert settled_state(log) == before
+    append_decisions(log, [Decision(image="a.png", action="keep", by="Anna", id="2", item="j", answer="both")])
+    assert settled_state(log) != before
+    append_decisions(log, [Decision(image="a.png", action="undo", by="Anna", id="2")])
+    assert settled_state(log) == before
+
+
+def test_people_and_policies_append_at_once_and_no_line_is_lost(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+
+    def write(number):
+        if number % 5 == 0:
+            record_policies(log, [policy(f"{number}.png")])
+        append_decisions(log, [Decision(image=f"{number}.png", action="keep", by="Anna") for _ in range(2)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    found = read_decisions(log)
+    assert sum(d.by == "Anna" for d in found) == 80
+    assert [d.image for d in found if d.by == "Anna"][::2] == [d.image for d in found if d.by == "Anna"][1::2]
+    assert all(d.time for d in found)

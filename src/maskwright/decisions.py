@@ -196,7 +196,7 @@ def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
     Several processes may do so at the same time.
     """
     time = _now()
-    with _held(path):
+    with held(path):
         _append(path, "".join(_written(d if d.time else d.model_copy(update={"time": time})) + "\n" for d in decisions))
 
 
@@ -209,7 +209,7 @@ def record_policies(path: Path, decisions: Sequence[Decision]) -> int:
     Raises:
         DataError: the log has a line that is no decision.
     """
-    with _held(path):
+    with held(path):
         return _record(path, decisions)
 
 
@@ -232,8 +232,8 @@ def _record(path: Path, decisions: Sequence[Decision]) -> int:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Keep out others who append, until this one has."""
+def held(path: Path) -> Iterator[None]:
+    """Keep out others who write to a log, or beside it by this lock, until this one has."""
     folder = path.resolve().parent
     folder.mkdir(parents=True, exist_ok=True)
     place = os.open(folder, os.O_RDONLY)  # the log itself is replaced when it is written

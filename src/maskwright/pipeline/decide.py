@@ -44,9 +44,12 @@ def decide_task(folder: RunFolder, spec: dict[str, Any]) -> Task:
 
 
 def log_state(root: Path) -> dict[str, Any]:
-    """Return what the log of a run folder says, as it counts."""
+    """Return what the log of a run folder says, as it counts, and what the masks hold that it names."""
     path = RunFolder(root).decisions
-    return {path.name: settled_state(path)}
+    answers = settled(read_decisions(path)).values()
+    drawn = {d.file: root / d.file for d in answers if d.action == "drawn_mask" and d.file is not None}
+    masks = {name: _digest(file) if file.is_file() else None for name, file in sorted(drawn.items())}
+    return {path.name: settled_state(path), **masks}
 
 
 def decided_state(root: Path) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int
 
 
 def strangers(folder: RunFolder) -> set[str]:
-    """Return the images that the audit finds unlike all others, and no person says belong to them."""
+    """Return the images that the audit finds unlike all others, and no person says belong to them; none before it."""
+    if not folder.findings.is_file():
+        return set()
     found = read_table(folder.findings).filter(pl.col("kind").str.starts_with("outlier_"))
     return set(found.filter(~pl.col("decision").fill_null("").str.starts_with(CLEARED))["image"])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -50,7 +50,7 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
         Answer("reject", "x", "neither: leave both out"),
     ),
     "shifted": (_A, _B, _EDIT, _REJECT),
-    "suspect": (_A, _B, _IGNORE, _EDIT, _REJECT),
+    "suspect": (_A, _B, Answer("ignore", "i", "ignore the framed region"), _EDIT, _REJECT),
     "disagreement": (_A, _B, _EDIT, _REJECT),
     "rare": (Answer("accept", "y", "accept the mask"), _IGNORE, _EDIT, _OUT),
     "outlier": (Answer("alien", "a", "alien: leave it out"), Answer("not_alien", "o", "it belongs to the others")),
@@ -58,8 +58,6 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
     "uncertain": (Answer("accept", "y", "accept as its mask"), _EDIT, _OUT),
 }
 """What each kind of item takes."""
-
-_DRAWING = ("edit", "ignore")
 
 
 def answers_of(item: Item, *, target: str) -> list[Answer]:
@@ -74,8 +72,8 @@ def answers_of(item: Item, *, target: str) -> list[Answer]:
         taken = [answer for answer in taken if answer.name != "b"]
     if target == "masks":
         return taken
-    drawn = _DRAWING if item.kind == "conflict" else (*_DRAWING, "b")
-    drawn += ("a", "accept") if item.kind in ("disagreement", "uncertain") else ()
+    drawn = {"edit", "ignore"} | ({"b"} if item.kind != "conflict" else set())
+    drawn |= {"a", "accept"} if item.kind in ("disagreement", "uncertain") else set()
     return [answer for answer in taken if answer.name not in drawn]
 
 
@@ -204,9 +202,9 @@ class _Said:
 
     def _taken(self, place: int) -> Decision:
         """A suggestion as the mask."""
-        suggestion = self.item.suggestions[place]
+        suggestion, label = self.item.suggestions[place], self._suggested(place)
         made_by = suggestion.name if suggestion.predicted else ""
-        return self._line("drawn_mask", file=self._written(self._suggested(place)), made_by=made_by)
+        return self._line("drawn_mask", file=self._written(label), made_by=made_by)
 
     def _suggested(self, place: int) -> LabelMap:
         if not self.item.suggestions:
@@ -224,9 +222,11 @@ class _Said:
     def _line(self, action: Any, image: str | None = None, **more: Any) -> Decision:
         image = self.item.image if image is None else image
         reply, kind = self.reply, f"review:{self.item.kind}"
+        words = next(answer.label for answer in ANSWERS[self.item.kind] if answer.name == reply.answer)
         shared = {"by": reply.by, "kind": kind, "id": reply.id, "item": reply.item, "answer": reply.answer}
+        shared["reason"] = words
         return Decision(image=image, action=action, time=reply.time, **shared, **more)
 
 
-def _refuse(expected: str, got: str) -> Any:
+def _refuse(expected: str, got: str) -> NoReturn:
     raise UsageError(problem(expected, got, where="the review", next_move="answer again"))

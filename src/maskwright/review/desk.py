@@ -37,7 +37,6 @@ class Desk:
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _lent: dict[int, tuple[str, float]] = field(default_factory=dict)
     _known: list[Decision] = field(default_factory=list)
-    _answers: Answers = field(default_factory=dict)
     _stamp: tuple[int, int] = (-1, -1)
 
     def __post_init__(self) -> None:
@@ -55,11 +54,11 @@ class Desk:
             raise UsageError(problem(expected, str(place), where="the queue", next_move="reload the page"))
         return self.items[place]
 
-    def answers(self) -> Answers:
-        """Return what counts now, as `settled` does."""
+    def answers(self, place: int) -> Answers:
+        """Return what counts beside the answers to one item, as `settled` does: everybody is asked the same of it."""
         with self._lock:
             self._refresh()
-            return self._answers
+            return settled(decision for decision in self._known if decision.item != self.keys[place])
 
     def described(self, place: int, by: str = "") -> dict[str, Any]:
         """Return what a page shows of an item, as plain data."""
@@ -89,21 +88,25 @@ class Desk:
         """Return the name of an image as people may see it."""
         return f"image {place + 1}{'ab'[which]}" if self.anonymous else image
 
-    def next(self, by: str, *, second: bool = False) -> int | None:
-        """Return the first item that a reviewer is to look at, and keep it for them a while; None: all are answered.
+    def next(self, by: str, *, second: bool = False, after: int = -1) -> int | None:
+        """Return the next item that a reviewer is to look at, and keep it for them a while; None: all are answered.
+
+        What is kept for others comes where nothing else is left.
 
         Args:
             by: the reviewer.
             second: also items that others have answered.
+            after: place of the one before it; those before that come again at the end.
         """
         with self._lock:
             self._refresh()
             given, now = given_answers(self._known), time.monotonic()
             done = {item for name, item in given if second is False or name == by}
             lent = {place for place, (name, until) in self._lent.items() if name != by and until > now}
-            free = (n for n, key in enumerate(self.keys) if key not in done and (second or n not in lent))
-            place = next(free, None)
-            if place is not None:
+            left = [n for n, key in enumerate(self.keys) if key not in done]
+            left.sort(key=lambda n: n <= after)
+            place = next((n for n in left if second or n not in lent), next(iter(left), None))
+            if place is not None and by:
                 self._lent = {n: entry for n, entry in self._lent.items() if entry[0] != by and entry[1] > now}
                 self._lent[place] = by, now + LENT
             return place
@@ -123,7 +126,8 @@ class Desk:
             self._refresh()
             if any(decision.id == reply.id for decision in self._known):
                 return reply.id
-            lines = lines_of(self.run, self.items[self.places[reply.item]], reply, self._answers)
+            place = self.places[reply.item]
+            lines = lines_of(self.run, self.items[place], reply, self.answers(place))
             append_decisions(self.run.folder.decisions, lines)
         return reply.id
 
@@ -158,4 +162,4 @@ class Desk:
         """Read the log if somebody wrote to it."""
         if (stamp := self.run.stamp()) != self._stamp:
             self._known = read_decisions(self.run.folder.decisions)
-            self._answers, self._stamp = settled(self._known), stamp
+            self._stamp = stamp

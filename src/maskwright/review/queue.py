@@ -83,14 +83,14 @@ def ordered(items: Sequence[Item], pictures: dict[str, int], groups: dict[str, s
         kin = max((seen["group", groups[i]] for i in item.images if i in groups), default=0)
         return float(values[place] * _PICTURE**copies * _GROUP ** max(0, kin - copies))
 
-    heap = [(-worth(place), *_order(item), place) for place, item in enumerate(items)]
+    heap = [(-worth(place), _order(item), place) for place, item in enumerate(items)]
     heapq.heapify(heap)
     found = list[Item]()
     while heap:  # worth only sinks: what is still on top with its present worth is the best of all
-        stated, *order, place = heapq.heappop(heap)
+        stated, order, place = heapq.heappop(heap)
         now = worth(place)
         if now < -stated:
-            heapq.heappush(heap, (-now, *order, place))  # type: ignore[arg-type]
+            heapq.heappush(heap, (-now, order, place))
             continue
         item = items[place]
         found.append(item.worth_of(round(now, 6)))

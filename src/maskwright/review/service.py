@@ -87,8 +87,9 @@ class _Service:
         return await self._json(found)
 
     async def next(self, request: Any) -> Any:
-        second = request.query_params.get("second") == "1"
-        return await self._json(lambda: {"place": self.desk.next(_by(request), second=second)})
+        second, after = request.query_params.get("second") == "1", request.query_params.get("after", "")
+        place = int(after) if after.isdecimal() and len(after) < 9 else -1
+        return await self._json(lambda: {"place": self.desk.next(_by(request), second=second, after=place)})
 
     async def item(self, request: Any) -> Any:
         return await self._json(lambda: self.desk.described(request.path_params["place"], _by(request)))
@@ -110,7 +111,7 @@ class _Service:
             item = self.desk.item(place)
             if which >= max(1, len(item.suggestions)):
                 raise _missing("a label", which)
-            return label_bytes(self.desk.run, item, which, self.desk.answers(), _side(request))
+            return label_bytes(self.desk.run, item, which, self.desk.answers(place), _side(request))
 
         return await self._bytes(read, "image/png")
 

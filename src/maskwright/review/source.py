@@ -20,7 +20,7 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, load_index
 from maskwright.data.intensity import resize_label
-from maskwright.decisions import Decision
+from maskwright.decisions import Decision, held
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.review.items import Item, Suggestion
@@ -74,8 +74,9 @@ class Reviewed:
     def salt(self) -> bytes:
         """What makes the names of items unguessable; made once a run."""
         path = self.folder.root / FOLDER / "salt"
-        if not path.is_file():
-            write_bytes(path, secrets.token_bytes(16))
+        with held(self.folder.decisions):  # of two servers that begin at once, one makes it
+            if not path.is_file():
+                write_bytes(path, secrets.token_bytes(16))
         return path.read_bytes()[:32]
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any
 from maskwright.artifacts import write_text
 from maskwright.errors import DataError, MaskwrightError, UsageError, problem
 from maskwright.progress import track
+from maskwright.review.agreement import given_answers
 from maskwright.review.desk import Desk
 from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
 from maskwright.review.pictures import image_bytes, label_bytes
@@ -52,7 +53,7 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
     if path.exists():
         next_move = "give another name; nothing is overwritten"
         raise UsageError(problem("a new file", "one that is there", where=str(path), next_move=next_move))
-    answered = {line.item for line in desk.answers().values() if line.item}
+    answered = {item for _, item in given_answers(desk.log())}
     places = [place for place, key in enumerate(desk.keys) if key not in answered]
     items = list[dict[str, Any]]()
     for place in track(places[:most], "review: write pictures", min(most, len(places))):
@@ -105,7 +106,7 @@ def import_replies(desk: Desk, path: Path) -> Imported:
 
 def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
     """Return an item with its pictures, under its number in the file."""
-    item, answers = desk.item(place), desk.answers()
+    item, answers = desk.item(place), desk.answers(place)
     images = [image_bytes(desk.run, item, which, SIDE) for which in range(len(item.images))]
     labels = [label_bytes(desk.run, item, which, answers, SIDE) for which in range(len(item.suggestions))]
     shown = desk.described(place) | {"place": number, "mine": "", "others": 0}

@@ -2,12 +2,12 @@
 // Drawing on a panel: brush, polygon, box. Strokes are kept in pixels of the whole image; the mask is made of them later.
 
 class Editor {
-  // panel: Panel; options: {box: true} for one rectangle; done(strokes, region), stopped()
+  // panel: Panel; options: box: one rectangle; strokes to go on from; done(strokes, region); stopped()
   constructor(panel, tools, options) {
     this.panel = panel;
     this.tools = tools;
     this.options = options;
-    this.strokes = [];
+    this.strokes = [...options.strokes];
     this.points = [];
     this.down = false;
     this.cross = [panel.size[0] / 2, panel.size[1] / 2];

@@ -23,7 +23,7 @@ class Server {
     return bitmapOf(await (await this.call(path)).blob());
   }
   state(by) { return this.json(`api/state?by=${encodeURIComponent(by)}`); }
-  next(by, second) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}`); }
+  next(by, second, after) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}&after=${after}`); }
   item(place, by) { return this.json(`api/item/${place}?by=${encodeURIComponent(by)}`); }
   image(place, which) { return this.bitmap(`api/image/${place}/${which}?side=${sideOf()}`); }
   label(place, which) { return this.bitmap(`api/label/${place}/${which}?side=${sideOf()}`); }
@@ -47,9 +47,10 @@ class Disk {
     const keys = new Set(this.replies.map((r) => r.item));
     return { categories: this.data.categories, total: this.data.items.length, decided: keys.size, mine: this.mine(by).size };
   }
-  async next(by) {
-    const done = this.mine(by), place = this.data.items.findIndex((item) => !done.has(item.key));
-    return { place: place < 0 ? null : place };
+  async next(by, second, after) {
+    const done = this.mine(by), left = this.data.items.filter((item) => !done.has(item.key));
+    const item = left.find(({ place }) => place > after) || left[0];
+    return { place: item ? item.place : null };
   }
   async item(place, by) {
     const item = this.data.items[place];
@@ -130,8 +131,8 @@ const app = {
     at("count").textContent = `${decided} of ${total} answered${this.by ? `, ${mine} by you` : ""}`;
   },
 
-  async forward() {
-    const { place } = await this.source.next(this.by, at("second").checked);
+  async forward(after = -1) {
+    const { place } = await this.source.next(this.by, at("second").checked, after);
     if (place !== null) return this.show(place);
     this.stopDrawing();
     this.item = null;
@@ -155,6 +156,7 @@ const app = {
     at("detail").textContent = `Item ${place + 1}: ${item.detail}.${others}${mine}`;
     at("answers").replaceChildren(...item.answers.map((answer) => button(answer, item.mine, () => this.answer(answer.name))));
     at("panels").replaceChildren(element("p", "Loading the pictures…"));
+    if (document.activeElement !== at("by")) at("question").focus({ preventScroll: true });  // what follows is read from there
     const two = item.suggestions.length > 1;
     at("differ").hidden = !two;
     try {
@@ -231,15 +233,20 @@ const app = {
     await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
     this.say(`Saved: ${labelled(item, more.answer)} (item ${item.place + 1}).`);
     this.stopDrawing();
-    await this.forward();
+    await this.forward(item.place);
   },
 
-  edit({ box }) {
+  edit({ box, base = 0, strokes = [] }) {
     this.stopDrawing();
-    const base = Math.max(0, this.panels.findIndex((panel) => panel.figure.contains(document.activeElement)));
-    const panel = this.panels[box ? 0 : base];
+    this.draw();
+    const panel = this.panels[base];
     if (!panel) return;
+    at("draw-base").hidden = this.item.suggestions.length < 2;
+    at("draw-base").firstChild.textContent = `begin with ${"BA"[base]} instead `;
+    this.rebase = () => this.edit({ base: 1 - base, strokes: this.editor.strokes });
     at("editor").hidden = Boolean(box);
+    at("answers").hidden = true;
+    at("panels").classList.add("editing");
     const tools = {
       tool: () => document.querySelector("input[name=tool]:checked").value,
       category: () => Number(at("category").value),
@@ -249,9 +256,9 @@ const app = {
     };
     this.say(box ? "Drag a box around what is to be ignored (Esc stops)." : "Draw on the picture, then save with Enter.");
     this.editor = new Editor(panel, tools, {
-      box,
+      box, strokes,
       stopped: () => { this.say("Nothing was changed."); this.stopDrawing(); this.draw(); },
-      done: (strokes, region) => this.alone(() => this.send(box ? { answer: "ignore", region } : { answer: "edit", base, strokes })),
+      done: (drawn, region) => this.alone(() => this.send(box ? { answer: "ignore", region } : { answer: "edit", base, strokes: drawn })),
     });
   },
 
@@ -259,6 +266,8 @@ const app = {
     if (this.editor) this.editor.close();
     this.editor = null;
     at("editor").hidden = true;
+    at("answers").hidden = false;
+    at("panels").classList.remove("editing");
   },
 
   undo() {
@@ -321,7 +330,7 @@ const app = {
       hide: () => this.toggle("hide"), differ: () => this.toggle("differ"), undo: () => this.undo(),
       back: () => this.step(-1), forward: () => this.step(1), "draw-undo": () => this.editor && this.editor.undo(),
       "draw-close": () => this.editor && this.editor.finishStroke("polygon"), "draw-save": () => this.editor && this.editor.save(),
-      "draw-cancel": () => this.editor && this.editor.options.stopped(), download: () => this.source.download(),
+      "draw-base": () => this.editor && this.rebase(), "draw-cancel": () => this.editor && this.editor.options.stopped(), download: () => this.source.download(),
     };
     for (const [id, work] of Object.entries(clicks)) at(id)?.addEventListener("click", work);
     at("opacity").addEventListener("input", () => this.item && this.draw());

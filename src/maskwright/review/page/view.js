@@ -13,8 +13,9 @@ class Panel {
     this.only = false;
     this.figure = document.createElement("figure");
     this.canvas = document.createElement("canvas");
-    this.canvas.width = image.width;
-    this.canvas.height = image.height;
+    const zoom = Math.max(1, Math.floor(1024 / Math.max(image.width, image.height)));  // lines on it are thinner than its pixels
+    this.canvas.width = image.width * zoom;
+    this.canvas.height = image.height * zoom;
     this.canvas.setAttribute("role", "img");
     this.canvas.setAttribute("aria-label", caption);
     const title = document.createElement("figcaption");
@@ -23,7 +24,7 @@ class Panel {
     this.layer = label ? tint(label, categories, null) : null;
   }
 
-  // Enlarge small images by whole steps, so that their pixels can be seen.
+  // As large as the room for it.
   fill(width, height) {
     const scale = Math.min(width / this.canvas.width, height / this.canvas.height);
     this.canvas.style.width = `${Math.max(1, Math.round(this.canvas.width * Math.max(scale, 0.05)))}px`;
@@ -37,10 +38,10 @@ class Panel {
   draw(opacity, region) {
     const context = this.canvas.getContext("2d");
     context.globalAlpha = 1;
-    context.drawImage(this.image, 0, 0);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(this.image, 0, 0, this.canvas.width, this.canvas.height);
     if (this.layer && opacity > 0) {
       context.globalAlpha = opacity;
-      context.imageSmoothingEnabled = false;
       context.drawImage(this.layer, 0, 0, this.canvas.width, this.canvas.height);
       context.globalAlpha = 1;
     }

@@ -1,0 +1,281 @@
+"""Answers as lines of the log: what each says, what undo leaves, several reviewers, processes that are killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from make_copies import half
+from make_review import ALONE, BOX, COARSE, FINE, ODD, PLAIN, place_of, reply, reviewed
+from maskwright.decisions import read_decisions, settled, standing
+from maskwright.errors import UsageError
+from maskwright.review import Desk, Reply
+from maskwright.review.answers import ANSWERS, answers_of
+from maskwright.review.items import QUESTIONS
+
+
+def lines(desk, number=None):
+    """(image, action) of the lines of people, in order."""
+    people = [d for d in read_decisions(desk.run.folder.decisions) if not d.by_policy]
+    return people if number is None else people[-number:]
+
+
+def said(desk, kind, answer, **more):
+    """Answer the first item of a kind; return its lines."""
+    before = len(lines(desk))
+    desk.decide(reply(desk, place_of(desk, kind, more.pop("image", None)), answer, **more))
+    return lines(desk)[before:]
+
+
+def short(found):
+    return [(d.image, d.action) for d in found]
+
+
+def mask_of(desk, decision):
+    return np.asarray(Image.open(desk.run.folder.root / decision.file))
+
+
+def test_every_kind_has_a_question_and_answers_with_keys_of_their_own():
+    assert ANSWERS.keys() == QUESTIONS.keys()
+    for answers in ANSWERS.values():
+        keys = [answer.key for answer in answers]
+        assert len(set(keys)) == len(keys)
+        assert not {*keys} & set("hdu[]")  # of the page itself
+
+
+def test_a_conflict(desk):
+    place = place_of(desk, "conflict")
+    first, second = desk.items[place].images
+    assert short(said(desk, "conflict", "a")) == [(first, "keep"), (second, "drop")]
+    assert short(said(desk, "conflict", "b")) == [(second, "keep"), (first, "drop")]
+    assert short(said(desk, "conflict", "both")) == [(first, "keep"), (second, "keep")]
+    apart = said(desk, "conflict", "not_same")
+    assert short(apart) == [(first, "not_same"), (first, "keep"), (second, "keep")]
+    assert apart[0].other_image == second
+    assert short(said(desk, "conflict", "reject")) == [(first, "drop"), (second, "drop")]
+    drawn = said(desk, "conflict", "edit", strokes=[{"tool": "brush", "category": 0, "points": [[1, 1]], "radius": 3}])
+    assert short(drawn) == [(first, "keep"), (first, "drawn_mask"), (second, "drop")]
+    assert {d.answer for d in lines(desk)} == {"a", "b", "both", "not_same", "reject", "edit"}
+
+
+def test_suspect_regions_and_shifted_masks(desk):
+    assert short(said(desk, "suspect", "a")) == [(PLAIN, "confirm")]
+    (taken,) = said(desk, "suspect", "b")
+    assert np.array_equal(mask_of(desk, taken), half(24))
+    (ignored,) = said(desk, "suspect", "ignore")
+    assert (ignored.action, ignored.region) == ("ignore_region", BOX)
+    (ignored,) = said(desk, "suspect", "ignore", region=[-5, 40, 10, 900])
+    assert ignored.region == (0, 40, 10, 48)
+    assert short(said(desk, "suspect", "reject")) == [(PLAIN, "drop")]
+    (moved,) = said(desk, "shifted", "b")
+    assert mask_of(desk, moved)[0, :13].tolist() == [255] * 4 + [1] * 8 + [0]
+
+
+def test_images_without_masks(desk):
+    (taken,) = said(desk, "disagreement", "b")
+    assert (taken.image, taken.made_by) == (ALONE, "round 1, fold 1")
+    assert np.array_equal(mask_of(desk, taken), half(50))
+    (taken,) = said(desk, "uncertain", "accept")
+    assert (taken.image, taken.made_by) == (ODD, "prediction")
+    stroke = {"tool": "brush", "category": 1, "points": [[60.5, 20.5]], "radius": 0.5}
+    (drawn,) = said(desk, "uncertain", "edit", strokes=[stroke])
+    assert drawn.made_by == ""  # a person's
+    expected = half(40)
+    expected[20, 60] = 1
+    assert np.array_equal(mask_of(desk, drawn), expected)
+    assert short(said(desk, "uncertain", "reject")) == [(ODD, "drop")]
+
+
+def test_an_edit_begins_with_the_suggestion_that_it_names(desk):
+    stroke = {"tool": "brush", "category": 0, "points": [[0.5, 0.5]], "radius": 0.5}
+    for base, columns in ((0, 10), (1, 50)):
+        (drawn,) = said(desk, "disagreement", "edit", base=base, strokes=[stroke])
+        expected = half(columns)
+        expected[0, 0] = 0
+        assert np.array_equal(mask_of(desk, drawn), expected)
+
+
+def test_strangers_and_copies(desk):
+    assert short(said(desk, "outlier", "alien", image="images/x9.png")) == [("images/x9.png", "drop")]
+    assert short(said(desk, "outlier", "not_alien", image="images/x9.png")) == [("images/x9.png", "keep")]
+    place = next((n for n, item in enumerate(desk.items) if item.kind == "duplicate"), None)
+    if place is not None:
+        desk.decide(reply(desk, place, "same"))
+        assert lines(desk)[-1].action == "same"
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "more", "why"),
+    [
+        ("suspect", "accept", {}, "an answer that this item takes"),
+        ("outlier", "edit", {}, "an answer that this item takes"),
+        ("uncertain", "b", {}, "an answer that this item takes"),
+        ("uncertain", "edit", {}, "no stroke"),
+        ("rare", "ignore", {}, None),
+        ("suspect", "ignore", {"region": [100, 100, 200, 200]}, "a region in the image"),
+        ("suspect", "ignore", {"region": [9, 9, 3, 3]}, "a region in the image"),
+        ("conflict", "ignore", {}, "a region, got none"),
+        ("uncertain", "edit", {"base": 1, "strokes": "dot"}, "a suggestion that there is"),
+        ("uncertain", "edit", {"strokes": "nothing"}, "none that do"),
+    ],
+)
+def test_answers_that_can_not_be_taken_leave_nothing(desk, kind, answer, more, why):
+    strokes = {
+        "dot": [{"tool": "brush", "category": 0, "points": [[1, 1]]}],
+        "nothing": [{"tool": "brush", "category": 1, "points": [[1, 1]]}],  # it is 1 already
+    }
+    more = more | ({"strokes": strokes[more["strokes"]]} if "strokes" in more else {})
+    if kind not in [item.kind for item in desk.items]:
+        return
+    before = desk.run.folder.decisions.read_bytes()
+    with pytest.raises(UsageError, match=why):
+        desk.decide(reply(desk, place_of(desk, kind), answer, **more))
+    assert desk.run.folder.decisions.read_bytes() == before
+
+
+def test_without_semantic_masks_nothing_is_drawn(desk):
+    for item in desk.items:
+        names = {answer.name for answer in answers_of(item, target="instances")}
+        assert not names & {"edit", "ignore"}
+        assert "b" not in names or item.kind == "conflict"
+
+
+def test_the_last_answer_counts_and_undo_gives_back_the_one_before_whoever_gave_it(desk):
+    place = place_of(desk, "suspect")
+    desk.decide(reply(desk, place, "ignore"))
+    desk.decide(reply(desk, place, "a", by="Ben"))
+    found = settled(lines(desk))
+    assert [d.action for d in found.values()] == ["confirm"]  # Anna's region doesn't count beside Ben's answer
+    assert desk.undo("Ben") == place
+    assert [d.action for d in standing(lines(desk))] == ["ignore_region"]
+    assert desk.undo("Ben") is None
+    assert desk.undo("Anna") == place
+    assert standing(lines(desk)) == []
+    assert len(lines(desk)) == 4  # nothing was ever taken away
+
+
+def test_undo_of_a_conflict_gives_the_policy_its_say_back(desk):
+    before = settled(read_decisions(desk.run.folder.decisions))
+    desk.decide(reply(desk, place_of(desk, "conflict"), "b"))
+    assert settled(read_decisions(desk.run.folder.decisions)) != before
+    desk.undo("Anna")
+    assert settled(read_decisions(desk.run.folder.decisions)) == before
+
+
+def test_reviewers_are_asked_the_same_of_an_item(desk):
+    """Also the one who comes after a mask was changed by the other's answer."""
+    place = place_of(desk, "suspect")
+    for by in ("Anna", "Ben"):
+        desk.decide(reply(desk, place, "b", by=by))
+    files = {d.file for d in lines(desk)}
+    assert len(files) == 1
+    assert np.array_equal(desk.run.mask(PLAIN, settled(lines(desk))), half(24))
+    assert np.array_equal(desk.run.mask(PLAIN, desk.answers(place)), half(16))
+
+
+def test_an_answer_that_comes_twice_is_taken_once(desk):
+    answer = reply(desk, 0, "a", id="a" * 16)
+    assert desk.decide(answer) == desk.decide(answer) == "a" * 16
+    assert len(lines(desk)) == 2
+
+
+def test_reviewers_get_items_of_their_own_until_these_are_answered(desk):
+    assert (desk.next("Anna"), desk.next("Ben"), desk.next("Anna")) == (0, 1, 0)
+    desk.decide(reply(desk, 0, "a"))
+    assert desk.next("Anna") == 2  # 1 is before Ben
+    assert desk.next("Ben") == 1
+    assert desk.next("Ben", second=True) == 0  # what Anna has answered
+    assert desk.progress("Ben") == {"total": len(desk.items), "decided": 1, "mine": 0}
+
+
+def test_what_was_passed_over_comes_again_at_the_end(desk):
+    last = len(desk.items) - 1
+    assert desk.next("Anna", after=0) == 1
+    assert desk.next("Anna", after=last) == 0
+    desk.decide(reply(desk, 1, answers_of(desk.items[1], target="masks")[0].name))
+    assert desk.next("Anna", after=0) == 2
+
+
+def test_everything_answered(desk):
+    for place, item in enumerate(desk.items):
+        desk.decide(reply(desk, place, answers_of(item, target="masks")[0].name))
+    assert desk.next("Anna") is None
+    assert desk.next("Ben", second=True) == 0
+
+
+def test_two_reviewers_at_once_lose_nothing(folder):
+    """Two desks, as of two processes, each with four threads, on one log."""
+    desks = [Desk(reviewed(folder), []) for _ in range(2)]
+    from maskwright.review import build_queue
+
+    desks = [Desk(d.run, build_queue(d.run)) for d in desks]
+    jobs = [(desks[n % 2], n) for n in range(40)]
+
+    def answer(job):
+        desk, number = job
+        return desk.decide(reply(desk, number % len(desk.items), "reject" if number % 3 else "a", by=f"r{number}"))
+
+    allowed = [
+        (d, n)
+        for d, n in jobs
+        if {"a", "reject"} <= {a.name for a in answers_of(d.items[n % len(d.items)], target="masks")}
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(answer, allowed))
+    assert len(allowed) > 10
+    assert {d.id for d in lines(desks[0])} == set(ids)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from maskwright.review import Desk, Reply, Reviewed, build_queue
+run = Reviewed.of(Path(sys.argv[1]))
+desk = Desk(run, build_queue(run))
+number = 0
+while True:
+    place = number % len(desk.items)
+    answers = desk.described(place)["answers"]
+    name = next(a["name"] for a in answers if a["name"] in ("a", "same", "alien", "accept"))
+    said = desk.decide(Reply(item=desk.keys[place], answer=name, by="Anna"))
+    print(said, flush=True)
+    number += 1
+"""
+
+
+def test_what_was_confirmed_before_a_kill_is_there_and_the_log_is_whole(folder):
+    command = [sys.executable, "-c", KILLED, str(folder.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        confirmed = [process.stdout.readline().strip() for _ in range(5)]
+        time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        confirmed += process.stdout.read().split()
+    found = {json.loads(line).get("id") for line in folder.decisions.read_text().splitlines()}
+    assert {said for said in confirmed if len(said) == 16} <= found  # the last one may be cut off
+    assert len(confirmed) >= 5
+    desk = Desk(reviewed(folder), [])
+    assert desk.log()  # every line is one
+
+
+def test_an_answer_to_an_item_that_there_is_not(desk):
+    with pytest.raises(UsageError, match="an item of the queue"):
+        desk.decide(Reply(item="0" * 16, answer="a", by="Anna"))
+    with pytest.raises(UsageError, match="an item from 0"):
+        desk.item(-1)
+
+
+def test_file_names_can_be_hidden(desk):
+    hidden = Desk(desk.run, desk.items, anonymous=True)
+    text = json.dumps([hidden.described(place) for place in range(len(desk.items))])
+    for image in desk.run.index.images:
+        assert image not in text
+        assert image.split("/")[-1] not in text
+    assert hidden.described(0)["names"] == ["image 1a", "image 1b"]
+    assert COARSE in json.dumps([desk.described(0)]) and FINE in json.dumps([desk.described(0)])

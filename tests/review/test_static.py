@@ -1,0 +1,111 @@
+"""The page that works from disk: whole, asking nothing of anybody, and its answers taken in once."""
+
+import base64
+import hashlib
+import html
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from make_copies import half
+from make_review import FINE, ODD, place_of
+from maskwright.cli import main
+from maskwright.decisions import read_decisions
+from maskwright.errors import UsageError
+from maskwright.review import Desk, import_replies, write_static
+
+SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
+
+
+@pytest.fixture
+def page(desk, tmp_path):
+    path = tmp_path / "review.html"
+    assert write_static(desk, path, most=1000) == len(desk.items)
+    return path.read_text(encoding="utf-8")
+
+
+def data_of(page):
+    return json.loads(next(text for attributes, text in SCRIPT.findall(page) if 'id="data"' in attributes))
+
+
+def test_the_page_is_whole_and_asks_nobody(page):
+    scripts = SCRIPT.findall(page)
+    assert len(scripts) == 2
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]+)"', page)[1])
+    digest = base64.b64encode(hashlib.sha256(scripts[1][1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'")
+    assert not re.search(r'(?:src|href)="(?!#|data:)', page)
+    assert page.count("<script") == page.count("</script>") == 2  # a name of markup is none
+    assert "<b>" not in page.split('id="data"')[1].split("</script>")[0]
+
+
+def test_it_holds_the_items_with_their_pictures(page, desk):
+    items = data_of(page)["items"]
+    assert [item["key"] for item in items] == desk.keys
+    place = place_of(desk, "uncertain")
+    assert items[place]["names"] == [ODD]
+    label = np.asarray(Image.open(io.BytesIO(base64.b64decode(items[place]["labels"][0]))))
+    assert np.array_equal(label, half(40))
+
+
+def test_an_item_that_can_not_be_shown_is_left_out(desk, tmp_path):
+    place = place_of(desk, "disagreement")
+    (desk.run.folder.root / desk.items[place].suggestions[0].file).unlink()
+    assert write_static(desk, tmp_path / "a.html", most=1000) == len(desk.items) - 1
+
+
+def test_what_is_answered_is_left_out_and_names_can_be_hidden(desk, tmp_path):
+    hidden = Desk(desk.run, desk.items, anonymous=True)
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps({"maskwright_review": 1, "replies": [answer(desk, 0, "a")]}))
+    import_replies(desk, file)
+    assert write_static(hidden, tmp_path / "b.html", most=3) == 3
+    text = (tmp_path / "b.html").read_text()
+    assert desk.keys[0] not in [item["key"] for item in data_of(text)["items"]]
+    assert not any(name in text for image in desk.run.index.images for name in (image, image.split("/")[-1]))
+
+
+def answer(desk, place, said, **more):
+    whole = {"item": desk.keys[place], "answer": said, "by": "Cleo", "id": f"{place:016x}"}
+    return whole | {"time": "2026-01-02T03:04:05.678Z"} | more
+
+
+def test_answers_are_taken_once_and_the_others_are_named(desk, tmp_path):
+    file = tmp_path / "answers.json"
+    wrong = answer(desk, 1, "fly")
+    replies = [answer(desk, 0, "a"), wrong, {"item": "0" * 16, "answer": "a", "by": "C"}, "no answer"]
+    file.write_text(json.dumps({"maskwright_review": 1, "made": "x", "replies": replies}))
+    found = import_replies(desk, file)
+    assert (found.taken, found.known, len(found.refused)) == (1, 0, 3)
+    lines = [d for d in read_decisions(desk.run.folder.decisions) if d.by == "Cleo"]
+    assert [(d.action, d.time) for d in lines] == [("keep", "2026-01-02T03:04:05.678Z"), ("drop", lines[0].time)]
+    assert (import_replies(desk, file).taken, import_replies(desk, file).known) == (0, 1)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"maskwright_review": 2, "replies": []}', "\xff"])
+def test_files_that_hold_no_answers(desk, tmp_path, text):
+    file = tmp_path / "answers.json"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match="a file of answers"):
+        import_replies(desk, file)
+    with pytest.raises(UsageError, match="a file of answers"):
+        import_replies(desk, tmp_path / "none.json")
+
+
+def test_by_the_command(folder, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["review", str(folder.root), "--static", str(out), "--most", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["items"] == 2
+    assert main(["review", str(folder.root), "--static", str(out)]) == 2  # nothing is overwritten
+    key = data_of(out.read_text())["items"][0]["key"]
+    file = tmp_path / "answers.json"
+    reply = {"item": key, "answer": "a", "by": "Cleo", "id": "f" * 16}
+    file.write_text(json.dumps({"maskwright_review": 1, "replies": [reply]}))
+    assert main(["review", str(folder.root), "--import", str(file)]) == 0
+    assert "1 answers taken" in capsys.readouterr().err
+    assert (FINE, "Cleo") in [(d.image, d.by) for d in read_decisions(folder.decisions)]
