@@ -60,13 +60,32 @@ def test_the_task_that_a_folder_and_a_recipe_mean(tmp_path, parts, fields, task,
         (("instances",), {"task": "panoptic"}, None, "no masks"),
         (("masks",), {"task": "panoptic"}, CLASSES, "no instance maps"),
         (("masks",), {"task": "instances"}, CLASSES, "no instance maps"),
-        (("masks", "instances"), {"task": "panoptic"}, None, "a thing"),
         (("masks", "instances"), {"task": "panoptic", "target": "instances"}, CLASSES, "target: masks"),
     ],
 )
 def test_what_a_task_lacks_is_said(tmp_path, parts, fields, classes, said):
     with pytest.raises(DataError, match=said):
         built(folder(tmp_path, *parts, classes=classes), **fields)
+
+
+def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
+    root = folder(tmp_path, "masks", "instances", classes={"0": "soil", "1": "crop"})
+    index, spec = built(root, task="panoptic")
+    assert [c.name for c in index.categories.items if c.isthing] == ["crop"]  # all its pixels are numbered
+    assert [c.isthing for c in spec.categories] == [False, True]
+    source = build_index(DataSpec(root=str(root), task="panoptic"))[2]
+    assert any("things are crop" in note for note in source.notes)
+    half = np.zeros((make.HEIGHT, make.WIDTH), np.uint8)
+    half[:1], half[make.HEIGHT - 1] = 1, 2  # of 5 rows of crop one has a number, as has one of the soil
+    Image.fromarray(half).save(root / "instances" / "a.png")
+    with pytest.raises(DataError, match="a thing"):
+        built(root, task="panoptic")
+
+
+@pytest.mark.parametrize(("fields", "said"), [({}, True), ({"task": "semantic"}, False), ({"classes": "binary"}, True)])
+def test_instance_maps_that_are_not_looked_at_are_named(tmp_path, fields, said):
+    source = build_index(DataSpec(root=str(folder(tmp_path, "masks", "instances", classes=CLASSES)), **fields))[2]
+    assert any("aren't looked at" in note for note in source.notes) == said
 
 
 def test_objects_are_numbered_whatever_their_ids(tmp_path):

@@ -20,7 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_values, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import with_task, with_things
+from maskwright.data.kind import UNUSED, with_objects, with_task, with_things
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, relabel_consecutive
@@ -160,9 +160,10 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     root = Path(spec.root).expanduser().resolve()
     source = read_source(root, spec.format)
     source = replace(source, categories=source.categories or first_labelled(spec, source))
+    stated = spec.task != "auto"
     spec = with_task(source, spec, root)
     target = spec.target
-    categories = with_things(recognise_categories(source, root, spec), spec, root)
+    categories = with_objects(recognise_categories(source, root, spec), spec)
     rows, notes = further_rows(spec, categories)
     whole = replace(source, rows=[*source.rows, *rows], notes=(*source.notes, *notes))
     source = _with_files(whole, imported)
@@ -175,6 +176,11 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     ]
     index = Index(root, pl.DataFrame(table, schema=SCHEMA, orient="row"), categories, target, imported or root)
     _check_columns(source, spec, groups, root)
+    if spec.task == "panoptic":
+        known, note = with_things(index)
+        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *filter(None, [note])))
+    elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
+        source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
     return index, _resolve(index, spec, source, deep), source
 

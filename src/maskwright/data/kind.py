@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from maskwright.data.formats import Source
 from maskwright.data.mislaid import like_masks, names_of
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
-from maskwright.types import Categories
+from maskwright.types import IGNORE, Categories
+
+if TYPE_CHECKING:
+    from maskwright.data.index import Index
 
 OBJECT = "object"
 """What the category of objects is called where there is but one."""
+
+UNUSED = "the instance maps aren't looked at: --task panoptic tells objects apart, too"
+"""What is said where there are masks, and nothing says what they are for."""
+
+LOOKED_AT = 32
+"""Images that are looked at for what is a thing, roughly."""
 
 
 def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
@@ -54,26 +66,47 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     return spec.model_copy(update={"task": task, "target": target})
 
 
-def with_things(categories: Categories, spec: DataSpec, root: Path) -> Categories:
-    """Return the categories of a task; of instances alone, what isn't background are objects.
+def with_objects(categories: Categories, spec: DataSpec) -> Categories:
+    """Return the categories of a task; of instances alone, what isn't background is a thing."""
+    if spec.task != "instances" or spec.categories is not None:
+        return categories
+    items = categories.items
+    found = tuple(replace(c, name=OBJECT, isthing=True) if c.name == "foreground" else c for c in items)
+    return replace(categories, items=found)
+
+
+def with_things(index: Index) -> tuple[Categories, str | None]:
+    """Return the categories with those that are things, and how that was found out; None: it is stated somewhere.
+
+    Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number.
 
     Raises:
-        DataError: objects are to be told apart, and no category is a thing.
+        DataError: no category is a thing.
     """
-    if spec.task == "instances" and spec.categories is None:
-        items = categories.items
-        found = tuple(replace(c, name=OBJECT, isthing=True) if c.name == "foreground" else c for c in items)
-        return replace(categories, items=found)
-    if spec.task in ("instances", "panoptic") and not any(c.isthing for c in categories.items):
+    categories = index.categories
+    if any(category.isthing for category in categories.items):
+        return categories, None
+    both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
+    pixels, numbered = (np.zeros(IGNORE + 1, np.int64) for _ in range(2))
+    for row in both[:: max(1, len(both) // LOOKED_AT)]:
+        label, objects = index.read_label(row), index.read_instances(row)
+        if label is None or objects is None or label.shape != objects.shape:  # the audit says so
+            continue
+        pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
+        numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
+    things = [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+    if not things:
         raise DataError(
             problem(
                 "at least one category that is a thing",
-                f"none of {', '.join(categories.names)}",
-                where=f"{root}, with --task {spec.task}",
+                f"none of {', '.join(categories.names)}: no category has numbers in instances/ on most of its pixels",
+                where=f"{index.root}, with --task panoptic",
                 next_move='say so in classes.json: {"categories": [{"id": 1, "name": "car", "isthing": true}, …]}',
             )
         )
-    return categories
+    items = tuple(replace(c, isthing=position in things) for position, c in enumerate(categories.items))
+    named = ", ".join(categories.names[position] for position in things)
+    return replace(categories, items=items), f"things are {named}: most of their pixels have a number in instances/"
 
 
 def _semantic(source: Source, spec: DataSpec, root: Path) -> str:
