@@ -140,7 +140,7 @@ def test_fragments_go_to_what_is_beside_them(smallest, minimum, areas):
 
 
 def test_the_usual_area_is_that_of_the_middle_pixel():
-    """Ten touching cells of 4 × 4 and one of 4 × 12: half of the 208 pixels are in cells of 16, so none is a fragment."""
+    """Ten touching cells of 4 × 4 and one of 4 × 12: half of the 208 pixels are in cells of 16; none is a fragment."""
     label, embeddings = np.ones((4, 52), np.uint8), np.zeros((1, 4, 52), np.float32)
     embeddings[0] = np.minimum(np.arange(52) // 4, 10) * 4
     found = tell_apart(certain(label), embeddings, THINGS, InstancesSpec(minimum=1))
