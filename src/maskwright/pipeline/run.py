@@ -19,7 +19,7 @@ from maskwright.pipeline import stages
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, learning, of_objects, predicting
+from maskwright.pipeline.sections import choosing, comparing, learning, of_objects, planning, predicting
 from maskwright.pipeline.selftrain import Sections, check_pool, delivered, rounds_keep, run_rounds, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -243,9 +243,7 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"}) | of_objects(recipe)
-    spec["train"] = deciding(spec["train"])
-    record = folder.records / "plan.json"
+    spec, record = planning(recipe), folder.records / "plan.json"
     for known in read_json(record).items() if record.is_file() else ():  # what was decided holds on any executor
         if known[0] in ("spec", "resolved") and known[1] == spec | {"executor": known[1]["executor"]}:
             spec["executor"] = known[1]["executor"]
@@ -320,8 +318,7 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    spec = recipe.model_dump(mode="json", include=LEARNING | {"predict", "postprocess", "evaluate"})
-    spec["train"] = deciding(spec["train"])
+    spec = learning(recipe) | recipe.model_dump(mode="json", include={"predict", "postprocess", "evaluate"})
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 

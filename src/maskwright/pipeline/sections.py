@@ -20,6 +20,11 @@ def learning(recipe: Recipe) -> dict[str, Any]:
     return spec | {"train": deciding(spec["train"])} | of_objects(recipe, OF_LEARNING)
 
 
+def planning(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides what a plan fills in."""
+    return learning(recipe) | recipe.model_dump(mode="json", include={"executor"})
+
+
 def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]:
     """Return the section of objects, or some of its fields, where they are told apart."""
     if not recipe.tells_instances:
