@@ -114,6 +114,39 @@ def test_the_panoptic_map_of_a_scene_and_its_scores():
     assert found.label[6, 12] == IGNORE
 
 
+def slivers():
+    """Return label, embeddings: an object of 6 × 8 whose last column is torn off; 40 columns away one of 2 × 3."""
+    label = np.zeros((10, 60), np.uint8)
+    label[2:8, 2:10], label[4:6, 50:53] = 1, 1
+    embeddings = np.zeros((3, 10, 60), np.float32)
+    embeddings[1, :, 9] = 4
+    return label, embeddings
+
+
+@pytest.mark.parametrize(
+    ("smallest", "minimum", "areas"),
+    [
+        (0.0, 1, [6, 6, 42]),  # the torn-off column is an object
+        (0.35, 1, [6, 48]),  # 6 of the usual 42 pixels are too few: it goes back; alone, 6 pixels are an object
+        (0.1, 1, [6, 6, 42]),  # 4.2 pixels would be enough
+        (0.0, 7, [48]),  # what is too small by itself goes back, too, or is nothing
+    ],
+)
+def test_fragments_go_to_what_is_beside_them(smallest, minimum, areas):
+    label, embeddings = slivers()
+    spec = InstancesSpec(minimum=minimum, smallest=smallest)
+    found = tell_apart(certain(label), embeddings, THINGS, spec)
+    assert sorted(np.bincount(found.ravel())[1:].tolist()) == areas
+
+
+def test_the_usual_area_is_that_of_the_middle_pixel():
+    """Ten touching cells of 4 × 4 and one of 4 × 12: half of the 208 pixels are in cells of 16; none is a fragment."""
+    label, embeddings = np.ones((4, 52), np.uint8), np.zeros((1, 4, 52), np.float32)
+    embeddings[0] = np.minimum(np.arange(52) // 4, 10) * 4
+    found = tell_apart(certain(label), embeddings, THINGS, InstancesSpec(minimum=1))
+    assert sorted(np.bincount(found.ravel())[1:].tolist()) == [16] * 10 + [48]
+
+
 def test_an_enlarged_object_covers_the_pixels_of_its_category_and_no_others():
     """Found at half the size; the label at full size has a rounder edge, which belongs to the object, too."""
     y, x = np.mgrid[:40, :40]

@@ -20,6 +20,7 @@ from maskwright.losses.embedding import (
     push_loss,
     unlabelled_push_loss,
 )
+from maskwright.losses.embedding.groups import neighbourhoods
 from maskwright.recipe.embedding import EmbeddingLossSpec
 from maskwright.recipe.margin import DecayingMarginSpec, margin_at
 
@@ -257,3 +258,73 @@ def test_margins_near_their_values_exponentially():
     embeddings, instances = drawn()
     found = EmbeddingLoss(spec)(embeddings[None], instances[None], progress=0.0)
     assert found["pull"].item() == pytest.approx(plain.pull(embeddings, instances, 0.7).item())
+
+
+def within(ids, reach):
+    """Return {id: neighbourhood} by comparing all pixels of all pairs of instances."""
+    found = sorted(set(ids.flatten().tolist()) - {0} - {i for i in ids.flatten().tolist() if i < 0})
+    place = {i: k for k, i in enumerate(found)}
+    for i in found:
+        for j in found:
+            one, other = ((ids == k).nonzero() for k in (i, j))
+            gap = (one[:, None] - other[None]).abs().amax(2).min() - 1
+            if gap <= reach:
+                old, new = place[j], place[i]
+                place = {k: new if v == old else v for k, v in place.items()}
+    return place
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_neighbourhoods_are_those_of_all_pairs_compared(seed, reach):
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.zeros(14, 18, dtype=torch.int64)
+    for number in range(1, 7):
+        top, left = (int(torch.randint(size, (), generator=generator)) for size in (12, 16))
+        ids[top : top + 2, left : left + 2] = number
+    # components of an id that another covers in part may lie apart: of whole ones only, as objects in training are
+    found, expected = neighbourhoods(ids, reach), within(ids, reach)
+    pairs = {(expected[i], n) for i, n in zip(ids[ids > 0].tolist(), found[ids > 0].tolist(), strict=True)}
+    assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+    assert (found[ids == 0] == -1).all()
+
+
+def apart(seed=0):
+    """Return an image with two neighbourhoods of two and three instances, and one lone instance."""
+    embeddings, _ = drawn(seed, size=(6, 15), spread=0.8)
+    ids = torch.zeros(6, 15, dtype=torch.int64)
+    ids[:, 0], ids[:, 1], ids[:2, 6], ids[2:4, 6:8], ids[4:, 7], ids[1:3, 13] = 3, 8, 11, 12, 20, 70_000
+    return embeddings, ids, [{3, 8}, {11, 12, 20}, {70_000}]
+
+
+@pytest.mark.parametrize("zero", ["ignore", "background"])
+@pytest.mark.parametrize("term", ["push", "object"])
+def test_objects_of_other_neighbourhoods_are_as_if_they_were_ignored(term, zero):
+    """Each neighbourhood alone, all else but the background ignored; the means are over all pairs, and all objects."""
+    embeddings, ids, neighbours = apart()
+    embeddings.requires_grad_()
+    found = TERMS[term][0](Groups.of(embeddings, ids, zero=zero, reach=1))
+    values, weights, more = [], [], int(zero == "background")
+    for own in neighbours:
+        alone = torch.where(torch.isin(ids, torch.tensor([*own, 0])), ids, -1)
+        values.append(TERMS[term][1](embeddings[:, alone >= 0][:, None], alone[alone >= 0][None], zero=zero))
+        count = len(own)
+        weights.append(count if term == "object" else (count + more) * (count + more - 1))
+    expected = sum(v * w for v, w in zip(values, weights, strict=True)) / sum(weights)
+    assert found.item() == pytest.approx(expected.item(), rel=1e-9)
+    assert found.item() > 0
+    one, two = (torch.autograd.grad(value, embeddings)[0] for value in (found, expected))
+    torch.testing.assert_close(one, two)
+
+
+def test_a_reach_that_joins_all_changes_nothing_and_one_that_joins_none_pushes_nothing():
+    embeddings, ids, _ = apart()
+    for term in TERMS:
+        whole, joined = (TERMS[term][0](Groups.of(embeddings, ids, zero="ignore", reach=r)) for r in (None, 20))
+        assert torch.equal(whole, joined)
+    alone = torch.where((ids == 3) | (ids == 70_000), ids, -1)
+    assert push_loss(Groups.of(embeddings, alone, reach=2), FAR) == 0
+    assert push_loss(Groups.of(embeddings, alone), FAR) > 0
+    spec = EmbeddingLossSpec(reach=2, zero="ignore")
+    terms = EmbeddingLoss(spec)(embeddings[None], torch.zeros_like(alone)[None])
+    assert all(value == 0 for value in terms.values())

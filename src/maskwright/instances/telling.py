@@ -6,16 +6,21 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
 
-from maskwright.cluster import build_clusterer, cluster_things
+from maskwright.cluster import build_clusterer, cluster_pixels
+from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
 from maskwright.instances.features import agreement
-from maskwright.labels import InstanceMap, relabel_consecutive
+from maskwright.labels import InstanceMap, components, relabel_consecutive
 from maskwright.panoptic import PanopticMap, count_votes, merge
-from maskwright.postprocess.instances import erode_then_dilate, remove_small_parts, split_parts
+from maskwright.postprocess.instances import erode_then_dilate, split_parts
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.types import Array, LabelMap, Probabilities
+
+Mask = npt.NDArray[np.bool_]
 
 
 def tell_apart(
@@ -57,8 +62,14 @@ def tell_apart(
         )
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
     clusterer = build_clusterer(spec.cluster, device=device)
-    found = cluster_things(embeddings, label, things, clusterer, minimum=spec.minimum, where=where)
-    return split_parts(remove_small_parts(found, spec.minimum)) if spec.apart else found
+    found, last = np.zeros(label.shape, np.int32), 0
+    for category in things:
+        own = label == category
+        parted = cluster_pixels(embeddings, own, clusterer, where=where)
+        kept = _tidied(split_parts(parted) if spec.apart else parted, own, spec)
+        found[own] = np.where(kept > 0, kept + last, 0)[own]
+        last += int(kept.max(initial=0))
+    return found
 
 
 def to_panoptic(
@@ -87,6 +98,44 @@ def to_panoptic(
     owners = count_votes(label, large, where=where).winners(things)
     scores = agreement(large, probabilities, owners)
     return merge(label, large, things, spec.merge, scores=scores, classes=owners, where=where)
+
+
+def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
+    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered."""
+    if not instances.any():
+        return instances
+    numbered, count = components(mask)
+    pairs, place, areas = np.unique(
+        numbered[mask].astype(np.int64) * (int(instances.max()) + 1) + instances[mask],
+        return_inverse=True,
+        return_counts=True,
+    )
+    owner, own = np.divmod(pairs, int(instances.max()) + 1)
+    large = (own > 0) & (areas >= spec.smallest * _usual(owner, np.where(own > 0, areas, 0), count))
+    totals = np.bincount(own[large], areas[large], minlength=int(instances.max()) + 1)
+    large &= totals[own] >= spec.minimum
+    kept = np.zeros_like(instances)
+    kept[mask] = np.where(large, own, 0)[place]
+    bare = np.unique(owner[~large & np.isin(owner, owner[large])])
+    for number, drawn in objects_of(np.where(np.isin(numbered, bare), numbered, 0)):
+        window = np.s_[drawn.top : drawn.top + drawn.pixels.shape[0], drawn.left : drawn.left + drawn.pixels.shape[1]]
+        here = np.where(numbered[window] == number, kept[window], 0)
+        nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
+        free = drawn.pixels & (here == 0)
+        kept[window][free] = here[tuple(nearest[:, free])]
+    return relabel_consecutive(kept)
+
+
+def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
+    """Return, for each part of an instance, the usual area in its component: that in which its middle pixel lies."""
+    usual = np.zeros(count + 1)
+    order = np.lexsort((areas, owner))
+    starts = np.searchsorted(owner[order], np.arange(count + 2))
+    for number in range(1, count + 1):
+        own = areas[order[starts[number] : starts[number + 1]]]
+        if len(own):
+            usual[number] = own[np.searchsorted(np.cumsum(own), own.sum() / 2)]
+    return usual[owner]
 
 
 def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:

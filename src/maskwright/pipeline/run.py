@@ -22,11 +22,10 @@ from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.paths import absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import LEARNING, choosing, comparing, deciding, of_objects, predicting, training
+from maskwright.pipeline.sections import choosing, comparing, of_objects, planning, predicting, training
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
-from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.recipe.file import parse_recipe
 from maskwright.tasks import Task, check_specs, drop_others, file_state, fingerprint, lock, run_tasks, status
@@ -233,11 +232,7 @@ def _split_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 
 def _plan_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = recipe.model_dump(mode="json", include={*LEARNING, "executor"}) | of_objects(recipe)
-    spec["train"] = deciding(spec["train"])
-    if (rounds := all_rounds(recipe.selftrain)) and recipe.train.minutes is not None:
-        spec["rounds"] = rounds
-    record = folder.records / "plan.json"
+    spec, record = planning(recipe), folder.records / "plan.json"
     for name, known in read_json(record).items() if record.is_file() else ():
         if name in ("spec", "resolved") and _apart_from_place(known) == _apart_from_place(spec):
             spec = known  # what was decided holds on any executor, and for more rounds
@@ -315,8 +310,7 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    spec = recipe.model_dump(mode="json", include=LEARNING | {"predict", "postprocess", "evaluate"})
-    spec["train"] = deciding(spec["train"])
+    spec = learning(recipe) | recipe.model_dump(mode="json", include={"predict", "postprocess", "evaluate"})
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskwright.recipe import Recipe
+from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.optimise import PlateauSpec
 
 LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix", "sampling", "train"}
@@ -17,12 +18,23 @@ OF_LEARNING = {"loss", "apart"}
 
 def training(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a training of a fold gives, in round 0 and in those that follow."""
-    spec = recipe.model_dump(mode="json", include=LEARNING)
-    spec["train"] = deciding(spec["train"])
+    spec = _learning(recipe)
     if isinstance(recipe.train.schedule, PlateauSpec):  # the rate follows the score, and that follows these
         spec["evaluate"] = recipe.evaluate.model_dump(mode="json", include={"empty", "absent"})
         spec["predict"] = recipe.predict.model_dump(mode="json", include={"tile", "overlap", "pad", "blend", "never"})
-    return spec | of_objects(recipe, OF_LEARNING)
+    return spec
+
+
+def planning(recipe: Recipe) -> dict[str, Any]:
+    """Return what decides what a plan fills in."""
+    rounds = all_rounds(recipe.selftrain) if recipe.train.minutes is not None else 0
+    spec = _learning(recipe) | recipe.model_dump(mode="json", include={"executor"})
+    return spec | ({"rounds": rounds} if rounds else {})
+
+
+def _learning(recipe: Recipe) -> dict[str, Any]:
+    spec = recipe.model_dump(mode="json", include=LEARNING)
+    return spec | {"train": deciding(spec["train"])} | of_objects(recipe, OF_LEARNING)
 
 
 def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]:

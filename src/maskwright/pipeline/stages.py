@@ -126,7 +126,8 @@ def plan(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     }
     write_json(root / "plan.json", about)
     filled = made.recipe.model_dump(mode="json", include=set(sections))
-    filled["train"] = {key: filled["train"][key] for key in spec["train"]}
+    for section in ("train", "instances"):  # of which the spec has but some fields
+        filled |= {section: {key: filled[section][key] for key in spec[section]}} if section in spec else {}
     return spec | filled
 
 

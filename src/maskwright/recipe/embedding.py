@@ -62,6 +62,10 @@ class EmbeddingLossSpec(Spec):
     """What 0 means in an instance map. unlabelled: maybe an object that nobody drew; pushed from the means, and where
     consistency is learned. background: a region of its own, pulled together and pushed away, without an object term.
     ignore: no term sees these pixels."""
+    reach: int | None = Field(None, ge=0)
+    """Pixels of the crop between two objects up to which they are learned to be told apart, and so on from each to the
+    next; objects farther from one another may have the same embedding, and where they lie tells them apart. null: all
+    objects of a crop, as in SPOCO."""
     pairs: int | None = Field(1 << 22, ge=1)
     """Pairs of pixel and instance of an image up to which soft masks and the unlabelled push are summed over all
     pixels. Beyond, the pixels of other objects are drawn, at least 4096, and weighted: the sums are the same on

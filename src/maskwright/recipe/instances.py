@@ -20,14 +20,20 @@ class InstancesSpec(Spec):
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
-    cluster: ClusterSpec = MeanShiftPlusSpec()
-    """How pixels of one category are parted into instances."""
+    cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75)
+    """How pixels of one category are parted into instances; with a radius of half of δ_d, as a network that is trained
+    for minutes keeps embeddings of an object no nearer together than that."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
     pole."""
     minimum: int = Field(8, ge=1)
-    """Fewest pixels of an instance, at the size that the network works at."""
+    """Fewest pixels of an instance, at the size that the network works at. Those of a smaller one go to the nearest
+    instance of the same connected component of their category, or to none where there is none."""
+    smallest: float = Field(0.35, ge=0, lt=1)
+    """The same as a share of the usual area in that component: that of the instance in which its middle pixel lies,
+    counted from the smallest instance to the largest. What a half-trained network tears off an object is small beside
+    it, while a far car that touches no other stays, however small. 0: no such rule."""
     erosion: int = Field(1, ge=1)
     """Side in pixels of the square by which each instance is eroded, odd; 1: not at all."""
     dilation: int = Field(1, ge=1)

@@ -93,7 +93,7 @@ class EmbeddingLoss:
         """
         found: dict[str, list[torch.Tensor]] = {}
         for number in range(len(embeddings)):
-            groups = Groups.of(embeddings[number], instances[number], zero=self.spec.zero)
+            groups = Groups.of(embeddings[number], instances[number], zero=self.spec.zero, reach=self.spec.reach)
             for name, (weight, function) in self._terms(progress, generator).items():
                 if weight:
                     found.setdefault(name, []).append(weight * function(groups))

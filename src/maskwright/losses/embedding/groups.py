@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
 
 from maskwright.errors import DataError, MaskwrightError, problem
-from maskwright.losses.embedding.pairs import own_squares, sums_by_owner
+from maskwright.labels import components
+from maskwright.losses.embedding.pairs import Kin, own_squares, sums_by_owner
 from maskwright.losses.truth import full_precision
 from maskwright.recipe.embedding import Zero
 
@@ -26,6 +29,7 @@ class Groups:
         means: (R, E) mean embedding of each region.
         squared: (P,) squared distance of each to the mean of its region, 0 where unlabelled.
         instances: K; the first K regions are instances, one that follows them is background.
+        near: (R,) int64, the neighbourhood of each region, −1: of all; None: nobody asked.
     """
 
     points: torch.Tensor
@@ -34,15 +38,19 @@ class Groups:
     means: torch.Tensor
     squared: torch.Tensor
     instances: int
+    near: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, embeddings: torch.Tensor, instances: torch.Tensor, *, zero: Zero = "unlabelled") -> Groups:
+    def of(
+        cls, embeddings: torch.Tensor, instances: torch.Tensor, *, zero: Zero = "unlabelled", reach: int | None = None
+    ) -> Groups:
         """Group the pixels of one image.
 
         Args:
             embeddings: (E, H, W).
             instances: (H, W) int64: any ids from 1 on, 0, and below 0: ignored. 255 is an id like another.
             zero: what 0 means; see `recipe.embedding.EmbeddingLossSpec`.
+            reach: pixels, see there.
 
         Raises:
             DataError: the sizes differ.
@@ -53,16 +61,33 @@ class Groups:
         ids = instances.flatten()
         if zero == "ignore":
             ids = torch.where(ids == 0, -1, ids)
+        place = None if reach is None else neighbourhoods(instances, reach).flatten()
         known = ids >= 0
         if not bool(known.all()):
-            points, ids = points[known], ids[known]
+            points, ids, place = points[known], ids[known], None if place is None else place[known]
         owner, count = _numbered(ids)
         regions = count
         if zero == "background" and bool((owner < 0).any()):
             owner, regions = torch.where(owner < 0, count, owner), count + 1
         sizes = torch.bincount(owner + 1, minlength=regions + 1)[1:].to(points)
         means = sums_by_owner(points, owner, regions) / sizes[:, None]
-        return cls(points, owner, sizes, means, own_squares(points, means, owner), count)
+        near = None if place is None else _first_of(place, owner, count, regions)
+        return cls(points, owner, sizes, means, own_squares(points, means, owner), count, near)
+
+    def kin(self, rows: torch.Tensor | None = None, count: int | None = None) -> Kin | None:
+        """Return which pairs of points and of the first `count` means count; None: all.
+
+        Args:
+            rows: of the points; None: the means themselves take their place.
+            count: None: all means.
+        """
+        if self.near is None:
+            return None
+        if rows is None:
+            return Kin(self.near, self.near[:count])
+        owner = self.owner[rows]
+        at = self.near[owner.clamp(min=0)] if len(self.near) else torch.full_like(owner, -1)
+        return Kin(torch.where(owner < 0, -1, at), self.near[:count])
 
     def nothing(self) -> torch.Tensor:
         """Return 0 with a gradient."""
@@ -84,6 +109,38 @@ class Groups:
         else:
             drawn = torch.randint(size, (limit,), generator=generator, device=generator.device).to(device)
         return drawn if rows is None else rows[drawn]
+
+
+def neighbourhoods(instances: torch.Tensor, reach: int) -> torch.Tensor:
+    """Return (H, W) int64: the neighbourhood of each pixel of an instance, −1 elsewhere.
+
+    Two instances with at most `reach` pixels between them along rows and columns are in one, and so on from each to the
+    next.
+
+    Args:
+        instances: (H, W) int64; ids from 1 on are instances.
+        reach: pixels.
+
+    Example:
+        >>> neighbourhoods(torch.tensor([[1, 0, 2, 0, 0, 0, 3]]), 1).tolist()
+        [[0, -1, 0, -1, -1, -1, 1]]
+    """
+    mask = (instances > 0).cpu().numpy()
+    if mask.size == 0 or not mask.any():
+        return torch.full_like(instances, -1)
+    # grown by `reach` pixels up and to the left alone, one touches what lies so many pixels before it
+    grown = cv2.dilate(mask.view(np.uint8), np.ones((reach + 1, reach + 1), np.uint8), anchor=(0, 0))
+    numbered = components(grown)[0].astype(np.int64)
+    return torch.from_numpy(np.where(mask, numbered - 1, -1)).to(instances.device)
+
+
+def _first_of(place: torch.Tensor, owner: torch.Tensor, count: int, regions: int) -> torch.Tensor:
+    """Return (R,) the first neighbourhood of each instance, −1 for the background."""
+    inside = (owner >= 0) & (owner < count)
+    largest = torch.iinfo(torch.int64).max
+    first = torch.full((regions,), largest, device=place.device)
+    first = first.scatter_reduce(0, owner[inside], place[inside], "amin")
+    return torch.where(first == largest, -1, first)
 
 
 def _check(embeddings: torch.Tensor, instances: torch.Tensor) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
@@ -64,8 +64,30 @@ def soft_mask(squared: torch.Tensor, a: float) -> torch.Tensor:
     return torch.exp((-a * squared).clamp(min=_FAR))
 
 
+class Kin(NamedTuple):
+    """Which pairs count: those of one neighbourhood, and all pairs with what is in none, which is −1.
+
+    Attributes:
+        points: (P,) int64.
+        centres: (K,) int64.
+    """
+
+    points: torch.Tensor
+    centres: torch.Tensor
+
+    def strangers(self, rows: slice) -> torch.Tensor:
+        """Return (R, K) bool: the pairs that don't count."""
+        one, other = self.points[rows, None], self.centres
+        return (one != other) & (one >= 0) & (other >= 0)
+
+
 def pair_sums(
-    points: torch.Tensor, centres: torch.Tensor, kernel: Kernel, *, owner: torch.Tensor | None = None
+    points: torch.Tensor,
+    centres: torch.Tensor,
+    kernel: Kernel,
+    *,
+    owner: torch.Tensor | None = None,
+    kin: Kin | None = None,
 ) -> torch.Tensor:
     """Return (K,): for each centre the sum of the kernel over the points, with a gradient to both.
 
@@ -76,8 +98,9 @@ def pair_sums(
         centres: (K, E), K ≥ 1.
         kernel: of the squared distance.
         owner: (P,) int64, the one centre whose sum a point takes no part in; −1: it takes part in all.
+        kin: the pairs that count; None: all.
     """
-    found: torch.Tensor = _PairSums.apply(points, centres, owner, kernel)
+    found: torch.Tensor = _PairSums.apply(points, centres, owner, kernel, kin)
     return found
 
 
@@ -102,20 +125,25 @@ def sums_by_owner(values: torch.Tensor, owner: torch.Tensor, count: int) -> torc
 class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, points: torch.Tensor, centres: torch.Tensor, owner: torch.Tensor | None, kernel: Kernel
+        ctx: Any,
+        points: torch.Tensor,
+        centres: torch.Tensor,
+        owner: torch.Tensor | None,
+        kernel: Kernel,
+        kin: Kin | None,
     ) -> torch.Tensor:
         ctx.save_for_backward(points, centres, owner)
-        ctx.kernel = kernel
+        ctx.kernel, ctx.kin = kernel, kin
         sums = centres.new_zeros(len(centres))
         origin = centres.mean(0)
         with _full_precision(points):
             for rows, _, squared in _chunks(points, centres, origin):
-                sums += _without_own(kernel.value(squared), owner, rows).sum(0)
+                sums += _counted(kernel.value(squared), owner, kin, rows).sum(0)
         return sums
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None, None]:
         points, centres, owner = ctx.saved_tensors
         by_points, by_centres = torch.empty_like(points), torch.zeros_like(centres)
         origin = centres.mean(0)
@@ -123,10 +151,10 @@ class _PairSums(torch.autograd.Function):
         with _full_precision(points):
             for rows, part, squared in _chunks(points, centres, origin):
                 # d k(|e − μ|²) = 2 k' · (e − μ) · (de − dμ)
-                slopes = _without_own(ctx.kernel.slope(squared), owner, rows).mul_(weights)  # (rows, K)
+                slopes = _counted(ctx.kernel.slope(squared), owner, ctx.kin, rows).mul_(weights)  # (rows, K)
                 by_points[rows] = part * slopes.sum(1, keepdim=True) - slopes @ moved
                 by_centres += moved * slopes.sum(0)[:, None] - slopes.T @ part
-        return by_points, by_centres, None, None
+        return by_points, by_centres, None, None, None
 
 
 class _OwnSquares(torch.autograd.Function):
@@ -170,8 +198,10 @@ def _chunks(
         yield rows, part, squared
 
 
-def _without_own(values: torch.Tensor, owner: torch.Tensor | None, rows: slice) -> torch.Tensor:
-    """Return the (R, K) values with 0 where a point belongs to the centre; overwrites them."""
+def _counted(values: torch.Tensor, owner: torch.Tensor | None, kin: Kin | None, rows: slice) -> torch.Tensor:
+    """Return the (R, K) values with 0 where a point belongs to the centre, or is no kin of it; overwrites them."""
+    if kin is not None:
+        values = values.masked_fill_(kin.strangers(rows), 0)
     if owner is None:
         return values
     own = owner[rows, None]

@@ -33,6 +33,8 @@ def pull_loss(groups: Groups, margin: float) -> torch.Tensor:
 def push_loss(groups: Groups, margin: float) -> torch.Tensor:
     """Return the mean over ordered pairs of regions of [2 δ_d − ‖μ_k − μ_l‖]₊²; 0 if there are fewer than two.
 
+    Of groups with neighbourhoods, over the pairs in one.
+
     Args:
         groups: of one image.
         margin: δ_d.
@@ -41,7 +43,11 @@ def push_loss(groups: Groups, margin: float) -> torch.Tensor:
     if regions < 2:
         return groups.nothing()
     everyone = torch.arange(regions, device=means.device)
-    return pair_sums(means, means, Hinge(2 * margin), owner=everyone).sum() / (regions * (regions - 1))
+    kin = groups.kin()
+    pairs = regions * (regions - 1) if kin is None else regions**2 - int(kin.strangers(slice(None)).sum()) - regions
+    if pairs == 0:
+        return groups.nothing()
+    return pair_sums(means, means, Hinge(2 * margin), owner=everyone, kin=kin).sum() / pairs
 
 
 def unlabelled_push_loss(
@@ -74,7 +80,7 @@ def object_loss(
     """Return the mean over instances of 1 − Dice of the instance and the soft mask around its mean; 0 without one.
 
     The soft mask of all pixels that aren't ignored is S = t ^ ((d / δ_v)²); Dice = 2 Σ S·I / max(Σ S² + Σ I², 1e-6),
-    for each instance alone.
+    for each instance alone. Of groups with neighbourhoods, pixels of other ones don't count.
 
     Args:
         groups: of one image.
@@ -94,7 +100,7 @@ def object_loss(
     everything = len(rows) == len(groups.points)
     points, owner = (groups.points, groups.owner) if everything else (groups.points[rows], groups.owner[rows])
     owner = torch.where(owner < count, owner, -1)  # the background is outside of every instance
-    others = pair_sums(points, groups.means[:count], Gaussian(2 * a), owner=owner)
+    others = pair_sums(points, groups.means[:count], Gaussian(2 * a), owner=owner, kin=groups.kin(rows, count))
     weight = len(groups.points) / len(rows)
     dice = 2 * overlap / (own + weight * others + groups.sizes[:count]).clamp(min=1e-6)
     return (1 - dice).mean()
