@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from maskwright import processes
-from maskwright.processes import free_memory, in_order
+from maskwright.processes import free_memory, in_order, take_lock
+from maskwright.tasks import lock
 
 FOLLOW = """
 import sys, time
@@ -69,3 +72,18 @@ def test_an_error_comes_in_its_place():
     assert [next(made), next(made)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(made)
+
+
+def test_who_looks_for_a_moment_whether_a_folder_is_held_stops_nobody(tmp_path):
+    with lock(tmp_path):
+        pass
+    with open(tmp_path / ".lock", encoding="utf-8") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)  # as `watch` does
+        timer = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
+        timer.start()
+        with lock(tmp_path):
+            pass
+        timer.join()
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        with open(tmp_path / ".lock", encoding="utf-8") as other:
+            assert not take_lock(other, 0.1)

@@ -199,14 +199,15 @@ def whole(data, tmp_path_factory):
 @pytest.mark.parametrize("until", ["round-1/pseudo/fold-0/soft", "round-1/fold-0/last.ckpt"])
 def test_a_killed_round_goes_on_and_gives_the_same(data, whole, tmp_path, until):
     cut = tmp_path / "cut"
-    process = subprocess.Popen(command(data, cut), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = {"selftrain.method.keep_soft": "true"}  # else the maps may be gone before they are seen
+    process = subprocess.Popen(command(data, cut, **kept), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     while not (cut / until).exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert (cut / until).exists() and not (cut / "adopted.json").exists()
-    selftrain(data, cut)
+    selftrain(data, cut, **kept)
     for name in ("adopted.json", "predictions/evaluation.json"):
         assert read_json(cut / name) == read_json(whole / name)
 

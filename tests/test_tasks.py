@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -259,18 +257,6 @@ def test_the_lock_refuses_a_second_process_and_falls_with_the_first(tmp_path):
         process.wait()
     with lock(tmp_path):
         pass
-
-
-def test_who_looks_for_a_moment_whether_a_folder_is_held_stops_nobody(tmp_path):
-    with lock(tmp_path):
-        pass
-    with open(tmp_path / ".lock", encoding="utf-8") as looking:
-        fcntl.flock(looking, fcntl.LOCK_SH)
-        timer = threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN))
-        timer.start()
-        with lock(tmp_path):
-            pass
-        timer.join()
 
 
 def test_the_lock_is_free_again_after_an_error(tmp_path):

@@ -86,7 +86,8 @@ def test_the_share_of_the_networks_is_told(folder):
     write_json(folder.pseudo(1, 0) / "seconds.json", {"networks": 3.0, "all": 4.0, "images": 2})
     write_json(folder.pseudo(1, 1) / "seconds.json", {"networks": 5.0, "all": 6.0, "images": 3})
     _, found = why(folder)
-    assert found["labelling"] == {"networks": 8.0, "all": 10.0, "images": 5, "share": 0.8}
+    told = read_json(folder.root / "round-1" / "pseudo" / "seconds.json")
+    assert told == {"networks": 8.0, "all": 10.0, "images": 5, "share": 0.8}
     assert [one["fold"] for one in found["images"]] == [0, 1] and found["labels"]
     ledger = read_table(folder.root / "round-1" / "pseudo" / "ledger.parquet")
     assert set(ledger["fold"]) == {0, 1}

@@ -22,7 +22,6 @@ def verdict(number, *, adopted, moved=0):
         "labels": [{"category": name, "predicted": 0.25, "kept": 0.5, "precision": 0.875} for name in NAMES],
         "never_predicted": {NAMES[1]: [0, 2]},
         "images": [{"fold": 0, "pool": 7, "used": 5}],
-        "labelling": {"networks": 19.0, "all": 20.0, "images": 7, "share": 0.95},
     }
 
 
@@ -30,6 +29,9 @@ def test_rounds_are_shown_with_their_gain_and_what_they_learned_from(tmp_path):
     run = make_run(tmp_path)
     rounds = [verdict(1, adopted=True, moved=3), verdict(2, adopted=False)]
     (run / "adopted.json").write_text(json.dumps({"round": 1, "why": "round 1 is used", "rounds": rounds}))
+    (run / "round-1" / "pseudo").mkdir(parents=True)
+    told = {"networks": 19.0, "all": 20.0, "images": 7, "share": 0.95}
+    (run / "round-1" / "pseudo" / "seconds.json").write_text(json.dumps(told))
     page = write(run, thumbnails=0)[1]
     assert "rounds" in page.ids
     assert "Round 1 is used." in page.words and "a little optimistic" in page.words

@@ -45,8 +45,9 @@ def learns_from_pool(recipe: Recipe) -> bool:
 def other_networks(recipe: Recipe) -> tuple[RunFolder, ...]:
     """Return the runs whose networks label, too."""
     method = recipe.selftrain.method
-    wanted = isinstance(method, PseudoLabelsSpec) and learns_from_pool(recipe)
-    return tuple(RunFolder(Path(run)) for run in method.fused_with) if wanted else ()  # type: ignore[union-attr]
+    if not isinstance(method, PseudoLabelsSpec) or not learns_from_pool(recipe):
+        return ()
+    return tuple(RunFolder(Path(run)) for run in method.fused_with)
 
 
 def other_trainings(recipe: Recipe) -> dict[str, dict[str, str] | None]:

@@ -90,9 +90,9 @@ def _compare(spec: SelftrainSpec, base: RunFolder, *, redo: bool) -> dict[str, A
 
 
 def _by(spec: SelftrainSpec, protocol: str) -> SelftrainSpec:
-    """Return the section with a protocol; its rounds are used whatever they gain, their maps kept until the last."""
+    """Return the section with a protocol; its rounds are used whatever they gain, maps of soft labels by the others."""
     method = spec.method
-    if isinstance(method, PseudoLabelsSpec):
+    if isinstance(method, PseudoLabelsSpec) and method.labels == "soft":
         method = method.model_copy(update={"keep_soft": True})
     return spec.model_copy(update={"protocol": protocol, "adopt": "always", "method": method})
 

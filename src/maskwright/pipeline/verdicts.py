@@ -109,6 +109,7 @@ def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec)
     ledger = pl.concat([pl.scan_parquet(last_ledger(folder, number, fold, method)) for fold in folds])
     with atomic(folder.root / f"round-{number}" / "pseudo" / "ledger.parquet") as temporary:
         ledger.sink_parquet(temporary)
+    _write_seconds(folder, number)
     names = whole.categories.names
     said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0).collect()
     never = {name: sorted(said.filter(pl.col("category") == name)["fold"].to_list()) for name in names}
@@ -119,13 +120,16 @@ def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec)
         "labels": summary(ledger, names),
         "never_predicted": {name: where for name, where in never.items() if where},
         "images": images.sort("fold").collect().to_dicts(),
-        "labelling": _seconds(folder, number),
     }
 
 
-def _seconds(folder: RunFolder, number: int) -> dict[str, Any]:
-    """Return how long labelling took, of all folds and passes together, and which share of it the networks took."""
+def _write_seconds(folder: RunFolder, number: int) -> None:
+    """Write how long labelling took, all folds and passes together, and the share of the networks: pseudo/seconds.json.
+
+    A file of its own: verdicts of the same run are the same.
+    """
     files = sorted((folder.root / f"round-{number}" / "pseudo").glob("fold-*/seconds*.json"))
     known = [read_json(file) for file in files]
     sums = {key: sum(one[key] for one in known) for key in ("networks", "all", "images")}
-    return sums | {"share": sums["networks"] / sums["all"] if sums["all"] else None}
+    share = sums["networks"] / sums["all"] if sums["all"] else None
+    write_json(folder.root / f"round-{number}" / "pseudo" / "seconds.json", sums | {"share": share})

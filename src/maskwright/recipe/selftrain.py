@@ -194,7 +194,8 @@ class SelftrainSpec(Spec):
     hard: HardSpec | None = None
     """What is done about labelled images with low out-of-fold scores; null: nothing."""
     aliens: Literal["keep", "drop"] = "drop"
-    """Images of the pool that the audit finds unlike all others: used, or left out of what is learned from."""
+    """Images of the pool that the audit finds unlike all others: used, or left out of what is learned from; where
+    nothing else is left, there are no rounds."""
     adopt: Literal["gain", "always"] = "gain"
     """gain: a round is adopted where the interval of its out-of-fold gain lies above 0, and is the last one where it
     does not. always: the last round is adopted."""

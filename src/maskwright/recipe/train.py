@@ -22,7 +22,7 @@ class TrainSpec(Spec):
     """Start also where the older training has seen, or may have seen, images that are validated or held out now; their
     scores are then too good, and the report says so."""
     minutes: float | None = Field(None, gt=0)
-    """Budget for the training of all folds together; null: `steps` says how long."""
+    """Budget for the training of all folds together, rounds of self-training included; null: `steps` says how long."""
     steps: int | None = Field(None, ge=1)
     """Optimiser steps of one fold; null: from `epochs` or `minutes`."""
     epochs: float | None = Field(None, gt=0)

@@ -85,6 +85,7 @@ class Artifacts:
         run: run.json.
         price: predictions/price_of_leaks.json.
         selftrain: adopted.json, what the rounds came to.
+        labelling: round → pseudo/seconds.json, how long the pool's labels took.
         starts: fold → start.json, where trainings started from an older run.
         class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
     """
@@ -111,6 +112,7 @@ class Artifacts:
     price: dict[str, Any] | None = None
     selftrain: dict[str, Any] | None = None
     divided: tuple[Score, ...] = ()
+    labelling: dict[int, dict[str, Any]] = field(default_factory=dict)
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
     calibration: pl.DataFrame | None = None
@@ -196,6 +198,7 @@ def collect(run: Path) -> Artifacts:
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
         selftrain=_read(paths.adopted, read_json),
+        labelling={k: told for k, p in _rounds(run) if (told := _read(p / "pseudo" / "seconds.json", read_json))},
         starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
         class_weights={k: lines for k, p in _folds(run) if (lines := _read(p / "log.txt", _class_weights))},
     )
@@ -242,8 +245,17 @@ def _categories(data: dict[str, Any], where: Path) -> Categories:
 
 def _folds(run: Path) -> list[tuple[int, Path]]:
     """Return (number, folder) of the folds of the first round."""
-    paths = [p for p in run.glob("round-0/fold-*") if p.name.removeprefix("fold-").isdigit()]
-    return sorted((int(p.name.removeprefix("fold-")), p) for p in paths)
+    return _numbered(run / "round-0", "fold-")
+
+
+def _rounds(run: Path) -> list[tuple[int, Path]]:
+    """Return (number, folder) of all rounds."""
+    return _numbered(run, "round-")
+
+
+def _numbered(folder: Path, prefix: str) -> list[tuple[int, Path]]:
+    paths = [p for p in folder.glob(f"{prefix}*") if p.name.removeprefix(prefix).isdigit()]
+    return sorted((int(p.name.removeprefix(prefix)), p) for p in paths)
 
 
 def _class_weights(log: Path) -> tuple[str, ...]:

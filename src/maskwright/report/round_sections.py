@@ -30,7 +30,7 @@ def rounds(artifacts: Artifacts) -> Section | None:
             "fold: out of fold they are scored by the network of round 0, which has not seen them."
         )
     groups = [Group("What each round brought", tables=[_gains(found["rounds"])])] if found["rounds"] else []
-    groups += [_labels(one) for one in found["rounds"] if one.get("labels")]
+    groups += [_labels(one, artifacts.labelling.get(one["round"])) for one in found["rounds"] if one.get("labels")]
     return Section("rounds", "Learning from images without masks", words, groups)
 
 
@@ -49,8 +49,8 @@ def _gains(verdicts: list[dict[str, Any]]) -> Table:
     return Table("Out-of-fold scores, without post-processing", names, rows, frozenset({0, 1, 2, 6}))
 
 
-def _labels(verdict: dict[str, Any]) -> Group:
-    """Return what the pseudo-labels of a round come to."""
+def _labels(verdict: dict[str, Any], labelling: dict[str, Any] | None) -> Group:
+    """Return what the pseudo-labels of a round come to, and how long they took."""
     rows = [
         (
             one["category"],
@@ -68,7 +68,7 @@ def _labels(verdict: dict[str, Any]) -> Group:
     ]
     words = [
         *used,
-        *_labelling(verdict.get("labelling")),
+        *_labelling(labelling),
         "What is right is estimated from out-of-fold predictions of the same category and confidence; on images unlike "
         "the labelled ones it is less.",
     ]
