@@ -43,7 +43,7 @@ def main() -> None:
     rows = {}
     for name, (encoder, channels, batch, side) in CASES.items():
         recipe = recipe_of(encoder, channels, batch, side, precision=arguments.precision, steps=arguments.pairs + WARM)
-        settings = ["selftrain.method={kind: sac, batch: 2}", "train.ema=0"]
+        settings = ["selftrain.method={kind: sac, batch: 2, teacher_every: 100, watch_steps: 100}", "train.ema=0"]
         settings += ["model.output_stride=2"] if "stride" in name else []
         rows[name] = row(*times(apply_settings(recipe, settings), arguments.pairs))
     record.write("sac_step", rows)

@@ -1,11 +1,14 @@
 """What a method's passes come to in steps, the rule for CamVid, and who chose rightly, worked by hand."""
 
 import numpy as np
+import polars as pl
 import pytest
+from benchmarks.alien_pool import outliers_of, shift_of
 from benchmarks.few_label_sets import METHODS, SETS, Method
 from benchmarks.few_labels import void_left_out
 from benchmarks.selftrain_choice import Choice, to_row, wilson
 
+from maskwright.artifacts import RunFolder, write_table
 from maskwright.metrics import overlap_table
 from maskwright.recipe.selftrain import SelftrainSpec
 
@@ -56,3 +59,19 @@ def test_who_chose_rightly():
 def test_wilsons_interval_of_a_known_share():
     # 8 of 10, from R's binom::binom.wilson(8, 10): 0.4901625, 0.9433178
     assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+
+
+def test_what_the_audit_says_of_a_pool(tmp_path):
+    folder = RunFolder(tmp_path)
+    rows = [
+        ("all", "all", None),
+        ("labels", "labelled", 0.6),
+        ("labels", "unlabelled", 0.6),
+        ("part", "unlabelled", 0.1),
+    ]
+    write_table(folder.audit / "parts.parquet", pl.DataFrame(rows, schema=["column", "name", "shift"], orient="row"))
+    images = ["unlabeled/a.png", "unlabeled/a.png", "images/b.png", "unlabeled/c.png"]
+    kinds = ["outlier_mahalanobis", "outlier_knn", "outlier_knn", "duplicate"]
+    write_table(folder.findings, pl.DataFrame({"image": images, "kind": kinds}))
+    assert shift_of(tmp_path) == 0.6
+    assert outliers_of(tmp_path) == 1

@@ -159,6 +159,19 @@ def test_mixing_reaches_the_item_and_moves_image_and_label_together(tmp_path, ki
     assert changed >= 9
 
 
+def test_what_is_cut_out_of_an_item_is_not_learned_from(tmp_path):
+    images, plain = images_of(tmp_path, labels())
+    recipe = apply_settings(plain, ["mix=[{kind: cutout, probability: 1}]"])
+    before, crops = TrainingCrops(images, plain), TrainingCrops(images, recipe)
+    for draw in range(6):
+        one, two = before.seen((draw, draw % 5)), crops.seen((draw, draw % 5))
+        changed = (one.image != two.image).any(-1)
+        assert changed.any()
+        assert (two.label[changed] == IGNORE).all()
+        kept = two.label != IGNORE
+        assert np.array_equal(one.label[kept], two.label[kept])
+
+
 def test_probabilities_are_shares_and_the_view_stays(tmp_path):
     images, plain = images_of(tmp_path, labels())
     recipe = apply_settings(plain, ["mix=[{kind: cutmix, probability: 0.3}]"])
