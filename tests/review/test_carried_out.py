@@ -75,6 +75,11 @@ def test_the_other_mask_of_a_conflict(desk, folder):
     assert conflicts["decision"].item().endswith("(Anna)")
 
 
+def append(folder, **line):
+    with folder.decisions.open("a") as log:
+        log.write(json.dumps(line | {"by": "Anna"}) + "\n")
+
+
 def made_at(folder):
     return {p.name: p.stat().st_mtime_ns for p in (folder.folds, folder.decided / "images.parquet")}
 
@@ -83,13 +88,9 @@ def test_that_a_mask_is_right_makes_nothing_anew(desk, folder):
     split(folder)
     before = made_at(folder)
     desk.decide(reply(desk, place_of(desk, "suspect"), "a"))
+    append(folder, image="images/gone.png", action="confirm", item="0" * 16)  # of an image that is there no more
     split(folder)  # without --redo
     assert made_at(folder) == before
-
-
-def append(folder, **line):
-    with folder.decisions.open("a") as log:
-        log.write(json.dumps(line | {"by": "Anna"}) + "\n")
 
 
 def together(folder, *images):

@@ -72,8 +72,8 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
     known = dict(zip(index.images, index.table[index.label_column].is_not_null(), strict=True))
     broken = set(unusable)
     for decision in answers.values():
-        if decision.by_policy and decision.image not in known:
-            continue  # of an image that the folder has no more
+        if decision.action == "confirm" or (decision.by_policy and decision.image not in known):
+            continue  # nothing to carry out; of an image that the folder has no more
         sources: dict[str, str | None] = {**decision.others}
         if _takes(decision):
             sources[str(decision.other_image)] = decision.transform
@@ -88,7 +88,7 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
             _refuse(decision, log, f"a transform ({', '.join(DIHEDRAL)})", f"{wrong[0]!r}", "use one of these")
         if bare and decision.action != "own_mask":
             _refuse(decision, log, "images with a mask that can be used", f"{bare[0]}", "name another image")
-        if decision.image in broken and decision.action not in ("drop", "confirm", "same", "not_same"):
+        if decision.image in broken and decision.action not in ("drop", "same", "not_same"):
             _refuse(decision, log, "an image that can be used", decision.image, "mend its files, or drop it")
         if decision.action == "drawn_mask":
             _check_drawn(index, decision, log)

@@ -1,14 +1,13 @@
 """The queue: items in the order of what a decision is worth, with near copies far apart.
 
-An item's worth is the weight of its kind, times 1/2 to 1 by its place among those of its kind (a rank, for their scores
-have different units), times 1 to 3/2 by how rare the categories are that it touches, times 1/2 for each item before it
-that shows the same picture and .8 for each of the same group. So the first items of every kind come early, the same
-scene comes back late, and nothing is left out. The same run folder gives the same queue.
+An item's worth is the weight of its kind, times 1/2 to 1 by its place among those of its kind (a rank, for their
+scores have different units), times 1 to 3/2 by how rare the categories are that it touches. Then it sinks: by 1/2 for
+each item above it that shows the same picture, and by .8 for each of the same group. So the first items of every kind
+come early, the same scene comes back late, and nothing is left out. The same run folder gives the same queue.
 """
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -75,28 +74,18 @@ def ordered(items: Sequence[Item], pictures: dict[str, int], groups: dict[str, s
         groups: image → group.
     """
     values = _values(items)
-    seen: Counter[object] = Counter()
-
-    def worth(place: int) -> float:
-        item = items[place]
-        copies = max(seen[pictures.get(image, image)] for image in item.images)
-        kin = max((seen["group", groups[i]] for i in item.images if i in groups), default=0)
-        return float(values[place] * _PICTURE**copies * _GROUP ** max(0, kin - copies))
-
-    heap = [(-worth(place), _order(item), place) for place, item in enumerate(items)]
-    heapq.heapify(heap)
+    seen, seen_kin = Counter[object](), Counter[str]()
     found = list[Item]()
-    while heap:  # worth only sinks: what is still on top with its present worth is the best of all
-        stated, order, place = heapq.heappop(heap)
-        now = worth(place)
-        if now < -stated:
-            heapq.heappush(heap, (-now, order, place))
-            continue
-        item = items[place]
-        found.append(item.worth_of(round(now, 6)))
-        seen.update({pictures.get(image, image) for image in item.images})
-        seen.update({("group", groups[image]) for image in item.images if image in groups})
-    return found
+    for place in sorted(range(len(items)), key=lambda place: (-values[place], _order(items[place]))):
+        shown = {pictures.get(image, image) for image in items[place].images}
+        kin = {groups[image] for image in items[place].images if image in groups}
+        copies = max(seen[picture] for picture in shown)
+        others = max((seen_kin[group] for group in kin), default=0) - copies
+        worth = values[place] * _PICTURE**copies * _GROUP ** max(0, others)
+        found.append(items[place].worth_of(round(float(worth), 6)))
+        seen.update(shown)
+        seen_kin.update(kin)
+    return sorted(found, key=lambda item: (-item.worth, _order(item)))
 
 
 def _values(items: Sequence[Item]) -> list[float]:
