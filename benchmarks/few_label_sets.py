@@ -3,6 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
+from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.unlabelled import OURS as DEFAULT
 
@@ -28,7 +29,7 @@ class Method(NamedTuple):
         if self.selftrain is None:
             return 1.0
         spec = SelftrainSpec.model_validate({**self.selftrain, "rounds": 1})
-        return spec.cost + (isinstance(spec.method, PseudoLabelsSpec) or spec.goes_on)
+        return all_rounds(spec) + (isinstance(spec.method, PseudoLabelsSpec) or spec.goes_on)
 
     def steps(self, budget: int) -> int:
         """Return the steps of each training that the passes of `budget` supervised steps pay for.

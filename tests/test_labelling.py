@@ -145,8 +145,8 @@ def test_a_run_that_has_seen_a_relative_of_the_fold_may_not_label_for_it(folder,
     with_mask_there(other, unlabelled, 0, group if link == "group of the other run" else "its own")
     setting = f'selftrain.method.fused_with=["{other}"]'
     if link == "copy":
-        clusters = read_json(folder.audit / "duplicates.json")
-        write_json(folder.audit / "duplicates.json", [*clusters, [unlabelled, validated]])
+        clusters = read_json(folder.decided / "duplicates.json")
+        write_json(folder.decided / "duplicates.json", [*clusters, [unlabelled, validated]])
     elif link == "group of this run":
         table = read_table(folder.decided / "images.parquet")
         both = pl.col("image").is_in([unlabelled, validated])

@@ -6,14 +6,15 @@ import pytest
 
 from maskwright.artifacts import RunFolder
 from maskwright.errors import StaleArtifactError
-from maskwright.pipeline.run import _absolute, _check_edits, _write_recipe
+from maskwright.pipeline.paths import absolute
+from maskwright.pipeline.run import _check_edits, _write_recipe
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
 
 @pytest.fixture
 def recipe(tmp_path):
-    return _absolute(Recipe(data=DataSpec(root=str(tmp_path))))
+    return absolute(Recipe(data=DataSpec(root=str(tmp_path))))
 
 
 @pytest.mark.parametrize("place", range(3))

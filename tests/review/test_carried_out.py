@@ -13,8 +13,8 @@ from maskwright.audit.replay import told_apart
 from maskwright.cli import main
 from maskwright.data.index import decided_index, scored
 from maskwright.decisions import Decision, settled
-from maskwright.pipeline import labelling
 from maskwright.pipeline.folds import copies_of
+from maskwright.pipeline.pool import strangers
 from maskwright.recipe.data import DataSpec
 
 
@@ -140,15 +140,13 @@ def test_told_apart_by_hand():
 def test_a_stranger_that_belongs_to_the_others_is_learned_from(desk, folder):
     write = read_table(folder.findings)
     assert "images/x9.png" in set(write.filter(pl.col("kind").str.starts_with("outlier_"))["image"])
-    assert "images/x9.png" in labelling.strangers(folder)
-    assert labelling.cleared_state(folder.root) == {}
+    assert "images/x9.png" in strangers(folder)
     desk.decide(reply(desk, place_of(desk, "outlier", "images/x9.png"), "not_alien"))
     as_found = read_table(folder.audit / "as_found.parquet")  # where the stage reads it from
     rows = write.filter(pl.col("kind").str.starts_with("outlier_")).select(as_found.columns)
     pl.concat([as_found, rows]).write_parquet(folder.audit / "as_found.parquet")
     split(folder, "--redo")
-    assert "images/x9.png" not in labelling.strangers(folder)
-    assert labelling.cleared_state(folder.root) == {"cleared": ["images/x9.png"]}
+    assert "images/x9.png" not in strangers(folder)
 
 
 @pytest.mark.parametrize(

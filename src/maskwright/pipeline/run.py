@@ -310,7 +310,7 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _price_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if not recipe.report.price_of_leaks:
         return []
-    spec = learning(recipe) | recipe.model_dump(mode="json", include={"predict", "postprocess", "evaluate"})
+    spec = training(recipe) | recipe.model_dump(mode="json", include={"predict", "postprocess", "evaluate"})
     outputs = ("predictions/price_of_leaks.json",)
     return [Task("price", price, spec, ("split", "evaluate"), outputs, schema=2, keeps=("naive",))]
 
