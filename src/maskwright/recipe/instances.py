@@ -21,9 +21,9 @@ class InstancesSpec(Spec):
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
     cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75, merge=2.25)
-    """How pixels of one category are parted into instances. The radius is half of δ_d, and means are merged up to midway
-    between δ_d and the 2 δ_d to which they are pushed: what a network learns in minutes is looser than the margins
-    say. Both are defaults, not tuned by a run."""
+    """How pixels of one category are parted into instances. The radius is half of δ_d, and means are merged up to
+    midway between δ_d and the 2 δ_d to which they are pushed: what a network learns in minutes is looser than the
+    margins say. Both are defaults, not tuned by a run."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
