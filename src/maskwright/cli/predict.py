@@ -43,7 +43,8 @@ def predict(
     """Predict new images with the networks of a run, or of several fused: an index PNG with category ids for each.
 
     The mean of all folds' networks, with the run's post-processing. Images that have their label file already are
-    passed over, so the same command goes on after an interruption. TIFFs too large for the memory go by windows.
+    passed over, so the same command goes on after an interruption. TIFFs too large for the memory go by windows. Runs
+    that tell objects apart also write instances/ (ids, with segments.csv) and panoptic/ with panoptic.json.
 
     Example: maskwright predict runs/teeth archive --out labels --uncertainty --shards 20 --shard 7
 

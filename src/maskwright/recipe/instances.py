@@ -20,9 +20,10 @@ class InstancesSpec(Spec):
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
-    cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75)
-    """How pixels of one category are parted into instances; with a radius of half of δ_d, as a network that is trained
-    for minutes keeps embeddings of an object no nearer together than that."""
+    cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75, merge=2.25)
+    """How pixels of one category are parted into instances. The radius is half of δ_d, and means are merged up to
+    midway between δ_d and the 2 δ_d to which they are pushed: what a network learns in minutes is looser than the
+    margins say. Both are defaults, not tuned by a run."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
