@@ -250,6 +250,19 @@ def test_that_somebody_looked_changes_no_state(tmp_path):
     assert settled_state(log) == before
 
 
+@pytest.mark.parametrize("action", ["drop", "ignore_region"])
+def test_that_nothing_is_to_change_after_all_is_a_change(tmp_path, action):
+    log = tmp_path / "decisions.jsonl"
+    record_policies(log, [policy("b.png")])
+    before = settled_state(log)
+    region = (0, 0, 4, 4) if action == "ignore_region" else None
+    append_decisions(log, [Decision(image="a.png", action=action, region=region, by="Anna", id="1", item="i")])
+    assert settled_state(log) != before
+    append_decisions(log, [Decision(image="a.png", action="confirm", by="Anna", id="2", item="i", answer="a")])
+    assert settled_state(log) == before
+    assert [d.action for d in settled(read_decisions(log)).values() if d.by == "Anna"] == ["confirm"]
+
+
 def test_people_and_policies_append_at_once_and_no_line_is_lost(tmp_path):
     log = tmp_path / "decisions.jsonl"
 

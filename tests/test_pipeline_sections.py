@@ -7,9 +7,11 @@ import pytest
 from maskwright.artifacts import RunFolder
 from maskwright.errors import RecipeError
 from maskwright.pipeline.run import _train_tasks
-from maskwright.pipeline.sections import LEARNING
+from maskwright.pipeline.sections import LEARNING, predicting
 from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.cluster import AgglomerativeSpec
 from maskwright.recipe.data import DataSpec
+from maskwright.recipe.instances import InstancesSpec
 
 BESIDES = {
     "version",
@@ -71,6 +73,42 @@ def test_where_objects_are_told_apart_what_they_are_learned_by_decides_too(chang
     recipe = Recipe(data=DataSpec(root=".", task="instances"))
     changed = apply_settings(recipe, [f"instances.{change}"])
     assert (fingerprints(changed) != fingerprints(recipe)) == decides
+
+
+@pytest.mark.parametrize(
+    ("change", "decides"),
+    [
+        ("cluster.bandwidth=1", True),
+        ("apart=false", True),
+        ("minimum=3", True),
+        ("smallest=0", True),
+        ("merge.overlap=1", False),
+    ],
+)
+def test_what_decides_which_objects_are_found_makes_predictions_stale(change, decides):
+    recipe = Recipe(data=DataSpec(root=".", task="instances"))
+    changed = apply_settings(recipe, [f"instances.{change}"])
+    assert (predicting(changed) != predicting(recipe)) == decides
+    name = change.partition("=")[0].partition(".")[0]
+    assert (name in predicting(recipe)["instances"]) == decides
+
+
+@pytest.mark.parametrize(
+    ("stated", "field"),
+    [
+        ({"loss": {"push": 2.0}}, "loss"),
+        ({"cluster": {"kind": "mean_shift_plus", "seeds": 5}}, "cluster"),
+        ({"cluster": {"seeds": 5}}, "cluster"),
+        ({"merge": {"thing_leftover": "nearest"}}, "merge"),
+    ],
+)
+def test_a_field_of_a_component_leaves_the_others_as_they_are(stated, field):
+    plain = InstancesSpec().model_dump()
+    found = InstancesSpec.model_validate(stated).model_dump()
+    assert {**found, field: plain[field] | stated[field]} == {**plain, field: plain[field] | stated[field]}
+    assert found[field] == plain[field] | stated[field]
+    other = InstancesSpec.model_validate({"cluster": {"kind": "agglomerative"}})
+    assert other.cluster == AgglomerativeSpec()
 
 
 @pytest.mark.parametrize(

@@ -278,8 +278,8 @@ def settled_state(path: Path) -> dict[str, str]:
     Raises:
         DataError: a line that is no decision.
     """
-    answers = settled(d for d in read_decisions(path) if d.action != "confirm")
-    return {f"{image} ({asked})": _canonical(answer) for (image, asked), answer in sorted(answers.items())}
+    found = sorted(settled(read_decisions(path)).items())  # of all lines: an answer may replace what changed something
+    return {f"{image} ({asked})": _canonical(d) for (image, asked), d in found if d.action != "confirm"}
 
 
 def _canonical(decision: Decision) -> str:

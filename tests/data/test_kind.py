@@ -82,6 +82,23 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
         built(root, task="panoptic")
 
 
+def test_categories_that_a_binary_run_stated_are_objects_where_these_are_asked_for(tmp_path):
+    root = folder(tmp_path, "instances")
+    _, binary = built(root, classes="binary")
+    index, _ = built(root, classes="binary", task="instances", categories=binary.categories)
+    assert [c.isthing for c in index.categories.items] == [False, True]
+
+
+def test_black_is_no_object_in_a_coloured_instance_map(tmp_path):
+    root = folder(tmp_path, "masks", "instances", classes=CLASSES)
+    colours = np.zeros((make.HEIGHT, make.WIDTH, 3), np.uint8)
+    colours[:2], colours[4:6] = (200, 10, 0), (0, 0, 9)
+    Image.fromarray(colours).save(root / "instances" / "a.png")
+    found = built(root, task="panoptic")[0].read_instances(0)
+    assert np.unique(found).tolist() == [0, 1, 2]
+    assert (found > 0).tolist() == colours.any(axis=2).tolist()
+
+
 @pytest.mark.parametrize(("fields", "said"), [({}, True), ({"task": "semantic"}, False), ({"classes": "binary"}, True)])
 def test_instance_maps_that_are_not_looked_at_are_named(tmp_path, fields, said):
     source = build_index(DataSpec(root=str(folder(tmp_path, "masks", "instances", classes=CLASSES)), **fields))[2]

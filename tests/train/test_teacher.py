@@ -161,3 +161,26 @@ def test_what_can_not_be_read_is_said():
 def test_options_that_make_no_sense(options, message):
     with pytest.raises(UsageError, match=message):
         Teacher(nn.Conv2d(1, 1, 1), **options)
+
+
+def test_a_student_whose_weights_were_exchanged_is_followed():
+    student = nn.Conv2d(1, 2, 1)
+    teacher = Teacher(student, 0.5, ramp="none")
+    teacher.update(student)
+    student.load_state_dict({k: torch.full_like(v, 3.0) for k, v in student.state_dict().items()}, assign=True)
+    teacher.update(student)
+    with torch.no_grad():
+        student.weight.fill_(7.0)
+    before = teacher.network.weight.clone()
+    teacher.update(student)
+    torch.testing.assert_close(teacher.network.weight, (before + 7.0) / 2)
+
+
+def test_a_mean_of_every_third_state_has_equal_shares():
+    student = nn.Conv2d(1, 1, 1, bias=False)
+    teacher = Teacher(student, 0.9, every=3, mean_from=0)
+    for value in range(9):
+        with torch.no_grad():
+            student.weight.fill_(float(value))
+        teacher.update(student)
+    assert teacher.network.weight.item() == pytest.approx((0 + 3 + 6) / 3)

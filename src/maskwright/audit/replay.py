@@ -19,7 +19,7 @@ from maskwright.audit.policies import majority
 from maskwright.augment.dihedral import DIHEDRAL, apply
 from maskwright.data.categories import as_written, read_label, to_ids
 from maskwright.data.formats.files import name_of
-from maskwright.data.images import read_values
+from maskwright.data.images import read_objects
 from maskwright.data.index import Index
 from maskwright.data.intensity import resize_label
 from maskwright.data.written import write_array
@@ -161,8 +161,9 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
     pair = answers.get((min(names), f"same {max(names)}")) if len(names) == 2 else None
     if pair is not None and not gone and row["kind"] in PAIRED:
         return f"{'the same' if pair.action == 'same' else 'not the same'} ({pair.by})"
-    if names and row["kind"].startswith("outlier_") and not gone and names[0] in uses:
-        return f"{CLEARED} ({uses[names[0]].by})"
+    kept = uses.get(names[0]) if names and not gone else None
+    if row["kind"].startswith("outlier_") and kept is not None and not kept.by_policy:
+        return f"{CLEARED} ({kept.by})"
     masks = [answers[name, "mask"] for name in names if (name, "mask") in answers and name not in gone]
     taken = [m for m in masks if m.action == "consensus" or (_takes(m) and m.other_image in names)]
     told = [f"{mask.image}: {mask.told()}" for mask in taken if len(names) == 2]
@@ -280,7 +281,7 @@ class _Masks:
             file = self.index.table["instances"][self.rows[image]]
             if file is None:
                 return None
-            numbers = read_values(self.index.path(file), like=turned_like(file, self.index.path(image)))
+            numbers = read_objects(self.index.path(file), like=turned_like(file, self.index.path(image)))
             if answer.action in ("consensus", "drawn_mask") and image in self.labelled:
                 numbers = np.where(self._label(image, ()) == self._own(image), numbers, 0)
         return _cut(numbers, self.regions.get(image, ()), 0)

@@ -136,6 +136,12 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
     return _pack(values if turned or like is None else turn_like(values, like), path)
 
 
+def read_objects(path: Path, *, like: Path | None = None) -> Array:
+    """Return the objects' numbers in a file as (H, W) int32: its values, or those of its colours, black being none."""
+    values = read_values(path, like=like)
+    return values & (COLOR - 1) if values.size and values.max() >= COLOR else values
+
+
 def read_ids(path: Path) -> Array:
     """Return the numbers of segments in a file as (H, W) uint32 or int32: R + 256 G + 65536 B of colours, else values.
 

@@ -17,7 +17,7 @@ from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.formats.sidecars import named_group
 from maskwright.data.further import first_labelled, further_rows
-from maskwright.data.images import read_image, read_values, size_of
+from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
 from maskwright.data.kind import UNUSED, with_objects, with_task, with_things
@@ -131,7 +131,7 @@ class Index:
         image, file = self.table["image"][row], self.table["instances"][row]
         if file is None:
             return None
-        return relabel_consecutive(read_values(self.path(file), like=turned_like(file, self.path(image))))
+        return relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
 
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:

@@ -68,9 +68,11 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
 
 def with_objects(categories: Categories, spec: DataSpec) -> Categories:
     """Return the categories of a task; of instances alone, what isn't background is a thing."""
-    if spec.task != "instances" or spec.categories is not None:
-        return categories
     items = categories.items
+    if spec.task != "instances" or any(category.isthing for category in items):
+        return categories
+    if spec.categories is not None:  # stated for another task, such as by the recipe of a binary run
+        return replace(categories, items=(items[0], *(replace(c, isthing=True) for c in items[1:])))
     found = tuple(replace(c, name=OBJECT, isthing=True) if c.name == "foreground" else c for c in items)
     return replace(categories, items=found)
 

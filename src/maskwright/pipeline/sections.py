@@ -15,6 +15,9 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 OF_LEARNING = {"loss", "apart"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
+OF_PREDICTING = {"cluster", "apart", "minimum", "smallest"}
+"""Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
+
 
 def training(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a training of a fold gives, in round 0 and in those that follow."""
@@ -48,7 +51,7 @@ def predicting(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what is predicted."""
     spec = recipe.model_dump(mode="json", include={"data", "split"})
     spec["predict"] = recipe.predict.model_dump(mode="json", exclude={"overlays", "pool"})
-    return spec | {"accelerator": recipe.train.accelerator} | of_objects(recipe, {"cluster", "minimum", "apart"})
+    return spec | {"accelerator": recipe.train.accelerator} | of_objects(recipe, OF_PREDICTING)
 
 
 def comparing(recipe: Recipe) -> dict[str, Any]:

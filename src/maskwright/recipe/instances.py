@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.cluster import ClusterSpec, MeanShiftPlusSpec
 from maskwright.recipe.embedding import EmbeddingLossSpec
@@ -41,6 +43,21 @@ class InstancesSpec(Spec):
     """Side in pixels of the square by which each is dilated then, within the pixels of its category; 1: not at all."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one. The score of an instance is the mean probability of its category."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, given: Any) -> Any:
+        """Lay what is stated of a component over what it is here by default, where that is of the same kind."""
+        if not isinstance(given, dict):
+            return given
+        whole = dict(given)
+        for name in ("loss", "cluster", "merge"):
+            stated, default = given.get(name), cls.model_fields[name].default
+            kind = getattr(default, "kind", None)
+            if isinstance(stated, dict) and stated.get("kind", kind) == kind:
+                own = default.model_dump(include=default.model_fields_set | {"kind"})
+                whole[name] = own | stated
+        return whole
 
     @field_validator("erosion", "dilation")
     @classmethod

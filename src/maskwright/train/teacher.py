@@ -47,7 +47,7 @@ class Teacher(nn.Module):
     """
 
     updates: torch.Tensor
-    _of: nn.Module | None
+    _of: tuple[nn.Module, int | None] | None
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Teacher(nn.Module):
         self.read = first_logits if read is None else read
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._count: int | None = None
-        object.__setattr__(self, "_of", None)  # not a submodule: whose tensors are paired with ours
+        object.__setattr__(self, "_of", None)  # not a submodule: whose tensors are paired with ours, and where they lay
         self._pairs: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
 
     def train(self, mode: bool = True) -> Teacher:
@@ -81,10 +81,11 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Move towards the student's present state; call after each step of its optimizer."""
-        if self._count is None or self._of is not student:
-            # once, and after a state was loaded or this was moved: asking the buffer would wait for the device
+        place = _place(student)
+        if self._count is None or self._of != (student, place):
+            # once, and after a state was loaded or one of both was moved: asking the buffer would wait for the device
             self._count, self._pairs = int(self.updates), self._paired(student)
-            object.__setattr__(self, "_of", student)
+            object.__setattr__(self, "_of", (student, place))
         if self._count % self.every == 0:
             (floating, their_floating), (others, their_others) = self._pairs
             torch._foreach_lerp_(floating, their_floating, 1 - self.stays(self._count))
@@ -96,7 +97,7 @@ class Teacher(nn.Module):
     def stays(self, count: int) -> float:
         """Return the share of the average that stays at the update after `count` others."""
         if self.mean_from is not None:
-            averaged = max(0, count - self.mean_from)
+            averaged = max(0, count - self.mean_from) // self.every
             return averaged / (averaged + 1)
         if self.momentum == 1:
             return 1.0
@@ -120,6 +121,12 @@ class Teacher(nn.Module):
         self._count = None
         moved: Teacher = super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         return moved
+
+
+def _place(student: nn.Module) -> int | None:
+    """Return where the student's first weights lie: elsewhere once it was moved, or given others."""
+    first = next(student.parameters(), None)
+    return None if first is None else first.data_ptr()
 
 
 def first_logits(outputs: Any) -> torch.Tensor:
