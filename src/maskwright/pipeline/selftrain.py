@@ -192,8 +192,9 @@ class _Round:
         spec = self.sections.scoring | {"round": self.number, "selftrain": self.section}
         spec |= {"rule": self.recipe.selftrain.adopt}
         after = (*self._common(), self._before("oof"), self._name("oof"))
-        ledger = (f"round-{self.number}/pseudo/ledger.parquet",) if self._steps() else ()
-        made = (f"round-{self.number}/adopt.json", *ledger)
+        base = f"round-{self.number}"
+        labels = (f"{base}/pseudo/ledger.parquet", f"{base}/pseudo/seconds.json") if self._steps() else ()
+        made = (f"{base}/adopt.json", *labels)
         return Task(self._name("adopt"), verdicts.adopt, spec, after, made)
 
     def _common(self) -> tuple[str, ...]:
