@@ -9,7 +9,7 @@ import pytest
 from make_copies import half
 from make_review import ALONE, COARSE, FINE, ODD, PLAIN, TURNED, place_of, reply, write_label
 from maskwright.artifacts import read_folds, read_json, read_table
-from maskwright.audit.replay import told_apart
+from maskwright.audit.replay import open_conflicts, told_apart
 from maskwright.cli import main
 from maskwright.data.index import decided_index, scored
 from maskwright.decisions import Decision, settled
@@ -135,6 +135,26 @@ def test_told_apart_by_hand():
     assert apart(("a", "b"), ("c", "b")) == [["d", "e"]]
     assert apart(("a", "c")) == clusters  # b is a copy of both
     assert apart(("d", "e"), ("a", "b")) == [["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ({"action": "ignore_region", "region": (0, 0, 2, 2)}, True),
+        ({"action": "same", "other_image": "c"}, True),
+        ({"action": "not_same", "other_image": "c"}, True),
+        ({"action": "confirm", "item": "i"}, True),
+        ({"action": "keep", "by": "policy:keep_both"}, True),
+        ({"action": "not_same", "other_image": "b"}, False),
+        ({"action": "drop"}, False),
+        ({"action": "keep"}, False),
+        ({"action": "own_mask"}, False),
+    ],
+)
+def test_what_settles_a_conflict(line, left):
+    findings = pl.DataFrame({"image": ["b"], "other_image": ["a"], "kind": ["conflict"]})
+    answers = settled([Decision.model_validate({"image": "a", "by": "Anna"} | line)])
+    assert open_conflicts(findings, answers) == ([("b", "a")] if left else [])
 
 
 def test_a_stranger_that_belongs_to_the_others_is_learned_from(desk, folder):

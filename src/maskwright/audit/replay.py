@@ -177,10 +177,15 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
 
 
 def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, str]]:
-    """Return the pairs of images with conflicting masks of which a person has decided about neither."""
-    people = {answer.image for answer in answers.values() if not answer.by_policy and answer.action != "confirm"}
+    """Return the pairs of images with conflicting masks of which no person has decided.
+
+    What decides is which of them is used, or what mask one has, or that they don't show the same; an ignored region, or
+    what was said of one of them and a third image, leaves the conflict as it is.
+    """
+    people = {d.image for d in answers.values() if not d.by_policy and QUESTIONS[d.action] in ("use", "mask")}
+    apart = {question for question, answer in answers.items() if answer.action == "not_same"}
     rows = findings.filter(pl.col("kind") == "conflict").select("image", "other_image").iter_rows()
-    return [(a, b) for a, b in rows if not {a, b} & people]
+    return [(a, b) for a, b in rows if not {a, b} & people and (min(a, b), f"same {max(a, b)}") not in apart]
 
 
 def declared_copies(answers: Answers) -> list[list[str]]:

@@ -49,7 +49,7 @@ class Guard:
         if not self.token and _name(host) not in _LOOPBACK:
             return "this server answers to localhost alone"
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _netloc(origin) != host.lower():
             return "another page's request"
         site = headers.get("sec-fetch-site", "none")
         visited = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
@@ -100,3 +100,11 @@ def _tokens(headers: Mapping[str, str], query: str) -> list[str]:
     except CookieError:
         return found
     return [*found, cookies[COOKIE].value] if COOKIE in cookies else found
+
+
+def _netloc(origin: str) -> str | None:
+    """Return host and port of an origin; None: it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # such as http://[
+        return None

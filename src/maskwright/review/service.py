@@ -195,7 +195,7 @@ async def _body(request: Any) -> Any:
             return None
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

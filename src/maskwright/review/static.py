@@ -80,7 +80,7 @@ def import_replies(desk: Desk, path: Path) -> Imported:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _strange(path, str(error)) from None
     if (
         not isinstance(value, dict)

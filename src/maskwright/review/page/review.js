@@ -61,8 +61,7 @@ class Disk {
   async label(place, which) { return bitmapOf(bytesOf(this.data.items[place].labels[which])); }
   async decide(reply) {
     this.replies.push(reply);
-    this.keep();
-    return { id: reply.id };
+    return { id: reply.id, lost: !this.keep() };
   }
   async undo(by) {
     const last = this.replies.findLastIndex((r) => r.by === by);
@@ -71,7 +70,7 @@ class Disk {
     this.keep();
     return { place: this.data.items.findIndex((item) => item.key === gone.item) };
   }
-  keep() { remember(this.place, JSON.stringify(this.replies)); }
+  keep() { return remember(this.place, JSON.stringify(this.replies)); }
   async agreement() { return { rows: [] }; }
   download() {
     const text = JSON.stringify({ maskwright_review: 1, made: this.data.made, replies: this.replies }, null, 1);
@@ -97,7 +96,10 @@ function recalled(name) {
 function remember(name, text) {
   try {
     localStorage.setItem(name, text);
-  } catch { /* nothing is kept */ }
+    return true;
+  } catch {
+    return false; // full, or forbidden
+  }
 }
 
 const app = {
@@ -230,8 +232,10 @@ const app = {
   async send(more) {
     const item = this.item;
     const id = [...crypto.getRandomValues(new Uint8Array(8))].map((v) => v.toString(16).padStart(2, "0")).join("");
-    await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
-    this.say(`Saved: ${labelled(item, more.answer)} (item ${item.place + 1}).`);
+    const kept = await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
+    const told = `${labelled(item, more.answer)} (item ${item.place + 1}).`;
+    if (kept.lost) this.say(`Answered, but this browser keeps nothing: download the answers before you close the page. ${told}`, true);
+    else this.say(`Saved: ${told}`);
     this.stopDrawing();
     await this.forward(item.place);
   },
