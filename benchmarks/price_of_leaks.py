@@ -63,7 +63,7 @@ def measure(name: str, data: Path, seed: int, steps: int, keep: Path | None) -> 
     job = JOBS[name]
     with tempfile.TemporaryDirectory() as temporary:
         out = (keep or Path(temporary)) / f"{name}-{seed}"
-        root = data / name if name != "marsdata_rocks" else with_copies(data / name, Path(temporary) / name)
+        root = data / name if name != "marsdata_rocks" else with_copies(data / name, (keep or Path(temporary)) / name)
         words = ["run", "--data", str(root), *job.options, "--holdout", "0"]
         words += ["--set", f"train.steps={steps}", "--set", f"train.scale={job.scale}", "--set", "train.threads=1"]
         words += [word for setting in _QUICK for word in ("--set", setting)]
