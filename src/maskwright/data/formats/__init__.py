@@ -44,7 +44,7 @@ from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import turn_like
 from maskwright.errors import DataError, problem
 
-__all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
+__all__ = ["FORMATS", "TOOLS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
 
 _PARTS_OF_ONE = {"images", "image", "imgs", "img", "masks", "mask", "instances", "labels", "annotations", "unlabeled"}
 """Names of folders that are a part of a data set rather than one."""
@@ -122,6 +122,10 @@ FORMATS: dict[str, Format] = {
     "npz": Format(npz.recognise, npz.read, reads=npz.READS, write=npz.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
+
+
+TOOLS: dict[str, Callable[..., None]] = {"label_studio": label_studio.write_tasks, "cvat": cvat.write_tasks}
+"""Annotation tool → what writes a task with suggested masks for it."""
 
 
 def read_source(root: Path, format_name: str = "auto") -> Source:
