@@ -81,11 +81,11 @@ def test_need_groups_and_copies_count():
     found = [Candidate("a", 0.5), Candidate("b", 0.5, need=1.0, category="rock"), Candidate("c", 0.5)]
     assert choose(found, table, anchors, 1)[0].candidate.image == "b"  # the same but for the need: 3/2 as much
     assert len(choose(found, table, anchors, 9, copies={"a": 0, "b": 0})) == 2
-    found = [Candidate("a", 0.5, group="p"), Candidate("b", 0.5, group="p"), Candidate("c", 0.5, group="q")]
-    apart = np.array([[1.0, 0], [-1.0, 0], [0, 1.0]])
-    picked = choose(found, apart, {"m": np.zeros(2)}, 3)
-    assert [one.candidate.image for one in picked] == ["a", "c", "b"]
-    assert picked[2].worth == pytest.approx(0.8 * 0.5)  # one of its group was chosen
+    found = [Candidate("a", 0.5, group="p"), Candidate("b", 0.5, group="p"), Candidate("c", 0.5), Candidate("d", 0.1)]
+    around = np.array([[1.0, 0], [-1.0, 0], [0, 1.0], [0, -1.0]])  # all as far from the mask, and from each other more
+    picked = choose(found, around, {"m": np.zeros(2)}, 4)
+    assert [one.candidate.image for one in picked] == ["a", "c", "b", "d"]
+    assert [one.worth for one in picked] == pytest.approx([0.5, 0.5, 0.8 * 0.5, 0.25 * 0.5])  # a and b are one group
 
 
 def test_without_a_mask_anywhere_the_first_is_the_most_uncertain():

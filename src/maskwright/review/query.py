@@ -181,10 +181,12 @@ def choose(
     Returns:
         those that were chosen, in order; fewer than `count` where there are no more.
     """
+    if not found:
+        return []
     known = np.array([*anchors.values()], np.float64).reshape(len(anchors), table.shape[1])
     scaled, fixed = _standardised(table, known)
     nearest, distance = _nearest(scaled, fixed)
-    names, median = [*anchors], float(np.median(distance)) if len(anchors) and len(found) else 0.0
+    names, median = [*anchors], float(np.median(distance)) if anchors else 0.0
     places = ranks or _ranks(found)
     rank = np.array([places[candidate.image] for candidate in found])
     wanted = rank * (1 + 0.5 * np.array([candidate.need for candidate in found]))
@@ -274,7 +276,7 @@ def _nearest(scaled: Values, fixed: Values) -> tuple[npt.NDArray[np.int64], Valu
 
 def _spread(scaled: Values) -> float:
     """Return the median distance of the images to their mean: the measure where none has a mask."""
-    return float(np.median(np.sqrt((scaled**2).sum(axis=1)))) if len(scaled) else 0.0
+    return float(np.median(np.sqrt((scaled**2).sum(axis=1))))
 
 
 def _strangers(run: Reviewed) -> frozenset[str]:
