@@ -27,7 +27,7 @@ LEVELS = {"sure": 0.99, "doubt": 0.8, "unsure": 0.5, "copy": 0.5}
 
 
 def pool_run(root, *, more=()):
-    """An audited run with ten labelled images and a pool of four; `copy` shows what `unsure` shows, a little lighter."""
+    """An audited run with ten labelled images and a pool of four; `copy` shows what `unsure` shows, but lighter."""
     data = root / "data"
     for k in range(10):
         put(data, f"x{k}", picture(100 + k), half(8 + 4 * k))
@@ -287,4 +287,3 @@ def test_a_run_without_predictions_of_its_pool(tmp_path, capsys):
     folder = run(data, more=["--redo"])
     assert main(["query", str(folder.root)]) == 2
     assert "has not predicted" in capsys.readouterr().err
-

@@ -211,6 +211,11 @@ def suspects(root: Path, spec: dict[str, Any]) -> None:
 
 def report(root: Path, spec: dict[str, Any]) -> None:
     """Write predictions/report.html."""
+    write_page(root, spec)
+
+
+def write_page(root: Path, spec: dict[str, Any], *, anonymous: bool = False) -> Path:
+    """Write the report, with names or without; return its path."""
     from maskwright.report import write_report
 
     whole = _whole_index(RunFolder(root), spec)
@@ -223,7 +228,7 @@ def report(root: Path, spec: dict[str, Any]) -> None:
         return read_label(path, as_written(whole.categories))
 
     thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
-    write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails)
+    return write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails, anonymous=anonymous)
 
 
 def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:
