@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,7 @@ class Gallery:
     def pairs(self, findings: pl.DataFrame, most: int) -> list[Strip]:
         """Return the first pairs of a kind of finding; where masks disagree, they are drawn on the images."""
         rows = findings.filter(pl.col("other_image").is_not_null()).head(most)
-        return [self._strip("", "", lambda r=row: self._pair(r)) for row in rows.iter_rows(named=True)]  # type: ignore[misc]
+        return [self.strip("", "", lambda r=row: self._pair(r)) for row in rows.iter_rows(named=True)]  # type: ignore[misc]
 
     def examples(self, most: int) -> list[Group]:
         """Return the worst, the median and the best images by Dice, `most` of each, without repeats."""
@@ -121,12 +121,25 @@ class Gallery:
             with Image.open(path) as file:
                 return [Picture(data_uri(data, "image/jpeg"), f"Objects of {name}", file.width, file.height)]
 
-        return self._strip(name, note, picture)
+        return self.strip(name, note, picture)
 
     def suspects(self, images: pl.DataFrame, regions: pl.DataFrame, most: int) -> list[Strip]:
         """Return the first images, beside each its mask with the first regions framed."""
         names = images["image"].to_list()[:most]
-        return [self._strip(name, "", lambda n=name: self._framed(n, regions)) for name in names]  # type: ignore[misc]
+        return [self.strip(name, "", lambda n=name: self._framed(n, regions)) for name in names]  # type: ignore[misc]
+
+    def beside(self, name: str, others: Mapping[str, Gallery]) -> list[Picture]:
+        """Return an image, its truth, and what each of several runs predicts of it."""
+        palette, skip = self.artifacts.categories.palette(), self._untinted()
+        image, truth = self._image(name, EXAMPLE), self._truth(name, EXAMPLE)
+        pictures = [_picture(image, f"Image {name}", "image")]
+        if truth is not None:
+            pictures.append(_picture(overlay(image, truth, palette, skip=skip), f"Truth drawn on {name}", "truth"))
+        for run, gallery in others.items():
+            if (label := gallery._prediction(name, EXAMPLE)) is not None:
+                tinted = overlay(image, label, palette, skip=skip)
+                pictures.append(_picture(tinted, f"Prediction of {run} drawn on {name}", run))
+        return pictures
 
     def legend(self) -> list[tuple[str, str]]:
         """Return (CSS colour, meaning) of what the pictures show."""
@@ -154,13 +167,15 @@ class Gallery:
         if (group := row.get("group")) is not None:
             facts.append(f"group {group}")
         name = str(row["image"])
-        shown = self._strip(name, ", ".join(facts), lambda: self._panels(name, str(row.get("part") or "")))
         digest = hashlib.blake2b(f"{score} {name}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-        return replace(shown, switch=f"show-{digest}", link=self._link(name))
+        part, switch = str(row.get("part") or ""), f"show-{digest}"
+        shown = self.strip(name, ", ".join(facts), lambda: self._panels(name, part), switch=switch)
+        return replace(shown, link=self._link(name))
 
-    def _strip(self, title: str, note: str, make: Callable[[], Sequence[Picture]]) -> Strip:
+    def strip(self, title: str, note: str, make: Callable[[], Sequence[Picture]], *, switch: str = "") -> Strip:
+        """Return the pictures that `make` returns as a strip, or one that says why there are none."""
         try:
-            return Strip(title, make(), note)
+            return Strip(title, make(), note, switch=switch)
         except _UNREADABLE as error:
             why = str(error).splitlines()[0] if str(error) else repr(error)
             told = "Can’t be shown." if self.artifacts.hidden else f"Can’t be shown: {why}"  # it may name the file
