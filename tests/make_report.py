@@ -207,6 +207,11 @@ def make_run(folder):
     return run
 
 
+def bare(text):
+    """The page without its pictures and the hash of its script, whose letters mean nothing."""
+    return re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+|sha256-[A-Za-z0-9+/=]+", "", text)
+
+
 def write(run, **options):
     path = write_report(run, read_image=read_image, read_label=read_label, **options)
     text = path.read_text(encoding="utf-8")

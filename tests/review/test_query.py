@@ -174,7 +174,7 @@ def test_cvat_there_and_back(fresh, tmp_path):
     name = chosen_names(found)[0]
     columns = 20 + len(name)
     assert mask.attrib | {"rle": ""} == {
-        "label": "rock", "source": "maskwright", "occluded": "0", "z_order": "0", "rle": "", "left": "0", "top": "0",
+        "label": "rock", "source": "auto", "occluded": "0", "z_order": "0", "rle": "", "left": "0", "top": "0",
         "width": str(columns), "height": "48",
     }  # fmt: skip
     assert mask.get("rle") == f"0, {48 * columns}"

@@ -105,7 +105,7 @@ def write_query(
         files[image] = path.name
         rows.append(_row(order, path.name, one))
     certainty = {one.candidate.image: 1 - one.candidate.uncertainty for one in chosen}
-    TOOLS[tool](folder, _suggestions(run, files, certainty), run.index.categories, model="maskwright")
+    TOOLS[tool](folder, _suggestions(run, files, certainty), run.index.categories)
     hidden = ("image", "nearest", "group") if anonymous else ()
     write_text(folder / "query.csv", _table(rows, [c for c in _COLUMNS if c not in hidden]))
     write_text(run.folder.root / QUERIES / f"{number}.csv", _table(rows, _COLUMNS))  # last: now it is asked for

@@ -94,14 +94,13 @@ def read(root: Path) -> Source:
     return Source("cvat", rows, categories, (255,))
 
 
-def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories, *, model: str) -> None:
+def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories) -> None:
     """Write annotations.xml, "CVAT for images 1.1" with the suggested masks, and labels.json for the task's raw labels.
 
     Args:
         folder: where `images/` lies.
         suggested: one an image, in the order of the task.
         categories: of their labels.
-        model: its name, kept as the origin of each mask.
     """
     shown = [c for c in categories.items if c.name.casefold() not in BACKGROUND_NAMES]
     tree = ET.Element("annotations")
@@ -115,7 +114,7 @@ def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Catego
         height, width = one.label.shape
         entry = ET.SubElement(tree, "image", id=str(number), name=one.file, width=str(width), height=str(height))
         for category, mask in one.shapes(categories):
-            ET.SubElement(entry, "mask", label=category.name, source=model, occluded="0", z_order="0", **_runs(mask))
+            ET.SubElement(entry, "mask", label=category.name, source="auto", occluded="0", z_order="0", **_runs(mask))
     ET.indent(tree)
     write_text(folder / "annotations.xml", ET.tostring(tree, encoding="unicode", xml_declaration=False) + "\n")
     raw = [{"name": c.name, "color": hexadecimal(c), "type": "any", "attributes": list[str]()} for c in shown]

@@ -124,7 +124,7 @@ def read(root: Path) -> Source:
     return Source("label_studio", [rows[key] for key in sorted(rows)], categories, (255,))
 
 
-def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories, *, model: str) -> None:
+def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories) -> None:
     """Write tasks.json, whose predictions are the suggested masks as brush strokes, and the configuration labels.xml.
 
     The tasks name images as Label Studio's local storage serves them, with `folder` as its document root.
@@ -133,9 +133,8 @@ def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Catego
         folder: where `images/` lies.
         suggested: one an image, in the order of the tasks.
         categories: of their labels.
-        model: its name.
     """
-    tasks = [_task(one, categories, model) for one in suggested]
+    tasks = [_task(one, categories) for one in suggested]
     view = ET.Element("View")
     ET.SubElement(view, "Image", name="image", value="$image", zoom="true", zoomControl="true")
     control = ET.SubElement(view, "BrushLabels", name="label", toName="image")
@@ -147,7 +146,7 @@ def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Catego
     write_text(folder / "tasks.json", json.dumps(tasks, ensure_ascii=False))
 
 
-def _task(one: Suggested, categories: Categories, model: str) -> dict[str, Any]:
+def _task(one: Suggested, categories: Categories) -> dict[str, Any]:
     height, width = one.label.shape
     shared = {"original_width": width, "original_height": height, "image_rotation": 0}
     shared |= {"from_name": "label", "to_name": "image", "type": "brushlabels"}
@@ -156,7 +155,7 @@ def _task(one: Suggested, categories: Categories, model: str) -> dict[str, Any]:
         | {"value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [category.name]}}
         for number, (category, mask) in enumerate(one.shapes(categories), 1)
     ]
-    prediction = {"model_version": model, "score": round(one.certainty, 4), "result": results}
+    prediction = {"model_version": "maskwright", "score": round(one.certainty, 4), "result": results}
     address = "/data/local-files/?d=" + quote(f"images/{one.file}")
     return {"data": {"image": address}, "predictions": [prediction]}
 
