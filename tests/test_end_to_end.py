@@ -269,6 +269,39 @@ def test_the_report_is_written_anew(run):
     assert path.stat().st_mtime_ns > before
 
 
+def test_the_report_without_names(run, data):
+    out, _ = run
+    before = (out / "predictions" / "report.html").read_bytes()
+    done = maskwright("report", out, "--anonymous")
+    assert done.returncode == 0, done.stderr
+    text = (out / "predictions" / "report-anonymous.html").read_text(encoding="utf-8")
+    assert not [told for told in (str(data), str(out), "images/", "unlabeled/") if told in text]
+    assert (out / "predictions" / "report.html").read_bytes() == before
+
+
+def test_a_page_compares_runs(run, tmp_path):
+    done = maskwright("compare", run[0], run[0], "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "it may be chance" in (tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_images_to_label_next_are_chosen_from_the_pool(run, data, tmp_path, monkeypatch):
+    """By the run folder, and by the data folder whose run lies in runs/."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / data.name).symlink_to(run[0])
+    monkeypatch.chdir(tmp_path)
+    chosen = []
+    for words in ((run[0],), ("--data", data)):
+        done = maskwright("query", *words, "-n", 2, "--to", "cvat", "--out", tmp_path / f"task{len(words)}", "--json")
+        assert done.returncode == 0, done.stderr
+        chosen.append([row["image"] for row in json.loads(done.stdout)["images"]])
+        for image in chosen[-1]:
+            assert image.startswith("unlabeled/")
+        (run[0] / "queries" / "1.csv").unlink()  # so that it may be asked for again
+    assert chosen[0] == chosen[1]
+    assert (tmp_path / "task1" / "annotations.xml").read_text() == (tmp_path / "task2" / "annotations.xml").read_text()
+
+
 def test_one_image_is_predicted_as_in_its_folder(run, data, tmp_path):
     out, _ = run
     image = min((data / "unlabeled").glob("*.png"))

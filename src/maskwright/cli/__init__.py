@@ -28,6 +28,7 @@ COMMANDS = {
     "submit": ("submit", "Write label files as one file that challenges take."),
     "report": ("stages", "Write the report of a run anew."),
     "review": ("review", "Decide in the browser on what a run isn't sure of."),
+    "query": ("query", "Choose which images to label next, for Label Studio or CVAT."),
     "curve": ("curve", "Score against number of labels: label more, or self-train?"),
     "compare": ("compare", "Put runs side by side: recipes, scores, paired differences."),
     "convert": ("convert", "Write a data folder in another format."),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import write_text
-from maskwright.cli.console import result, say, table
+from maskwright.artifacts import RunFolder, write_text
+from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import listed
 from maskwright.errors import UsageError, problem
 
@@ -34,6 +34,7 @@ def compare(
 
     Examples: maskwright compare runs/plain runs/deep
               maskwright compare runs/b0 runs/b3 --by model.encoder,model.activation --folds --out table.csv
+              maskwright compare runs/plain runs/deep --out compared.html
 
     Args:
         runs: run folders, the one to compare with first.
@@ -43,13 +44,15 @@ def compare(
         by: recipe fields to show, comma-separated; default: those that differ.
         folds: a row for each fold: its score out of fold, and of its network alone on the held-out part (runs with
             predict.members=true).
-        out: also write the table as CSV.
+        out: also write the table as NAME.csv, or, as NAME.html, a page with categories, curves and the images on which
+            the runs differ most.
         json: write the table as JSON to stdout.
     """
     from maskwright.report.compare import compare_runs
 
-    if out is not None and out.suffix.lower() != ".csv":
-        raise UsageError(problem("a file NAME.csv", str(out), where="--out", next_move="end its name in .csv"))
+    if out is not None and out.suffix.lower() not in (".csv", ".html"):
+        next_move = "end its name in .csv or .html"
+        raise UsageError(problem("a file NAME.csv or NAME.html", str(out), where="--out", next_move=next_move))
     found, name, scored = compare_runs(runs, metric=metric, part=part, by=[str(word) for word in listed(by) or ()])
     rows = [row for run in found for row in _rows(run, folds=folds)]
     if not rows:
@@ -67,7 +70,9 @@ def compare(
     table(f"{name}, {'by fold' if folds else _PARTS[scored]}", list(drawn[0]), cells)
     if len(found) > 1 and not folds:
         say("difference: to the first run, on the same images; all intervals hold together")
-    if out is not None:
+    if out is not None and out.suffix.lower() == ".html":
+        _write_page(out, found, name, scored)
+    elif out is not None:
         text = io.StringIO()
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
@@ -75,6 +80,19 @@ def compare(
         write_text(out, text.getvalue())
         say(f"table: {out}")
     result({"metric": name, "part": scored, "rows": rows}, as_json=json)
+
+
+def _write_page(out: Path, found: list[Compared], metric: str, part: str) -> None:
+    from maskwright.pipeline.stages import readers
+    from maskwright.recipe import load_recipe
+    from maskwright.report.comparison import write_comparison
+
+    def of_run(run: Path) -> Any:
+        return readers(run, load_recipe(RunFolder(run).recipe).model_dump(mode="json", include={"data"}))
+
+    with progress():
+        write_comparison(out, found, metric, part, of_run)
+    say(f"page: {out}")
 
 
 _BESIDE = 4

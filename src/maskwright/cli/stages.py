@@ -16,6 +16,7 @@ from maskwright.cli.options import DataOptions, FoldOptions, Options, typed_comm
 from maskwright.cli.overview import print_overview
 from maskwright.cli.run import say_left_out, summary_of
 from maskwright.errors import UsageError, problem
+from maskwright.recipe import load_recipe
 
 Flag = Parameter(negative=())
 _SHOWN = 15
@@ -108,17 +109,37 @@ def train(options: Options = Options()) -> None:  # noqa: B008
     )
 
 
-def report(run: Path, *, redo: Annotated[bool, Flag] = False, json: Annotated[bool, Flag] = False) -> None:
+def report(
+    run: Path,
+    *,
+    anonymous: Annotated[bool, Flag] = False,
+    redo: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
+) -> None:
     """Write the report of a run anew.
+
+    Examples: maskwright report runs/teeth
+              maskwright report runs/teeth --anonymous
 
     Args:
         run: run folder whose trainings are finished.
+        anonymous: write report-anonymous.html instead, which names no file, folder, group or person; its pictures are
+            made anew, without metadata. What pictures show themselves stays.
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """
-    folder = finished(run, "report", anew="report", redo=redo)
-    say(f"report: {folder.predictions / 'report.html'}")
-    result(summary_of(folder), as_json=json)
+    if anonymous:
+        from maskwright.pipeline.stages import write_page
+
+        folder = finished(run, "suspects", redo=redo)
+        spec = load_recipe(folder.recipe).model_dump(mode="json", include={"data", "report"})
+        with progress():
+            page = write_page(folder.root, spec, anonymous=True)
+    else:
+        folder = finished(run, "report", anew="report", redo=redo)
+        page = folder.predictions / "report.html"
+    say(f"report: {page}")
+    result(summary_of(folder) | {"report": str(page)}, as_json=json)
 
 
 def postprocess(

@@ -6,6 +6,7 @@ return their spec with what was null in it filled in.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
 from maskwright.split.leaks import with_leaks
+from maskwright.types import Array, LabelMap
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
 
@@ -211,19 +213,30 @@ def suspects(root: Path, spec: dict[str, Any]) -> None:
 
 def report(root: Path, spec: dict[str, Any]) -> None:
     """Write predictions/report.html."""
+    write_page(root, spec)
+
+
+def write_page(root: Path, spec: dict[str, Any], *, anonymous: bool = False) -> Path:
+    """Write the report, with names or without; return its path."""
     from maskwright.report import write_report
 
+    thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
+    read, read_mask = readers(root, spec)
+    return write_report(root, read_image=read, read_label=read_mask, thumbnails=thumbnails, anonymous=anonymous)
+
+
+def readers(root: Path, spec: dict[str, Any]) -> tuple[Callable[[Path], Array], Callable[[Path], LabelMap]]:
+    """Return what reads the images of a run for its pages, and what reads its masks."""
     whole = _whole_index(RunFolder(root), spec)
     rows = [(row[whole.label_column], whole.path(row["image"])) for row in whole.labelled.table.to_dicts()]
     labels = {whole.path(label): turned_like(label, image) for label, image in rows}
 
-    def read_any(path: Path) -> Any:
+    def read_any(path: Path) -> LabelMap:
         if path in labels:
             return read_label(path, whole.categories, like=labels[path])
         return read_label(path, as_written(whole.categories))
 
-    thumbnails = ReportSpec.model_validate(spec["report"]).thumbnails
-    write_report(root, read_image=read_image, read_label=read_any, thumbnails=thumbnails)
+    return read_image, read_any
 
 
 def read_chain(plain: Any) -> tuple[PostprocessStep, ...]:

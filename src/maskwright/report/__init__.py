@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maskwright.artifacts import RunFolder, write_text
+from maskwright.report.anonymous import hide
 from maskwright.report.blocks import plural
 from maskwright.report.collect import Artifacts, collect
 from maskwright.report.gallery import Gallery
@@ -15,6 +16,9 @@ from maskwright.types import Array, LabelMap
 
 __all__ = ["write_report"]
 
+MOST_BYTES = 14_000_000
+"""A page that would be larger shows fewer images."""
+
 
 def write_report(
     run: Path,
@@ -23,6 +27,7 @@ def write_report(
     read_label: Callable[[Path], LabelMap],
     thumbnails: int = 12,
     title: str | None = None,
+    anonymous: bool = False,
 ) -> Path:
     """Write `predictions/report.html` of a run folder, whole or not at all, and return its path.
 
@@ -35,20 +40,23 @@ def write_report(
         read_label: path of a mask, or of instances where there is no mask → (H, W) uint8 category positions.
         thumbnails: how many images or pairs each gallery shows at most.
         title: heading of the page; without one, the names of the data and of the run folder.
+        anonymous: write `report-anonymous.html` instead, in which no file, folder, group or person is named.
 
     Raises:
         DataError: the recipe or the index is missing, or an artifact is damaged.
     """
     run = Path(run)
-    artifacts = collect(run)
+    artifacts = hide(collect(run)) if anonymous else collect(run)
     gallery = Gallery(artifacts, read_image, read_label)
-    page = render_page(
-        title or f"{artifacts.root.resolve().name}: what the run {run.resolve().name} found",
-        _lead(artifacts),
-        str(run),
-        sections(artifacts, gallery, thumbnails),
-    )
-    path = RunFolder(run).predictions / "report.html"
+    named = "What the run found" if anonymous else None
+    heading = title or named or f"{artifacts.root.resolve().name}: what the run {run.resolve().name} found"
+    while True:
+        parts = sections(artifacts, gallery, thumbnails)
+        page = render_page(heading, _lead(artifacts), artifacts.told if anonymous else str(run), parts)
+        if len(page) <= MOST_BYTES or thumbnails <= 1:  # a page is nearly all base64: a byte a character
+            break
+        thumbnails = max(1, min(thumbnails // 2, int(thumbnails * MOST_BYTES / len(page))))
+    path = RunFolder(run).predictions / ("report-anonymous.html" if anonymous else "report.html")
     write_text(path, page)
     return path
 

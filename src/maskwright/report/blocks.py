@@ -56,12 +56,23 @@ class Picture:
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures that belong together, with a title; `problem` says why some are not there."""
+    """Pictures that belong together, with a title; `problem` says why some are not there.
+
+    Attributes:
+        title: what they show.
+        pictures: side by side.
+        note: what is said of them.
+        problem: why some are missing.
+        switch: a name that no other strip has, if they are of one place: one or all of them are shown, as one chooses.
+        link: address of the whole image, relative to the page; empty for none.
+    """
 
     title: str
     pictures: Sequence[Picture] = ()
     note: str = ""
     problem: str = ""
+    switch: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

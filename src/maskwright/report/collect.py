@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ import polars as pl
 import yaml
 
 from maskwright.artifacts import RunFolder, locate, read_folds, read_json, read_table
+from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, problem
 from maskwright.types import Categories, Category
 
@@ -88,6 +90,7 @@ class Artifacts:
         labelling: round → pseudo/seconds.json, how long the pool's labels took.
         starts: fold → start.json, where trainings started from an older run.
         class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
+        hidden: what images are called in all tables where names are hidden → the image; empty where they aren't.
     """
 
     folder: Path
@@ -116,6 +119,7 @@ class Artifacts:
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
     calibration: pl.DataFrame | None = None
+    hidden: dict[str, str] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
@@ -124,7 +128,20 @@ class Artifacts:
 
     def locate(self, file: str) -> Path:
         """Return where an image or label file of the index lies."""
-        return locate(self.root, RunFolder(self.folder).imported, file)
+        return locate(self.root, RunFolder(self.folder).imported, self.file_of(file))
+
+    def file_of(self, image: str) -> str:
+        """Return the path of an image in the index, whatever it is called here."""
+        return self.hidden.get(image, image)
+
+    def probabilities(self, part: str) -> ProbabilityStore:
+        """Return the probabilities of the images of a part, `oof` or `holdout`."""
+        return ProbabilityStore(RunFolder(self.folder).store(part))
+
+    @property
+    def told(self) -> str:
+        """What the run folder is called: RUN where names are hidden."""
+        return "RUN" if self.hidden else shlex.quote(str(self.folder))
 
     @property
     def labelled(self) -> int:
@@ -133,7 +150,7 @@ class Artifacts:
 
     def label_file(self, image: str) -> Path:
         """Return where the predicted label PNG of an image of the index lies."""
-        path = PurePosixPath(image)
+        path = PurePosixPath(self.file_of(image))
         inner = PurePosixPath(*path.parts[1:]) if path.parts[0] == "images" else path
         return self.folder / "predictions" / "labels" / inner.with_suffix(".png")
 

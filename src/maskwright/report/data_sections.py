@@ -24,7 +24,8 @@ def data(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section:
     """Return what the data is and what is wrong with it."""
     index = artifacts.index
     facts = [
-        f"{plural(index.height, 'image')}, {count(artifacts.labelled)} of them with labels, from {artifacts.root}."
+        f"{plural(index.height, 'image')}, {count(artifacts.labelled)} of them with labels"
+        + ("." if artifacts.hidden else f", from {artifacts.root}.")
     ]
     for column, noun in (("group", "group"), ("domain", "domain"), ("part", "part")):
         if column in index.columns and (n := index[column].drop_nulls().n_unique()) > 1:
@@ -126,7 +127,7 @@ def _finding_group(found: pl.DataFrame, severity: str, kind: str, gallery: Galle
         ],
         frozenset({0, 1, 3, 4}),
     )
-    words = [f"All rows are in {gallery.artifacts.folder / 'audit' / 'findings.parquet'}."] if shown else []
+    words = [f"All rows are in {gallery.artifacts.told}/audit/findings.parquet."] if shown else []
     return Group(title, words, [table], strips=gallery.pairs(rows, thumbnails), folded=severity != "error")
 
 

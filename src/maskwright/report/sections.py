@@ -57,11 +57,7 @@ def missing(artifacts: Artifacts) -> Section | None:
         ("predicted label maps", "predict", (artifacts.folder / "predictions" / "labels").is_dir() or None),
         ("versions and times", "run", artifacts.run),
     ]
-    rows = [
-        (what, f"maskwright {stage} --out {shlex.quote(str(artifacts.folder))}")
-        for what, stage, it in stages
-        if it is None
-    ]
+    rows = [(what, f"maskwright {stage} --out {artifacts.told}") for what, stage, it in stages if it is None]
     if not rows:
         return None
     table = Table("What is not here yet, and what makes it", ("not here", "command"), rows, frozenset({0, 1}))
@@ -137,9 +133,7 @@ def _known(table: pl.DataFrame, column: str) -> pl.DataFrame:
 def again(artifacts: Artifacts) -> Section:
     """Return the recipe, the command, versions and times."""
     run = artifacts.run or {}
-    command = (
-        run.get("command") or f"maskwright run --recipe {shlex.quote(str(artifacts.folder / 'recipe.yaml'))} --out NEW"
-    )
+    command = run.get("command") or f"maskwright run --recipe {artifacts.told}/recipe.yaml --out NEW"
     if isinstance(command, list):
         command = shlex.join(str(c) for c in command)
     words = [f"Seed {artifacts.recipe.get('seed', DASH)}. The same recipe, seed and machine give the same numbers."]

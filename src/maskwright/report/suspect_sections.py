@@ -26,7 +26,7 @@ def suspects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section
     return Section(
         "suspects",
         "Suspect masks",
-        [*words, f"All rows are in {artifacts.folder / 'suspects'}."],
+        [*words, f"All rows are in {artifacts.told}/suspects."],
         [
             Group(
                 f"Masks: {plural(images.filter('shifted').height, 'seems', 'seem')} shifted",

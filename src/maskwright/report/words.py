@@ -247,11 +247,14 @@ def _help(artifacts: Artifacts) -> Iterator[str]:
         )
     if pool := artifacts.index.height - artifacts.labelled:
         yield (
-            f"Images without a mask: {count(pool)} of {count(artifacts.index.height)}. Label those first that look "
-            "like the worst images below."
+            f"Images without a mask: {count(pool)} of {count(artifacts.index.height)}. To choose which "
+            f"to label first: maskwright query {artifacts.told}."
         )
     if artifacts.per_image is not None:
-        yield "Look at the worst images below: wrong masks among them are the cheapest thing to mend."
+        yield (
+            "Look at the worst images below: wrong masks among them are the cheapest thing to mend, in the browser: "
+            f"maskwright review {artifacts.told}."
+        )
 
 
 def _open_findings(artifacts: Artifacts) -> Iterator[str]:

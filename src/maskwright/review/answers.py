@@ -108,6 +108,15 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
     }[reply.answer]()
 
 
+def written_mask(run: Reviewed, label: LabelMap) -> str:
+    """Write a mask into the run folder under a name that says what it holds, and return that: the same is one file."""
+    name = hashlib.blake2b(repr(label.shape).encode() + label.tobytes(), digest_size=16).hexdigest()
+    file = f"{FOLDER}/masks/{name}.png"
+    if not (path := run.folder.root / file).is_file():
+        write_label(path, label, run.index.categories)
+    return file
+
+
 @dataclass(frozen=True)
 class _Said:
     """One answer on its way to lines."""
@@ -172,7 +181,7 @@ class _Said:
         label = draw(before, self.reply.strokes, len(self.run.index.categories))
         if np.array_equal(label, before):
             _refuse("strokes that change the mask", "none that do")
-        drawn = self._line("drawn_mask", file=self._written(label))
+        drawn = self._line("drawn_mask", file=written_mask(self.run, label))
         if self.item.kind != "conflict":
             return [drawn]
         return [self._line("keep"), drawn, self._line("drop", self.item.other_image)]
@@ -204,20 +213,12 @@ class _Said:
         """A suggestion as the mask."""
         suggestion, label = self.item.suggestions[place], self._suggested(place)
         made_by = suggestion.name if suggestion.predicted else ""
-        return self._line("drawn_mask", file=self._written(label), made_by=made_by)
+        return self._line("drawn_mask", file=written_mask(self.run, label), made_by=made_by)
 
     def _suggested(self, place: int) -> LabelMap:
         if not self.item.suggestions:
             return self.run.mask(self.item.image, self.answers)
         return self.run.suggestion(self.item, self.item.suggestions[place], self.answers)
-
-    def _written(self, label: LabelMap) -> str:
-        """Write a mask under a name that says what it holds, and return that: the same mask is one file."""
-        name = hashlib.blake2b(repr(label.shape).encode() + label.tobytes(), digest_size=16).hexdigest()
-        file = f"{FOLDER}/masks/{name}.png"
-        if not (path := self.run.folder.root / file).is_file():
-            write_label(path, label, self.run.index.categories)
-        return file
 
     def _line(self, action: Any, image: str | None = None, **more: Any) -> Decision:
         image = self.item.image if image is None else image

@@ -62,7 +62,7 @@ def build_queue(run: Reviewed) -> list[Item]:
     kept = {item.key(run.salt): item for item in items}
     looked = _regions(known)
     open_items = [i for key, i in kept.items() if not _settled(i, key, answers, looked)]
-    return ordered(open_items, _pictures(run), _groups(run))
+    return ordered(open_items, pictures_of(run), _groups(run))
 
 
 def ordered(items: Sequence[Item], pictures: dict[str, int], groups: dict[str, str]) -> list[Item]:
@@ -137,7 +137,8 @@ def _share(first: Box, second: Box) -> float:
     return both / (areas - both) if areas > both else 0.0
 
 
-def _pictures(run: Reviewed) -> dict[str, int]:
+def pictures_of(run: Reviewed) -> dict[str, int]:
+    """Return image → number of the cluster of copies that it is in, of those that have copies."""
     path = run.folder.audit / "duplicates.json"
     clusters = read_json(path) if path.is_file() else []
     return {image: number for number, cluster in enumerate(clusters) for image in cluster}

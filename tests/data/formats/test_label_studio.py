@@ -13,7 +13,7 @@ import pytest
 
 import make_images as make
 from maskwright.data.formats import read_source, recognised
-from maskwright.data.formats.brush import brush_to_mask
+from maskwright.data.formats.brush import brush_to_mask, mask_to_brush
 from maskwright.data.images import read_values
 from maskwright.errors import DataError
 
@@ -188,6 +188,16 @@ def test_a_stream_worked_by_hand():
 def test_streams_of_noise():
     mask = np.random.default_rng(3).integers(0, 256, (17, 23)).astype(np.uint8)
     assert np.array_equal(brush_to_mask(brush(mask), mask.shape, where=""), mask >= 128)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (40, 7), (200, 300)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_brushes_are_written_as_they_are_read(size, share):
+    """Against the other encoder, which builds the stream value by value; long runs are cut at 65 536 values in both."""
+    mask = np.random.default_rng(0).random(size) < share
+    stream = mask_to_brush(mask)
+    assert stream == encode(np.repeat(np.uint8(255) * mask.ravel(), 4))
+    assert np.array_equal(brush_to_mask(stream, size, where=""), mask)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,12 +39,14 @@ from maskwright.data.formats import (
     voc,
     yolo,
 )
+from maskwright.data.formats.annotated import Suggested
 from maskwright.data.formats.files import homes, name_of
 from maskwright.data.formats.rows import Content, Record, Records, Row, Source
 from maskwright.data.images import turn_like
 from maskwright.errors import DataError, problem
+from maskwright.types import Categories
 
-__all__ = ["FORMATS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
+__all__ = ["FORMATS", "TOOLS", "Content", "Record", "Records", "Row", "Source", "entries", "read_source", "recognised"]
 
 _PARTS_OF_ONE = {"images", "image", "imgs", "img", "masks", "mask", "instances", "labels", "annotations", "unlabeled"}
 """Names of folders that are a part of a data set rather than one."""
@@ -122,6 +124,10 @@ FORMATS: dict[str, Format] = {
     "npz": Format(npz.recognise, npz.read, reads=npz.READS, write=npz.write),
 }
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
+
+
+TOOLS: dict[str, Callable[[Path, Iterable[Suggested], Categories], None]] = {"label_studio": label_studio.write_tasks, "cvat": cvat.write_tasks}
+"""Annotation tool → what writes a task with suggested masks for it."""
 
 
 def read_source(root: Path, format_name: str = "auto") -> Source:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+import numpy as np
 
 from maskwright.data.formats.files import homes
 from maskwright.data.formats.lookup import Images, labelled_row
-from maskwright.data.formats.pieces import BACKGROUND, BOTH, Values
+from maskwright.data.formats.pieces import BACKGROUND, BACKGROUND_NAMES, BOTH, Values
 from maskwright.data.formats.rows import Content, Row
 from maskwright.data.formats.shapes import Points, Region, Size, paint
 from maskwright.data.images import orientation_of, size_of, upright
 from maskwright.errors import DataError, problem
-from maskwright.types import IGNORE, Category
+from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
 
 _LOOKED_AT = 8
 _LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
@@ -198,3 +201,45 @@ def _frame(size: Size, stated: Size | None, turn: int, where: str) -> Size:
 
 def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """An image that somebody is to label, with the mask that a model suggests.
+
+    Attributes:
+        file: name of the image file in `images/`.
+        label: (H, W) category positions with `IGNORE`.
+        instances: (H, W) object ids, 0 for none; None where objects are not told apart.
+        certainty: 0..1.
+    """
+
+    file: str
+    label: LabelMap
+    instances: Array | None = None
+    certainty: float = 1.0
+
+    def shapes(self, categories: Categories) -> Iterator[tuple[Category, Array]]:
+        """Yield (category, (H, W) bool mask) of each shape, none of which overlap: an object, or all of a category.
+
+        The background has none: it is what no shape covers.
+        """
+        for position, category in enumerate(categories.items):
+            mask = self.label == position
+            if category.name.casefold() in BACKGROUND_NAMES or not mask.any():
+                continue
+            if self.instances is None or not category.isthing:
+                yield category, mask
+                continue
+            for number in np.unique(self.instances[mask]):
+                yield category, mask & (self.instances == number)
+
+
+def hexadecimal(category: Category) -> str:
+    """Return a category's colour as tools write it.
+
+    Example:
+        >>> hexadecimal(Category(1, "rock", (255, 0, 16)))
+        '#ff0010'
+    """
+    return "#" + bytes(category.color).hex()

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from maskwright.errors import DataError, problem
 
 _HALF = 128
+_SIZES = (3, 4, 8, 16)
+"""Bits of the lengths less one, as Label Studio's own encoder chooses them."""
 
 
 def brush_to_mask(rle: Any, size: tuple[int, int], *, where: str) -> npt.NDArray[np.bool_]:
@@ -55,6 +57,27 @@ def brush_to_mask(rle: Any, size: tuple[int, int], *, where: str) -> npt.NDArray
         done = stop
     mask: npt.NDArray[np.bool_] = values.reshape(height, width, 4)[..., 3] >= _HALF
     return mask
+
+
+def mask_to_brush(mask: npt.NDArray[np.bool_]) -> list[int]:
+    """Return the stream of bits of an (H, W) mask: all four values are 255 inside and 0 outside, as runs.
+
+    `brush_to_mask` is the inverse.
+    """
+    flat = mask.ravel()
+    edges = np.flatnonzero(np.diff(flat)) + 1
+    starts = np.concatenate([[0], edges]).astype(int) if flat.size else np.empty(0, int)
+    lengths = 4 * np.diff(np.concatenate([starts, [flat.size]]))
+    bits = [f"{4 * flat.size:032b}{7:05b}", *(f"{size - 1:04b}" for size in _SIZES)]
+    for length, inside in zip(lengths.tolist(), flat[starts].tolist(), strict=False):
+        while length:
+            part = min(length, 1 << _SIZES[-1])
+            which = next(place for place, size in enumerate(_SIZES) if part <= 1 << size)
+            bits.append(f"1{which:02b}{part - 1:0{_SIZES[which]}b}{'1' * 8 if inside else '0' * 8}")
+            length -= part
+    text = "".join(bits)
+    text += "0" * (-len(text) % 8)
+    return list(int(text, 2).to_bytes(len(text) // 8)) if text else []
 
 
 def _to_bytes(rle: Any, where: str) -> bytes:

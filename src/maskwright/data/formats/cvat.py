@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from maskwright.artifacts import write_text
 from maskwright.data.formats.annotated import (
+    Suggested,
     all_files,
     check_corners,
     check_inside,
     declared,
     drawn_row,
     head,
+    hexadecimal,
     refused,
     some_files,
 )
 from maskwright.data.formats.files import read_xml_file, whole_number
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files
-from maskwright.data.formats.pieces import Values
+from maskwright.data.formats.pieces import BACKGROUND_NAMES, Values
 from maskwright.data.formats.rows import Row, Source
-from maskwright.data.formats.runlength import counts_to_mask
+from maskwright.data.formats.runlength import counts_to_mask, mask_to_counts
 from maskwright.data.formats.shapes import (
     LINE_WIDTH,
     Drawn,
@@ -39,6 +43,7 @@ from maskwright.data.formats.shapes import (
     turned,
 )
 from maskwright.errors import DataError, problem
+from maskwright.types import Array, Categories
 
 _AREAS = ("polygon", "polyline", "ellipse", "mask")
 _NO_AREA = ("tag", "points", "skeleton", "cuboid")
@@ -87,6 +92,42 @@ def read(root: Path) -> Source:
         raise absent(missing, where=", ".join(str(path) for path in trees))
     rows = sorted([*found.values(), *map(bare_row, images.others(found))], key=lambda row: row.image)
     return Source("cvat", rows, categories, (255,))
+
+
+def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories) -> None:
+    """Write annotations.xml, "CVAT for images 1.1" with the suggested masks, and labels.json for the task's raw labels.
+
+    Args:
+        folder: where `images/` lies.
+        suggested: one an image, in the order of the task.
+        categories: of their labels.
+    """
+    shown = [c for c in categories.items if c.name.casefold() not in BACKGROUND_NAMES]
+    tree = ET.Element("annotations")
+    ET.SubElement(tree, "version").text = "1.1"
+    labels = ET.SubElement(ET.SubElement(ET.SubElement(tree, "meta"), "task"), "labels")
+    for category in shown:
+        label = ET.SubElement(labels, "label")
+        for key, text in (("name", category.name), ("color", hexadecimal(category)), ("type", "any")):
+            ET.SubElement(label, key).text = text
+    for number, one in enumerate(suggested):
+        height, width = one.label.shape
+        entry = ET.SubElement(tree, "image", id=str(number), name=one.file, width=str(width), height=str(height))
+        for category, mask in one.shapes(categories):
+            ET.SubElement(entry, "mask", label=category.name, source="auto", occluded="0", z_order="0", **_runs(mask))
+    ET.indent(tree)
+    write_text(folder / "annotations.xml", ET.tostring(tree, encoding="unicode", xml_declaration=False) + "\n")
+    raw = [{"name": c.name, "color": hexadecimal(c), "type": "any", "attributes": list[str]()} for c in shown]
+    write_text(folder / "labels.json", json.dumps(raw, ensure_ascii=False, indent=1) + "\n")
+
+
+def _runs(mask: Array) -> dict[str, str]:
+    """Return a mask as CVAT has it: a window, and runs of 0 and 1 by turns in it, row by row."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, left, height, width = rows[0], columns[0], rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    counts = mask_to_counts(mask[top : top + height, left : left + width].T)
+    numbers = {"left": left, "top": top, "width": width, "height": height}
+    return {"rle": ", ".join(map(str, counts))} | {key: str(int(value)) for key, value in numbers.items()}
 
 
 def _check_kinds(trees: dict[Path, ET.Element], entries: Sequence[tuple[Path, ET.Element]]) -> None:

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from PIL import ImageColor
 
-from maskwright.data.formats.annotated import all_files, check_inside, declared, drawn_row, head, refused, some_files
-from maskwright.data.formats.brush import brush_to_mask
+from maskwright.artifacts import write_text
+from maskwright.data.formats.annotated import (
+    Suggested,
+    all_files,
+    check_inside,
+    declared,
+    drawn_row,
+    head,
+    hexadecimal,
+    refused,
+    some_files,
+)
+from maskwright.data.formats.brush import brush_to_mask, mask_to_brush
 from maskwright.data.formats.files import read_json_file, read_xml_file
 from maskwright.data.formats.lookup import Images, absent, bare_row, no_files, part_of
-from maskwright.data.formats.pieces import Values
+from maskwright.data.formats.pieces import BACKGROUND_NAMES, Values
 from maskwright.data.formats.rows import Row, Source
 from maskwright.data.formats.shapes import (
     NOTHING,
@@ -33,6 +46,7 @@ from maskwright.data.formats.shapes import (
     unit_circle,
 )
 from maskwright.errors import DataError, problem
+from maskwright.types import Categories
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _ADDRESS = re.compile(r"[?#].*", re.DOTALL)
@@ -108,6 +122,42 @@ def read(root: Path) -> Source:
         raise absent(missing, where=", ".join(map(str, files)))
     rows |= {image: bare_row(image) for image in images.others(rows)}
     return Source("label_studio", [rows[key] for key in sorted(rows)], categories, (255,))
+
+
+def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Categories) -> None:
+    """Write tasks.json, whose predictions are the suggested masks as brush strokes, and the configuration labels.xml.
+
+    The tasks name images as Label Studio's local storage serves them, with `folder` as its document root.
+
+    Args:
+        folder: where `images/` lies.
+        suggested: one an image, in the order of the tasks.
+        categories: of their labels.
+    """
+    tasks = [_task(one, categories) for one in suggested]
+    view = ET.Element("View")
+    ET.SubElement(view, "Image", name="image", value="$image", zoom="true", zoomControl="true")
+    control = ET.SubElement(view, "BrushLabels", name="label", toName="image")
+    for category in categories.items:
+        if category.name.casefold() not in BACKGROUND_NAMES:
+            ET.SubElement(control, "Label", value=category.name, background=hexadecimal(category))
+    ET.indent(view)
+    write_text(folder / "labels.xml", ET.tostring(view, encoding="unicode") + "\n")
+    write_text(folder / "tasks.json", json.dumps(tasks, ensure_ascii=False))
+
+
+def _task(one: Suggested, categories: Categories) -> dict[str, Any]:
+    height, width = one.label.shape
+    shared = {"original_width": width, "original_height": height, "image_rotation": 0}
+    shared |= {"from_name": "label", "to_name": "image", "type": "brushlabels"}
+    results = [
+        {"id": f"shape{number}", **shared}
+        | {"value": {"format": "rle", "rle": mask_to_brush(mask), "brushlabels": [category.name]}}
+        for number, (category, mask) in enumerate(one.shapes(categories), 1)
+    ]
+    prediction = {"model_version": "maskwright", "score": round(one.certainty, 4), "result": results}
+    address = "/data/local-files/?d=" + quote(f"images/{one.file}")
+    return {"data": {"image": address}, "predictions": [prediction]}
 
 
 def _tasks(tree: Any, path: Path) -> Iterator[_Task]:

@@ -1,0 +1,289 @@
+"""What to label next: the choice by hand-worked numbers, the task for each tool, and its export back as decisions."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+import zipfile
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from make_copies import half, picture, put, run
+from maskwright.artifacts import read_table
+from maskwright.cli import main
+from maskwright.data.store import ProbabilityStore
+from maskwright.decisions import read_decisions, settled
+from maskwright.errors import DataError, UsageError
+from maskwright.review import Reviewed
+from maskwright.review.query import Candidate, choose, query, tail_entropy
+from maskwright.review.tasks import asked, import_labels, write_query
+
+NAMES = ["sure", "doubt", "unsure", "copy"]
+LEVELS = {"sure": 0.99, "doubt": 0.8, "unsure": 0.5, "copy": 0.5}
+
+
+def pool_run(root, *, more=()):
+    """An audited run with ten labelled images and a pool of four; `copy` shows what `unsure` shows, but lighter."""
+    data = root / "data"
+    for k in range(10):
+        put(data, f"x{k}", picture(100 + k), half(8 + 4 * k))
+    for k, name in enumerate(NAMES[:3]):
+        put(data, name, picture(k))
+    put(data, "copy", np.clip(picture(2).astype(int) + 1, 0, 255).astype(np.uint8))
+    for name in more:
+        put(data, name, picture(50))
+    (data / "classes.json").write_text('{"0": "background", "1": "rock"}')
+    folder = run(data)
+    store = ProbabilityStore(folder.store("pool", 0))
+    for name in [*NAMES, *more]:
+        inside = np.where(half(20 + len(name)), LEVELS.get(name, 0.9), 1 - LEVELS.get(name, 0.9)).astype(np.float32)
+        path = folder.predictions / "labels" / "unlabeled" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        store.write(f"unlabeled/{name}", np.stack([1 - inside, inside]))
+        Image.fromarray(half(20 + len(name))).save(path)
+    return Reviewed.of(folder.root)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return pool_run(tmp_path_factory.mktemp("query"))
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    return pool_run(tmp_path)
+
+
+def chosen_names(found):
+    return [one.candidate.image.removeprefix("unlabeled/").removesuffix(".png") for one in found]
+
+
+def test_one_after_the_other_by_worth():
+    """Features on a line; those with a mask lie at 0. Distances .5, 2, 2, 9: their median, at the start, is 2.
+
+    Ranks of .2, .4, .4, .6 are 1/4, 3/4, 3/4, 1. Worth: a 1/4 · 1/5, b 3/4 · 2/4, c the same, d 1 · 9/11: d first.
+    Then b, at 2 of 0 and 7 of d, stays as it was: 3/8, and is the first of the two; c, at the same place, is then 0
+    and a, at .5 of 0, stays 1/20.
+    """
+    found = [Candidate(name, u) for name, u in (("a", 0.2), ("b", 0.4), ("c", 0.4), ("d", 0.6))]
+    picked = choose(found, np.array([[0.5], [2.0], [2.0], [9.0]]), {"m": np.zeros(1)}, 4)
+    assert [one.candidate.image for one in picked] == ["d", "b", "a", "c"]
+    assert [one.worth for one in picked] == pytest.approx([9 / 11, 3 / 8, 1 / 20, 0])
+    assert [one.nearest for one in picked] == ["m", "m", "m", "b"]
+
+
+def test_need_groups_and_copies_count():
+    table, anchors = np.array([[1.0], [-1.0], [1.0]]), {"m": np.zeros(1)}
+    found = [Candidate("a", 0.5), Candidate("b", 0.5, need=1.0, category="rock"), Candidate("c", 0.5)]
+    assert choose(found, table, anchors, 1)[0].candidate.image == "b"  # the same but for the need: 3/2 as much
+    assert len(choose(found, table, anchors, 9, copies={"a": 0, "b": 0})) == 2
+    found = [Candidate("a", 0.5, group="p"), Candidate("b", 0.5, group="p"), Candidate("c", 0.5), Candidate("d", 0.1)]
+    around = np.array([[1.0, 0], [-1.0, 0], [0, 1.0], [0, -1.0]])  # all as far from the mask, and from each other more
+    picked = choose(found, around, {"m": np.zeros(2)}, 4)
+    assert [one.candidate.image for one in picked] == ["a", "c", "b", "d"]
+    assert [one.worth for one in picked] == pytest.approx([0.5, 0.5, 0.8 * 0.5, 0.25 * 0.5])  # a and b are one group
+
+
+def test_without_a_mask_anywhere_the_first_is_the_most_uncertain():
+    found = [Candidate(name, u) for name, u in (("a", 0.2), ("b", 0.9), ("c", 0.8))]
+    picked = choose(found, np.array([[0.0], [0.0], [1.0]]), {}, 3)
+    assert [one.candidate.image for one in picked] == ["b", "c", "a"]  # a looks as b does
+    assert choose([], np.empty((0, 3)), {}, 3) == []
+    same = choose(found, np.zeros((3, 2)), {"m": np.zeros(2)}, 2)  # nothing varies: no number is made up
+    assert len(same) == 2
+    assert all(np.isfinite(one.worth) for one in same)
+
+
+def test_the_tail_of_the_entropy():
+    assert tail_entropy(np.array([0.25])) == 0.25
+    assert tail_entropy(np.r_[np.zeros(90), np.full(10, 0.5)]) == 0.5
+
+
+def test_of_two_copies_one_is_asked_for(made):
+    """`unsure` and `copy` are as uncertain and look alike; the audit knows them as copies."""
+    found, among = query(made, 4)
+    assert among == 4
+    names = chosen_names(found)
+    assert len(names) == 3
+    assert len({"unsure", "copy"} & set(names)) == 1
+    entropies = {one.candidate.image: one.candidate.uncertainty for one in found}
+    assert entropies["unlabeled/sure.png"] == pytest.approx(0.0808, abs=1e-3)  # −.99 log₂ .99 − .01 log₂ .01
+    assert query(made, 4) == (found, among)
+
+
+def test_what_is_being_labelled_is_not_asked_again(made):
+    found, _ = query(made, 4, asked=["unlabeled/unsure.png"])
+    assert set(chosen_names(found)) == {"sure", "doubt"}  # the copy of it neither
+    with pytest.raises(UsageError, match="asked for before"):
+        query(made, 1, asked=[f"unlabeled/{name}.png" for name in NAMES])
+
+
+def annotated(folder):
+    """Return Label Studio's export of a task in which the first mask was mended and the others submitted as they were.
+
+    Submitting copies a prediction's results into an annotation.
+    """
+    tasks = json.loads((folder / "tasks.json").read_text())
+    for number, task in enumerate(tasks, 1):
+        results = task.pop("predictions")[0]["result"]
+        task |= {"id": number, "annotations": [{"id": number, "was_cancelled": False, "result": results}]}
+    value = {"points": [[0, 0], [50, 0], [50, 100], [0, 100]], "polygonlabels": ["rock"]}  # per cent: 32 of 64 columns
+    tasks[0]["annotations"][0]["result"] = [
+        {"id": "new", "original_width": 64, "original_height": 48, "image_rotation": 0, "value": value}
+    ]
+    return tasks
+
+
+def test_label_studio_there_and_back(fresh, tmp_path):
+    found, _ = query(fresh, 3)
+    folder = write_query(fresh, found, "label_studio")
+    assert folder == fresh.folder.root / "queries" / "1"
+    tasks = json.loads((folder / "tasks.json").read_text())
+    places = [unquote(task["data"]["image"].removeprefix("/data/local-files/?d=")) for task in tasks]
+    assert places == sorted(places)  # the order of their worth
+    assert all((folder / place).is_file() for place in places)
+    labels = [label.get("value") for label in ET.parse(folder / "labels.xml").iter("Label")]
+    assert labels == ["rock"]  # the background is what nobody paints
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(annotated(folder)))
+    done = import_labels(fresh, export, by="Anna")
+    images = [one.candidate.image for one in found]
+    assert list(done.taken) == sorted(images, key=images.index)
+    assert set(done.unchanged) == set(images[1:])  # as they were suggested
+    assert done.missing == done.known == done.strangers == ()
+    answers = settled(read_decisions(fresh.folder.decisions))
+    first = answers[images[0], "mask"]
+    assert (first.action, first.by, first.made_by) == ("drawn_mask", "Anna", "")
+    assert answers[images[1], "mask"].made_by == "prediction"
+    assert np.array_equal(np.asarray(Image.open(fresh.folder.root / first.file)), half(32))
+    again = import_labels(fresh, export, by="Anna")
+    assert (again.taken, set(again.known)) == ((), set(images))
+
+
+def test_cvat_there_and_back(fresh, tmp_path):
+    found, _ = query(fresh, 3)
+    folder = write_query(fresh, found, "cvat", out=tmp_path / "task")
+    assert json.loads((folder / "labels.json").read_text())[0]["name"] == "rock"
+    tree = ET.parse(folder / "annotations.xml")
+    first = tree.find("image")
+    mask = first.find("mask")
+    name = chosen_names(found)[0]
+    columns = 20 + len(name)
+    assert mask.attrib | {"rle": ""} == {
+        "label": "rock", "source": "auto", "occluded": "0", "z_order": "0", "rle": "", "left": "0", "top": "0",
+        "width": str(columns), "height": "48",
+    }  # fmt: skip
+    assert mask.get("rle") == f"0, {48 * columns}"
+    first.remove(mask)  # the annotator finds nothing there
+    tree.write(tmp_path / "annotations.xml")
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as packed:
+        packed.write(tmp_path / "annotations.xml", "annotations.xml")
+    done = import_labels(fresh, tmp_path / "export.zip", by="Bo")
+    images = [one.candidate.image for one in found]
+    assert set(done.taken) == set(images)
+    assert set(done.unchanged) == set(images[1:])
+    file = settled(read_decisions(fresh.folder.decisions))[images[0], "mask"].file
+    assert not np.asarray(Image.open(fresh.folder.root / file)).any()
+
+
+def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):
+    """The command line, from the choice to the index of the next round."""
+    root = fresh.folder.root
+    assert main(["query", str(root), "-n", "2", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    images = [row["image"] for row in said["images"]]
+    assert (len(images), said["among"]) == (2, 4)
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(annotated(root / "queries" / "1")))
+    assert main(["query", str(root), "--import", str(export), "--by", "Anna", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["taken"] == images
+    run(fresh.index.root, more=["--redo"])
+    table = read_table(fresh.folder.decided / "images.parquet")
+    masks = dict(table.select("image", "mask").iter_rows())
+    assert masks[images[0]] is not None
+    with (root / "folds.csv").open() as file:
+        rows = {row["image"]: row["fold"] for row in csv.DictReader(file)}
+    assert images[0] in rows  # what somebody drew is scored too
+    assert main(["query", str(root), "-n", "2", "--json"]) == 0  # neither again, nor a copy of one
+    left = [row["image"] for row in json.loads(capsys.readouterr().out)["images"]]
+    assert not set(left) & set(images)
+
+
+def test_anonymous_folders_name_no_file(fresh, tmp_path):
+    found, _ = query(fresh, 2)
+    folder = write_query(fresh, found, "cvat", out=tmp_path / "task", anonymous=True)
+    assert sorted(path.name for path in (folder / "images").iterdir()) == ["1-001.png", "1-002.png"]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(name.encode() in content for name in ("unsure", "copy", "doubt", "sure.png", "unlabeled"))
+    assert asked(fresh) == {"1-001.png": found[0].candidate.image, "1-002.png": found[1].candidate.image}
+    assert set(import_labels(fresh, folder / "annotations.xml", by="Cy").unchanged) == {
+        one.candidate.image for one in found
+    }
+
+
+def test_sixteen_bits_are_shown_in_eight(tmp_path):
+    made = pool_run(tmp_path)
+    path = made.path("unlabeled/unsure.png")
+    deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 40
+    Image.fromarray(deep).save(path)
+    found = [one for one in query(made, 4)[0] if one.candidate.image.endswith(("unsure.png", "copy.png"))]
+    folder = write_query(made, found, "cvat")
+    assert all(np.asarray(Image.open(p)).dtype == np.uint8 for p in (folder / "images").iterdir())
+
+
+def test_markup_in_names(tmp_path):
+    made = pool_run(tmp_path, more=["<b>&'"])
+    found, _ = query(made, 5)
+    assert "<b>&'" in chosen_names(found)
+    for tool, file in (("cvat", "annotations.xml"), ("label_studio", "tasks.json")):
+        folder = write_query(made, found, tool)
+        if tool == "label_studio":
+            (folder / file).write_text(json.dumps(annotated(folder)))
+        assert not import_labels(made, folder / file, by="Di").strangers
+
+
+def test_what_is_refused(fresh, tmp_path, capsys):
+    root = str(fresh.folder.root)
+    export = tmp_path / "annotations.xml"
+    assert main(["query"]) == 2
+    assert "neither" in capsys.readouterr().err
+    assert main(["query", root, "--data", "x"]) == 2
+    assert main(["query", root, "-n", "0"]) == 2
+    assert main(["query", str(tmp_path / "gone")]) == 2
+    with pytest.raises(UsageError, match="choose images first"):
+        import_labels(fresh, export, by="Anna")
+    folder = write_query(fresh, query(fresh, 1)[0], "cvat", out=tmp_path / "task")
+    with pytest.raises(UsageError, match="nothing is overwritten"):
+        write_query(fresh, query(fresh, 1)[0], "cvat", out=folder)
+    with pytest.raises(UsageError, match="an export"):
+        import_labels(fresh, export, by="Anna")
+    text = (folder / "annotations.xml").read_text()
+    export.write_text(text.replace("rock", "rocks"))
+    with pytest.raises(DataError, match="did you mean rock"):
+        import_labels(fresh, export, by="Anna")
+    export.write_text(text.replace('width="64"', 'width="32"', 1))
+    with pytest.raises(DataError):
+        import_labels(fresh, export, by="Anna")
+    assert not read_decisions(fresh.folder.decisions)
+    export.write_text(text.replace("1-001", "other"))
+    with pytest.raises(DataError, match="other"):
+        import_labels(fresh, export, by="Anna")
+
+
+def test_a_run_without_predictions_of_its_pool(tmp_path, capsys):
+    data = tmp_path / "data"
+    for k in range(4):
+        put(data, f"x{k}", picture(k), half(8 + 4 * k))
+    folder = run(data)
+    assert main(["query", str(folder.root)]) == 2
+    assert "every image has a mask" in capsys.readouterr().err
+    put(data, "new", picture(9))
+    folder = run(data, more=["--redo"])
+    assert main(["query", str(folder.root)]) == 2
+    assert "has not predicted" in capsys.readouterr().err
