@@ -40,6 +40,12 @@ MADE = "@run/"
 THIRDS = ("third-1.ckpt", "third-2.ckpt")
 """Checkpoints of a third and two thirds of a training, kept where images are ranked by their agreement."""
 
+START = "start.json"
+"""File in a fold's folder: what its network started from, and which images had been seen by then."""
+
+ACCEPTED = "accepted.parquet"
+"""File in `decided`: images whose masks are predictions that somebody accepted, or drew on."""
+
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
 

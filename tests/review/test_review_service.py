@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from make_copies import half, picture
-from make_review import ODD, place_of, reviewed
+from make_review import ODD, place_of, reply, reviewed
 from maskwright.artifacts import write_table
 from maskwright.cli import main
 from maskwright.review import Desk, Item, build_queue, build_review
@@ -56,12 +56,15 @@ def test_an_item_from_the_queue_to_the_log(client, desk):
     place = client.get("/api/next", params={"by": "Anna"}).json()["place"]
     item = client.get(f"/api/item/{place}", params={"by": "Anna"}).json()
     assert item["kind"] == "conflict"
-    answer = client.post("/api/decide", json={"item": item["key"], "answer": "a", "by": "Anna"})
+    shown = [client.get(f"/api/label/{place}/{which}").headers["x-label-digest"] for which in (0, 1)]
+    said = {"item": item["key"], "answer": "a", "by": "Anna", "shown": shown}
+    assert client.post("/api/decide", json=said | {"shown": []}).status_code == 422  # nobody saw what they take
+    answer = client.post("/api/decide", json=said)
     assert answer.status_code == 200
     assert client.get("/api/state", params={"by": "Anna"}).json()["mine"] == 1
     assert client.get(f"/api/item/{place}", params={"by": "Anna"}).json()["mine"] == "a"
     assert client.get(f"/api/item/{place}", params={"by": "Ben"}).json()["others"] == 1
-    client.post("/api/decide", json={"item": item["key"], "answer": "b", "by": "Ben"})
+    client.post("/api/decide", json=said | {"answer": "b", "by": "Ben"})
     rows = client.get("/api/agreement").json()["rows"]
     assert [(r["kind"], r["items"], r["share"], r["kappa"]) for r in rows] == [("", 1, 0, 0), ("conflict", 1, 0, 0)]
     assert client.post("/api/undo", json={"by": "Anna"}).json() == {"place": place}
@@ -117,7 +120,7 @@ def test_names_of_this_machine_are_answered(client, host):
 
 
 def test_an_answer_must_be_json_of_this_page(client, desk):
-    body = json.dumps({"item": desk.keys[0], "answer": "a", "by": "Anna"})
+    body = reply(desk, 0, "a").model_dump_json()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         assert client.post("/api/decide", content=body, headers={"Content-Type": kind}).status_code == 403
     refused = {"Content-Type": "application/json", "Origin": "http://evil.example"}

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from make_copies import half
-from make_review import FINE, ODD, place_of
+from make_review import FINE, ODD, place_of, reply
 from maskwright.cli import main
 from maskwright.decisions import read_decisions
 from maskwright.errors import UsageError
@@ -71,7 +71,7 @@ def test_what_is_answered_is_left_out_and_names_can_be_hidden(desk, tmp_path):
 
 
 def answer(desk, place, said, **more):
-    whole = {"item": desk.keys[place], "answer": said, "by": "Cleo", "id": f"{place:016x}"}
+    whole = reply(desk, place, said, by="Cleo", id=f"{place:016x}").model_dump(mode="json")
     return whole | {"time": "2026-01-02T03:04:05.678Z"} | more
 
 
@@ -102,9 +102,9 @@ def test_by_the_command(folder, tmp_path, capsys):
     assert main(["review", str(folder.root), "--static", str(out), "--most", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == 2
     assert main(["review", str(folder.root), "--static", str(out)]) == 2  # nothing is overwritten
-    key = data_of(out.read_text())["items"][0]["key"]
+    item = data_of(out.read_text())["items"][0]
     file = tmp_path / "answers.json"
-    reply = {"item": key, "answer": "a", "by": "Cleo", "id": "f" * 16}
+    reply = {"item": item["key"], "answer": "a", "by": "Cleo", "id": "f" * 16, "shown": item["shown"]}
     file.write_text(json.dumps({"maskwright_review": 1, "replies": [reply]}))
     assert main(["review", str(folder.root), "--import", str(file)]) == 0
     assert "1 answers taken" in capsys.readouterr().err

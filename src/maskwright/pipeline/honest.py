@@ -7,18 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json
+from maskwright.artifacts import START, RunFolder, read_folds, read_json
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import copies_of
-from maskwright.pipeline.starting import START, Old
+from maskwright.pipeline.starting import Old
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
 from maskwright.selftrain import blocked_images, kept_apart, relatives
 from maskwright.split import HELD_OUT
 
 
-def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
+def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int | None) -> set[str]:
     """Return what must not be learned from without its mask in the training of a fold: see `blocked_images`."""
     return blocked_images(whole.table, folds, copies_of(folder), fold)
 

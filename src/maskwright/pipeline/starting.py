@@ -7,13 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
+from maskwright.artifacts import START, RunFolder, read_folds, read_json, write_json
 from maskwright.errors import DataError, problem
 from maskwright.recipe import Recipe
 from maskwright.split import HELD_OUT
 
-START = "start.json"
-"""File in a fold's folder: what its network started from, and which images had been seen by then."""
 _SHOWN = 3
 
 

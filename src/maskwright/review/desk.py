@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from maskwright.audit.masks import Answers
 from maskwright.decisions import Decision, append_decisions, read_decisions, settled
 from maskwright.errors import UsageError, problem
 from maskwright.review.agreement import given_answers
 from maskwright.review.answers import answers_of, lines_of
 from maskwright.review.items import QUESTIONS, Item
 from maskwright.review.reply import Reply
-from maskwright.review.source import Answers, Reviewed
+from maskwright.review.source import Reviewed
 
 LENT = 120.0
 """Seconds for which an item that one reviewer looks at isn't offered to another."""
@@ -122,14 +123,31 @@ class Desk:
             next_move = "reload the page: the queue may have changed"
             raise UsageError(problem("an item of the queue", reply.item, where="the review", next_move=next_move))
         reply = reply if reply.id else reply.model_copy(update={"id": secrets.token_hex(8)})
-        with self._lock:
-            self._refresh()
-            if any(decision.id == reply.id for decision in self._known):
-                return reply.id
-            place = self.places[reply.item]
-            lines = lines_of(self.run, self.items[place], reply, self.answers(place))
-            append_decisions(self.run.folder.decisions, lines)
-        return reply.id
+        place = self.places[reply.item]
+        for last in (False, False, True):  # what is drawn is drawn while others may go on
+            with self._lock:
+                self._refresh()
+                if self._has(reply.id):
+                    return reply.id
+                stamp = self._stamp
+                answers = self.answers(place)
+                if last:
+                    return self._append(lines_of(self.run, self.items[place], reply, answers), reply.id)
+            lines = lines_of(self.run, self.items[place], reply, answers)
+            with self._lock:
+                self._refresh()
+                if self._has(reply.id):
+                    return reply.id
+                if stamp == self._stamp:
+                    return self._append(lines, reply.id)
+        raise AssertionError("the last time appends")
+
+    def _has(self, name: str) -> bool:
+        return any(decision.id == name for decision in self._known)
+
+    def _append(self, lines: Sequence[Decision], name: str) -> str:
+        append_decisions(self.run.folder.decisions, lines)
+        return name
 
     def undo(self, by: str) -> int | None:
         """Take back a reviewer's last answer; return its item's place, None if there is none to take back."""

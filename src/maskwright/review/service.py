@@ -19,7 +19,7 @@ from maskwright.review.agreement import agreement
 from maskwright.review.desk import Desk
 from maskwright.review.guard import HEADERS, Guard
 from maskwright.review.page import page_of, shown_categories
-from maskwright.review.pictures import image_bytes, label_bytes
+from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
 from maskwright.review.reply import read_reply
 
 ASSETS = {
@@ -29,6 +29,9 @@ ASSETS = {
     "review.js": "text/javascript",
 }
 """What the page is made of, and its media type."""
+
+SHOWN = "X-Label-Digest"
+"""Header of a label: what an answer that takes it says that it saw."""
 
 _KEPT = 24
 _MOST_BYTES = 8 << 20
@@ -107,13 +110,15 @@ class _Service:
     async def label(self, request: Any) -> Any:
         place, which = request.path_params["place"], request.path_params["which"]
 
-        def read() -> bytes:
-            item = self.desk.item(place)
+        def read() -> Any:
+            item, answers = self.desk.item(place), self.desk.answers(place)
             if which >= max(1, len(item.suggestions)):
                 raise _missing("a label", which)
-            return label_bytes(self.desk.run, item, which, self.desk.answers(place), _side(request))
+            shown = digest_shown(self.desk.run, item, which, answers)
+            data = label_bytes(self.desk.run, item, which, answers, _side(request))
+            return self.responses.Response(data, media_type="image/png", headers={SHOWN: shown})
 
-        return await self._bytes(read, "image/png")
+        return await self._answer(read)
 
     async def agreement(self, request: Any) -> Any:
         def rows() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from maskwright.progress import track
 from maskwright.review.agreement import given_answers
 from maskwright.review.desk import Desk
 from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
-from maskwright.review.pictures import image_bytes, label_bytes
+from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
 from maskwright.review.reply import read_reply
 
 SIDE = 768
@@ -109,7 +109,8 @@ def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
     item, answers = desk.item(place), desk.answers(place)
     images = [image_bytes(desk.run, item, which, SIDE) for which in range(len(item.images))]
     labels = [label_bytes(desk.run, item, which, answers, SIDE) for which in range(len(item.suggestions))]
-    shown = desk.described(place) | {"place": number, "mine": "", "others": 0}
+    digests = [digest_shown(desk.run, item, which, answers) for which in range(len(item.suggestions))]
+    shown = desk.described(place) | {"place": number, "mine": "", "others": 0, "shown": digests}
     return shown | {"images": [_text(data) for data in images], "labels": [_text(data) for data in labels]}
 
 
