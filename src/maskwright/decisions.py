@@ -191,7 +191,7 @@ def read_decisions(path: Path) -> list[Decision]:
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")  # names may hold what else counts as the end of a line
-    return [_parsed(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse_decision(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
@@ -342,7 +342,12 @@ def _canonical(decision: Decision) -> str:
     return json.dumps(said, sort_keys=True, ensure_ascii=False)
 
 
-def _parsed(line: str, path: Path, number: int) -> Decision:
+def parse_decision(line: str, path: Path, number: int) -> Decision:
+    """Return a line of a log, which stands there at a place from 1 on.
+
+    Raises:
+        DataError: it is no decision; names file and place.
+    """
     example = '{"image": "images/a.png", "action": "keep", "by": "Anna", "reason": "mine is right"}'
     try:
         decision = _validated(line)

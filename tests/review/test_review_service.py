@@ -33,7 +33,7 @@ def test_the_page_and_its_parts(client):
     page = client.get("/")
     assert page.status_code == 200
     parts = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
-    assert len(parts) == 4
+    assert len(parts) == 5
     for part in parts:
         answer = client.get(f"/{part}")
         assert answer.status_code == 200

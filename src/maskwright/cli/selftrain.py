@@ -80,10 +80,13 @@ def with_method(options: Options) -> Recipe:
         return options.to_recipe()
     if any(map(_says_how, options.settings)):
         return options.to_recipe()
-    ours = replace(options, settings=(f"selftrain.method={OURS.model_dump_json()}", *options.settings))
     if options.recipe is not None and load_recipe(options.recipe).selftrain.protocol != "mixed":
         return options.to_recipe()  # which belongs to pseudo-labels
-    return ours.to_recipe()
+    ours = settings = [f"selftrain.method={OURS.model_dump_json()}"]
+    for setting in options.settings:
+        whole = setting.partition("=")[0].strip() == "selftrain"  # it replaces the section
+        settings = [*settings, setting, *(ours if whole else ())]
+    return replace(options, settings=tuple(settings)).to_recipe()
 
 
 def _says_how(setting: str) -> bool:

@@ -33,8 +33,10 @@ def seen_by(folder: RunFolder, number: int, fold: int) -> set[str]:
     return known
 
 
-def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> None:
-    """Assert that the network of a fold and round saw nothing of what scores the fold, nor of its groups and copies.
+def check_honest(folder: RunFolder, whole: Index, fold: int, seen: Collection[str]) -> None:
+    """Make sure that a network of a fold has seen nothing of what scores the fold, nor of its groups and copies.
+
+    It is a promise of this code, so that a broken one is no fault of the user's: it raises also where asserts don't.
 
     What was moved into the training is not scored by it. Where the recipe lets groups cross folds, or a network start
     from one that has seen them, nothing is promised.
@@ -48,8 +50,8 @@ def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> Non
     groups = scored["group"].unique().to_list()
     score = set(folds.filter(pl.col("group").is_in(groups))["image"])
     score |= _outside(relatives(set(scored["image"]), (folds, whole.table), copies_of(folder)), folds)
-    leaked = sorted(score & seen_by(folder, number, fold))
-    assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
+    if leaked := sorted(score.intersection(seen)):
+        raise AssertionError(f"a network of fold {fold} has seen {leaked[:5]}, or would")
 
 
 def honest_networks(run: RunFolder, folder: RunFolder, whole: Index, fold: int) -> tuple[tuple[Path, ...], PredictSpec]:

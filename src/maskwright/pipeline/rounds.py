@@ -19,7 +19,7 @@ from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.accepted import with_accepted
-from maskwright.pipeline.honest import seen_by
+from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.predict import to_full_size
 from maskwright.progress import track
@@ -62,6 +62,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     start = _start(folder, spec, wanted)
     place.mkdir(parents=True, exist_ok=True)
     seen = {*images.images, *(() if pool is None else pool.images), *_seen_before(folder, spec, wanted)}
+    check_honest(folder, whole, fold, seen)
     note = {"checkpoint": None if start is None else str(start), "checked": True, "leaked": [], "seen": sorted(seen)}
     write_json(place / START, note)
     held_back, own = whole.only(validation) if validation else None, _recipe_of(recipe, wanted, step, start)

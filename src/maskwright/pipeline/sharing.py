@@ -58,7 +58,12 @@ def link_to(folder: RunFolder, inner: RunFolder, names: Iterable[str]) -> None:
         if (inner.root / name).exists():
             next_move = "remove it, or give another --out; nothing is overwritten"
             raise UsageError(
-                problem(f"a link to {folder.root / name}", "a file or folder", where=str(inner.root / name), next_move=next_move)
+                problem(
+                    f"a link to {folder.root / name}",
+                    "a file or folder",
+                    where=str(inner.root / name),
+                    next_move=next_move,
+                )
             )
         link = inner.root.resolve() / name
         link.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from maskwright.artifacts import write_bytes
+from maskwright.artifacts import REVIEW, write_bytes
 from maskwright.audit.masks import Answers
 from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import to_ids
@@ -20,7 +20,7 @@ from maskwright.review.items import Box, Item, Kind
 from maskwright.review.makers import learned_by
 from maskwright.review.pictures import png
 from maskwright.review.reply import Reply
-from maskwright.review.source import FOLDER, Pixels, Reviewed
+from maskwright.review.source import Pixels, Reviewed
 from maskwright.types import IGNORE, LabelMap
 
 
@@ -306,7 +306,7 @@ class _Said:
     def _kept_file(self, kind: str, data: bytes, suffix: str) -> str:
         """Write a file under a name that says what it holds, and return that: the same content is one file."""
         name = hashlib.blake2b(data, digest_size=16).hexdigest()
-        file = f"{FOLDER}/{kind}/{name}{suffix}"
+        file = f"{REVIEW}/{kind}/{name}{suffix}"
         if not (path := self.run.folder.root / file).is_file():
             write_bytes(path, data)
         return file

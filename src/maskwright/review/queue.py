@@ -47,9 +47,9 @@ _SAME_REGION = 0.5
 def build_queue(run: Reviewed) -> list[Item]:
     """Return what of a run is worth a look, the most worth first; what people settled otherwise is left out.
 
-    Left out are images that a person dropped, outliers and rare masks that a policy dropped, images of the pool that
-    have a mask by a decision, and regions that a person confirmed or ignored, or whose box an earlier one's shares by
-    half. Answered items stay where they are.
+    Left out are images that a person dropped or that can't be read, outliers and rare masks that a policy dropped,
+    images of the pool that have a mask by a decision, and regions that a person confirmed or ignored, or whose box an
+    earlier one's shares by half. Answered items stay where they are.
 
     Raises:
         DataError: the log has a line that is no decision.
@@ -61,6 +61,7 @@ def build_queue(run: Reviewed) -> list[Item]:
     items = [*pair_items(run, findings), *suspect_items(run, rarity)]
     items += [*rare_items(run, findings), *outlier_items(run, findings)]
     items += pool_items(run, rarity, _with_mask(answers))
+    items = [item for item in items if run.unreadable.isdisjoint(item.images)]
     kept = {item.key(run.salt): item for item in items}
     looked, given = _regions(known), _given(answers)
     open_items = [i for key, i in kept.items() if not _settled(i, key, answers, looked, given)]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from maskwright.artifacts import IMPORTED, MADE, RunFolder, read_json, read_table, write_bytes
+from maskwright.artifacts import IMPORTED, MADE, REVIEW, RunFolder, read_json, read_table, write_bytes
 from maskwright.audit.copies import fitted
 from maskwright.audit.masks import Answers, DecidedMasks, shifted
 from maskwright.augment.dihedral import DIHEDRAL
@@ -27,9 +27,6 @@ from maskwright.errors import DataError, UsageError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.review.items import Item, Suggestion
 from maskwright.types import Array, LabelMap
-
-FOLDER = "review"
-"""Folder of the review in a run folder: masks/ that were drawn, and salt."""
 
 Pixels = npt.NDArray[np.bool_]
 
@@ -83,7 +80,7 @@ class Reviewed:
     @cached_property
     def salt(self) -> bytes:
         """What makes the names of items unguessable; made once a run."""
-        path = self.folder.root / FOLDER / "salt"
+        path = self.folder.root / REVIEW / "salt"
         with held(self.folder.decisions):  # of two servers that begin at once, one makes it
             if not path.is_file():
                 write_bytes(path, secrets.token_bytes(16))
@@ -94,6 +91,12 @@ class Reviewed:
         """Images that the audit couldn't read."""
         path = self.folder.audit / "unusable.json"
         return frozenset(read_json(path) if path.is_file() else ())
+
+    @cached_property
+    def unreadable(self) -> frozenset[str]:
+        """Images without a size: nothing can be shown of them."""
+        sizes = self.index.table.filter(pl.col("width").is_null() | pl.col("height").is_null())
+        return frozenset(sizes["image"])
 
     def table(self, path: Path) -> pl.DataFrame | None:
         """Return a table of the run, None if there is none."""
