@@ -253,13 +253,13 @@ def test_maps_stay_as_long_as_they_are_needed(folder, monkeypatch, settings, kep
 
 def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
     whole = stages.decided(folder, spec_of(folder, 0))
-    check_honest(folder, whole, 0, 0)
+    check_honest(folder, whole, 0, seen_by(folder, 0, 0))
     folds = read_folds(folder.folds)
     leaked = folds.filter(pl.col("fold") == 0)["image"][0]
     write_json(folder.fold(0) / "start.json", {"checkpoint": "x", "checked": True, "leaked": [], "seen": [leaked]})
     assert leaked in seen_by(folder, 0, 0)
     with pytest.raises(AssertionError, match="has seen"):
-        check_honest(folder, whole, 0, 0)
+        check_honest(folder, whole, 0, seen_by(folder, 0, 0))
 
 
 def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):

@@ -106,7 +106,7 @@ def test_answers_drawing_and_undo_by_the_keyboard(page, desk):
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
         assert page.faults == []
         assert all(url.startswith((address, "data:", "blob:")) for url in page.asked)
-    assert [d.action for d in people(desk)] == ["keep", "drop", "drawn_mask", "ignore_region", "undo"]
+    assert [d.action for d in people(desk)] == ["keep", "drop", "drawn_mask", "patch_mask", "ignore_region", "undo"]
 
 
 def test_with_a_token(page, desk):
@@ -132,6 +132,8 @@ def test_from_disk_and_back(page, desk, tmp_path):
     download.value.save_as(tmp_path / "answers.json")
     assert page.faults == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in page.asked)
-    assert len(json.loads((tmp_path / "answers.json").read_text())["replies"]) == 1
+    assert (
+        len(json.loads((tmp_path / "answers.json").read_text())["replies"]) == 3
+    )  # what was taken back, that, and what was said then
     assert import_replies(desk, tmp_path / "answers.json").taken == 1
     assert [d.action for d in people(desk)] == ["keep", "drop"]

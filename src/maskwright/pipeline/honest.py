@@ -58,7 +58,8 @@ def honest_networks(run: RunFolder, folder: RunFolder, whole: Index, fold: int) 
     """Return the checkpoints of another run that may label for a fold of this one, and how they predict.
 
     They have seen nothing of the fold, nor of what is held out here, nor what either run takes for a copy or the group
-    of these: in this run's index and folds, or in the other's folds.
+    of these: in this run's index and folds, or in the other's folds. They are told by name: `check_names` has seen that
+    the other run has no picture of these under another one.
 
     Args:
         run: the other one.

@@ -15,6 +15,7 @@ from maskwright.pipeline.accepted import accepted_labels
 from maskwright.pipeline.delivered import trained, trainings
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.honest import blocked, honest_networks
+from maskwright.pipeline.renamed import check_names
 from maskwright.pipeline.sections import predicting
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
@@ -96,6 +97,7 @@ def check_pool(folder: RunFolder, recipe: Recipe) -> None:
         )
     for run in other_networks(recipe):
         _check_other(run, folder, recipe)
+        check_names(run, folder, whole, where=f"selftrain.method.fused_with: {run.root}")
         for fold in range(recipe.split.folds):
             honest_networks(run, folder, whole, fold)
 

@@ -3,7 +3,7 @@
 An item's worth is the weight of its kind, times 1/2 to 1 by its place among those of its kind (a rank, for their
 scores have different units), times 1 to 3/2 by how rare the categories are that it touches. Then it sinks: by 1/2 for
 each item above it that shows the same picture, and by .8 for each of the same group. So the first items of every kind
-come early, the same scene comes back late, and nothing is left out. The same run folder gives the same queue.
+come early and the same scene comes back late. The same run folder gives the same queue.
 """
 
 from __future__ import annotations
