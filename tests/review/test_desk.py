@@ -6,20 +6,22 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from make_copies import half
 from make_review import ALONE, BOX, COARSE, FINE, ODD, PLAIN, place_of, reply, reviewed
 from maskwright.artifacts import read_folds
-from maskwright.decisions import Decision, read_decisions, settled, standing
+from maskwright.decisions import Decision, append_decisions, read_decisions, settled, standing
 from maskwright.errors import DataError, UsageError
-from maskwright.review import Desk, Reply, build_queue
+from maskwright.review import Desk, Reply, answers, build_queue
 from maskwright.review.answers import ANSWERS, answers_of
 from maskwright.review.items import QUESTIONS
 
@@ -47,8 +49,8 @@ def mask_of(desk, decision):
 
 def test_every_kind_has_a_question_and_answers_with_keys_of_their_own():
     assert ANSWERS.keys() == QUESTIONS.keys()
-    for answers in ANSWERS.values():
-        keys = [answer.key for answer in answers]
+    for taken in ANSWERS.values():
+        keys = [answer.key for answer in taken]
         assert len(set(keys)) == len(keys)
         assert not {*keys} & set("hdu[]")  # of the page itself
 
@@ -387,3 +389,60 @@ def test_file_names_can_be_hidden(desk):
         assert image.split("/")[-1] not in text
     assert hidden.described(0)["names"] == ["image 1a", "image 1b"]
     assert COARSE in json.dumps([desk.described(0)]) and FINE in json.dumps([desk.described(0)])
+
+
+def test_nobody_waits_for_a_drawing(desk, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+    plain = answers.painted
+
+    def slow(*said):
+        begun.set()
+        assert go_on.wait(60)
+        return plain(*said)
+
+    monkeypatch.setattr(answers, "painted", slow)
+    stroke = {"tool": "brush", "category": 1, "points": [[60.5, 20.5]], "radius": 0.5}
+    drawn = reply(desk, place_of(desk, "uncertain"), "edit", strokes=[stroke])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(desk.decide, drawn)
+        assert begun.wait(60)
+        desk.decide(reply(desk, place_of(desk, "suspect"), "a", by="Ben"))  # and what counts has changed meanwhile
+        assert desk.progress("Ben")["mine"] == 1
+        go_on.set()
+        waiting.result(60)
+    assert [d.by for d in lines(desk)] == ["Ben", "Anna", "Anna"]
+
+
+def test_a_suggestion_that_changes_nothing_any_more_is_refused(desk):
+    """The mask was drawn otherwise meanwhile: nothing is left that the networks contradict."""
+    place = place_of(desk, "suspect")
+    square = {"tool": "polygon", "category": 1, "points": [[15, -1], [25, -1], [25, 49], [15, 49]]}
+    append_decisions(desk.run.folder.decisions, patch_of(desk, square))
+    with pytest.raises(UsageError, match="none that does"):
+        desk.decide(reply(desk, place, "b"))
+
+
+def patch_of(desk, stroke):
+    """The lines of a drawing on `PLAIN` that is no answer to an item of the queue."""
+    item = replace(desk.items[place_of(desk, "suspect")], region=None, kind="rare", suggestions=())
+    said = Reply.model_validate({"item": "0" * 16, "answer": "edit", "by": "Ben", "strokes": [stroke]})
+    return answers.lines_of(desk.run, item, said, settled(lines(desk)))
+
+
+def test_a_folder_that_can_only_be_read_can_be_looked_at(desk, monkeypatch):
+    (desk.run.folder.root / "review" / "salt").unlink()
+
+    def denied(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("maskwright.review.source.write_bytes", denied)
+    run = reviewed(desk.run.folder)
+    assert Desk(run, build_queue(run)).progress()["total"] == len(desk.items)
+
+
+def test_images_that_can_not_be_read_are_not_asked_about(desk):
+    image = desk.items[place_of(desk, "outlier")].image
+    index = desk.run.index
+    height = pl.when(pl.col("image") == image).then(None).otherwise(pl.col("height")).alias("height")
+    run = replace(desk.run, index=replace(index, table=index.table.with_columns(height)))
+    assert image not in {name for item in build_queue(run) for name in item.images}

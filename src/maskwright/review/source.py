@@ -81,9 +81,13 @@ class Reviewed:
     def salt(self) -> bytes:
         """What makes the names of items unguessable; made once a run."""
         path = self.folder.root / REVIEW / "salt"
-        with held(self.folder.decisions):  # of two servers that begin at once, one makes it
-            if not path.is_file():
-                write_bytes(path, secrets.token_bytes(16))
+        if not path.is_file():
+            try:
+                with held(self.folder.decisions):  # of two servers that begin at once, one makes it
+                    if not path.is_file():
+                        write_bytes(path, secrets.token_bytes(16))
+            except OSError:  # a folder that can only be read: nothing can be answered, but looked at
+                return secrets.token_bytes(16)
         return path.read_bytes()[:32]
 
     @cached_property
