@@ -74,11 +74,6 @@ class DecidedMasks:
             return False
         return bool(self.answer(image).made_by) or any(change.made_by for change in self.changes.get(image, ()))
 
-    def has(self, image: str) -> bool:
-        """Tell whether an image has a mask, by the folder or by decisions."""
-        given = self.answer(image).action in ("use_mask_of", "consensus", "drawn_mask")
-        return given or image in self.changes or self.labelled(image)
-
     def label(self, image: str, asked: tuple[str, ...] = ()) -> LabelMap:
         """Return the (H, W) mask of an image as the decisions say, those of others on the way included.
 
@@ -98,16 +93,18 @@ class DecidedMasks:
 
     def numbers(self, image: str) -> Array | None:
         """Return the object numbers of an image, 0 wherever its mask says something else now; None without any."""
-        numbers, before = self._whole_numbers(image), None
+        numbers = self._whole_numbers(image)
         if numbers is None:
             return None
-        if image in self.changes:
-            before = self.whole(image)
-        elif self.answer(image).action in ("consensus", "drawn_mask") and self.labelled(image):
-            before = self._own(image)
-        if before is not None:
+        replaced = self.answer(image).action in ("consensus", "drawn_mask") and self.labelled(image)
+        if replaced or image in self.changes:
+            whole = self.whole(image)
+            before = self._own(image) if replaced else whole  # what the numbers belong to
+            for change in self.changes.get(image, ()):
+                if change.shift is not None:
+                    before, numbers = shifted(before, *change.shift), moved(numbers, *change.shift, blank=0)
             things = [p for p, c in enumerate(self.index.categories.items) if c.isthing]
-            numbers = _renumbered(numbers, before, self._changed(image, self.whole(image)), things)
+            numbers = _renumbered(numbers, before, self._changed(image, whole), things)
         return _cut(numbers, self.regions.get(image, ()), 0)
 
     def _whole_numbers(self, image: str) -> Array | None:
@@ -194,11 +191,16 @@ def shifted(label: LabelMap, down: int, right: int) -> LabelMap:
         >>> shifted(np.uint8([[1, 2], [3, 4]]), 0, 1).tolist()
         [[255, 1], [255, 3]]
     """
-    height, width = label.shape
-    found = np.full_like(label, IGNORE)
+    return np.asarray(moved(label, down, right, blank=IGNORE), np.uint8)
+
+
+def moved(values: Array, down: int, right: int, *, blank: int) -> Array:
+    """Return an (H, W) map moved by so many pixels; what comes in from outside is blank."""
+    height, width = values.shape
+    found = np.full_like(values, blank)
     rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
     to_row, to_column, from_row, from_column = max(down, 0), max(right, 0), max(-down, 0), max(-right, 0)
-    found[to_row : to_row + rows, to_column : to_column + columns] = label[
+    found[to_row : to_row + rows, to_column : to_column + columns] = values[
         from_row : from_row + rows, from_column : from_column + columns
     ]
     return found
@@ -216,8 +218,8 @@ def _renumbered(numbers: Array, before: LabelMap, after: LabelMap, things: Seque
         for piece in range(1, count + 1):
             inside = pieces == piece
             around = found[(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & (after == category)]
-            touched = np.bincount(around[around > 0]) if (around > 0).any() else None
-            found[inside] = found.max() + 1 if touched is None else touched.argmax()
+            near, pixels = np.unique(around[around > 0], return_counts=True)
+            found[inside] = near[pixels.argmax()] if len(near) else found.max() + 1
     return found
 
 

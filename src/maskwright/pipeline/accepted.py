@@ -73,7 +73,8 @@ def accepted_states(folder: RunFolder, data: DataSpec, folds: int) -> list[dict[
     found = list[dict[str, Any]]()
     for fold in range(folds):
         labels = accepted_labels(folder, whole, fold)
-        said = {image: fingerprint(whole.path(file).read_bytes().hex()) for image, file in labels.items()}
+        files = {image: whole.path(file) for image, file in labels.items()}
+        said = {i: fingerprint(file.read_bytes().hex()) if file.is_file() else None for i, file in files.items()}
         found.append({"accepted": fingerprint(said)} if said else {})
     return found
 

@@ -108,7 +108,8 @@ def relabel(root: Path, spec: dict[str, Any]) -> None:
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     first = job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}"
     paths = job.folder.kept_in(first, kind)
-    check_honest(job.folder, job.whole, job.fold, read_json(first / START)["seen"])
+    if (note := first / START).is_file():  # none in earlier versions' runs
+        check_honest(job.folder, job.whole, job.fold, read_json(note)["seen"])
     rows = _labelled(job, spec, rest, paths, ranked=False)
     write_ledger(job.place / "ledger-2.parquet", rows, before=known.filter(pl.col("used")))
     _clean(job)
