@@ -49,6 +49,7 @@ def write_predictions(folder):
     write_label(folder, "predictions/labels/plain.png", half(24))
     write_label(folder, "predictions/labels/unlabeled/alone.png", half(30))
     write_label(folder, f"predictions/{'labels'}/{ODD.removesuffix('.png')}.png", half(40))
+    write_label(folder, f"round-1/pseudo/fold-0/{'labels'}/{ODD.removesuffix('.png')}.png", half(40))
     for fold, columns in ((0, 10), (1, 50)):
         write_label(folder, f"round-1/pseudo/fold-{fold}/labels/unlabeled/alone.png", half(columns))
     store = ProbabilityStore(folder.store("pool", 0))
@@ -73,7 +74,10 @@ def place_of(desk, kind, image=None):
 
 
 def reply(desk, place, answer, by="Anna", **more):
-    return Reply.model_validate({"item": desk.keys[place], "answer": answer, "by": by, **more})
+    """An answer of somebody who looked at what is there now."""
+    answers = desk.answers(place)
+    shown = [desk.run.digest(suggestion, answers) for suggestion in desk.items[place].suggestions]
+    return Reply.model_validate({"item": desk.keys[place], "answer": answer, "by": by, "shown": shown, **more})
 
 
 __all__ = ["ALONE", "COARSE", "FINE", "ODD", "PLAIN", "TURNED"]

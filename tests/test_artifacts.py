@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import math
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +19,13 @@ from maskwright.artifacts import (
     plain,
     read_json,
     read_table,
+    sweep,
     write_bytes,
     write_json,
     write_table,
     write_text,
 )
+from maskwright.decisions import held
 from maskwright.errors import UsageError
 
 
@@ -157,3 +161,22 @@ def test_groups_stay_text_whatever_they_look_like(tmp_path):
     table = pl.DataFrame({"image": list("abcde"), "group": groups, "fold": [0, 1, 0, 1, -1]})
     write_table(tmp_path / "folds.csv", table)
     assert read_folds(tmp_path / "folds.csv").equals(table)
+
+
+def test_a_sweep_leaves_what_a_review_writes_beside_it(tmp_path):
+    """Its files are young; the log's are swept only when nobody holds the log."""
+    old, young, log = (f".{digit * 12}.tmp" for digit in "abc")
+    for path in (tmp_path / "review" / old, tmp_path / "review" / "masks" / young, tmp_path / "audit" / young):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    os.utime(tmp_path / "review" / old, (0, 0))
+    (tmp_path / log).touch()
+    with ThreadPoolExecutor(1) as pool:
+        with held(tmp_path / "decisions.jsonl"):
+            swept = pool.submit(sweep, tmp_path)
+            time.sleep(0.2)
+            assert (tmp_path / log).exists()
+            assert not swept.done()
+        swept.result(30)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert left == [f"review/masks/{young}"]

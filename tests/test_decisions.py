@@ -10,6 +10,8 @@ from maskwright.decisions import (
     Action,
     Decision,
     append_decisions,
+    changes_of,
+    parse_decision,
     read_decisions,
     record_policies,
     settled,
@@ -17,6 +19,7 @@ from maskwright.decisions import (
     standing,
 )
 from maskwright.errors import DataError
+from maskwright.review.log import LogReader
 
 
 def policy(image="a.png", action="drop", **more):
@@ -277,3 +280,48 @@ def test_people_and_policies_append_at_once_and_no_line_is_lost(tmp_path):
     assert sum(d.by == "Anna" for d in found) == 80
     assert [d.image for d in found if d.by == "Anna"][::2] == [d.image for d in found if d.by == "Anna"][1::2]
     assert all(d.time for d in found)
+
+
+def patch(where, item, by="Anna"):
+    return Decision(image="a.png", action="patch_mask", where=where, by=by, id=item, item=item)
+
+
+def test_patches_count_in_the_order_of_the_log_until_a_whole_mask_is_drawn(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    append_decisions(log, [patch("1.png", "i"), patch("2.png", "j")])
+    before = settled_state(log)
+    assert [c.where for c in changes_of(settled(read_decisions(log)))["a.png"]] == ["1.png", "2.png"]
+    append_decisions(log, [patch("1.png", "i").model_copy(update={"id": "k"})])  # the first again: now it is the last
+    assert [c.where for c in changes_of(settled(read_decisions(log)))["a.png"]] == ["2.png", "1.png"]
+    assert settled_state(log) != before  # where they overlap, it shows
+    append_decisions(log, [Decision(image="a.png", action="undo", by="Anna", id="k")])
+    assert settled_state(log) == before
+    append_decisions(log, [Decision(image="a.png", action="drawn_mask", file="w.png", by="Ben", id="w", item="w")])
+    assert changes_of(settled(read_decisions(log))) == {}
+
+
+def test_a_seal_is_seen_to_once_and_nobody_can_claim_one(tmp_path):
+    log = tmp_path / "decisions.jsonl"
+    record_policies(log, [policy()])
+    append(log, image="b.png", action="drop", by="policy:keep_finer", sealed=True, seal="0" * 12)
+    assert [d.by_policy for d in read_decisions(log)] == [True, False]
+    assert "sealed" not in lines(log)[0]
+
+
+def test_a_reader_parses_what_is_new_alone(tmp_path, monkeypatch):
+    log, parsed = tmp_path / "decisions.jsonl", []
+    reader = LogReader(log)
+    assert reader.read() == []
+    plain = parse_decision
+    monkeypatch.setattr("maskwright.review.log.parse_decision", lambda *said: parsed.append(said) or plain(*said))
+    record_policies(log, [policy(f"{k}.png") for k in range(2000)])
+    assert reader.read() == read_decisions(log)
+    append(log, image="a.png", action="keep", by="Anna")
+    assert reader.read() == read_decisions(log)
+    assert len(parsed) == 2001
+    log.write_text("\n".join(log.read_text().splitlines()[5:]))  # edited, and no newline at its end
+    assert reader.read() == read_decisions(log)
+    append(log.with_name("b"), image="a.png", action="drop", by="Ben")
+    with log.open("a") as file:
+        file.write("\n" + log.with_name("b").read_text())
+    assert reader.read() == read_decisions(log)

@@ -16,7 +16,7 @@ from maskwright.checkpoint import KEY
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, RecipeError
-from maskwright.pipeline import labelling, rounds, stages
+from maskwright.pipeline import labelling, pool, rounds, stages
 from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.run import _TASKS
@@ -253,13 +253,13 @@ def test_maps_stay_as_long_as_they_are_needed(folder, monkeypatch, settings, kep
 
 def test_a_network_that_has_seen_what_scores_the_fold_is_caught(folder):
     whole = stages.decided(folder, spec_of(folder, 0))
-    check_honest(folder, whole, 0, 0)
+    check_honest(folder, whole, 0, seen_by(folder, 0, 0))
     folds = read_folds(folder.folds)
     leaked = folds.filter(pl.col("fold") == 0)["image"][0]
     write_json(folder.fold(0) / "start.json", {"checkpoint": "x", "checked": True, "leaked": [], "seen": [leaked]})
     assert leaked in seen_by(folder, 0, 0)
     with pytest.raises(AssertionError, match="has seen"):
-        check_honest(folder, whole, 0, 0)
+        check_honest(folder, whole, 0, seen_by(folder, 0, 0))
 
 
 def test_strangers_are_left_out_of_the_pool_unless_they_are_kept(folder):
@@ -336,3 +336,18 @@ def test_what_cannot_be_is_told_by_the_recipe(base, settings, said):
     recipe = apply_settings(load_recipe(base.recipe), ["selftrain.rounds=0"])
     with pytest.raises(RecipeError, match=said):
         apply_settings(recipe, settings)
+
+
+def test_how_another_run_predicts_is_part_of_what_labels_are_made_from(folder, tmp_path, monkeypatch):
+    other = RunFolder(tmp_path / "other")
+    other.root.mkdir()
+    monkeypatch.setattr(pool, "trained", lambda run, recipe: {"train-fold-0": "f"})
+    monkeypatch.setattr(pool, "_untrained", lambda run: [])
+    recipe = load_recipe(folder.recipe)
+    settings = ["selftrain.rounds=1", f'selftrain.method={{kind: pseudo_labels, fused_with: ["{other.root}"]}}']
+    own, found = apply_settings(recipe, settings), []
+    for setting in ("predict.tta=[identity]", "predict.tta=[identity, flip_lr]", "report.thumbnails=1"):
+        other.recipe.write_text(dump_recipe(apply_settings(recipe, [setting])))
+        found.append(pool.other_trainings(own))
+    assert found[0] != found[1]
+    assert found[2][str(other.root)].keys() == {"train-fold-0", "predict"}

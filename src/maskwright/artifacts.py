@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +41,18 @@ MADE = "@run/"
 
 THIRDS = ("third-1.ckpt", "third-2.ckpt")
 """Checkpoints of a third and two thirds of a training, kept where images are ranked by their agreement."""
+
+START = "start.json"
+"""File in a fold's folder: what its network started from, and which images had been seen by then."""
+
+ACCEPTED = "accepted.parquet"
+"""File in `decided`: images whose masks are predictions that somebody accepted, or drew on."""
+
+REVIEW = "review"
+"""Folder of the review in a run folder: masks/ and seen/ of what was answered, and salt."""
+
+_OLD = 3600.0
+"""Seconds after which nobody goes on writing a file of the review."""
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp(\..*)?")
 _NO_ROOM = 1 << 20
@@ -264,13 +278,20 @@ def _unwritable(error: Exception, temporary: Path, path: Path) -> OSError | None
 def sweep(root: Path) -> None:
     """Remove what `atomic` left below a folder when its process was killed. Nobody else may be writing there.
 
-    Folders with a lock file of their own are left out: whoever holds it may be writing.
+    Folders with a lock file of their own are left out: whoever holds it may be writing. A review writes beside a run:
+    to the log under a lock of its own, which is held here, and into `REVIEW`, of which only what is old is removed.
     """
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not (Path(folder) / name / LOCK).exists()]
-        for name in names:
-            if _TEMPORARY.fullmatch(name):
-                (Path(folder) / name).unlink(missing_ok=True)
+    place = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)  # as `decisions.held` does
+        for folder, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if not (Path(folder) / name / LOCK).exists()]
+            young = time.time() - _OLD if REVIEW in Path(folder).relative_to(root).parts else None
+            for path in (Path(folder) / name for name in names if _TEMPORARY.fullmatch(name)):
+                if young is None or path.stat().st_mtime < young:
+                    path.unlink(missing_ok=True)
+    finally:
+        os.close(place)
 
 
 def write_text(path: str | Path, text: str) -> None:

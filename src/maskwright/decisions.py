@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -38,7 +38,10 @@ Action = Literal[
     "use_mask_of",
     "consensus",
     "drawn_mask",
+    "patch_mask",
+    "shift_mask",
     "ignore_region",
+    "belongs",
     "same",
     "not_same",
     "confirm",
@@ -52,13 +55,19 @@ QUESTIONS: dict[Action, str] = {
     "use_mask_of": "mask",
     "consensus": "mask",
     "drawn_mask": "mask",
+    "patch_mask": "patch",
+    "shift_mask": "shift",
     "ignore_region": "region",
+    "belongs": "belongs",
     "same": "same",
     "not_same": "same",
     "confirm": "confirm",
     "undo": "undo",
 }
-"""Which question about an image each action answers; each region, other image and item is a question of its own."""
+"""Which question about an image each action answers; each region, other image, patch and item is one of its own."""
+
+CHANGES = ("patch_mask", "shift_mask")
+"""Actions that change the mask that counts without them; several do so in the order of the log."""
 
 _BACK: dict[str, Action] = {"use": "keep", "mask": "own_mask"}
 """What a policy answers that has nothing more to say."""
@@ -67,6 +76,8 @@ _NEEDS: dict[Action, str] = {
     "use_mask_of": "other_image",
     "consensus": "others",
     "drawn_mask": "file",
+    "patch_mask": "where",
+    "shift_mask": "shift",
     "ignore_region": "region",
     "same": "other_image",
     "not_same": "other_image",
@@ -74,8 +85,8 @@ _NEEDS: dict[Action, str] = {
 }
 """Fields that a line must have beside its action."""
 
-_UNSEALED = {"time", "seal", "line"}
-_REVIEWED = {"file", "made_by", "id", "item", "answer"}
+_UNSEALED = {"time", "seal", "line", "sealed"}
+_REVIEWED = {"file", "where", "shift", "made_by", "seen", "id", "item", "answer"}
 """Fields that no policy writes: a seal that was made before they were thought of holds."""
 
 
@@ -86,9 +97,11 @@ class Decision(Spec):
     """The image, as the index has it."""
     action: Action
     """keep, drop: use it or not. own_mask: as the folder has it. use_mask_of: the mask of `other_image` under
-    `transform`. consensus: what the masks of `others` agree on. drawn_mask: that in `file`. ignore_region: the pixels
-    in `region` don't count. same, not_same: it shows what `other_image` shows, or not. confirm: somebody looked, and
-    nothing is to change. undo: the lines with this `id` don't count."""
+    `transform`. consensus: what the masks of `others` agree on. drawn_mask: that in `file`. patch_mask: in the pixels
+    of `where`, that in `file`, or nothing that counts; shift_mask: moved by `shift`; elsewhere, as without this line.
+    ignore_region: the pixels in `region` don't count. belongs: it is no stranger. same, not_same: it shows what
+    `other_image` shows, or not. confirm: somebody looked, and nothing is to change. undo: the lines with this `id`
+    don't count."""
     by: str
     """A person's name, or `policy:NAME`."""
     kind: str = ""
@@ -103,9 +116,16 @@ class Decision(Spec):
     """Left, top, right and bottom in pixels; right and bottom are outside."""
     file: str | None = None
     """A label file with category ids, in the run folder."""
+    where: str | None = None
+    """A file of pixels that count, not 0, in the run folder."""
+    shift: tuple[int, int] | None = None
+    """Pixels down and to the right; what comes in is ignored."""
     made_by: str = ""
-    """Of a drawn_mask that nobody drew: what predicted it. Where the image has no mask of its own, it is learned from
-    and never scored."""
+    """Of a drawn_mask that nobody drew: what predicted it; of a patch_mask: on what prediction it was drawn. An image
+    without a mask of its own is learned from by it, and never scored."""
+    seen: str = ""
+    """Of a drawn_mask that was predicted: a JSON file in the run folder with the images whose masks its networks have
+    learned from. Only trainings that are scored on none of them learn from it; without it, none does."""
     id: str = ""
     """Of an answer in the review: its lines have the same."""
     item: str = ""
@@ -122,6 +142,8 @@ class Decision(Spec):
     """Of a policy's line: hash of the rest of it."""
     line: int = 0
     """Its place in the file, from 1; 0: not from a file. Not written."""
+    sealed: bool = False
+    """Whether its seal holds, seen to when it is read. Not written."""
 
     @property
     def question(self) -> tuple[str, str]:
@@ -130,13 +152,20 @@ class Decision(Spec):
         if asked == "same":
             first, second = sorted((self.image, self.other_image or ""))
             return first, f"same {second}"
-        more = {"region": self.region, "confirm": self.item, "undo": self.id}.get(asked)
+        change = self.item or self.id or self.where or self.shift
+        more = {
+            "region": self.region,
+            "confirm": self.item,
+            "undo": self.id,
+            "patch": change,
+            "shift": change,
+        }.get(asked)
         return self.image, asked if more is None else f"{asked} {more}"
 
     @property
     def by_policy(self) -> bool:
         """True if a policy decided and nobody changed the line since."""
-        return self.by.startswith(POLICY) and (self.line == 0 or self.seal == _seal(self))
+        return self.by.startswith(POLICY) and (self.line == 0 or self.sealed)
 
     def told(self) -> str:
         """Return the decision in words."""
@@ -145,6 +174,8 @@ class Decision(Spec):
             "consensus": f" of {', '.join(self.others)}",
             "ignore_region": f" {self.region}",
             "drawn_mask": f" {self.file}",
+            "patch_mask": f" {self.file or 'ignored'} in {self.where}",
+            "shift_mask": f" {self.shift}",
             "same": f" as {self.other_image}",
             "not_same": f" as {self.other_image}",
         }.get(self.action, "")
@@ -160,11 +191,11 @@ def read_decisions(path: Path) -> list[Decision]:
     if not path.is_file():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")  # names may hold what else counts as the end of a line
-    return [_parsed(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
+    return [parse_decision(line, path, number) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
-    """Return question → the answer that counts; what was taken back doesn't.
+    """Return question → the answer that counts; what was taken back doesn't. In the order of the log, policies first.
 
     Example:
         >>> drop = Decision(image="a.png", action="drop", by="policy:keep_finer")
@@ -174,7 +205,23 @@ def settled(decisions: Iterable[Decision]) -> dict[tuple[str, str], Decision]:
     """
     found: dict[tuple[str, str], Decision] = {}
     for decision in sorted(standing(decisions), key=lambda d: not d.by_policy):  # stable: people's last
+        found.pop(decision.question, None)
         found[decision.question] = decision
+    return found
+
+
+def changes_of(answers: Mapping[tuple[str, str], Decision]) -> dict[str, list[Decision]]:
+    """Return image → what changes its mask, in order; a mask that somebody drew after a change has it in it.
+
+    Args:
+        answers: as `settled` returns them.
+    """
+    found = dict[str, list[Decision]]()
+    for decision in answers.values():
+        if decision.action == "drawn_mask" and not decision.by_policy:
+            found.pop(decision.image, None)
+        elif decision.action in CHANGES:
+            found.setdefault(decision.image, []).append(decision)
     return found
 
 
@@ -278,8 +325,11 @@ def settled_state(path: Path) -> dict[str, str]:
     Raises:
         DataError: a line that is no decision.
     """
-    found = sorted(settled(read_decisions(path)).items())  # of all lines: an answer may replace what changed something
-    return {f"{image} ({asked})": _canonical(d) for (image, asked), d in found if d.action != "confirm"}
+    answers = settled(read_decisions(path))  # of all lines: an answer may replace what changed something
+    found = {f"{image} ({asked})": _canonical(d) for (image, asked), d in answers.items() if d.action != "confirm"}
+    several = {image: changes for image, changes in changes_of(answers).items() if len(changes) > 1}
+    found |= {f"{image} (order)": " ".join(c.question[1] for c in changes) for image, changes in several.items()}
+    return dict(sorted(found.items()))
 
 
 def _canonical(decision: Decision) -> str:
@@ -292,7 +342,12 @@ def _canonical(decision: Decision) -> str:
     return json.dumps(said, sort_keys=True, ensure_ascii=False)
 
 
-def _parsed(line: str, path: Path, number: int) -> Decision:
+def parse_decision(line: str, path: Path, number: int) -> Decision:
+    """Return a line of a log, which stands there at a place from 1 on.
+
+    Raises:
+        DataError: it is no decision; names file and place.
+    """
     example = '{"image": "images/a.png", "action": "keep", "by": "Anna", "reason": "mine is right"}'
     try:
         decision = _validated(line)
@@ -317,11 +372,13 @@ def _parsed(line: str, path: Path, number: int) -> Decision:
 
 @lru_cache(1 << 16)
 def _validated(line: str) -> Decision:
-    return Decision.model_validate_json(line)
+    decision = Decision.model_validate_json(line)
+    holds = decision.by.startswith(POLICY) and decision.seal == _seal(decision)
+    return decision.model_copy(update={"sealed": holds})
 
 
 def _written(decision: Decision) -> str:
-    return json.dumps(decision.model_dump(exclude_defaults=True, exclude={"line"}), ensure_ascii=False)
+    return json.dumps(decision.model_dump(exclude_defaults=True, exclude={"line", "sealed"}), ensure_ascii=False)
 
 
 def _seal(decision: Decision) -> str:

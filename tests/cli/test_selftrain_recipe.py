@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maskwright.cli.options import Options
-from maskwright.cli.selftrain import recipe_of
+from maskwright.cli.options import CurveOptions, Options
+from maskwright.cli.selftrain import recipe_of, with_method
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.recipe.unlabelled import OURS, FixMatchSpec, UniMatchSpec
 
@@ -26,6 +26,15 @@ def test_where_nothing_says_how(tmp_path):
     assert method_of(tmp_path, "selftrain.start=fresh", file="selftrain: {aliens: keep}") == OURS
 
 
+@pytest.mark.parametrize("setting", ["selftrain={rounds: 1}", "selftrain.rounds=1", "selftrain.aliens=keep"])
+def test_settings_that_say_nothing_of_it(tmp_path, setting):
+    assert method_of(tmp_path, setting) == OURS
+
+
+def test_a_field_of_ours_is_set_in_ours(tmp_path):
+    assert method_of(tmp_path, "selftrain.method.warm_lr=.3") == OURS.model_copy(update={"warm_lr": 0.3})
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
@@ -42,6 +51,18 @@ def test_where_it_is_said(tmp_path, said, expected):
     assert method_of(tmp_path, **said) == expected
 
 
-@pytest.mark.parametrize("setting", ["selftrain.method.pixels.value=.7", "selftrain={method: {kind: pseudo_labels}}"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "selftrain.method.pixels.value=.7",
+        "selftrain={method: {kind: pseudo_labels}}",
+        "selftrain={protocol: pretrain_mixed}",
+        "selftrain.protocol=pretrain_mixed",
+    ],
+)
 def test_where_a_setting_says_it(tmp_path, setting):
     assert method_of(tmp_path, setting) == PseudoLabelsSpec()
+
+
+def test_the_curve_measures_what_selftrain_does(tmp_path):
+    assert with_method(CurveOptions(data=tmp_path)).selftrain.method == OURS

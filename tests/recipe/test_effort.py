@@ -25,6 +25,24 @@ def test_a_round_by_itself(section, steps, passes):
     assert effort_of_round(SelftrainSpec.model_validate(section)) == pytest.approx((steps, passes))
 
 
+@pytest.mark.parametrize(
+    ("method", "passes"),
+    [
+        ({"kind": "fixmatch", "batch": 32}, 19 / 3),  # 8 labelled: 1 + 4·2 forward, of which 1 + 4 backward
+        ({"kind": "fixmatch", "batch": 8}, 7 / 3),
+        ({"kind": "norm_adaptation", "batch": 32}, 7 / 3),  # 1 + 4 forward, 1 backward
+        ({"kind": "sac", "views": 4, "source_share": 0.75}, 6.25 / 3),  # .75 + .25·8 forward, .75 + .25·4 backward
+        ({"kind": "sac", "views": 4, "source_share": 0.25}, 4.25),  # .25 + .75·8, .25 + .75·4: (6.25 + 6.5) / 3
+        ({"kind": "sac", "views": 4, "batch": 16}, 35 / 3),  # 1 + 2·8, 1 + 2·4: (17 + 18) / 3
+    ],
+)
+def test_as_many_images_of_the_pool_as_a_step_has(method, passes):
+    spec = SelftrainSpec.model_validate({"method": method, "start": "fresh", "rounds": 2})
+    assert effort_of_round(spec, 8) == pytest.approx((1, passes))
+    assert effort_behind(spec, 1, 8).passes == pytest.approx(passes)
+    assert all_rounds(spec, 8) == pytest.approx(2 * passes)
+
+
 def test_what_goes_on_has_learned_in_all_rounds_before():
     before = SelftrainSpec(start="before")
     assert [effort_behind(before, number).steps for number in range(4)] == [1, 2, 3, 4]

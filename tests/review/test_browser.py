@@ -3,6 +3,8 @@
 import json
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -106,7 +108,7 @@ def test_answers_drawing_and_undo_by_the_keyboard(page, desk):
         assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
         assert page.faults == []
         assert all(url.startswith((address, "data:", "blob:")) for url in page.asked)
-    assert [d.action for d in people(desk)] == ["keep", "drop", "drawn_mask", "ignore_region", "undo"]
+    assert [d.action for d in people(desk)] == ["keep", "drop", "drawn_mask", "patch_mask", "ignore_region", "undo"]
 
 
 def test_with_a_token(page, desk):
@@ -132,6 +134,73 @@ def test_from_disk_and_back(page, desk, tmp_path):
     download.value.save_as(tmp_path / "answers.json")
     assert page.faults == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in page.asked)
-    assert len(json.loads((tmp_path / "answers.json").read_text())["replies"]) == 1
+    assert (
+        len(json.loads((tmp_path / "answers.json").read_text())["replies"]) == 3
+    )  # what was taken back, that, and what was said then
     assert import_replies(desk, tmp_path / "answers.json").taken == 1
     assert [d.action for d in people(desk)] == ["keep", "drop"]
+
+
+@contextmanager
+def commanded(folder):
+    """The command itself, as its own process: yields its address, with the token, and the process."""
+    words = [sys.executable, "-m", "maskwright", "review", str(folder.root), "--port", "0"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = next(line for line in process.stderr if "open http" in line)
+            yield said.split("open ")[1].split()[0], process
+        finally:
+            process.kill()
+
+
+def test_killed_in_the_middle_and_resumed(page, desk, folder):
+    with commanded(folder) as (address, process):
+        page.goto(address)
+        named(page)
+        press(page, "1", "Saved: A is right")
+        process.kill()  # as kill -9
+        process.wait()
+        page.keyboard.press("x")
+        playwright.expect(page.locator("#status.bad")).not_to_be_empty()  # it says that this isn't saved
+        idle(page)
+    before = [(d.image, d.action) for d in people(desk)]
+    with commanded(folder) as (address, _):
+        page.goto(address)
+        named(page)
+        playwright.expect(page.locator("#count")).to_contain_text("1 of")
+        press(page, "x", "Saved")
+    after = [(d.image, d.action) for d in people(desk)]
+    assert len(before) == 2
+    assert after[:2] == before
+    assert len(after) > 2
+
+
+def test_what_would_throw_a_drawing_away_is_out_of_reach(page, desk):
+    with serving(build_review(desk)) as address:
+        page.goto(address)
+        named(page)
+        go_to(page, desk, "uncertain", ODD)
+        press(page, "e", "Draw on the picture")
+        page.keyboard.press(" ")
+        for name in ("back", "forward", "undo", "second", "by"):
+            assert page.is_disabled(f"#{name}")
+        assert "nothing" in page.inner_text("#draw-base")
+        page.click("#draw-base")  # the strokes stay
+        press(page, "Enter", "Saved: draw the mask")
+        assert page.is_enabled("#back")
+        assert page.faults == []
+    (drawn,) = people(desk)
+    assert (drawn.action, drawn.made_by) == ("patch_mask", "")
+
+
+def test_what_was_not_seen_can_not_be_judged(page, desk):
+    with serving(build_review(desk)) as address:
+        page.route("**/api/label/**", lambda route: route.abort())
+        page.goto(address)
+        page.wait_for_selector("text=This item can’t be shown.")
+        page.fill("#by", "Anna")
+        page.keyboard.press("Tab")
+        idle(page)
+        page.keyboard.press("1")
+        playwright.expect(page.locator("#status")).to_contain_text("what wasn’t seen can’t be judged")
+    assert people(desk) == []

@@ -8,14 +8,18 @@ import pytest
 
 from make_copies import half
 from make_review import ALONE, COARSE, FINE, ODD, PLAIN, TURNED, place_of, reply, write_label
-from maskwright.artifacts import read_folds, read_json, read_table
-from maskwright.audit.replay import open_conflicts, told_apart
+from maskwright.artifacts import read_folds, read_json, read_table, write_table
+from maskwright.audit.masks import _renumbered
+from maskwright.audit.replay import open_conflicts, outcome, told_apart
 from maskwright.cli import main
 from maskwright.data.index import decided_index, scored
-from maskwright.decisions import Decision, settled
+from maskwright.decisions import Decision, read_decisions, settled
+from maskwright.pipeline.accepted import accepted_labels, accepted_states, with_accepted
 from maskwright.pipeline.folds import copies_of
-from maskwright.pipeline.pool import strangers
+from maskwright.pipeline.pool import pool_of_fold, strangers
 from maskwright.recipe.data import DataSpec
+from maskwright.recipe.selftrain import SelftrainSpec
+from maskwright.review import build_queue
 
 
 def split(folder, *more, code=0):
@@ -50,18 +54,79 @@ def test_a_mask_that_was_drawn_is_learned(desk, folder):
 def test_a_prediction_that_was_accepted_is_learned_and_never_scored(desk, folder):
     before = split(folder)
     assert ALONE not in before["image"].to_list()
+    at = made_at(folder)["folds.csv"]
+    desk.decide(reply(desk, place_of(desk, "disagreement"), "b"))  # round 1, fold 1
+    stroke = {"tool": "brush", "category": 1, "points": [[60.5, 20.5]], "radius": 0.5}
+    desk.decide(reply(desk, place_of(desk, "uncertain"), "edit", strokes=[stroke]))  # on round 1, fold 0
+    split(folder, "--redo")
+    assert made_at(folder)["folds.csv"] == at  # they are in no fold, and nothing is cut anew
+    drawn, alone = half(40), np.full((48, 64), 255, np.uint8)
+    drawn[20, 60] = alone[20, 60] = 1
+    expected = [{ODD: drawn}, {ALONE: half(50), ODD: alone}]  # fold 1: its own network's, and what a person drew
+    for fold, labels in enumerate(expected):
+        index, images = with_accepted(folder, learned(folder), fold)
+        assert set(images) == labels.keys()
+        for image, mask in labels.items():
+            assert np.array_equal(index.only([image]).read_label(0), mask)
+        pool = pool_of_fold(folder, learned(folder), SelftrainSpec(aliens="keep"), fold)
+        assert not set(pool) & labels.keys()
+        assert (ALONE in pool) == (fold == 0)  # there, it is guessed anew
+    states = accepted_states(folder, data_spec(folder), 2)
+    assert states[0] != states[1] and all(states)
+    desk.undo("Anna")
+    assert accepted_states(folder, data_spec(folder), 2) == states  # until it is carried out
+    desk.undo("Anna")
+    assert split(folder, "--redo").equals(before)
+    assert accepted_states(folder, data_spec(folder), 2) == [{}, {}]
+
+
+def data_spec(folder):
+    return DataSpec.model_validate(read_json(folder.records / "index.json")["resolved"]["data"])
+
+
+def test_a_label_whose_networks_have_seen_what_scores_a_fold_is_not_learned_from(desk, folder):
+    """By any of the folds: as after another cut, or where nobody knows what they have seen."""
+    folds = split(folder)
     desk.decide(reply(desk, place_of(desk, "disagreement"), "b"))
-    stroke = {"tool": "brush", "category": 1, "points": [[60.5, 20.5]], "radius": 3}
-    desk.decide(reply(desk, place_of(desk, "uncertain"), "edit", strokes=[stroke]))
+    split(folder, "--redo")
+    (line,) = [d for d in read_decisions(folder.decisions) if d.action == "drawn_mask"]
+    assert [list(accepted_labels(folder, learned(folder), fold)) for fold in (0, 1)] == [[], [ALONE]]
+    seen = folder.root / line.seen
+    known = json.loads(seen.read_text())
+    seen.write_text(json.dumps([*known, folds.filter(pl.col("fold") == 1)["image"][0]]))
+    assert [accepted_labels(folder, learned(folder), fold) for fold in (0, 1)] == [{}, {}]
+    seen.unlink()
+    assert [accepted_labels(folder, learned(folder), fold) for fold in (0, 1)] == [{}, {}]
+
+
+def test_masks_of_people_on_images_without_one_are_scored(desk, folder):
+    """Drawn on nothing: it is an image like any other."""
+    whole = {"tool": "polygon", "category": 1, "points": [[0, 0], [40, 0], [40, 48], [0, 48]]}
+    desk.decide(reply(desk, place_of(desk, "uncertain"), "edit", base=-1, strokes=[whole]))
     folds = split(folder, "--redo")
-    assert {ALONE, ODD} <= set(folds["image"])
-    assert np.array_equal(label(folder, ALONE), half(50))
-    names = set(scored(learned(folder), folds)["image"])
-    assert ODD in names  # a person drew it
-    assert ALONE not in names
-    desk.undo("Anna")
-    desk.undo("Anna")
-    assert split(folder, "--redo").sort("image").equals(before.sort("image"))
+    assert ODD in set(scored(learned(folder), folds)["image"])
+    assert accepted_labels(folder, learned(folder), 0) == {}
+
+
+def test_what_networks_contradict_is_neither_learned_nor_scored(desk, folder):
+    desk.decide(reply(desk, place_of(desk, "suspect"), "b"))
+    split(folder, "--redo")
+    expected = half(16)
+    expected[:, 16:24] = 255
+    assert np.array_equal(label(folder, PLAIN), expected)
+
+
+def test_pixels_that_come_to_a_thing_are_an_object():
+    """Objects 3 and 7 of category 1; a piece that touches 3, one that touches nothing, and a corner of 7 that goes."""
+    numbers = np.zeros((6, 9), np.int32)
+    numbers[0:2, 0:2], numbers[4:6, 0:2] = 3, 7
+    before = (numbers > 0).astype(np.uint8)
+    after = before.copy()
+    after[0:2, 2], after[2:4, 6:8], after[5, 1] = 1, 1, 0
+    expected = numbers.copy()
+    expected[0:2, 2], expected[2:4, 6:8], expected[5, 1] = 3, 8, 0
+    assert np.array_equal(_renumbered(numbers, before, after, [1]), expected)
+    assert np.array_equal(_renumbered(numbers, before, after, []), np.where(after == before, numbers, 0))
 
 
 def test_the_other_mask_of_a_conflict(desk, folder):
@@ -122,7 +187,7 @@ def test_images_that_are_the_same_lie_in_one_fold(folder):
 
 def test_told_apart_by_hand():
     rows = [("a", "b"), ("b", "c"), ("d", "e")]
-    columns = {"image": [a for a, _ in rows], "other_image": [b for _, b in rows]}
+    columns = {"image": [a for a, _ in rows], "other_image": [b for _, b in rows], "value": [0.99, 0.5, 1.0]}
     findings = pl.DataFrame(columns | {"kind": ["duplicate_near", "crop", "duplicate_exact"]})
     clusters = [["a", "b", "c"], ["d", "e"]]
 
@@ -135,6 +200,19 @@ def test_told_apart_by_hand():
     assert apart(("a", "b"), ("c", "b")) == [["d", "e"]]
     assert apart(("a", "c")) == clusters  # b is a copy of both
     assert apart(("d", "e"), ("a", "b")) == [["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("count", "value", "whole"), [(70, 0.999, True), (70, 1.0, True), (4, 1.0, True), (4, 0.999, False)]
+)
+def test_of_images_that_are_listed_with_one_alone_none_goes(count, value, whole):
+    """A crowd, or images of one value: 1 is like 0, as 2 is, so that 1 and 2 may be equal."""
+    names = [f"{k:02}" for k in range(count)]
+    rows = {"image": ["00"] * (count - 1), "other_image": names[1:], "value": [value] * (count - 1)}
+    findings = pl.DataFrame(rows | {"kind": ["duplicate_near"] * (count - 1)})
+    answers = settled([Decision(image="00", action="not_same", other_image="01", by="Anna")])
+    expected = names if whole else [names[0], *names[2:]]
+    assert told_apart([names], findings, answers) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -170,6 +248,36 @@ def test_a_stranger_that_belongs_to_the_others_is_learned_from(desk, folder):
 
 
 @pytest.mark.parametrize(
+    ("line", "cleared"),
+    [
+        ({"action": "belongs"}, True),
+        ({"action": "keep"}, True),
+        ({"action": "keep", "kind": "review:outlier"}, True),  # as the review wrote it before
+        ({"action": "keep", "kind": "review:conflict"}, False),
+        ({"action": "keep", "kind": "conflict", "by": "policy:keep_both"}, False),
+        ({"action": "same", "other_image": "b"}, False),
+    ],
+)
+def test_what_clears_a_stranger(line, cleared):
+    row = {"image": "a", "other_image": None, "kind": "outlier_forest", "severity": "warning", "decision": "kept"}
+    answers = settled([Decision.model_validate({"image": "a", "by": "Anna"} | line)])
+    assert (outcome(row, answers) == "no stranger (Anna)") is cleared
+
+
+def test_that_a_stranger_belongs_brings_back_nothing_that_a_policy_dropped(desk, folder):
+    answers = settled(read_decisions(folder.decisions))
+    assert answers[COARSE, "use"].action == "drop"
+    table = read_table(folder.findings)
+    row = table.filter(pl.col("kind").str.starts_with("outlier_")).with_columns(image=pl.lit(COARSE))
+    write_table(folder.findings, pl.concat([table, row]))
+    queue = build_queue(desk.run)
+    assert COARSE not in [item.image for item in queue if item.kind == "outlier"]
+    desk.decide(reply(desk, place_of(desk, "outlier"), "not_alien"))
+    people = [d for d in read_decisions(folder.decisions) if not d.by_policy]
+    assert [d.action for d in people] == ["belongs"]
+
+
+@pytest.mark.parametrize(
     ("file", "said"),
     [
         ("../secret.png", "a file in the run folder"),
@@ -196,6 +304,6 @@ def test_the_command_tells_what_answers_came_to(desk, folder, capsys):
     desk.decide(reply(desk, place_of(desk, "shifted"), "b", by="Ben"))
     split(folder, "--redo")
     text = capsys.readouterr().err
-    assert "drawn_mask review/masks/" in text
+    assert "shift_mask (0, 4)" in text
     assert "it was taken back, or answered again" in text
     assert "it says that nothing is to change" in text

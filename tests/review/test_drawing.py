@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path
 
-from maskwright.errors import DataError, UsageError
-from maskwright.review.drawing import draw
+from maskwright.errors import UsageError
+from maskwright.review.drawing import draw, painted
 from maskwright.review.reply import Stroke, read_reply
 
 coordinate = st.floats(-5, 25, width=32)
@@ -70,8 +70,23 @@ def test_any_size_and_nothing_outside(size):
 
 
 def test_a_category_that_there_is_not():
-    with pytest.raises(DataError, match="a category from 0 to 1"):
+    with pytest.raises(UsageError, match="a category from 0 to 1"):
         draw(blank(), [Stroke(tool="brush", category=2, points=[(1, 1)])], 2)
+
+
+def test_what_would_take_minutes_is_refused_at_once():
+    """20 000 pieces, each of which covers all of 3000 × 4000 pixels."""
+    mad = Stroke(tool="brush", category=1, points=[(k % 2 * 3000, 0) for k in range(20_000)], radius=10_000)
+    with pytest.raises(UsageError, match="strokes that cover"):
+        draw(blank(3000, 4000), [mad], 2)
+    long = Stroke(tool="brush", category=1, points=[(k / 10, 5) for k in range(20_000)], radius=60)
+    assert draw(blank(20, 2000), [long], 2).all()
+
+
+def test_what_strokes_cover_is_told_from_what_they_change():
+    found, covered = painted(blank(3, 5), [Stroke(tool="brush", category=0, points=[(1.5, 1.5)], radius=0.5)], 2)
+    assert not found.any()
+    assert covered.sum() == 1 and covered[1, 1]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from make_copies import half, picture
-from make_review import ODD, place_of, reviewed
+from make_review import ODD, place_of, reply, reviewed
 from maskwright.artifacts import write_table
 from maskwright.cli import main
 from maskwright.review import Desk, Item, build_queue, build_review
@@ -33,7 +33,7 @@ def test_the_page_and_its_parts(client):
     page = client.get("/")
     assert page.status_code == 200
     parts = re.findall(r'(?:src|href)="(static/[^"]+)"', page.text)
-    assert len(parts) == 4
+    assert len(parts) == 5
     for part in parts:
         answer = client.get(f"/{part}")
         assert answer.status_code == 200
@@ -56,12 +56,15 @@ def test_an_item_from_the_queue_to_the_log(client, desk):
     place = client.get("/api/next", params={"by": "Anna"}).json()["place"]
     item = client.get(f"/api/item/{place}", params={"by": "Anna"}).json()
     assert item["kind"] == "conflict"
-    answer = client.post("/api/decide", json={"item": item["key"], "answer": "a", "by": "Anna"})
+    shown = [client.get(f"/api/label/{place}/{which}").headers["x-label-digest"] for which in (0, 1)]
+    said = {"item": item["key"], "answer": "a", "by": "Anna", "shown": shown}
+    assert client.post("/api/decide", json=said | {"shown": []}).status_code == 422  # nobody saw what they take
+    answer = client.post("/api/decide", json=said)
     assert answer.status_code == 200
     assert client.get("/api/state", params={"by": "Anna"}).json()["mine"] == 1
     assert client.get(f"/api/item/{place}", params={"by": "Anna"}).json()["mine"] == "a"
     assert client.get(f"/api/item/{place}", params={"by": "Ben"}).json()["others"] == 1
-    client.post("/api/decide", json={"item": item["key"], "answer": "b", "by": "Ben"})
+    client.post("/api/decide", json=said | {"answer": "b", "by": "Ben"})
     rows = client.get("/api/agreement").json()["rows"]
     assert [(r["kind"], r["items"], r["share"], r["kappa"]) for r in rows] == [("", 1, 0, 0), ("conflict", 1, 0, 0)]
     assert client.post("/api/undo", json={"by": "Anna"}).json() == {"place": place}
@@ -100,6 +103,7 @@ def test_pictures_tell_nothing_else_of_their_files(desk, client):
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Origin": "http://["},
+        {"Origin": "file://127.0.0.1:8765"},
         {"Origin": "http://127.0.0.1:9999"},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
         {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
@@ -117,7 +121,7 @@ def test_names_of_this_machine_are_answered(client, host):
 
 
 def test_an_answer_must_be_json_of_this_page(client, desk):
-    body = json.dumps({"item": desk.keys[0], "answer": "a", "by": "Anna"})
+    body = reply(desk, 0, "a").model_dump_json()
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
         assert client.post("/api/decide", content=body, headers={"Content-Type": kind}).status_code == 403
     refused = {"Content-Type": "application/json", "Origin": "http://evil.example"}
@@ -127,7 +131,7 @@ def test_an_answer_must_be_json_of_this_page(client, desk):
     assert client.get("/api/decide").status_code == 405
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"item": 3}', b"[" * 100_000, b" " * (9 << 20)])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"item": 3}', b"[" * 100_000])
 def test_bodies_that_are_no_answer(client, body):
     for path in ("/api/decide", "/api/undo"):
         answer = client.post(path, content=body, headers={"Content-Type": "application/json"})
@@ -135,12 +139,18 @@ def test_bodies_that_are_no_answer(client, body):
         assert "expected an answer" in answer.json()["error"]
 
 
+def test_more_than_can_be_sent_is_said_to_be_too_much(client):
+    answer = client.post("/api/decide", content=b" " * (9 << 20), headers={"Content-Type": "application/json"})
+    assert answer.status_code == 413
+    assert "too much was drawn" in answer.json()["error"]
+
+
 def test_every_request_needs_the_token(desk):
     with TestClient(build_review(desk, token=TOKEN), base_url="http://10.0.0.7:8765") as client:
         for path in ("/", "/static/review.js", "/api/state", "/api/image/0/0", "/nowhere"):
             assert client.get(path).status_code == 403
             assert client.get(path, params={"token": TOKEN + "x"}).status_code == 403
-            assert client.get(path, headers={"Cookie": f"maskwright_review={TOKEN[:-1]}"}).status_code == 403
+            assert client.get(path, headers={"Cookie": f"maskwright_review_80={TOKEN[:-1]}"}).status_code == 403
         assert client.post("/api/undo", json={"by": "Anna"}).status_code == 403
         assert client.get("/api/state", headers={"X-Review-Token": TOKEN}).status_code == 200
         opened = client.get("/", params={"token": TOKEN})
@@ -149,6 +159,15 @@ def test_every_request_needs_the_token(desk):
         assert TOKEN not in opened.text
         assert client.get("/api/state").status_code == 200  # by the cookie
         assert client.get("/api/state", headers={"Origin": "http://evil.example"}).status_code == 403
+
+
+def test_cookies_of_other_servers_of_the_machine_change_nothing(desk):
+    """An odd one, one of another review on another port, and the right one."""
+    with TestClient(build_review(desk, token=TOKEN), base_url="http://localhost:8765") as client:
+        others = "odd cookie; x=[1,2]; maskwright_review_8766=wrong"
+        right = {"Cookie": f"{others}; maskwright_review_8765={TOKEN}"}
+        assert client.get("/api/state", headers=right).status_code == 200
+        assert client.get("/api/state", headers={"Cookie": others}).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -164,6 +183,8 @@ def test_every_request_needs_the_token(desk):
         "/api/image/0/7",
         "/api/image/999999/0",
         "/api/label/0/9",
+        "/api/item/" + "9" * 5000,
+        "/api/image/0/" + "9" * 5000,
         "/decisions.jsonl",
     ],
 )
@@ -231,6 +252,7 @@ def test_many_items_are_not_loaded_together(desk):
         (["--host", "example.org"], "an address of this machine alone"),
         (["--token", "short"], "16 or more"),
         (["--token", "a; Path=/; Domain=x.y"], "16 or more"),
+        (["--token", "0123456789abcdef", "--no-token"], "a token, or none"),
         (["--most", "0"], "at least one item"),
         (["--port", "70000"], "a port"),
     ],
@@ -244,6 +266,8 @@ def test_the_command_says_what_there_is(folder, capsys):
     assert main(["review", str(folder.root), "--port", "0", "--check", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["total"] > 5
-    assert "open http://127.0.0.1:" in err
+    assert re.search(r"open http://127.0.0.1:\d+/\?token=[\w-]{32}  ", err)  # others are on this machine, too
+    assert main(["review", str(folder.root), "--port", "0", "--check", "--no-token"]) == 0
+    assert "token" not in capsys.readouterr().err
     assert main(["review", str(folder.root), "--agreement"]) == 0
     assert "no two reviewers" in capsys.readouterr().err

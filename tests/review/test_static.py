@@ -12,11 +12,12 @@ import pytest
 from PIL import Image
 
 from make_copies import half
-from make_review import FINE, ODD, place_of
+from make_review import FINE, ODD, place_of, reply
 from maskwright.cli import main
 from maskwright.decisions import read_decisions
 from maskwright.errors import UsageError
 from maskwright.review import Desk, import_replies, write_static
+from maskwright.review.answers import answers_of
 
 SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
 
@@ -71,7 +72,7 @@ def test_what_is_answered_is_left_out_and_names_can_be_hidden(desk, tmp_path):
 
 
 def answer(desk, place, said, **more):
-    whole = {"item": desk.keys[place], "answer": said, "by": "Cleo", "id": f"{place:016x}"}
+    whole = reply(desk, place, said, by="Cleo", id=f"{place:016x}").model_dump(mode="json")
     return whole | {"time": "2026-01-02T03:04:05.678Z"} | more
 
 
@@ -85,6 +86,55 @@ def test_answers_are_taken_once_and_the_others_are_named(desk, tmp_path):
     lines = [d for d in read_decisions(desk.run.folder.decisions) if d.by == "Cleo"]
     assert [(d.action, d.time) for d in lines] == [("keep", "2026-01-02T03:04:05.678Z"), ("drop", lines[0].time)]
     assert (import_replies(desk, file).taken, import_replies(desk, file).known) == (0, 1)
+
+
+def imported(desk, tmp_path, *replies):
+    file = tmp_path / "answers.json"
+    file.write_text(json.dumps({"maskwright_review": 1, "replies": replies}))
+    return import_replies(desk, file)
+
+
+def actions(desk):
+    return [d.action for d in read_decisions(desk.run.folder.decisions) if not d.by_policy]
+
+
+def test_what_was_taken_back_after_the_first_file_is_taken_back_here(desk, tmp_path):
+    first = answer(desk, 0, "a")
+    assert imported(desk, tmp_path, first).taken == 1
+    undo = {"undo": first["id"], "by": "Cleo", "time": "2026-01-02T03:05:05.678Z"}
+    found = imported(desk, tmp_path, first, undo)
+    assert (found.taken, found.known, found.refused) == (1, 1, [])
+    assert actions(desk) == ["keep", "drop", "undo"]
+    assert imported(desk, tmp_path, first, undo).taken == 0
+    never = answer(desk, 1, answers_of(desk.items[1], target="masks")[0].name)  # came and went on the page
+    assert imported(desk, tmp_path, never, undo | {"undo": never["id"]}).taken == 0
+    assert imported(desk, tmp_path, {"undo": "f" * 16, "by": "Ben"}).taken == 0
+    assert len(actions(desk)) == 3
+
+
+def test_an_older_answer_overrules_none_that_was_given_since(desk, tmp_path):
+    desk.decide(reply(desk, 0, "b", by="Ben"))  # now, which is after what Cleo said in January
+    found = imported(desk, tmp_path, answer(desk, 0, "a"))
+    assert found.taken == 0
+    assert "Ben answered at" in found.refused[0][1]
+    late = answer(desk, 0, "a", time="2100-01-02T03:04:05.678Z")
+    assert imported(desk, tmp_path, late).taken == 1
+
+
+def test_one_answer_that_can_not_be_written_holds_up_no_other(desk, tmp_path, monkeypatch):
+    decide, failing = Desk.decide, []
+
+    def flaky(self, said):
+        if not failing:
+            failing.append(said)
+            raise OSError(28, "No space left on device")
+        return decide(self, said)
+
+    monkeypatch.setattr(Desk, "decide", flaky)
+    last = len(desk.items) - 1
+    found = imported(desk, tmp_path, answer(desk, 0, "a"), answer(desk, last, "reject"))
+    assert (found.taken, len(found.refused)) == (1, 1)
+    assert "No space" in found.refused[0][1]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"maskwright_review": 2, "replies": []}', "\xff"])
@@ -102,10 +152,12 @@ def test_by_the_command(folder, tmp_path, capsys):
     assert main(["review", str(folder.root), "--static", str(out), "--most", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["items"] == 2
     assert main(["review", str(folder.root), "--static", str(out)]) == 2  # nothing is overwritten
-    key = data_of(out.read_text())["items"][0]["key"]
+    item = data_of(out.read_text())["items"][0]
     file = tmp_path / "answers.json"
-    reply = {"item": key, "answer": "a", "by": "Cleo", "id": "f" * 16}
+    reply = {"item": item["key"], "answer": "a", "by": "Cleo", "id": "f" * 16, "shown": item["shown"]}
     file.write_text(json.dumps({"maskwright_review": 1, "replies": [reply]}))
     assert main(["review", str(folder.root), "--import", str(file)]) == 0
     assert "1 answers taken" in capsys.readouterr().err
+    assert main(["review", str(folder.root), "--import", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["decided"] == 1
     assert (FINE, "Cleo") in [(d.image, d.by) for d in read_decisions(folder.decisions)]

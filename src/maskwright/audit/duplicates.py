@@ -20,7 +20,7 @@ _FLAT = 1e-4
 _CHUNK = 4096
 """Candidate pairs that are correlated at a time: 32 MiB of thumbnails."""
 
-_CROWD = 64
+CROWD = 64
 """Images of the same picture up to which all pairs are listed."""
 
 _TIE = 1e-6
@@ -79,7 +79,7 @@ def find_duplicates(
         for start in range(0, len(block), _CHUNK):
             candidates = lively[block[start : start + _CHUNK, :2]]
             known = groups.of(candidates)
-            crowd = (known[:, 0] == known[:, 1]) & (groups.sizes[known[:, 0]] > _CROWD)
+            crowd = (known[:, 0] == known[:, 1]) & (groups.sizes[known[:, 0]] > CROWD)
             confirmed = _confirmed(thumbnails, hashes, candidates[~crowd], correlation)
             groups.join(_ends(confirmed))
             found += confirmed
@@ -171,9 +171,9 @@ def _crowds(
     order = positions[np.lexsort(hashes[positions].T)]
     changes = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
     found: list[Duplicate] = []
-    for alike in _runs(order, changes, _CROWD + 1):
+    for alike in _runs(order, changes, CROWD + 1):
         rest = np.sort(alike)
-        while len(rest) > _CROWD:
+        while len(rest) > CROWD:
             near = _confirmed(thumbnails, hashes, np.stack(np.broadcast_arrays(rest[0], rest[1:]), axis=1), correlation)
             rest = np.setdiff1d(rest[1:], [pair.second for pair in near])
             found += near

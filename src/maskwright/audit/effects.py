@@ -71,7 +71,11 @@ def _idle(
     if counts.line != decision.line:
         return f"line {counts.line} answers the same question"
     use, policy = answers.get((decision.image, "use")), policies.get(decision.question)
-    if decision.question[1].split()[0] in ("mask", "region") and use is not None and use.action == "drop":
+    if (
+        decision.question[1].split()[0] in ("mask", "region", "patch", "shift")
+        and use is not None
+        and use.action == "drop"
+    ):
         return f"line {use.line} drops the image"
     if decision.action == "keep" and (policy is None or policy.action != "drop") and decision.image not in disputed:
         return "nothing drops this image"

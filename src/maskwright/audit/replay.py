@@ -11,33 +11,30 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import DECIDED, IMPORTED, MADE, turned_like
-from maskwright.audit.copies import fitted
+from maskwright.artifacts import DECIDED, IMPORTED, MADE
+from maskwright.audit.duplicates import CROWD
 from maskwright.audit.duplicates import clusters as linked
 from maskwright.audit.inspect import object_sizes
-from maskwright.audit.policies import majority
-from maskwright.augment.dihedral import DIHEDRAL, apply
+from maskwright.audit.masks import Answers, DecidedMasks, takes
+from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import as_written, read_label, to_ids
 from maskwright.data.formats.files import name_of
-from maskwright.data.images import read_objects
+from maskwright.data.images import size_of
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label
 from maskwright.data.written import write_array
-from maskwright.decisions import POLICY, QUESTIONS, Decision
+from maskwright.decisions import QUESTIONS, Decision
 from maskwright.errors import DataError, problem
 from maskwright.labels import objects
 from maskwright.progress import track
-from maskwright.types import IGNORE, Array, LabelMap
+from maskwright.types import Array
 
-Answers = Mapping[tuple[str, str], Decision]
 Content = tuple[list[int], int, float | None]
-Region = tuple[int, int, int, int]
 
 PAIRED = ("conflict", "crop", "duplicate_exact", "duplicate_near", "overlap")
 """Kinds of findings by which two images count as copies."""
 
 CLEARED = "no stranger"
-"""What a person's `keep` makes of an outlier."""
+"""What a person's `belongs` makes of an outlier, or a `keep` that is about it."""
 
 REMOVED_SCHEMA = {
     "image": pl.String,
@@ -48,6 +45,11 @@ REMOVED_SCHEMA = {
     "value": pl.Float64,
 }
 
+ACCEPTED_SCHEMA = {"image": pl.String, "mask": pl.String, "seen": pl.String, "strokes": pl.String}
+"""Of images that have no mask but by networks: `mask` is learned from by trainings that are scored on no image that the
+networks have learned from (`seen`, a file in the run folder; null: nobody knows), `strokes`, what a person drew on it,
+by all others; null where there is none."""
+
 
 @dataclass(frozen=True)
 class Decided:
@@ -55,16 +57,18 @@ class Decided:
 
     Attributes:
         table: the index without what is dropped; replaced masks are files below `DECIDED`; the column `twin_of` names
-            the image whose mask an unlabelled copy has taken over (itself, where somebody accepted a prediction as its
-            mask), null elsewhere: these are learned from and never scored.
+            the image whose mask an unlabelled copy has taken over, null elsewhere: these are learned from and never
+            scored.
         removed: one row a dropped image: image, kind, other_image, by, reason, value.
         contents: image → pixels of each category, objects and their median area, of the images with another mask than
             the folder's.
+        accepted: one row an image whose mask is a prediction that somebody accepted, or drew on: see `ACCEPTED_SCHEMA`.
     """
 
     table: pl.DataFrame
     removed: pl.DataFrame
     contents: dict[str, Content]
+    accepted: pl.DataFrame
 
 
 def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log: Path) -> None:
@@ -75,7 +79,7 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
         if decision.action == "confirm" or (decision.by_policy and decision.image not in known):
             continue  # nothing to carry out; of an image that the folder has no more
         sources: dict[str, str | None] = {**decision.others}
-        if _takes(decision):
+        if takes(decision):
             sources[str(decision.other_image)] = decision.transform
         other = [decision.other_image] if decision.action in ("same", "not_same") else []
         strangers = [name for name in (decision.image, *other, *sources) if name not in known]
@@ -90,22 +94,22 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
             _refuse(decision, log, "images with a mask that can be used", f"{bare[0]}", "name another image")
         if decision.image in broken and decision.action not in ("drop", "same", "not_same"):
             _refuse(decision, log, "an image that can be used", decision.image, "mend its files, or drop it")
-        if decision.action == "drawn_mask":
-            _check_drawn(index, decision, log)
-        if decision.action in ("consensus", "ignore_region", "drawn_mask") and index.target != "masks":
+        for name in (decision.file, decision.where):
+            if name is not None:
+                _check_drawn(index, decision, name, log)
+        if decision.action in ("consensus", "ignore_region", "drawn_mask", "patch_mask") and index.target != "masks":
             _refuse(decision, log, "semantic masks", "instance maps", "drop the image instead, or use another mask")
 
 
-def _check_drawn(index: Index, decision: Decision, log: Path) -> None:
-    """Raise DataError if a drawn mask isn't in the run folder, or can't be that of its image."""
-    name = str(decision.file)
+def _check_drawn(index: Index, decision: Decision, name: str, log: Path) -> None:
+    """Raise DataError if a mask that a line names isn't in the run folder, or can't be that of its image."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         _refuse(decision, log, "a file in the run folder", name, "name it relative to that")
     file, row = index.path(MADE + name), index.images.index(decision.image)
     if not file.is_file():
         _refuse(decision, log, f"the mask {name} in the run folder", "none", "draw it again, or undo this line")
     size = index.table["height"][row], index.table["width"][row]
-    found = read_label(file, as_written(index.categories)).shape
+    found = size_of(file)[:2] if name == decision.where else read_label(file, as_written(index.categories)).shape
     if found != size:
         got = f"{found[0]} × {found[1]} in {name}"
         _refuse(decision, log, f"a mask of {size[0]} × {size[1]} pixels", got, "draw it again, or undo this line")
@@ -121,15 +125,15 @@ def replay(index: Index, answers: Answers) -> Decided:
     table = index.table
     uses = {image: answer for (image, asked), answer in answers.items() if asked == "use"}
     dropped = [image for image in index.images if image in uses and uses[image].action == "drop"]
-    changed = {d.image for d in answers.values() if QUESTIONS[d.action] in ("mask", "region")} - set(dropped)
+    masks = DecidedMasks(index, answers)
+    changed = masks.changed - set(dropped)
     changes = [(row, image) for row, image in enumerate(index.images) if image in changed]
-    masks = _Masks(index, answers)
+    writer = _Writer(index, masks)
     with ThreadPoolExecutor(4) as pool:
-        written = list(track(pool.map(lambda change: masks.write(*change), changes), "write masks", len(changes)))
+        written = list(track(pool.map(lambda change: writer.write(*change), changes), "write masks", len(changes)))
     new = {image: files for (_, image), files in zip(changes, written, strict=True) if files}
-    taken = [image for image in new if _takes(_mask_answer(answers, image)) and image not in masks.labelled]
-    twins = {image: str(_mask_answer(answers, image).other_image) for image in taken}
-    twins |= {image: image for image in new if image not in masks.labelled and _mask_answer(answers, image).made_by}
+    taken = [image for image in new if takes(masks.answer(image)) and not masks.labelled(image)]
+    twins = {image: str(masks.answer(image).other_image) for image in taken}
     columns = {
         column: [new.get(r["image"], r)[column] for r in table.select("image", column).to_dicts()]
         for column in ("mask", "instances")
@@ -142,8 +146,14 @@ def replay(index: Index, answers: Answers) -> Decided:
     ).filter(~pl.col("image").is_in(dropped))
     said = [(image, uses[image]) for image in dropped]
     removed = [(image, d.kind or "decision", d.other_image, d.by, d.reason, d.value) for image, d in said]
-    contents = {image: masks.contents[image] for _, image in changes if image in masks.contents}  # in one order
-    return Decided(table, pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"), contents)
+    contents = {image: writer.contents[image] for _, image in changes if image in writer.contents}  # in one order
+    accepted = [writer.accepted[image] for _, image in changes if image in writer.accepted]
+    return Decided(
+        table,
+        pl.DataFrame(removed, schema=REMOVED_SCHEMA, orient="row"),
+        contents,
+        pl.DataFrame(accepted, schema=ACCEPTED_SCHEMA, orient="row"),
+    )
 
 
 def outcome(row: Mapping[str, Any], answers: Answers) -> str:
@@ -161,11 +171,10 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
     pair = answers.get((min(names), f"same {max(names)}")) if len(names) == 2 else None
     if pair is not None and not gone and row["kind"] in PAIRED:
         return f"{'the same' if pair.action == 'same' else 'not the same'} ({pair.by})"
-    kept = uses.get(names[0]) if names and not gone else None
-    if row["kind"].startswith("outlier_") and kept is not None and not kept.by_policy:
-        return f"{CLEARED} ({kept.by})"
+    if row["kind"].startswith("outlier_") and not gone and (said := _belongs(row["image"], answers)) is not None:
+        return f"{CLEARED} ({said.by})"
     masks = [answers[name, "mask"] for name in names if (name, "mask") in answers and name not in gone]
-    taken = [m for m in masks if m.action == "consensus" or (_takes(m) and m.other_image in names)]
+    taken = [m for m in masks if m.action == "consensus" or (takes(m) and m.other_image in names)]
     told = [f"{mask.image}: {mask.told()}" for mask in taken if len(names) == 2]
     if gone:
         told += [f"dropped {' and '.join(gone)} ({', '.join(dict.fromkeys(uses[name].by for name in gone))})"]
@@ -174,6 +183,15 @@ def outcome(row: Mapping[str, Any], answers: Answers) -> str:
     if row["kind"] == "conflict":
         return f"both kept in one fold ({next(iter(uses.values())).by})" if uses else "open"
     return str(row["decision"])
+
+
+def _belongs(image: str, answers: Answers) -> Decision | None:
+    """Return by what a person says that an image is no stranger; a `keep` about something else says nothing of it."""
+    said, keep = answers.get((image, "belongs")), answers.get((image, "use"))
+    if said is None and keep is not None and keep.action == "keep":
+        kind = keep.kind.removeprefix("review:")
+        said = keep if not kind or kind.startswith("outlier") else None
+    return None if said is None or said.by_policy else said
 
 
 def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, str]]:
@@ -191,7 +209,7 @@ def open_conflicts(findings: pl.DataFrame, answers: Answers) -> list[tuple[str, 
 def declared_copies(answers: Answers) -> list[list[str]]:
     """Return the images that decisions call one picture: those whose masks one of them takes over or agrees on."""
     masked = [answer for (_, asked), answer in sorted(answers.items()) if asked == "mask"]
-    taken = [[answer.image, str(answer.other_image)] for answer in masked if _takes(answer)]
+    taken = [[answer.image, str(answer.other_image)] for answer in masked if takes(answer)]
     taken += [[a.image, str(a.other_image)] for _, a in sorted(answers.items()) if a.action == "same"]
     return taken + [sorted({answer.image, *answer.others}) for answer in masked if answer.others]
 
@@ -199,7 +217,9 @@ def declared_copies(answers: Answers) -> list[list[str]]:
 def told_apart(clusters: Sequence[Sequence[str]], findings: pl.DataFrame, answers: Answers) -> list[list[str]]:
     """Return the clusters of copies without the pairs that decisions call different pictures.
 
-    Two images stay in one cluster where a third one is a copy of both.
+    Two images stay in one cluster where a third one is a copy of both. Of images with equal pixels, or one value
+    throughout, and of crowds, the audit lists pairs with one of them only: there, what is like the one is like the
+    other.
 
     Args:
         clusters: as the audit has them.
@@ -210,122 +230,81 @@ def told_apart(clusters: Sequence[Sequence[str]], findings: pl.DataFrame, answer
     if not apart:
         return [list(cluster) for cluster in clusters]
     rows = findings.filter(pl.col("kind").is_in(PAIRED) & pl.col("other_image").is_not_null())
-    pairs = {(min(pair), max(pair)) for pair in rows.select("image", "other_image").iter_rows()}
-    kept = [(a, b) for a, b in sorted(pairs) if (a, f"same {b}") not in apart]
+    pairs, equal = set[tuple[str, str]](), set[tuple[str, str]]()
+    for first, second, kind, value in rows.select("image", "other_image", "kind", "value").iter_rows():
+        pair = min(first, second), max(first, second)
+        pairs.add(pair)
+        if kind == "duplicate_exact" or (kind == "duplicate_near" and value is not None and value >= 1):
+            equal.add(pair)
     found = list[list[str]]()
     for cluster in clusters:
         place = {image: number for number, image in enumerate(cluster)}
-        if any(image in place and other.removeprefix("same ") in place for image, other in apart):
-            parts = linked(len(cluster), [(place[a], place[b]) for a, b in kept if a in place and b in place])
+        inside = [(a, b) for a, b in sorted(pairs) if a in place and b in place]
+        gone = [(a, b) for a, b in inside if (a, f"same {b}") in apart]
+        if gone:
+            links = [pair for pair in inside if pair not in gone]
+            links += _implied(gone, inside if len(cluster) > CROWD else [pair for pair in inside if pair in equal])
+            parts = linked(len(cluster), [(place[a], place[b]) for a, b in links])
             found += [[cluster[number] for number in part] for part in parts]
         else:
             found.append(list(cluster))
     return found
 
 
-class _Masks:
+def _implied(gone: Sequence[tuple[str, str]], alike: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the pairs that nobody listed, since each of the two was like one and the same: x – a – b gives x – b."""
+    near = dict[str, set[str]]()
+    for first, second in alike:
+        near.setdefault(first, set()).add(second)
+        near.setdefault(second, set()).add(first)
+    found = list[tuple[str, str]]()
+    for first, second in gone:
+        if second in near.get(first, ()):
+            found += [(second, other) for other in sorted(near[first] - {second})]
+            found += [(first, other) for other in sorted(near[second] - {first})]
+    return found
+
+
+class _Writer:
     """Masks and object numbers as the decisions say, written as files."""
 
-    def __init__(self, index: Index, answers: Answers) -> None:
-        self.index, self.answers = index, answers
-        self.rows = {image: row for row, image in enumerate(index.images)}
-        self.labelled = set(index.labelled.images)
+    def __init__(self, index: Index, masks: DecidedMasks) -> None:
+        self.index, self.masks = index, masks
         self.contents: dict[str, Content] = {}
-        self.regions: dict[str, list[Region]] = {}
-        for answer in answers.values():
-            if answer.region is not None and answer.action == "ignore_region":
-                self.regions.setdefault(answer.image, []).append(answer.region)
+        self.accepted: dict[str, tuple[str, str | None, str | None, str | None]] = {}
 
     def write(self, row: int, image: str) -> dict[str, str | None]:
         """Write the labels of an image and return the two label columns; empty where its own stay as they are."""
         files: dict[str, str | None] = {c: self.index.table[c][row] for c in ("mask", "instances")}
-        if image not in self.regions and _mask_answer(self.answers, image).action == "own_mask":
+        if not self.masks.differs(image):
             return {}
-        label = self._label(image, ())
+        if self.masks.predicted(image):
+            self.accepted[image] = self._accepted(image)
+            return {}
+        label = self.masks.label(image)
         if self.index.target == "masks":
             files["mask"] = self._write("masks", image, to_ids(label, self.index.categories))
-        numbers = self._numbers(image)
+        numbers = self.masks.numbers(image)
         files["instances"] = None if numbers is None else self._write("instances", image, numbers)
         counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
         areas = [objects(label, c) for c in range(len(self.index.categories))]
         self.contents[image] = (counts.tolist(), *object_sizes(self.index.categories, areas))
         return files
 
-    def _label(self, image: str, asked: tuple[str, ...]) -> LabelMap:
-        """Return the mask of an image as the decisions say, those of others on the way included."""
-        if image in asked:
-            raise DataError(
-                problem(
-                    "masks that lead to a mask of the folder",
-                    f"a ring: {' → '.join((*asked, image))}",
-                    where="use_mask_of in decisions.jsonl",
-                    next_move="let one of these images keep its own_mask",
-                )
-            )
-        answer = _mask_answer(self.answers, image)
-        if _takes(answer):
-            label = self._label(str(answer.other_image), (*asked, image))
-            label = fitted(label, answer.transform or "identity", self._size(image))
-        elif answer.action == "consensus":
-            label = self._agreed(answer)
-        elif answer.action == "drawn_mask":
-            label = read_label(self.index.path(f"{MADE}{answer.file}"), as_written(self.index.categories))
-        else:
-            label = self._own(image)
-        return _cut(label, self.regions.get(image, ()), IGNORE)
-
-    def _numbers(self, image: str) -> Array | None:
-        """Return the object numbers of an image, 0 wherever its mask says something else now; None without any."""
-        answer = _mask_answer(self.answers, image)
-        if _takes(answer):
-            numbers = self._numbers(str(answer.other_image))
-            if numbers is None:
-                return None
-            numbers = resize_label(apply(numbers, answer.transform or "identity"), self._size(image))
-        else:
-            file = self.index.table["instances"][self.rows[image]]
-            if file is None:
-                return None
-            numbers = read_objects(self.index.path(file), like=turned_like(file, self.index.path(image)))
-            if answer.action in ("consensus", "drawn_mask") and image in self.labelled:
-                numbers = np.where(self._label(image, ()) == self._own(image), numbers, 0)
-        return _cut(numbers, self.regions.get(image, ()), 0)
-
-    def _agreed(self, answer: Decision) -> LabelMap:
-        size = self._size(answer.image)
-        own = [fitted(self._own(other), turn or "identity", size) for other, turn in answer.others.items()]
-        return majority(np.stack(own))
-
-    def _own(self, image: str) -> LabelMap:
-        label = self.index.read_label(self.rows[image])
-        assert label is not None, "checked before"
-        return label
-
-    def _size(self, image: str) -> tuple[int, int]:
-        row = self.rows[image]
-        return self.index.table["height"][row], self.index.table["width"][row]
+    def _accepted(self, image: str) -> tuple[str, str | None, str | None, str | None]:
+        """Write what is learned from an image without a mask of its own; return its row."""
+        answer, categories, mask, strokes = self.masks.answer(image), self.index.categories, None, None
+        if answer.action == "drawn_mask":
+            mask = self._write("accepted", image, to_ids(self.masks.label(image), categories))
+        if self.masks.changes.get(image):
+            strokes = self._write("strokes", image, to_ids(self.masks.strokes(image), categories))
+        return image, mask, answer.seen or None, strokes
 
     def _write(self, kind: str, image: str, array: Array) -> str:
         """Write a label file and return its path as the index has it."""
         target = self.index.imported / DECIDED.removeprefix(IMPORTED) / kind / name_of(image)
         made = write_array(target.with_name(target.name + ".png"), array)
         return f"{DECIDED}{kind}/{name_of(image)}{made.suffix}"
-
-
-def _cut(values: Array, regions: Sequence[Region], blank: int) -> Array:
-    """Return a map with regions blanked."""
-    values = values.copy() if regions else values
-    for left, top, right, bottom in regions:
-        values[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = blank
-    return values
-
-
-def _takes(decision: Decision) -> bool:
-    return decision.action == "use_mask_of"
-
-
-def _mask_answer(answers: Answers, image: str) -> Decision:
-    return answers.get((image, "mask"), Decision(image=image, action="own_mask", by=POLICY))
 
 
 def _refuse(decision: Decision, log: Path, expected: str, got: str, next_move: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from maskwright.artifacts import read_json
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.options import CurveOptions
+from maskwright.cli.selftrain import with_method
 from maskwright.cli.stages import Flag
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import apply_settings
@@ -41,7 +42,7 @@ def curve(
     from maskwright.pipeline.curve import FOLDS
     from maskwright.pipeline.curve import curve as draw
 
-    recipe = options.to_recipe()
+    recipe = options.to_recipe() if labels_only else with_method(options)
     if options.folds is None and options.recipe is None:
         recipe = apply_settings(recipe, [f"split.folds={1 if labels_only else FOLDS}"])
     wanted = options.folder(recipe)

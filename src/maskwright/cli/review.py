@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +19,11 @@ if TYPE_CHECKING:
 
 Flag = Parameter(negative=())
 
+TOKEN = "MASKWRIGHT_REVIEW_TOKEN"
+"""Environment variable with the token."""
+
+_AT_ONCE = 200
+
 
 def review(
     run: Path,
@@ -24,6 +31,7 @@ def review(
     host: str = "127.0.0.1",
     port: int = 8765,
     token: str | None = None,
+    no_token: Annotated[bool, Flag] = False,
     anonymous: Annotated[bool, Flag] = False,
     agreement: Annotated[bool, Flag] = False,
     static: Path | None = None,
@@ -46,7 +54,10 @@ def review(
         run: run folder; audited at least, predicted for suspect masks and predictions to judge.
         host: address to listen at; others than this machine's own need --token.
         port: to listen at; 0 takes a free one and says which.
-        token: password of 16 characters or more that every request must carry; it goes unencrypted over the network.
+        token: password of 16 characters or more that every request must carry, in the place of one that is made up; it
+            goes unencrypted over the network. Better in the environment variable MASKWRIGHT_REVIEW_TOKEN, for others
+            see what is typed.
+        no_token: answer to everybody who is logged in on this machine.
         anonymous: hide file names.
         agreement: print how far reviewers agree, and end.
         static: write the page as one file that works from disk instead, and end.
@@ -57,11 +68,12 @@ def review(
     """
     from maskwright.review import Desk, Reviewed, build_queue
 
-    _check(host, token, most)
+    token = token or os.environ.get(TOKEN) or None
+    _check(host, token, most, no_token=no_token)
     source = Reviewed.of(run)
     with progress():
         desk = Desk(source, build_queue(source), anonymous=anonymous)
-    found: dict[str, Any] = {"run": str(run), **desk.progress()}
+    found: dict[str, Any] = {"run": str(run)}
     if agreement:
         found["agreement"] = _print_agreement(desk)
     elif replies is not None:
@@ -69,13 +81,21 @@ def review(
     elif static is not None:
         found |= _write(desk, static, most)
     else:
-        _serve(desk, host, port, token or "", check=check)
-    result(found, as_json=json)
+        _serve(desk, host, port, "" if no_token else _token(token), check=check)
+    result(found | desk.progress(), as_json=json)  # as it is now that it is over
 
 
-def _check(host: str, token: str | None, most: int) -> None:
+def _token(given: str | None) -> str:
+    """Return the token that requests must carry; on a shared machine, others may reach what listens to it alone."""
+    return given or secrets.token_urlsafe(24)
+
+
+def _check(host: str, token: str | None, most: int, *, no_token: bool) -> None:
     from maskwright.review.guard import is_loopback
 
+    if token is not None and no_token:
+        next_move = "leave one of them out"
+        raise UsageError(problem("a token, or none", "both", where="--token, --no-token", next_move=next_move))
     if token is not None and (
         len(token) < 16 or not token.isascii() or not token.replace("-", "").replace("_", "").isalnum()
     ):
@@ -103,7 +123,11 @@ def _serve(desk: Desk, host: str, port: int, token: str, *, check: bool) -> None
         if check:
             return
         config = uvicorn.Config(
-            build_review(desk, token=token), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+            build_review(desk, token=token),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            limit_concurrency=_AT_ONCE,
         )
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn hands them on when it has ended
             signal.signal(number, lambda *_: None)

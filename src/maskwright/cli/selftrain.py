@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from cyclopts import Parameter
 
 from maskwright.cli.console import progress, result, say
@@ -13,6 +15,7 @@ from maskwright.cli.options import RUN, Options, typed_command
 from maskwright.cli.rounds import print_protocols
 from maskwright.cli.run import print_summary, say_plan, summary_of
 from maskwright.recipe import Recipe, apply_settings, load_recipe
+from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.recipe.unlabelled import OURS
 
 ROUNDS = 1
@@ -63,21 +66,43 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
         method: its kind, where one is asked for; else what recipe or settings say; else `OURS`.
         protocols: all protocols are run, which are those of pseudo-labels.
     """
-    recipe = options.to_recipe()
+    recipe = options.to_recipe() if method is not None or protocols else with_method(options)
     wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
     pairs = [f"selftrain.rounds={wanted}"]
-    if method is None and not protocols and not _says_how(options, recipe):
-        pairs.append(f"selftrain.method={OURS.model_dump_json()}")
-    elif method is not None and method != recipe.selftrain.method.kind:
+    if method is not None and method != recipe.selftrain.method.kind:
         pairs.append(f'selftrain.method={{"kind": "{method}"}}')
     return apply_settings(recipe, pairs)
 
 
-def _says_how(options: Options, recipe: Recipe) -> bool:
-    """Tell whether the recipe file or a setting says how is learned, or a protocol that belongs to pseudo-labels."""
-    file = options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set
-    said = any(setting.startswith(("selftrain.method", "selftrain=")) for setting in options.settings)
-    return file or said or recipe.selftrain.protocol != "mixed"
+def with_method(options: Options) -> Recipe:
+    """Return the recipe that options describe, with `OURS` where neither a file nor a setting says how is learned."""
+    if options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set:
+        return options.to_recipe()
+    if any(map(_says_how, options.settings)):
+        return options.to_recipe()
+    if options.recipe is not None and load_recipe(options.recipe).selftrain.protocol != "mixed":
+        return options.to_recipe()  # which belongs to pseudo-labels
+    ours = settings = [f"selftrain.method={OURS.model_dump_json()}"]
+    for setting in options.settings:
+        whole = setting.partition("=")[0].strip() == "selftrain"  # it replaces the section
+        settings = [*settings, setting, *(ours if whole else ())]
+    return replace(options, settings=tuple(settings)).to_recipe()
+
+
+def _says_how(setting: str) -> bool:
+    """Tell whether a setting names the method: itself, a field that only the default has, or what belongs to it."""
+    path, _, text = setting.partition("=")
+    match path.strip().split("."):
+        case ["selftrain"]:
+            said = yaml.safe_load(text)
+            return isinstance(said, dict) and ("method" in said or said.get("protocol", "mixed") != "mixed")
+        case ["selftrain", "protocol"]:
+            return text.strip() != "mixed"
+        case ["selftrain", "method"]:
+            return True
+        case ["selftrain", "method", field, *_]:
+            return field in PseudoLabelsSpec.model_fields
+    return False
 
 
 def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:

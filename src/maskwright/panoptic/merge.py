@@ -77,10 +77,7 @@ def merge(
         used[window] |= mask
         canvas.paint(free, one.category, one.score, window)
     _give_away(canvas, label, things, rule)
-    for category in np.setdiff1d(np.unique(label), [*things, IGNORE]):
-        free = (label == category) & (canvas.ids == 0)
-        if int(np.count_nonzero(free)) >= max(1.0, rule.stuff_min_area * label.size):
-            canvas.paint(free, int(category))
+    _paint_stuff(canvas, label, things, rule)
     return canvas.done(where)
 
 
@@ -111,6 +108,14 @@ class _Canvas:
         """Return the map, without the ids whose pixels were all painted over."""
         segments = Segments.of(np.arange(1, len(self.categories) + 1), self.categories, scores=self.scores, where=where)
         return PanopticMap(self.ids, segments)
+
+
+def _paint_stuff(canvas: _Canvas, label: LabelMap, things: Sequence[int], rule: MergeSpec) -> None:
+    """Give each category of stuff the free pixels that have its label, if these are enough."""
+    for category in np.setdiff1d(np.unique(label), [*things, IGNORE]):
+        free = (label == category) & (canvas.ids == 0)
+        if int(np.count_nonzero(free)) >= max(1.0, rule.stuff_min_area * label.size):
+            canvas.paint(free, int(category))
 
 
 def _label(semantic: Array, where: str) -> LabelMap:

@@ -81,13 +81,14 @@ def curve(
         base, recipe = _read_data(recipe, root, redo=redo)
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
         drawn = [taught for point in points if (taught := _taught(base, recipe, root, point)).pool] if pool else []
-        planned = _plan(base, recipe, len(points) + all_rounds(_adopted(recipe.selftrain)) * len(drawn), redo=redo)
+        each = all_rounds(_adopted(recipe.selftrain), recipe.train.batch)
+        planned = _plan(base, recipe, len(points) + each * len(drawn), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
             run_tasks(root, tasks, executor=recipe.executor, redo=redo)
         asked = "every image has a label that is looked at" if pool else "it was not asked for"
         rounds = _adopted(planned.selftrain)
-        longer = said_of(effort_behind(rounds, rounds.rounds)) if drawn else ""
+        longer = said_of(effort_behind(rounds, rounds.rounds, planned.train.batch)) if drawn else ""
         write_results(root, planned, [*points, *drawn], no_pool="" if drawn else asked, longer=longer)
     return root
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from maskwright.artifacts import DECIDED, RunFolder, locate, read_json, read_table, write_json, write_table
+from maskwright.artifacts import ACCEPTED, DECIDED, RunFolder, locate, read_json, read_table, write_json, write_table
 from maskwright.audit.effects import Effect, effects
 from maskwright.audit.replay import (
     Content,
@@ -47,19 +47,21 @@ def log_state(root: Path) -> dict[str, Any]:
     """Return what the log of a run folder says, as it counts, and what the masks hold that it names."""
     path = RunFolder(root).decisions
     answers = settled(read_decisions(path)).values()
-    drawn = {d.file: root / d.file for d in answers if d.action == "drawn_mask" and d.file is not None}
-    masks = {name: _digest(file) if file.is_file() else None for name, file in sorted(drawn.items())}
+    named = sorted({name for d in answers for name in (d.file, d.where, d.seen) if name})
+    masks = {name: _digest(root / name) if (root / name).is_file() else None for name in named}
     return {path.name: settled_state(path), **masks}
 
 
 def decided_state(root: Path) -> dict[str, Any]:
     """Return what is learned from and scored: the decided index, its masks, and what folds are cut by.
 
-    Reasons, findings that stop nothing, pictures and statistics are not among it, so that they may change.
+    Predictions that were accepted are in no fold: they are the concern of the trainings that learn from them. Reasons,
+    findings that stop nothing, pictures and statistics are not among it, so that they may change.
     """
     folder = RunFolder(root)
     masks = locate(root, folder.imported, DECIDED)
-    files = sorted(path for path in masks.rglob("*") if path.is_file())  # folders may have a dot in their name, too
+    every = [path for kind in ("masks", "instances") for path in (masks / kind).rglob("*")]
+    files = sorted(path for path in every if path.is_file())  # folders may have a dot in their name, too
     errors = read_table(folder.findings).filter((pl.col("severity") == "error") & (pl.col("decision") == "stop"))
     return {
         "images": read_table(folder.decided / "images.parquet").rows(),
@@ -88,6 +90,7 @@ def decide(root: Path, spec: dict[str, Any]) -> None:
     decided = replay(index, answers)
     write_table(folder.decided / "images.parquet", decided.table)
     write_table(folder.decided / "removed.csv", decided.removed)
+    write_table(folder.decided / ACCEPTED, decided.accepted)
     write_json(folder.decided / "copies.json", declared_copies(answers))
     clusters = read_json(folder.audit / "duplicates.json")
     write_json(folder.decided / "duplicates.json", told_apart(clusters, findings, answers))

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json
+from maskwright.artifacts import START, RunFolder, read_folds, read_json
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import copies_of
-from maskwright.pipeline.starting import START, Old
+from maskwright.pipeline.starting import Old
 from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import PredictSpec
 from maskwright.selftrain import blocked_images, kept_apart, relatives
 from maskwright.split import HELD_OUT
 
 
-def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int) -> set[str]:
+def blocked(folder: RunFolder, whole: Index, folds: pl.DataFrame, fold: int | None) -> set[str]:
     """Return what must not be learned from without its mask in the training of a fold: see `blocked_images`."""
     return blocked_images(whole.table, folds, copies_of(folder), fold)
 
@@ -33,8 +33,10 @@ def seen_by(folder: RunFolder, number: int, fold: int) -> set[str]:
     return known
 
 
-def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> None:
-    """Assert that the network of a fold and round saw nothing of what scores the fold, nor of its groups and copies.
+def check_honest(folder: RunFolder, whole: Index, fold: int, seen: Collection[str]) -> None:
+    """Make sure that a network of a fold has seen nothing of what scores the fold, nor of its groups and copies.
+
+    It is a promise of this code, so that a broken one is no fault of the user's: it raises also where asserts don't.
 
     What was moved into the training is not scored by it. Where the recipe lets groups cross folds, or a network start
     from one that has seen them, nothing is promised.
@@ -48,15 +50,16 @@ def check_honest(folder: RunFolder, whole: Index, fold: int, number: int) -> Non
     groups = scored["group"].unique().to_list()
     score = set(folds.filter(pl.col("group").is_in(groups))["image"])
     score |= _outside(relatives(set(scored["image"]), (folds, whole.table), copies_of(folder)), folds)
-    leaked = sorted(score & seen_by(folder, number, fold))
-    assert not leaked, f"the network of round {number}, fold {fold}, has seen {leaked[:5]}"
+    if leaked := sorted(score.intersection(seen)):
+        raise AssertionError(f"a network of fold {fold} has seen {leaked[:5]}, or would")
 
 
 def honest_networks(run: RunFolder, folder: RunFolder, whole: Index, fold: int) -> tuple[tuple[Path, ...], PredictSpec]:
     """Return the checkpoints of another run that may label for a fold of this one, and how they predict.
 
     They have seen nothing of the fold, nor of what is held out here, nor what either run takes for a copy or the group
-    of these: in this run's index and folds, or in the other's folds.
+    of these: in this run's index and folds, or in the other's folds. They are told by name: `check_names` has seen that
+    the other run has no picture of these under another one.
 
     Args:
         run: the other one.

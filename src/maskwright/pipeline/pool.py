@@ -11,12 +11,16 @@ from maskwright.audit.replay import CLEARED
 from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.pipeline import stages
+from maskwright.pipeline.accepted import accepted_labels
 from maskwright.pipeline.delivered import trained, trainings
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.honest import blocked, honest_networks
+from maskwright.pipeline.renamed import check_names
+from maskwright.pipeline.sections import predicting
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.selftrain import pool_images
+from maskwright.tasks import fingerprint
 
 
 def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int) -> list[str]:
@@ -26,6 +30,7 @@ def pool_of_fold(folder: RunFolder, whole: Index, spec: SelftrainSpec, fold: int
     left_out = {*read_json(folder.audit / "unusable.json")}
     if spec.aliens == "drop":
         left_out |= strangers(folder)
+    left_out |= set(accepted_labels(folder, whole, fold))  # they have a label already
     return pool_images(pool, blocked(folder, whole, folds, fold), left_out)
 
 
@@ -51,11 +56,17 @@ def other_networks(recipe: Recipe) -> tuple[RunFolder, ...]:
 
 
 def other_trainings(recipe: Recipe) -> dict[str, dict[str, str] | None]:
-    """Return {run: {training: fingerprint of what made it}} of the runs whose networks label, too; None: it is gone."""
+    """Return {run: {training: fingerprint of what made it}} of the runs whose networks label, too; None: it is gone.
+
+    How they predict is among it, under `predict`: the other run's recipe says it.
+    """
     found: dict[str, dict[str, str] | None] = {}
     for run in other_networks(recipe):
-        known = run.recipe.is_file() and not _untrained(run)
-        found[str(run.root)] = trained(run, load_recipe(run.recipe)) if known else None
+        found[str(run.root)] = None
+        if run.recipe.is_file() and not _untrained(run):
+            theirs = load_recipe(run.recipe)
+            said = {"predict": fingerprint(predicting(theirs)["predict"])}
+            found[str(run.root)] = trained(run, theirs) | said
     return found
 
 
@@ -86,6 +97,7 @@ def check_pool(folder: RunFolder, recipe: Recipe) -> None:
         )
     for run in other_networks(recipe):
         _check_other(run, folder, recipe)
+        check_names(run, folder, whole, where=f"selftrain.method.fused_with: {run.root}")
         for fold in range(recipe.split.folds):
             honest_networks(run, folder, whole, fold)
 

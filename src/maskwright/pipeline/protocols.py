@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +14,7 @@ from maskwright.evaluate import statistic_of
 from maskwright.metrics import Counts, EmptyCases
 from maskwright.pipeline import labelling, rounds, stages
 from maskwright.pipeline.pool import all_strangers
-from maskwright.pipeline.sharing import SHARED
+from maskwright.pipeline.sharing import SHARED, copy_records, link_to
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.file import parse_recipe
@@ -29,7 +28,7 @@ METRICS = ("mean_dice", "pooled_miou")
 PROTOCOLS = tuple(name for name in get_args(Protocol) if name != "labelled_only")
 """Those that look at the pool."""
 
-_SHARED = (*SHARED, "decided", "decisions.jsonl", "folds.csv", "folds.json", "plan.json", "round-0")
+_SHARED = (*SHARED, "decided", "decisions.jsonl", "review", "folds.csv", "folds.json", "plan.json", "round-0")
 _DONE = ("index", "audit", "decide", "split", "plan", "train-fold-*", "predict-*")
 
 
@@ -101,7 +100,7 @@ def _sharing_budget(recipe: Recipe) -> Recipe:
     """Return the recipe with the part of its budget that the supervised training and the rounds of one protocol get."""
     if recipe.train.minutes is None:
         return recipe
-    rounds = all_rounds(recipe.selftrain)
+    rounds = all_rounds(recipe.selftrain, recipe.train.batch)
     minutes = recipe.train.minutes * (1 + rounds) / (1 + len(PROTOCOLS) * rounds)
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"minutes": round(minutes, 4)})})
 
@@ -147,13 +146,8 @@ def _counts(folder: RunFolder, part: str, number: int) -> tuple[list[str], Count
 
 def _share(base: RunFolder, inner: RunFolder) -> None:
     """Give a protocol's folder the data, folds and supervised trainings of the base, and their records."""
-    inner.records.mkdir(parents=True, exist_ok=True)
-    for name in _SHARED:
-        if (base.root / name).exists() and not (inner.root / name).is_symlink():
-            (inner.root / name).symlink_to(Path("..") / ".." / name)
-    for pattern in _DONE:
-        for record in base.records.glob(f"{pattern}.json"):
-            shutil.copyfile(record, inner.records / record.name)
+    link_to(base, inner, _SHARED)
+    copy_records(base, inner, _DONE)
 
 
 def _share_labels(first: RunFolder, inner: RunFolder, recipe: Recipe, method: Any) -> None:
@@ -162,9 +156,7 @@ def _share_labels(first: RunFolder, inner: RunFolder, recipe: Recipe, method: An
         return
     place = inner.root / "round-1" / "pseudo"
     if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(Path("..") / ".." / first.root.name / "round-1" / "pseudo")
+        link_to(first, inner, ["round-1/pseudo"])
     if place.is_symlink():
-        names = ["selftrain-1-precision", *(f"selftrain-1-pseudo-{k}" for k in range(recipe.split.folds))]
-        for name in names:
-            shutil.copyfile(first.records / f"{name}.json", inner.records / f"{name}.json")
+        names = (f"selftrain-1-pseudo-{fold}" for fold in range(recipe.split.folds))
+        copy_records(first, inner, ["selftrain-1-precision", *names])

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import MADE, RunFolder, atomic, read_folds, read_json, write_json, write_table
+from maskwright.artifacts import MADE, START, RunFolder, atomic, read_folds, read_json, write_json, write_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
-from maskwright.pipeline.honest import seen_by
+from maskwright.pipeline.accepted import with_accepted
+from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.pool import pool_of_fold
-from maskwright.pipeline.starting import START
 from maskwright.predict import to_full_size
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
@@ -62,6 +62,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     start = _start(folder, spec, wanted)
     place.mkdir(parents=True, exist_ok=True)
     seen = {*images.images, *(() if pool is None else pool.images), *_seen_before(folder, spec, wanted)}
+    check_honest(folder, whole, fold, seen)
     note = {"checkpoint": None if start is None else str(start), "checked": True, "leaked": [], "seen": sorted(seen)}
     write_json(place / START, note)
     held_back, own = whole.only(validation) if validation else None, _recipe_of(recipe, wanted, step, start)
@@ -142,6 +143,8 @@ def _images(
     moved = hard.filter(pl.col("moved") & (pl.col("fold") == fold))["image"].to_list()
     inside = folds.filter((pl.col("fold") != HELD_OUT) & (pl.col("fold") != fold))["image"].to_list()
     often = hard.filter(pl.col("fold") != fold)["image"].to_list()
+    whole, accepted = with_accepted(folder, whole, fold)
+    inside += accepted
     times = wanted.hard.times if wanted.hard is not None and wanted.hard.how == "oversample" else 1.0
     if not isinstance(wanted.method, PseudoLabelsSpec) or wanted.protocol == "labelled_only":
         alone = wanted.protocol == "labelled_only"

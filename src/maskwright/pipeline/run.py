@@ -16,6 +16,7 @@ from maskwright.data.formats import entries, renders
 from maskwright.data.formats.files import find_files
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
+from maskwright.pipeline.accepted import accepted_states
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.delivered import delivered
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
@@ -250,6 +251,7 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     if recipe.selftrain.keeps_thirds:
         spec["selftrain"] = {"keeps_thirds": True}
     files = ("best.ckpt", "last.ckpt", "metrics.csv", *(THIRDS if recipe.selftrain.keeps_thirds else ()))
+    learned = accepted_states(folder, recipe.data, recipe.split.folds)
     return [
         Task(
             f"train-fold-{fold}",
@@ -257,6 +259,7 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
             spec | {"fold": fold},
             ("index", "split"),
             tuple(f"round-0/fold-{fold}/{name}" for name in files),
+            learned[fold],
             keeps=(f"round-0/fold-{fold}",),
         )
         for fold in range(recipe.split.folds)

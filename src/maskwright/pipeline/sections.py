@@ -30,7 +30,7 @@ def training(recipe: Recipe) -> dict[str, Any]:
 
 def planning(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a plan fills in."""
-    rounds = all_rounds(recipe.selftrain) if recipe.train.minutes is not None else 0
+    rounds = all_rounds(recipe.selftrain, recipe.train.batch) if recipe.train.minutes is not None else 0
     spec = _learning(recipe) | recipe.model_dump(mode="json", include={"executor"})
     return spec | ({"rounds": rounds} if rounds else {})
 

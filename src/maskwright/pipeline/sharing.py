@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_json, write_bytes, write_json, write_table
+from maskwright.errors import UsageError, problem
 from maskwright.recipe import Recipe
 
 SHARED = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", "imported", "audit")
@@ -31,9 +33,7 @@ def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.Da
     """
     for path in (inner.records, inner.decided):
         path.mkdir(parents=True, exist_ok=True)
-    for name in SHARED:
-        if (folder.root / name).exists() and not (inner.root / name).is_symlink():
-            (inner.root / name).symlink_to(os.path.relpath(folder.root.resolve() / name, inner.root.resolve()))
+    link_to(folder, inner, SHARED)
     for name in _DECIDED:
         if not (folder.decided / name).is_file():  # duplicates.json: none in earlier versions' runs
             continue
@@ -43,6 +43,39 @@ def share_data(folder: RunFolder, inner: RunFolder, recipe: Recipe, table: pl.Da
         record = read_json(folder.records / f"{name}.json")
         known = {"resolved": {"data": recipe.data.model_dump(mode="json")}} if name == "index" else {}
         write_json(inner.records / f"{name}.json", record | known)
+
+
+def link_to(folder: RunFolder, inner: RunFolder, names: Iterable[str]) -> None:
+    """Link what a run made into the folder of another, under the same names.
+
+    Raises:
+        UsageError: something else stands there.
+    """
+    inner.root.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (folder.root / name).exists() or (inner.root / name).is_symlink():
+            continue
+        if (inner.root / name).exists():
+            next_move = "remove it, or give another --out; nothing is overwritten"
+            raise UsageError(
+                problem(
+                    f"a link to {folder.root / name}",
+                    "a file or folder",
+                    where=str(inner.root / name),
+                    next_move=next_move,
+                )
+            )
+        link = inner.root.resolve() / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(folder.root.resolve() / name, link.parent))
+
+
+def copy_records(folder: RunFolder, inner: RunFolder, patterns: Iterable[str]) -> None:
+    """Copy the records of finished tasks of a run to another, which has what they made."""
+    inner.records.mkdir(parents=True, exist_ok=True)
+    for pattern in patterns:
+        for record in sorted(folder.records.glob(f"{pattern}.json")):
+            write_json(inner.records / record.name, read_json(record))
 
 
 def share_training(folder: RunFolder, inner: RunFolder) -> None:
@@ -58,9 +91,7 @@ def share_training(folder: RunFolder, inner: RunFolder) -> None:
         write_bytes(inner.root / name, (folder.root / name).read_bytes())
     for file in sorted(path for path in (folder.root / "round-0").rglob("*") if path.is_file()):
         _link(file, inner.root / file.relative_to(folder.root))
-    for pattern in _DONE:
-        for record in sorted(folder.records.glob(f"{pattern}.json")):
-            write_json(inner.records / record.name, read_json(record))
+    copy_records(folder, inner, _DONE)
 
 
 def write_once(path: Path, table: pl.DataFrame) -> None:

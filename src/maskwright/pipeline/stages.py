@@ -24,6 +24,7 @@ from maskwright.data.intensity import working_size
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
+from maskwright.pipeline.accepted import with_accepted
 from maskwright.pipeline.folds import copies_of, pool_of, previous_folds
 from maskwright.pipeline.objects import predict_objects
 from maskwright.pipeline.pictures import write_audit_pictures
@@ -149,7 +150,8 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     last = folder.fold(fold) / "last.ckpt"
     check_whole(last)
     start = None if last.is_file() else choose_start(folder, recipe, fold)  # what goes on has started
-    train_fold(folder.fold(fold), whole.only(training), validation, recipe, fold=fold, start=start)
+    learned, accepted = with_accepted(folder, whole, fold)
+    train_fold(folder.fold(fold), learned.only([*training, *accepted]), validation, recipe, fold=fold, start=start)
 
 
 def predict(root: Path, spec: dict[str, Any]) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
+from maskwright.artifacts import START, RunFolder, read_folds, read_json, write_json
+from maskwright.data.index import decided_index
 from maskwright.errors import DataError, problem
+from maskwright.pipeline.renamed import check_names
 from maskwright.recipe import Recipe
 from maskwright.split import HELD_OUT
 
-START = "start.json"
-"""File in a fold's folder: what its network started from, and which images had been seen by then."""
 _SHOWN = 3
 
 
@@ -82,6 +82,9 @@ def choose_start(folder: RunFolder, recipe: Recipe, fold: int) -> Path | None:
         raise _leak(given, fold, leaks[known[0]] if known else None)
     place = clean[0] if clean else 0
     chosen = found[place]
+    if not recipe.train.start_unchecked:
+        older, whole = RunFolder(chosen.path.parents[2]), decided_index(folder, recipe.data)
+        check_names(older, folder, whole, where=f"train.start: {given}")
     note = {
         "checkpoint": str(chosen.path),
         "checked": chosen.folds is not None,

@@ -40,8 +40,9 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
         seed=spec["seed"],
     )
     found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
-    found |= {"rule": spec["rule"], "effort": effort_behind(wanted, number)._asdict()}
-    remarks = [f"its network has {said}"] if (said := said_of(effort_behind(wanted, number))) else []
+    effort = effort_behind(wanted, number, load_recipe(folder.recipe).train.batch)
+    found |= {"rule": spec["rule"], "effort": effort._asdict()}
+    remarks = [f"its network has {said}"] if (said := said_of(effort)) else []
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
     found["why"] = "; ".join([found["why"], *remarks])
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])

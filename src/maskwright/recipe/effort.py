@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
+from maskwright.recipe.unlabelled import OnlineMethodSpec
 
 _MORE = 1.05
 
@@ -22,8 +24,12 @@ class Effort(NamedTuple):
     passes: float
 
 
-def effort_of_round(spec: SelftrainSpec) -> Effort:
+def effort_of_round(spec: SelftrainSpec, batch: int | None = None) -> Effort:
     """Return what one round costs by itself.
+
+    Args:
+        spec: how it learns.
+        batch: labelled crops of a step; None: nobody knows yet, and a step has as many images of the pool.
 
     Example:
         >>> effort_of_round(SelftrainSpec(method=PseudoLabelsSpec(images={"kind": "agreement"})))
@@ -35,26 +41,33 @@ def effort_of_round(spec: SelftrainSpec) -> Effort:
     if isinstance(method, PseudoLabelsSpec):
         trainings = 2.0 if method.relabels else 1.0
         return Effort(trainings, trainings)
-    passes = method.passes
-    return Effort(1.0, (passes.forward + 2 * passes.backward) / 3)
+    labelled, pool = _images_of_step(method, batch)
+    forward = labelled + pool * (method.passes.forward - 1)
+    backward = labelled + pool * (method.passes.backward - 1)
+    return Effort(1.0, (forward + 2 * backward) / 3)
 
 
-def effort_behind(spec: SelftrainSpec, number: int) -> Effort:
+def effort_behind(spec: SelftrainSpec, number: int, batch: int | None = None) -> Effort:
     """Return what has gone into the network of a round: with what it started from, where it goes on from that.
+
+    Args:
+        spec: how rounds learn.
+        number: of the round.
+        batch: as of `effort_of_round`.
 
     Example:
         >>> effort_behind(SelftrainSpec(start="before"), 2)
         Effort(steps=3.0, passes=3.0)
     """
-    each = effort_of_round(spec)
+    each = effort_of_round(spec, batch)
     if not number or not spec.goes_on:
         return each if number else Effort(1.0, 1.0)
     return Effort(1 + number * each.steps, 1 + number * each.passes)
 
 
-def all_rounds(spec: SelftrainSpec) -> float:
-    """Return the passes of as many rounds as there are at most, in supervised trainings."""
-    return spec.rounds * effort_of_round(spec).passes
+def all_rounds(spec: SelftrainSpec, batch: int | None = None) -> float:
+    """Return the passes of as many rounds as there are at most, in supervised trainings; arguments as before."""
+    return spec.rounds * effort_of_round(spec, batch).passes
 
 
 def said_of(effort: Effort) -> str:
@@ -71,3 +84,10 @@ def said_of(effort: Effort) -> str:
         f"learned {steps} the supervised training, at {effort.passes:.3g} times its passes: "
         "a longer supervised training might bring a part of the gain"
     )
+
+
+def _images_of_step(method: OnlineMethodSpec | NormAdaptationSpec, batch: int | None) -> tuple[float, float]:
+    """Return how many labelled crops and images of the pool a step has, each over `train.batch`."""
+    if isinstance(method, SacSpec) and method.source_share is not None:
+        return method.source_share, 1 - method.source_share
+    return 1.0, 1.0 if method.batch is None or batch is None else method.batch / batch

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
+from maskwright.artifacts import REVIEW, write_bytes
+from maskwright.audit.masks import Answers
+from maskwright.augment.dihedral import DIHEDRAL
+from maskwright.data.categories import to_ids
 from maskwright.decisions import Decision
 from maskwright.errors import UsageError, problem
-from maskwright.predict.files import write_label
-from maskwright.review.drawing import draw
+from maskwright.review.drawing import painted
 from maskwright.review.items import Box, Item, Kind
+from maskwright.review.makers import learned_by
+from maskwright.review.pictures import png
 from maskwright.review.reply import Reply
-from maskwright.review.source import FOLDER, Answers, Reviewed
-from maskwright.types import LabelMap
+from maskwright.review.source import Pixels, Reviewed
+from maskwright.types import IGNORE, LabelMap
 
 
 @dataclass(frozen=True)
@@ -45,23 +51,36 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
         _B,
         Answer("both", "k", "keep both"),
         Answer("not_same", "n", "not the same picture"),
-        _IGNORE,
+        Answer("ignore", "i", "A, but for a region"),
         _EDIT,
         Answer("reject", "x", "neither: leave both out"),
     ),
     "shifted": (_A, _B, _EDIT, _REJECT),
-    "suspect": (_A, _B, Answer("ignore", "i", "ignore the framed region"), _EDIT, _REJECT),
+    "suspect": (
+        _A,
+        Answer("b", "2", "A is wrong there: what B changes doesn’t count"),
+        Answer("ignore", "i", "ignore the framed region"),
+        _EDIT,
+        _REJECT,
+    ),
     "disagreement": (_A, _B, _EDIT, _REJECT),
     "rare": (Answer("accept", "y", "accept the mask"), _IGNORE, _EDIT, _OUT),
     "outlier": (Answer("alien", "a", "alien: leave it out"), Answer("not_alien", "o", "it belongs to the others")),
     "duplicate": (Answer("same", "s", "the same"), Answer("not_same", "n", "not the same")),
-    "uncertain": (Answer("accept", "y", "accept as its mask"), _EDIT, _OUT),
+    "uncertain": (Answer("accept", "y", "good enough to learn from"), _EDIT, _OUT),
 }
 """What each kind of item takes."""
 
 
+_OF_POOL = ("disagreement", "uncertain")
+_SEEN = ("a", "b", "accept", "edit")
+"""Answers that take a label as it was shown."""
+
+
 def answers_of(item: Item, *, target: str) -> list[Answer]:
     """Return what an item takes; without semantic masks nothing that would have to draw one.
+
+    A prediction of the networks of all folds can't be taken as it is: each fold has been learned from by some of them.
 
     Args:
         item: what is asked.
@@ -70,6 +89,9 @@ def answers_of(item: Item, *, target: str) -> list[Answer]:
     taken = list(ANSWERS[item.kind])
     if len(item.suggestions) < 2:
         taken = [answer for answer in taken if answer.name != "b"]
+    whose = {"a": 0, "b": 1, "accept": 0}
+    unlearnable = {place for place, suggestion in enumerate(item.suggestions) if not suggestion.learnable}
+    taken = [answer for answer in taken if whose.get(answer.name) not in unlearnable]
     if target == "masks":
         return taken
     drawn = {"edit", "ignore"} | ({"b"} if item.kind != "conflict" else set())
@@ -92,6 +114,9 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
     """
     if reply.answer not in [answer.name for answer in answers_of(item, target=run.index.target)]:
         _refuse("an answer that this item takes", reply.answer)
+    if reply.answer in _SEEN and (wrong := changed_since(run, item, reply, answers)):
+        next_move = "reload the page and look again"
+        raise UsageError(problem("labels as they were shown", wrong, where="the review", next_move=next_move))
     said = _Said(run, item, reply, answers)
     return {
         "a": said.first,
@@ -101,7 +126,7 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
         "same": said.same,
         "not_same": said.not_same,
         "alien": said.reject,
-        "not_alien": said.both,
+        "not_alien": said.belongs,
         "reject": said.reject,
         "ignore": said.ignore,
         "edit": said.edit,
@@ -110,10 +135,26 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
 
 def written_mask(run: Reviewed, label: LabelMap) -> str:
     """Write a mask into the run folder under a name that says what it holds, and return that: the same is one file."""
-    name = hashlib.blake2b(repr(label.shape).encode() + label.tobytes(), digest_size=16).hexdigest()
-    file = f"{FOLDER}/masks/{name}.png"
+    return _kept_file(run, "masks", png(to_ids(label, run.index.categories)), ".png")
+
+
+def changed_since(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> str:
+    """Return in words what isn't as it was when a reviewer looked at it; empty: nothing."""
+    if len(reply.shown) != len(item.suggestions):
+        return f"{len(reply.shown)} labels that were looked at, of {len(item.suggestions)}"
+    for suggestion, shown in zip(item.suggestions, reply.shown, strict=True):
+        now = run.digest(suggestion, answers)
+        if now != shown or suggestion.digest not in ("", now):
+            return "another label: it was made anew since"
+    return ""
+
+
+def _kept_file(run: Reviewed, kind: str, data: bytes, suffix: str) -> str:
+    """Write a file under a name that says what it holds, and return that: the same content is one file."""
+    name = hashlib.blake2b(data, digest_size=16).hexdigest()
+    file = f"{REVIEW}/{kind}/{name}{suffix}"
     if not (path := run.folder.root / file).is_file():
-        write_label(path, label, run.index.categories)
+        write_bytes(path, data)
     return file
 
 
@@ -130,19 +171,31 @@ class _Said:
         """A: the first mask of a conflict, the prediction of an image without a mask, the mask as it is."""
         if self.item.kind == "conflict":
             return self._instead(self.item.image, str(self.item.other_image))
-        if self.item.kind in ("disagreement", "uncertain"):
-            return [self._taken(0)]
+        if self.item.kind in _OF_POOL:
+            return [self._predicted(0)]
         return [self._line("confirm", region=self.item.region)]
 
     def second(self) -> list[Decision]:
-        """B."""
+        """B: of masks that are contradicted, what the networks say isn't learned, and A isn't either."""
         if self.item.kind == "conflict":
             return self._instead(str(self.item.other_image), self.item.image)
-        return [self._taken(1)]
+        if self.item.kind in _OF_POOL:
+            return [self._predicted(1)]
+        if self.item.kind == "shifted":
+            return [self._line("shift_mask", shift=self.item.suggestions[1].shift)]
+        mask = self.run.mask(self.item.image, self.answers)
+        where = self.run.contradicted(self.item, self.item.suggestions[1], mask)
+        if not where.any():
+            _refuse("a suggestion that changes the mask", "none that does: the mask says the same now")
+        return [self._patch(where, None)]
 
     def both(self) -> list[Decision]:
         """Everything stays as the folder has it."""
         return [line for image in self.item.images for line in self._kept(image)]
+
+    def belongs(self) -> list[Decision]:
+        """It is no stranger; what else was decided of it stays."""
+        return [self._line("belongs")]
 
     def same(self) -> list[Decision]:
         """Both show the same thing."""
@@ -168,23 +221,51 @@ class _Said:
         inside: Box = (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
             _refuse("a region in the image", str(region))
-        kept = self._kept(self.item.image) if self.item.kind == "conflict" else []
+        instead = self.item.kind == "conflict"
+        kept = self._instead(self.item.image, str(self.item.other_image)) if instead else []
         return [*kept, self._line("ignore_region", region=inside)]
 
     def edit(self) -> list[Decision]:
-        """A mask that was drawn."""
+        """What was drawn, on A, on B, or on nothing."""
         if not self.reply.strokes:
             _refuse("a mask that was drawn on", "no stroke")
         if self.reply.base >= max(1, len(self.item.suggestions)):
             _refuse("a suggestion that there is", str(self.reply.base))
-        before = self._suggested(self.reply.base)
-        label = draw(before, self.reply.strokes, len(self.run.index.categories))
+        if self.reply.base < 0 and self.item.kind not in _OF_POOL:
+            _refuse("a drawing that begins with a mask", "one that begins with nothing")
+        before = self._base()
+        label, where = painted(before, self.reply.strokes, len(self.run.index.categories))
         if np.array_equal(label, before):
             _refuse("strokes that change the mask", "none that do")
-        drawn = self._line("drawn_mask", file=written_mask(self.run, label))
-        if self.item.kind != "conflict":
-            return [drawn]
-        return [self._line("keep"), drawn, self._line("drop", self.item.other_image)]
+        if self.item.kind in _OF_POOL:
+            return self._on_prediction(label, where)
+        patch = self._patch(where, label)
+        if self.item.kind == "conflict":
+            return self._on_one_of_two(patch)
+        if self.reply.base == 1 and self.item.kind == "shifted":
+            return [self._line("shift_mask", shift=self.item.suggestions[1].shift), patch]
+        if self.reply.base == 1:
+            mask = self.run.mask(self.item.image, self.answers)
+            gone = self.run.contradicted(self.item, self.item.suggestions[1], mask) & ~where
+            return [self._patch(where | gone, np.where(where, label, np.uint8(IGNORE)))]
+        return [patch]
+
+    def _on_prediction(self, label: LabelMap, where: Pixels) -> list[Decision]:
+        """A drawing on an image without a mask: what networks made and what a person drew are told apart."""
+        if self.reply.base < 0 or where.all():
+            return [self._patch(where, label)]
+        base = self.item.suggestions[self.reply.base]
+        patch = self._patch(where, label).model_copy(update={"made_by": base.name})
+        return [self._predicted(self.reply.base), patch] if base.learnable else [patch]
+
+    def _on_one_of_two(self, patch: Decision) -> list[Decision]:
+        """A drawing on one of two masks of a picture: the other image goes."""
+        out = self._line("drop", self.item.other_image)
+        if self.reply.base != 1:
+            return [*self._kept(self.item.image), patch, out]
+        turn = self.item.transform if self.item.transform in DIHEDRAL else "identity"
+        taken = self._line("use_mask_of", other_image=self.item.other_image, transform=turn)
+        return [self._line("keep"), taken, patch, out]
 
     def _instead(self, right: str, wrong: str) -> list[Decision]:
         """One image of a picture with its mask, the other one not."""
@@ -209,16 +290,28 @@ class _Said:
                 lines.append(self._line("own_mask", image))
         return lines
 
-    def _taken(self, place: int) -> Decision:
-        """A suggestion as the mask."""
-        suggestion, label = self.item.suggestions[place], self._suggested(place)
-        made_by = suggestion.name if suggestion.predicted else ""
-        return self._line("drawn_mask", file=written_mask(self.run, label), made_by=made_by)
-
-    def _suggested(self, place: int) -> LabelMap:
+    def _base(self) -> LabelMap:
+        """What a drawing begins with."""
+        if self.reply.base < 0:
+            return np.full(self.run.size(self.item.image), IGNORE, np.uint8)
         if not self.item.suggestions:
             return self.run.mask(self.item.image, self.answers)
-        return self.run.suggestion(self.item, self.item.suggestions[place], self.answers)
+        return self.run.suggestion(self.item, self.item.suggestions[self.reply.base], self.answers)
+
+    def _predicted(self, place: int) -> Decision:
+        """A prediction as the mask, with what its networks have learned from."""
+        suggestion = self.item.suggestions[place]
+        file = written_mask(self.run, self.run.suggestion(self.item, suggestion, self.answers))
+        assert suggestion.maker is not None
+        seen = json.dumps(sorted(learned_by(self.run.folder, *suggestion.maker)), ensure_ascii=False).encode()
+        known = _kept_file(self.run, "seen", seen, ".json")
+        return self._line("drawn_mask", file=file, made_by=suggestion.name, seen=known)
+
+    def _patch(self, where: Pixels, label: LabelMap | None) -> Decision:
+        """What a label says in some pixels; None: that they don't count."""
+        pixels = _kept_file(self.run, "masks", png(np.where(where, np.uint8(255), np.uint8(0))), ".png")
+        file = None if label is None else written_mask(self.run, np.where(where, label, np.uint8(IGNORE)))
+        return self._line("patch_mask", where=pixels, file=file)
 
     def _line(self, action: Any, image: str | None = None, **more: Any) -> Decision:
         image = self.item.image if image is None else image

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from maskwright.decisions import Decision, append_decisions, read_decisions, settled
+from maskwright.audit.masks import Answers
+from maskwright.decisions import Decision, append_decisions, settled, standing
 from maskwright.errors import UsageError, problem
 from maskwright.review.agreement import given_answers
 from maskwright.review.answers import answers_of, lines_of
 from maskwright.review.items import QUESTIONS, Item
+from maskwright.review.log import LogReader
 from maskwright.review.reply import Reply
-from maskwright.review.source import Answers, Reviewed
+from maskwright.review.source import Reviewed
 
 LENT = 120.0
 """Seconds for which an item that one reviewer looks at isn't offered to another."""
@@ -38,8 +40,10 @@ class Desk:
     _lent: dict[int, tuple[str, float]] = field(default_factory=dict)
     _known: list[Decision] = field(default_factory=list)
     _stamp: tuple[int, int] = (-1, -1)
+    _counting: dict[str, Answers] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._reader = LogReader(self.run.folder.decisions)
         self.keys = [item.key(self.run.salt) for item in self.items]
         self.places = {key: place for place, key in enumerate(self.keys)}
 
@@ -58,7 +62,10 @@ class Desk:
         """Return what counts beside the answers to one item, as `settled` does: everybody is asked the same of it."""
         with self._lock:
             self._refresh()
-            return settled(decision for decision in self._known if decision.item != self.keys[place])
+            key = self.keys[place]
+            if key not in self._counting:  # of what is looked at now: pictures ask for it again
+                self._counting = {key: settled(decision for decision in self._known if decision.item != key)}
+            return self._counting[key]
 
     def described(self, place: int, by: str = "") -> dict[str, Any]:
         """Return what a page shows of an item, as plain data."""
@@ -122,14 +129,31 @@ class Desk:
             next_move = "reload the page: the queue may have changed"
             raise UsageError(problem("an item of the queue", reply.item, where="the review", next_move=next_move))
         reply = reply if reply.id else reply.model_copy(update={"id": secrets.token_hex(8)})
-        with self._lock:
-            self._refresh()
-            if any(decision.id == reply.id for decision in self._known):
-                return reply.id
-            place = self.places[reply.item]
-            lines = lines_of(self.run, self.items[place], reply, self.answers(place))
-            append_decisions(self.run.folder.decisions, lines)
-        return reply.id
+        place = self.places[reply.item]
+        for last in (False, False, True):  # what is drawn is drawn while others may go on
+            with self._lock:
+                self._refresh()
+                if self._has(reply.id):
+                    return reply.id
+                stamp = self._stamp
+                answers = self.answers(place)
+                if last:
+                    return self._append(lines_of(self.run, self.items[place], reply, answers), reply.id)
+            lines = lines_of(self.run, self.items[place], reply, answers)
+            with self._lock:
+                self._refresh()
+                if self._has(reply.id):
+                    return reply.id
+                if stamp == self._stamp:
+                    return self._append(lines, reply.id)
+        raise AssertionError("the last time appends")
+
+    def _has(self, name: str) -> bool:
+        return any(decision.id == name for decision in self._known)
+
+    def _append(self, lines: Sequence[Decision], name: str) -> str:
+        append_decisions(self.run.folder.decisions, lines)
+        return name
 
     def undo(self, by: str) -> int | None:
         """Take back a reviewer's last answer; return its item's place, None if there is none to take back."""
@@ -139,10 +163,32 @@ class Desk:
             mine = [d for d in self._known if d.by == by and d.item in self.places and d.id not in gone]
             if not mine:
                 return None
-            last = mine[-1]
-            line = Decision(image=last.image, action="undo", by=by, id=last.id, kind=last.kind)
-            append_decisions(self.run.folder.decisions, [line])
-            return self.places[last.item]
+            self.take_back(mine[-1].id, by)
+            return self.places[mine[-1].item]
+
+    def take_back(self, name: str, by: str) -> bool:
+        """Take back an answer by its id; return False if there is nothing of that reviewer's to take back."""
+        with self._lock:
+            self._refresh()
+            gone = any(d.action == "undo" and d.id == name for d in self._known)
+            line = next((d for d in self._known if d.id == name and d.by == by and d.action != "undo"), None)
+            if gone or line is None:
+                return False
+            undo = Decision(image=line.image, action="undo", by=by, id=name, kind=line.kind)
+            append_decisions(self.run.folder.decisions, [undo])
+            return True
+
+    def knows(self, name: str) -> bool:
+        """Tell whether the log has an answer of this id."""
+        with self._lock:
+            self._refresh()
+            return self._has(name)
+
+    def standing_of(self, item: str) -> list[Decision]:
+        """Return the lines of the answer to an item that counts."""
+        with self._lock:
+            self._refresh()
+            return [decision for decision in standing(self._known) if decision.item == item]
 
     def progress(self, by: str = "") -> dict[str, int]:
         """Return how many items there are, how many anybody has answered, and how many this reviewer."""
@@ -161,5 +207,5 @@ class Desk:
     def _refresh(self) -> None:
         """Read the log if somebody wrote to it."""
         if (stamp := self.run.stamp()) != self._stamp:
-            self._known = read_decisions(self.run.folder.decisions)
-            self._stamp = stamp
+            self._known, self._stamp = self._reader.read(), stamp
+            self._counting = {}

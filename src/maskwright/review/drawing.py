@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from maskwright.data.formats.shapes import polygon
-from maskwright.errors import DataError, problem
+from maskwright.errors import UsageError, problem
 from maskwright.review.reply import Stroke
 from maskwright.types import IGNORE, LabelMap
+
+MOST_WORK = 1 << 31
+"""Pixels that are looked at for the strokes of one answer at most; a pixel counts once for each piece of a brush."""
 
 
 def draw(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> LabelMap:
@@ -26,37 +29,72 @@ def draw(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> LabelMa
         categories: how many there are.
 
     Raises:
-        DataError: a stroke of a category that there isn't.
+        UsageError: a stroke of a category that there isn't, or more of them than can be painted in a while.
 
     Example:
         >>> line = Stroke(tool="brush", category=1, points=((1.5, 1.5), (3.5, 1.5)), radius=0.5)
         >>> draw(np.zeros((3, 5), np.uint8), [line], 2).tolist()
         [[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 0, 0, 0, 0]]
     """
-    found = label.copy()
+    found, _ = painted(label, strokes, categories)
+    return found
+
+
+def painted(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> tuple[LabelMap, npt.NDArray[np.bool_]]:
+    """Return what `draw` does, and the (H, W) pixels that strokes cover; arguments and errors as there."""
+    found, covered = label.copy(), np.zeros(label.shape, np.bool_)
+    diagonal = float(np.hypot(*label.shape)) + 1
+    _check_work(strokes, label.shape, diagonal)
     for stroke in strokes:
         if stroke.category >= categories and stroke.category != IGNORE:
             expected = f"a category from 0 to {categories - 1}, or {IGNORE}"
             next_move = "reload the page and draw again"
-            raise DataError(problem(expected, str(stroke.category), where="a stroke", next_move=next_move))
-        points = np.array(stroke.points, np.float64)
+            raise UsageError(problem(expected, str(stroke.category), where="a stroke", next_move=next_move))
+        points, here = np.array(stroke.points, np.float64), np.zeros(label.shape, np.bool_)
         if stroke.tool == "polygon":
             top, left, pixels = polygon(points, (label.shape[0], label.shape[1]))
-            found[top : top + pixels.shape[0], left : left + pixels.shape[1]][pixels] = stroke.category
+            here[top : top + pixels.shape[0], left : left + pixels.shape[1]] |= pixels
         else:
-            for first, second in pairwise(points if len(points) > 1 else np.repeat(points, 2, axis=0)):
-                _brush(found, first, second, stroke.radius, stroke.category)
-    return found
+            for first, second in _pieces(points):
+                _brush(here, first, second, stroke.radius)
+        found[here] = stroke.category
+        covered |= here
+    return found, covered
+
+
+def _pieces(points: npt.NDArray[np.float64]) -> Iterable[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:
+    """Return the straight lines of a brush; one that doesn't move is a point."""
+    return pairwise(points if len(points) > 1 else np.repeat(points, 2, axis=0))
+
+
+def _check_work(strokes: Sequence[Stroke], size: tuple[int, ...], diagonal: float) -> None:
+    """Raise UsageError if painting would take minutes."""
+    work = 0.0
+    for stroke in strokes:
+        points = np.array(stroke.points, np.float64)
+        work += size[0] * size[1]
+        if stroke.tool == "polygon":
+            continue
+        points = np.repeat(points, 2, axis=0) if len(points) == 1 else points
+        limits = np.array([size[1], size[0]], np.float64)
+        reach = min(stroke.radius, diagonal) + 1
+        low = np.clip(np.minimum(points[:-1], points[1:]) - reach, 0, limits)
+        high = np.clip(np.maximum(points[:-1], points[1:]) + reach, 0, limits)
+        work += float((high - low).prod(axis=1).sum())
+    if work > MOST_WORK:
+        expected = f"strokes that cover {MOST_WORK:.1e} pixels, each counted as often as a stroke passes"
+        next_move = "save after some strokes and go on, use a smaller brush, or fill polygons"
+        raise UsageError(problem(expected, f"{work:.1e}", where="a drawing", next_move=next_move))
 
 
 def _brush(
-    label: LabelMap, first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], radius: float, category: int
+    here: npt.NDArray[np.bool_], first: npt.NDArray[np.float64], second: npt.NDArray[np.float64], radius: float
 ) -> None:
-    """Paint what is within the radius of a straight line."""
+    """Set what is within the radius of a straight line."""
     low = np.floor(np.minimum(first, second) - radius).astype(int)
     high = np.ceil(np.maximum(first, second) + radius).astype(int)
     left, top = np.maximum(low, 0)
-    right, bottom = np.minimum(high + 1, (label.shape[1], label.shape[0]))
+    right, bottom = np.minimum(high + 1, (here.shape[1], here.shape[0]))
     if left >= right or top >= bottom:
         return
     x, y = np.arange(left, right)[None, :] + 0.5 - first[0], np.arange(top, bottom)[:, None] + 0.5 - first[1]
@@ -64,4 +102,4 @@ def _brush(
     length = float(along @ along)
     place = np.clip((x * along[0] + y * along[1]) / length, 0, 1) if length else np.zeros((1, 1))
     near = (x - place * along[0]) ** 2 + (y - place * along[1]) ** 2 <= radius**2
-    label[top:bottom, left:right][near] = category
+    here[top:bottom, left:right] |= near

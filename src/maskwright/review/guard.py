@@ -6,7 +6,6 @@ import hmac
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
 COOKIE = "maskwright_review"
@@ -49,7 +48,7 @@ class Guard:
         if not self.token and _name(host) not in _LOOPBACK:
             return "this server answers to localhost alone"
         origin = headers.get("origin")
-        if origin is not None and _netloc(origin) != host.lower():
+        if origin is not None and _place(origin) != host.lower():
             return "another page's request"
         site = headers.get("sec-fetch-site", "none")
         visited = method == "GET" and headers.get("sec-fetch-mode") == "navigate"
@@ -63,11 +62,22 @@ class Guard:
             return "the token is missing or wrong: open the address that the command printed"
         return None
 
-    def cookie(self, query: str) -> str | None:
+    def cookie(self, query: str, host: str) -> str | None:
         """Return the cookie that spares the page the token in its addresses, None if the token isn't in this one."""
         if not self.token or self.token not in parse_qs(query).get("token", []):
             return None
-        return f"{COOKIE}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+        return f"{cookie_name(host)}={self.token}; HttpOnly; SameSite=Strict; Path=/"
+
+
+def cookie_name(host: str) -> str:
+    """Return the name of the cookie of a server: browsers keep cookies by host, and several reviews may run on one.
+
+    Example:
+        >>> cookie_name("localhost:8765"), cookie_name("[::1]:80"), cookie_name("here")
+        ('maskwright_review_8765', 'maskwright_review_80', 'maskwright_review_80')
+    """
+    port = host.rpartition(":")[2]
+    return f"{COOKIE}_{port if port.isdecimal() and len(port) < 6 else 80}"
 
 
 def is_loopback(host: str) -> bool:
@@ -95,16 +105,17 @@ def _name(host: str) -> str:
 
 def _tokens(headers: Mapping[str, str], query: str) -> list[str]:
     found = [headers.get("x-review-token", ""), *parse_qs(query).get("token", [])]
-    try:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return found
-    return [*found, cookies[COOKIE].value] if COOKIE in cookies else found
+    wanted = cookie_name(headers.get("host", ""))
+    for pair in headers.get("cookie", "").split(";"):  # an odd one of another server of this machine spoils no other
+        name, _, value = pair.strip().partition("=")
+        found += [value] if name == wanted else []
+    return found
 
 
-def _netloc(origin: str) -> str | None:
-    """Return host and port of an origin; None: it is none."""
+def _place(origin: str) -> str | None:
+    """Return host and port of an origin of the web; None: it is none."""
     try:
-        return urlsplit(origin).netloc.lower()
+        parts = urlsplit(origin)
     except ValueError:  # such as http://[
         return None
+    return parts.netloc.lower() if parts.scheme in ("http", "https") else None

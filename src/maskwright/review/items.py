@@ -33,6 +33,8 @@ class Suggestion:
         swap: (given, suggested) categories by name: inside the item's region, pixels of the first that `file` says are
             the second are changed in the mask; None: the label is taken whole.
         shift: (down, right) pixels by which the mask is moved.
+        maker: of a prediction, the round and the fold of the networks that made it; fold None: those of all folds.
+        digest: of its file when the queue was made, where another content is another question; else empty.
     """
 
     name: str
@@ -40,11 +42,23 @@ class Suggestion:
     file: str | None = None
     swap: tuple[str, str] | None = None
     shift: tuple[int, int] | None = None
+    maker: tuple[int, int | None] | None = None
+    digest: str = ""
 
     @property
     def predicted(self) -> bool:
         """True if it is a prediction, taken as it stands."""
         return self.file is not None and self.swap is None
+
+    @property
+    def learnable(self) -> bool:
+        """False for a prediction that networks of all folds made: each fold has been learned from by some of them."""
+        return self.maker is None or self.maker[1] is not None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What tells it from others."""
+        return self.file or "", self.digest, str(self.swap or ""), str(self.shift or "")
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ class Item:
 
     def key(self, salt: bytes) -> str:
         """Return the name by which the page knows it: 16 hex digits that tell nothing of the files without the salt."""
-        parts = (self.kind, *self.images, str(self.region or ""), *(s.file or "" for s in self.suggestions))
+        parts = (self.kind, *self.images, str(self.region or ""), *(part for s in self.suggestions for part in s.parts))
         return hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8, key=salt).hexdigest()
 
     def worth_of(self, worth: float) -> Item:

@@ -10,8 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from maskwright.pictures import category_colors
 from maskwright.review.desk import Desk
 
-STYLE, SCRIPTS = "review.css", ("view.js", "edit.js", "review.js")
+STYLE, SCRIPTS = "review.css", ("view.js", "edit.js", "source.js", "review.js")
 """Files of the page, scripts in the order in which they are loaded."""
+
+
+ASSETS = {STYLE: "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
+"""What the page is made of, and its media type."""
 
 
 def asset(name: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
+from maskwright.audit.masks import Answers
 from maskwright.augment.dihedral import DIHEDRAL, apply
 from maskwright.pictures import encode, fit, to_rgb8
 from maskwright.review.items import Item
-from maskwright.review.source import Answers, Reviewed
+from maskwright.review.source import Reviewed
 
 LARGEST = 2048
 """Longest side that is served, in pixels."""
@@ -51,6 +53,16 @@ def label_bytes(run: Reviewed, item: Item, place: int, answers: Answers, side: i
         label = run.suggestion(item, item.suggestions[place], answers)
     else:
         label = run.mask(item.image, answers)
+    return png(np.ascontiguousarray(fit(label, max(1, min(side, LARGEST)))))
+
+
+def digest_shown(run: Reviewed, item: Item, place: int, answers: Answers) -> str:
+    """Return the digest of what `label_bytes` shows, empty of an item without suggestions."""
+    return run.digest(item.suggestions[place], answers) if item.suggestions else ""
+
+
+def png(values: npt.NDArray[np.uint8]) -> bytes:
+    """Return an (H, W) map as a gray PNG, which holds nothing else."""
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(fit(label, max(1, min(side, LARGEST))))).save(buffer, "PNG")
+    Image.fromarray(values).save(buffer, "PNG")
     return buffer.getvalue()

@@ -3,7 +3,7 @@
 An item's worth is the weight of its kind, times 1/2 to 1 by its place among those of its kind (a rank, for their
 scores have different units), times 1 to 3/2 by how rare the categories are that it touches. Then it sinks: by 1/2 for
 each item above it that shows the same picture, and by .8 for each of the same group. So the first items of every kind
-come early, the same scene comes back late, and nothing is left out. The same run folder gives the same queue.
+come early and the same scene comes back late. The same run folder gives the same queue.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Iterable, Sequence
 import polars as pl
 
 from maskwright.artifacts import read_json, read_table
+from maskwright.audit.masks import Answers
 from maskwright.decisions import Decision, read_decisions, settled, standing
 from maskwright.review.items import Box, Item, Kind
-from maskwright.review.source import Answers, Reviewed
+from maskwright.review.source import Reviewed
 from maskwright.review.sources import (
     outlier_items,
     pair_items,
@@ -46,8 +47,9 @@ _SAME_REGION = 0.5
 def build_queue(run: Reviewed) -> list[Item]:
     """Return what of a run is worth a look, the most worth first; what people settled otherwise is left out.
 
-    Left out are images that a person dropped, images of the pool that have a mask by a decision, and regions that a
-    person confirmed or ignored, or whose box an earlier one's shares by half. Answered items stay where they are.
+    Left out are images that a person dropped or that can't be read, outliers and rare masks that a policy dropped,
+    images of the pool that have a mask by a decision, and regions that a person confirmed or ignored, or whose box an
+    earlier one's shares by half. Answered items stay where they are.
 
     Raises:
         DataError: the log has a line that is no decision.
@@ -59,9 +61,10 @@ def build_queue(run: Reviewed) -> list[Item]:
     items = [*pair_items(run, findings), *suspect_items(run, rarity)]
     items += [*rare_items(run, findings), *outlier_items(run, findings)]
     items += pool_items(run, rarity, _with_mask(answers))
+    items = [item for item in items if run.unreadable.isdisjoint(item.images)]
     kept = {item.key(run.salt): item for item in items}
-    looked = _regions(known)
-    open_items = [i for key, i in kept.items() if not _settled(i, key, answers, looked)]
+    looked, given = _regions(known), _given(answers)
+    open_items = [i for key, i in kept.items() if not _settled(i, key, answers, looked, given)]
     return ordered(open_items, pictures_of(run), _groups(run))
 
 
@@ -103,7 +106,7 @@ def _order(item: Item) -> tuple[str, str, str, str]:
 
 def _with_mask(answers: Answers) -> frozenset[str]:
     """Return the images that a decision gives a mask, or drops, answers of the review left out."""
-    giving = ("use_mask_of", "consensus", "drawn_mask", "drop")
+    giving = ("use_mask_of", "consensus", "drawn_mask", "patch_mask", "drop")
     return frozenset(d.image for d in answers.values() if d.action in giving and not d.item)
 
 
@@ -116,13 +119,26 @@ def _regions(known: Iterable[Decision]) -> dict[str, list[tuple[str, Box]]]:
     return found
 
 
-def _settled(item: Item, key: str, answers: Answers, looked: dict[str, list[tuple[str, Box]]]) -> bool:
+def _given(answers: Answers) -> dict[str, set[str]]:
+    """Return image → the items whose answers gave it a mask."""
+    found = dict[str, set[str]]()
+    for decision in answers.values():
+        if decision.action in ("drawn_mask", "patch_mask", "use_mask_of"):
+            found.setdefault(decision.image, set()).add(decision.item)
+    return found
+
+
+def _settled(
+    item: Item, key: str, answers: Answers, looked: dict[str, list[tuple[str, Box]]], given: dict[str, set[str]]
+) -> bool:
     """Tell whether a person has settled an item otherwise than by answering it."""
     uses = [answers[image, "use"] for image in item.images if (image, "use") in answers]
     if any(use.action == "drop" and not use.by_policy and use.item != key for use in uses):
         return True
-    if item.kind in ("disagreement", "uncertain") and (item.image, "mask") in answers:
-        return answers[item.image, "mask"].item != key
+    if item.kind in ("outlier", "rare") and any(use.action == "drop" and use.by_policy for use in uses):
+        return True
+    if item.kind in ("disagreement", "uncertain") and item.image in given:
+        return key not in given[item.image]
     if item.region is None:
         return False
     return any(of != key and _share(box, item.region) >= _SAME_REGION for of, box in looked.get(item.image, ()))

@@ -47,12 +47,14 @@ class Reply(Spec):
     """Who answers."""
     id: str = Field(default="", pattern=r"^([0-9a-f]{16,32})?$")
     """Names the answer, so that it isn't taken twice; empty: a new one."""
-    base: int = Field(default=0, ge=0, le=1)
-    """Of an edit: which suggestion it began with."""
+    base: int = Field(default=0, ge=-1, le=1)
+    """Of an edit: which suggestion it began with; -1: with nothing."""
     strokes: tuple[Stroke, ...] = Field(default=(), max_length=_STROKES)
     """Of an edit: what was drawn, in order."""
     region: tuple[int, int, int, int] | None = None
     """Left, top, right and bottom that are to be ignored; None: the item's own."""
+    shown: tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")], ...] = Field(default=(), max_length=2)
+    """What was shown: the digest of each suggestion's label."""
     time: str = Field(default="", pattern=r"^([0-9T:.+Z-]{10,40})?$")
     """When it was answered; empty: now."""
 

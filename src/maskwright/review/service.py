@@ -10,7 +10,6 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any
 
 from maskwright.doors import need
@@ -18,20 +17,16 @@ from maskwright.errors import DataError, MaskwrightError, UsageError, problem
 from maskwright.review.agreement import agreement
 from maskwright.review.desk import Desk
 from maskwright.review.guard import HEADERS, Guard
-from maskwright.review.page import page_of, shown_categories
-from maskwright.review.pictures import image_bytes, label_bytes
+from maskwright.review.page import ASSETS, asset, page_of, shown_categories
+from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
 from maskwright.review.reply import read_reply
 
-ASSETS = {
-    "review.css": "text/css",
-    "view.js": "text/javascript",
-    "edit.js": "text/javascript",
-    "review.js": "text/javascript",
-}
-"""What the page is made of, and its media type."""
+SHOWN = "X-Label-Digest"
+"""Header of a label: what an answer that takes it says that it saw."""
 
 _KEPT = 24
 _MOST_BYTES = 8 << 20
+_TOO_MUCH = object()
 
 
 def build_review(desk: Desk, *, token: str = "") -> Any:
@@ -51,9 +46,9 @@ def build_review(desk: Desk, *, token: str = "") -> Any:
         routing.Route("/static/{name}", service.asset),
         routing.Route("/api/state", service.state),
         routing.Route("/api/next", service.next),
-        routing.Route("/api/item/{place:int}", service.item),
-        routing.Route("/api/image/{place:int}/{which:int}", service.image),
-        routing.Route("/api/label/{place:int}/{which:int}", service.label),
+        routing.Route("/api/item/{place}", service.item),
+        routing.Route("/api/image/{place}/{which}", service.image),
+        routing.Route("/api/label/{place}/{which}", service.label),
         routing.Route("/api/agreement", service.agreement),
         routing.Route("/api/decide", service.decide, methods=["POST"]),
         routing.Route("/api/undo", service.undo, methods=["POST"]),
@@ -77,8 +72,7 @@ class _Service:
         name = request.path_params["name"]
         if name not in ASSETS:
             return self._refused("a part of the page", 404)
-        text = files("maskwright.review").joinpath("page", name).read_text(encoding="utf-8")
-        return self.responses.Response(text, media_type=f"{ASSETS[name]}; charset=utf-8")
+        return self.responses.Response(asset(name), media_type=f"{ASSETS[name]}; charset=utf-8")
 
     async def state(self, request: Any) -> Any:
         def found() -> dict[str, Any]:
@@ -92,10 +86,10 @@ class _Service:
         return await self._json(lambda: {"place": self.desk.next(_by(request), second=second, after=place)})
 
     async def item(self, request: Any) -> Any:
-        return await self._json(lambda: self.desk.described(request.path_params["place"], _by(request)))
+        return await self._json(lambda: self.desk.described(_number(request, "place"), _by(request)))
 
     async def image(self, request: Any) -> Any:
-        place, which = request.path_params["place"], request.path_params["which"]
+        place, which = _number(request, "place"), _number(request, "which")
 
         def read() -> bytes:
             if which >= len(self.desk.item(place).images):
@@ -105,15 +99,17 @@ class _Service:
         return await self._bytes(read, "image/jpeg")
 
     async def label(self, request: Any) -> Any:
-        place, which = request.path_params["place"], request.path_params["which"]
+        place, which = _number(request, "place"), _number(request, "which")
 
-        def read() -> bytes:
-            item = self.desk.item(place)
+        def read() -> Any:
+            item, answers = self.desk.item(place), self.desk.answers(place)
             if which >= max(1, len(item.suggestions)):
                 raise _missing("a label", which)
-            return label_bytes(self.desk.run, item, which, self.desk.answers(place), _side(request))
+            shown = digest_shown(self.desk.run, item, which, answers)
+            data = label_bytes(self.desk.run, item, which, answers, _side(request))
+            return self.responses.Response(data, media_type="image/png", headers={SHOWN: shown})
 
-        return await self._bytes(read, "image/png")
+        return await self._answer(read)
 
     async def agreement(self, request: Any) -> Any:
         def rows() -> dict[str, Any]:
@@ -124,7 +120,11 @@ class _Service:
 
     async def decide(self, request: Any) -> Any:
         value = await _body(request)
-        return await self._json(lambda: {"id": self.desk.decide(read_reply(value))})
+        if value is _TOO_MUCH:
+            return self._refused(
+                "too much was drawn for one answer: undo some strokes, save, and go on from there", 413
+            )
+        return await self._json(lambda: {"id": self.desk.decide(read_reply(value).model_copy(update={"time": ""}))})
 
     async def undo(self, request: Any) -> Any:
         value = await _body(request)
@@ -179,7 +179,7 @@ def _guarded(application: Any, guard: Guard) -> Any:
             await sealed({"type": "http.response.start", "status": 403, "headers": kind})
             await send({"type": "http.response.body", "body": body})
             return
-        if (cookie := guard.cookie(query)) is not None:
+        if (cookie := guard.cookie(query, headers.get("host", ""))) is not None:
             more.append((b"set-cookie", cookie.encode()))
         await application(scope, receive, sealed)
 
@@ -187,16 +187,22 @@ def _guarded(application: Any, guard: Guard) -> Any:
 
 
 async def _body(request: Any) -> Any:
-    """Return the JSON of a request, None if it is none or too large."""
+    """Return the JSON of a request; None: it is none."""
     data = b""
     async for chunk in request.stream():
         data += chunk
         if len(data) > _MOST_BYTES:
-            return None
+            return _TOO_MUCH
     try:
         return json.loads(data)
     except (ValueError, RecursionError):
         return None
+
+
+def _number(request: Any, name: str) -> int:
+    """Return a number of the address; one that no item has, where it is none."""
+    text = request.path_params[name]
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 10**9
 
 
 def _by(request: Any) -> str:

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
-from maskwright.artifacts import IMPORTED, MADE, RunFolder, read_json, read_table, write_bytes
+from maskwright.artifacts import IMPORTED, MADE, REVIEW, RunFolder, read_json, read_table, write_bytes
 from maskwright.audit.copies import fitted
+from maskwright.audit.masks import Answers, DecidedMasks, shifted
 from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import as_written, read_label
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, load_index
 from maskwright.data.intensity import resize_label
-from maskwright.decisions import Decision, held
+from maskwright.decisions import held
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.recipe.data import DataSpec
 from maskwright.review.items import Item, Suggestion
-from maskwright.types import IGNORE, Array, LabelMap
+from maskwright.types import Array, LabelMap
 
-FOLDER = "review"
-"""Folder of the review in a run folder: masks/ that were drawn, and salt."""
-
-Answers = Mapping[tuple[str, str], Decision]
+Pixels = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -71,12 +70,24 @@ class Reviewed:
         return {image: row for row, image in enumerate(self.index.images)}
 
     @cached_property
+    def _inside(self) -> pl.DataFrame:
+        """The index, with masks that lie outside left out: nothing is read from there."""
+        column = self.index.label_column
+        files = self.index.table[column]
+        kept = [file if file is None or _lies_inside(file) else None for file in files]
+        return self.index.table.with_columns(pl.Series(column, kept, pl.String))
+
+    @cached_property
     def salt(self) -> bytes:
         """What makes the names of items unguessable; made once a run."""
-        path = self.folder.root / FOLDER / "salt"
-        with held(self.folder.decisions):  # of two servers that begin at once, one makes it
-            if not path.is_file():
-                write_bytes(path, secrets.token_bytes(16))
+        path = self.folder.root / REVIEW / "salt"
+        if not path.is_file():
+            try:
+                with held(self.folder.decisions):  # of two servers that begin at once, one makes it
+                    if not path.is_file():
+                        write_bytes(path, secrets.token_bytes(16))
+            except OSError:  # a folder that can only be read: nothing can be answered, but looked at
+                return secrets.token_bytes(16)
         return path.read_bytes()[:32]
 
     @cached_property
@@ -84,6 +95,12 @@ class Reviewed:
         """Images that the audit couldn't read."""
         path = self.folder.audit / "unusable.json"
         return frozenset(read_json(path) if path.is_file() else ())
+
+    @cached_property
+    def unreadable(self) -> frozenset[str]:
+        """Images without a size: nothing can be shown of them."""
+        sizes = self.index.table.filter(pl.col("width").is_null() | pl.col("height").is_null())
+        return frozenset(sizes["image"])
 
     def table(self, path: Path) -> pl.DataFrame | None:
         """Return a table of the run, None if there is none."""
@@ -107,8 +124,7 @@ class Reviewed:
         Raises:
             DataError: outside the data folder and the run folder.
         """
-        inner = file.removeprefix(IMPORTED).removeprefix(MADE)
-        if PurePosixPath(inner).is_absolute() or ".." in PurePosixPath(inner).parts or "\0" in inner:
+        if not _lies_inside(file):
             next_move = "see where this run folder comes from; nothing outside the data folder is shown"
             raise DataError(
                 problem("a file in the data folder", repr(file), where="index.parquet", next_move=next_move)
@@ -123,32 +139,42 @@ class Reviewed:
         """
         return read_image(self.path(self.index.table["image"][self.rows[image]]))
 
-    def own_mask(self, image: str) -> LabelMap | None:
-        """Return the (H, W) mask that the data folder has of an image, in category positions."""
-        row = self.rows[image]
-        file = self.index.table[self.index.label_column][row]
-        if file is None:
-            return None
-        self.path(file)
-        return self.index.read_label(row)
-
     def label_file(self, file: str) -> LabelMap:
         """Return a label file with category ids that lies in the run folder."""
         return read_label(self.path(MADE + file), as_written(self.index.categories))
 
+    def masks(self, answers: Answers) -> DecidedMasks:
+        """Return the masks as decisions leave them.
+
+        Args:
+            answers: as `settled` returns them.
+        """
+        return DecidedMasks(replace(self.index, table=self._inside), answers, self.rows)
+
     def mask(self, image: str, answers: Answers) -> LabelMap:
-        """Return the mask of an image as it counts now, all ignored where it has none.
+        """Return the mask of an image as it counts now.
 
         Args:
             image: as the index has it.
             answers: as `settled` returns them.
+
+        Raises:
+            DataError: it has none, or one that can't be read.
         """
-        answer = answers.get((image, "mask"))
-        found = None
-        if answer is not None and answer.action == "drawn_mask" and answer.file is not None:
-            found = self.label_file(answer.file)
-        found = self.own_mask(image) if found is None else found
-        return np.full(self.size(image), IGNORE, np.uint8) if found is None else found
+        return self.masks(answers).label(image)
+
+    def digest(self, suggestion: Suggestion, answers: Answers) -> str:
+        """Return what a suggestion was made of when it was shown: 16 hex digits that other labels don't have.
+
+        What people patched, moved or ignored in a mask isn't among it: an answer about another part of it changes
+        nothing of the question.
+
+        Raises:
+            DataError: a file of it can't be read.
+        """
+        if suggestion.file is not None:
+            return digest_of(self.label_file(suggestion.file))
+        return digest_of(self.masks(answers).whole(suggestion.image))
 
     def suggestion(self, item: Item, suggestion: Suggestion, answers: Answers) -> LabelMap:
         """Return the (H, W) label that a suggestion of an item comes to, at the size of the item's first image.
@@ -161,17 +187,26 @@ class Reviewed:
             return fitted(label, item.transform if item.transform in DIHEDRAL else "identity", self.size(item.image))
         if suggestion.file is None:
             return shifted(self.mask(item.image, answers), *(suggestion.shift or (0, 0)))
-        found = self.label_file(suggestion.file)
-        if found.shape != self.size(item.image):
-            found = np.asarray(resize_label(found, self.size(item.image)), np.uint8)
         if suggestion.swap is None or item.region is None:
-            return found
+            found = self.label_file(suggestion.file)
+            return found if found.shape == self.size(item.image) else _resized(found, self.size(item.image))
+        mask = self.mask(item.image, answers)
+        suggested = self.index.categories.names.index(suggestion.swap[1])
+        return np.where(self.contradicted(item, suggestion, mask), np.uint8(suggested), mask)
+
+    def contradicted(self, item: Item, suggestion: Suggestion, mask: LabelMap) -> Pixels:
+        """Return the (H, W) pixels of an item's region that a mask and a suggestion call otherwise."""
+        assert suggestion.swap is not None
+        assert suggestion.file is not None
+        assert item.region is not None
+        found = self.label_file(suggestion.file)
+        if found.shape != mask.shape:
+            found = _resized(found, (mask.shape[0], mask.shape[1]))
         given, suggested = (self.index.categories.names.index(name) for name in suggestion.swap)
-        mask = self.mask(item.image, answers).copy()
         left, top, right, bottom = item.region
-        inside = mask[top:bottom, left:right]
-        inside[(inside == given) & (found[top:bottom, left:right] == suggested)] = suggested
-        return mask
+        inside = np.zeros(mask.shape, np.bool_)
+        inside[top:bottom, left:right] = True
+        return np.asarray(inside & (mask == given) & (found == suggested), np.bool_)
 
     def prediction(self, image: str) -> str | None:
         """Return the file of the run's prediction of an image, relative to the run folder; None if there is none."""
@@ -187,18 +222,20 @@ class Reviewed:
         return stat.st_size, stat.st_mtime_ns
 
 
-def shifted(label: LabelMap, down: int, right: int) -> LabelMap:
-    """Return a label map moved by so many pixels; what comes in from outside is ignored.
+def digest_of(label: LabelMap) -> str:
+    """Return 16 hex digits that tell a label map from others.
 
     Example:
-        >>> shifted(np.uint8([[1, 2], [3, 4]]), 0, 1).tolist()
-        [[255, 1], [255, 3]]
+        >>> digest_of(np.uint8([[1, 2]])) == digest_of(np.uint8([[1], [2]]))
+        False
     """
-    height, width = label.shape
-    found = np.full_like(label, IGNORE)
-    rows, columns = max(0, height - abs(down)), max(0, width - abs(right))
-    to_row, to_column, from_row, from_column = max(down, 0), max(right, 0), max(-down, 0), max(-right, 0)
-    found[to_row : to_row + rows, to_column : to_column + columns] = label[
-        from_row : from_row + rows, from_column : from_column + columns
-    ]
-    return found
+    return hashlib.blake2b(repr(label.shape).encode() + label.tobytes(), digest_size=8).hexdigest()
+
+
+def _resized(label: LabelMap, size: tuple[int, int]) -> LabelMap:
+    return np.asarray(resize_label(label, size), np.uint8)
+
+
+def _lies_inside(file: str) -> bool:
+    inner = PurePosixPath(file.removeprefix(IMPORTED).removeprefix(MADE))
+    return not inner.is_absolute() and ".." not in inner.parts and "\0" not in file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import read_json
+from maskwright.artifacts import read_folds
 from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
@@ -19,7 +20,8 @@ from maskwright.errors import DataError
 from maskwright.predict.uncertainty import entropy
 from maskwright.progress import track
 from maskwright.review.items import Item, Suggestion
-from maskwright.review.source import Reviewed
+from maskwright.review.source import Reviewed, digest_of
+from maskwright.split import HELD_OUT
 from maskwright.types import IGNORE, LabelMap
 
 MOST_POOL = 2000
@@ -109,7 +111,7 @@ def pool_items(run: Reviewed, rarity: dict[str, float], answered: frozenset[str]
     """
     pool = [i for i in run.index.images if not run.masked(i) and i not in answered and i not in run.unusable]
     step = -(-len(pool) // MOST_POOL) or 1
-    store, rounds = ProbabilityStore(run.folder.store("pool", _adopted(run))), _label_folders(run.folder.root)
+    store, rounds = ProbabilityStore(run.folder.store("pool")), _label_folders(run.folder.root)
     for image in track(pool[::step], "review: images without masks", len(pool[::step])):
         try:
             found = _pool_item(run, image, store, rounds, rarity)
@@ -129,33 +131,62 @@ def rarity_of(run: Reviewed) -> dict[str, float]:
 
 
 def _pool_item(
-    run: Reviewed, image: str, store: ProbabilityStore, rounds: Sequence[tuple[str, str]], rarity: dict[str, float]
+    run: Reviewed, image: str, store: ProbabilityStore, rounds: Sequence[_Labels], rarity: dict[str, float]
 ) -> Item | None:
     name = name_of(image)
-    files = [(told, f"{folder}/{name}.png") for told, folder in rounds]
-    labels = {told: file for told, file in files if (run.folder.root / file).is_file()}
-    if (file := run.prediction(image)) is not None:
-        labels["prediction"] = file
-    small = {told: _small(run.label_file(file)) for told, file in labels.items()}
+    known = [_predicted(run, image, f"{labels.folder}/{name}.png", labels) for labels in rounds]
+    found = [suggestion for suggestion in known if suggestion is not None]
+    everyone = _Labels("prediction", "predictions/labels", *_delivering(run))
+    mean = _predicted(run, image, f"{everyone.folder}/{name}.png", everyone)
+    if mean is not None and (mean.learnable or not found):
+        found.append(mean)
+    small = [_small(run.label_file(str(suggestion.file))) for suggestion in found]
     names = run.index.categories.names
-    there = {names[p] for label in small.values() for p in np.unique(label).tolist() if p < len(names)}
+    there = {names[p] for label in small for p in np.unique(label).tolist() if p < len(names)}
     need = max((rarity.get(category, 0.0) for category in there), default=0.0)
-    apart = {pair: _disagreement(small[pair[0]], small[pair[1]]) for pair in combinations(small, 2)}
+    apart = {(a, b): _disagreement(small[a], small[b]) for a, b in combinations(range(len(small)), 2)}
     if apart and (worst := max(apart.values())) >= _APART:
-        pair = next(p for p, share in apart.items() if share == worst)
-        two = tuple(Suggestion(told, image, labels[told]) for told in pair)
+        first, second = next(pair for pair, share in apart.items() if share == worst)
         told = f"they differ in {worst:.1%} of the pixels"
+        two = found[first], found[second]
         return Item("disagreement", image, score=worst, need=need, detail=told, suggestions=two)
-    if not labels or name not in store:
+    if not found or name not in store:
         return None
     unsure = float(entropy(store.read(name)[:, ::4, ::4]).mean())
-    shown = next(reversed(labels))
-    one = (Suggestion(shown, image, labels[shown]),)
+    last = [s for s in found if s.maker is not None and s.maker[0] == max(o.maker[0] for o in found if o.maker)]
+    one = (last[sum(image.encode()) % len(last)],)  # the folds take turns: a label is learned from by its own
     return Item("uncertain", image, score=unsure, need=need, detail=f"entropy {unsure:.3f} of 1", suggestions=one)
 
 
-def _label_folders(root: Path) -> list[tuple[str, str]]:
-    """Return (what people read, folder in the run folder) of the pseudo-labels of the last two rounds."""
+@dataclass(frozen=True)
+class _Labels:
+    """A folder of predicted labels: what people read, where it lies, and the round and fold of its networks."""
+
+    told: str
+    folder: str
+    number: int
+    fold: int | None
+
+
+def _predicted(run: Reviewed, image: str, file: str, labels: _Labels) -> Suggestion | None:
+    """Return a predicted label as it stands in its file, None if there is none."""
+    path = run.folder.root / file
+    if not path.is_file():
+        return None
+    label = run.label_file(file)
+    digest = digest_of(label)
+    return Suggestion(labels.told, image, file, maker=(labels.number, labels.fold), digest=digest)
+
+
+def _delivering(run: Reviewed) -> tuple[int, int | None]:
+    """Return the round and the fold of the networks that predict the pool; None: those of all folds."""
+    folds = read_folds(run.folder.folds) if run.folder.folds.is_file() else None
+    alone = folds is not None and folds.filter(pl.col("fold") != HELD_OUT)["fold"].n_unique() == 1
+    return run.folder.adopted_round, 0 if alone else None
+
+
+def _label_folders(root: Path) -> list[_Labels]:
+    """Return the pseudo-labels of the last two rounds; those of a round are made by the networks of the one before."""
     found = []
     for path in root.glob("round-*/pseudo/fold-*/labels*"):
         place = re.fullmatch(r"round-(\d+)/pseudo/fold-(\d+)/labels(-2)?", path.relative_to(root).as_posix())
@@ -165,12 +196,9 @@ def _label_folders(root: Path) -> list[tuple[str, str]]:
     kept = [entry for entry in sorted(found) if entry[0] >= last - 1]
     second = {(number, fold) for number, fold, again, _ in kept if again}
     chosen = [e for e in kept if e[2] or (e[0], e[1]) not in second]  # the second pass is the one that is learned from
-    return [(f"round {number}, fold {fold}", folder) for number, fold, _, folder in chosen]
-
-
-def _adopted(run: Reviewed) -> int:
-    path = run.folder.adopted
-    return int(read_json(path)["round"]) if path.is_file() else 0
+    return [
+        _Labels(f"round {n}, fold {fold}", folder, n if again else n - 1, fold) for n, fold, again, folder in chosen
+    ]
 
 
 def _small(label: LabelMap) -> LabelMap:

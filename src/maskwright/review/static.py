@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import hashlib
 import json
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from maskwright.progress import track
 from maskwright.review.agreement import given_answers
 from maskwright.review.desk import Desk
 from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
-from maskwright.review.pictures import image_bytes, label_bytes
-from maskwright.review.reply import read_reply
+from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
+from maskwright.review.reply import Reply, read_reply
 
 SIDE = 768
 """Longer side of the pictures in the file, in pixels."""
@@ -75,6 +76,8 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
 def import_replies(desk: Desk, path: Path) -> Imported:
     """Take the answers of a file that such a page gave; those that the log has already are passed over.
 
+    What was taken back on the page is taken back here. An answer doesn't overrule one that was given later.
+
     Raises:
         UsageError: it is no such file.
     """
@@ -89,19 +92,48 @@ def import_replies(desk: Desk, path: Path) -> Imported:
     ):
         raise _strange(path, "another file")
     taken, known, refused = 0, 0, list[tuple[str, str]]()
-    standing = {decision.id for decision in desk.log() if decision.id}
-    for entry in value["replies"]:
+    entries = value["replies"]
+    taken_back = {str(e["undo"]) for e in entries if isinstance(e, dict) and "undo" in e}
+    for entry in entries:
         try:
-            reply = read_reply(entry)
-            if reply.id in standing:
-                known += 1
-                continue
-            standing.add(desk.decide(reply))
-            taken += 1
-        except MaskwrightError as error:
+            if isinstance(entry, dict) and "undo" in entry:
+                did = desk.take_back(str(entry["undo"]), str(entry.get("by", "")))
+            else:
+                reply = read_reply(entry)
+                never = reply.id in taken_back and not desk.knows(reply.id)  # it came and went on that page
+                did = not never and _take(desk, reply)
+            taken, known = taken + did, known + (not did)
+        except (MaskwrightError, OSError) as error:
             item = entry.get("item") if isinstance(entry, dict) else None
-            refused.append((str(item)[:40], error.got))
+            refused.append((str(item)[:40], error.got if isinstance(error, MaskwrightError) else str(error)))
     return Imported(taken, known, refused)
+
+
+def _take(desk: Desk, reply: Reply) -> bool:
+    """Append an answer of a file; return False if it is there already.
+
+    Raises:
+        UsageError: it can't be taken, or an answer that was given later stands.
+    """
+    if reply.id and desk.knows(reply.id):
+        return False
+    given = _moment(reply.time)
+    for line in desk.standing_of(reply.item):
+        later = _moment(line.time)
+        if given is not None and later is not None and later > given:
+            got = f"one from {reply.time}, and {line.by} answered at {line.time}"
+            next_move = "look at the item again: maskwright review"
+            raise UsageError(problem("an answer that is the latest", got, where="the file", next_move=next_move))
+    desk.decide(reply)
+    return True
+
+
+def _moment(text: str) -> datetime.datetime | None:
+    try:
+        found = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.astimezone()
 
 
 def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
@@ -109,7 +141,8 @@ def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
     item, answers = desk.item(place), desk.answers(place)
     images = [image_bytes(desk.run, item, which, SIDE) for which in range(len(item.images))]
     labels = [label_bytes(desk.run, item, which, answers, SIDE) for which in range(len(item.suggestions))]
-    shown = desk.described(place) | {"place": number, "mine": "", "others": 0}
+    digests = [digest_shown(desk.run, item, which, answers) for which in range(len(item.suggestions))]
+    shown = desk.described(place) | {"place": number, "mine": "", "others": 0, "shown": digests}
     return shown | {"images": [_text(data) for data in images], "labels": [_text(data) for data in labels]}
 
 

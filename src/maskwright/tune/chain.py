@@ -144,8 +144,7 @@ def tune_chain(
     scoring, numbers = _Scoring(categories, groups, metric, evaluate, seed), sorted(set(folds))
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
     rows = sampled_rows(folds, np.asarray(areas) * len(categories), spec.values, np.random.default_rng((seed, 5)))
-    seen = [np.not_equal(np.asarray(folds)[rows], fold) for fold in numbers] + [np.full(len(rows), True)]
-    searches = [Search(among[None].astype(np.float64), spec.budget, [None] * len(slots)) for among in seen]
+    searches = _begun(np.asarray(folds)[rows], numbers, spec.budget, len(slots))
     all_reads = [*(reads.get(fold, read) for fold in numbers), read]
     counts, tried = _searched(searches, all_reads, slots, scoring, rows, image=image)
     own = dict(zip(numbers, zip(searches[:-1], counts[:-1], strict=True), strict=True))
@@ -169,6 +168,12 @@ def tune_chain(
         candidates=tuple(slots),
         searched=len(rows),
     )
+
+
+def _begun(folds: Array, numbers: Sequence[int], budget: int, slots: int) -> list[Search]:
+    """Return a search for each fold on the rows of the others, and one on all."""
+    seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
+    return [Search(among[None].astype(np.float64), budget, [None] * slots) for among in seen]
 
 
 def sampled_rows(folds: Sequence[int], sizes: Array, values: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:

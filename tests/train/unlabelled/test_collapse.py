@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import polars as pl
 import pytest
 import torch
 
 from make_pool import PowerCutError, same, train
+from maskwright.recipe.unlabelled import FixMatchSpec
+from maskwright.train.unlabelled import collapse
 from maskwright.train.unlabelled.kept import KeptLabels
 
 METHOD = "selftrain.method={{kind: unimatch_v2, threshold: 0.5, collapse: {}}}"
@@ -119,3 +123,23 @@ def test_a_category_that_never_begins(tmp_path, data, monkeypatch, collapse, ste
             train(tmp_path / "cut", data, METHOD.format(collapse), stop_at=5)
         train(tmp_path / "cut", data, METHOD.format(collapse))
         assert same(tmp_path / "a" / "last.ckpt", tmp_path / "cut" / "last.ckpt")
+
+
+def test_a_category_that_is_missed_once_is_not_paid_for_by_another(monkeypatch, tmp_path):
+    """root is missed in the first epoch, sky in the second, sky again in the third: then it is the second time."""
+    kept = SimpleNamespace(trust=torch.tensor(1.0))
+    monkeypatch.setattr(collapse, "kept_of", lambda module: kept)
+    watch = collapse.PoolWatch(tmp_path, FixMatchSpec(collapse="back"), "score")
+    trainer, trusts = SimpleNamespace(global_step=1, max_steps=9, should_stop=False), []
+    for missing in (("root",), ("sky",), ("sky",), ("root",)):
+        watch._never_begun(trainer, None, missing)
+        trusts.append(float(kept.trust))
+    assert trusts == [0.5, 0.25, 0, 0]
+    assert [line.partition("; ")[2] for line in watch.lines] == [
+        "went on with half the weight",
+        "went on with half the weight",
+        "went on from labels alone",
+    ]
+    again = collapse.PoolWatch(tmp_path, FixMatchSpec(collapse="back"), "score")
+    again.load_state_dict(watch.state_dict())
+    assert again.state_dict() == watch.state_dict()

@@ -1,109 +1,10 @@
 "use strict";
-// The page: an item, its answers, the keys. A source gives items and takes answers: the server, or what the file holds.
+// The page: an item, its answers, the keys.
 
 const at = (id) => document.getElementById(id);
 
-class Server {
-  async call(path, body) {
-    const options = body === undefined ? {} : {
-      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
-    };
-    const answer = await fetch(path, { credentials: "same-origin", ...options });
-    if (answer.ok) return answer;
-    let why = `the server answered ${answer.status}`;
-    try {
-      why = (await answer.json()).error;
-    } catch { /* no JSON: the status says it */ }
-    throw new Error(why);
-  }
-  async json(path, body) {
-    return (await this.call(path, body)).json();
-  }
-  async bitmap(path) {
-    return bitmapOf(await (await this.call(path)).blob());
-  }
-  state(by) { return this.json(`api/state?by=${encodeURIComponent(by)}`); }
-  next(by, second, after) { return this.json(`api/next?by=${encodeURIComponent(by)}&second=${second ? 1 : 0}&after=${after}`); }
-  item(place, by) { return this.json(`api/item/${place}?by=${encodeURIComponent(by)}`); }
-  image(place, which) { return this.bitmap(`api/image/${place}/${which}?side=${sideOf()}`); }
-  label(place, which) { return this.bitmap(`api/label/${place}/${which}?side=${sideOf()}`); }
-  decide(reply) { return this.json("api/decide", reply); }
-  undo(by) { return this.json("api/undo", { by }); }
-  agreement() { return this.json("api/agreement"); }
-}
-
-function sideOf() {
-  return Math.min(2048, Math.max(512, Math.ceil(Math.max(innerWidth, innerHeight) * (devicePixelRatio || 1))));
-}
-
-class Disk {
-  constructor(data) {
-    this.data = data;
-    this.place = `maskwright-review-${data.made}`;
-    this.replies = JSON.parse(recalled(this.place) || "[]");
-  }
-  mine(by) { return new Set(this.replies.filter((r) => r.by === by).map((r) => r.item)); }
-  async state(by) {
-    const keys = new Set(this.replies.map((r) => r.item));
-    return { categories: this.data.categories, total: this.data.items.length, decided: keys.size, mine: this.mine(by).size };
-  }
-  async next(by, second, after) {
-    const done = this.mine(by), left = this.data.items.filter((item) => !done.has(item.key));
-    const item = left.find(({ place }) => place > after) || left[0];
-    return { place: item ? item.place : null };
-  }
-  async item(place, by) {
-    const item = this.data.items[place];
-    const mine = this.replies.filter((r) => r.by === by && r.item === item.key).pop();
-    return { ...item, mine: mine ? mine.answer : "", others: 0 };
-  }
-  async image(place, which) { return bitmapOf(bytesOf(this.data.items[place].images[which])); }
-  async label(place, which) { return bitmapOf(bytesOf(this.data.items[place].labels[which])); }
-  async decide(reply) {
-    this.replies.push(reply);
-    return { id: reply.id, lost: !this.keep() };
-  }
-  async undo(by) {
-    const last = this.replies.findLastIndex((r) => r.by === by);
-    if (last < 0) return { place: null };
-    const [gone] = this.replies.splice(last, 1);
-    this.keep();
-    return { place: this.data.items.findIndex((item) => item.key === gone.item) };
-  }
-  keep() { return remember(this.place, JSON.stringify(this.replies)); }
-  async agreement() { return { rows: [] }; }
-  download() {
-    const text = JSON.stringify({ maskwright_review: 1, made: this.data.made, replies: this.replies }, null, 1);
-    const link = element("a", "", { download: "review-answers.json", href: URL.createObjectURL(new Blob([text], { type: "application/json" })) });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
-}
-
-function bytesOf(base64) {
-  return new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))]);
-}
-
-// A browser may keep nothing: then answers of a page on disk live as long as the page.
-function recalled(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
-function remember(name, text) {
-  try {
-    localStorage.setItem(name, text);
-    return true;
-  } catch {
-    return false; // full, or forbidden
-  }
-}
-
 const app = {
-  source: null, categories: [], item: null, panels: [], editor: null, hidden: false, differs: false, asked: 0, busy: false,
+  source: null, categories: [], item: null, panels: [], shown: [], ready: false, editor: null, hidden: false, differs: false, asked: 0, busy: false,
 
   get by() { return at("by").value.trim(); },
   get opacity() { return this.hidden ? 0 : Number(at("opacity").value) / 100; },
@@ -116,6 +17,9 @@ const app = {
   async start() {
     if (location.search) history.replaceState(null, "", location.pathname);  // the token isn't left in the address
     const data = at("data");
+    addEventListener("beforeunload", (event) => {  // strokes, or answers that no file has
+      if (this.editor?.strokes.length || this.source?.unsaved) event.preventDefault();
+    });
     this.source = data ? new Disk(JSON.parse(data.textContent)) : new Server();
     at("by").value = recalled("maskwright-review-by") || "";
     if (data) at("second").parentElement.hidden = true;
@@ -146,6 +50,7 @@ const app = {
 
   async show(place) {
     const asked = ++this.asked;
+    this.ready = false;
     this.stopDrawing();
     await this.refresh();
     const item = await this.source.item(place, this.by);
@@ -157,6 +62,7 @@ const app = {
     const mine = item.mine ? ` Your answer: ${labelled(item, item.mine)}.` : "";
     at("detail").textContent = `Item ${place + 1}: ${item.detail}.${others}${mine}`;
     at("answers").replaceChildren(...item.answers.map((answer) => button(answer, item.mine, () => this.answer(answer.name))));
+    this.answerable(false);
     at("panels").replaceChildren(element("p", "Loading the pictures…"));
     if (document.activeElement !== at("by")) at("question").focus({ preventScroll: true });  // what follows is read from there
     const two = item.suggestions.length > 1;
@@ -165,6 +71,7 @@ const app = {
       const panels = await this.load(item);
       if (asked !== this.asked) return;
       this.panels = panels;
+      this.answerable(true);
       at("panels").replaceChildren(...panels.map((panel) => panel.figure));
       at("panels").style.setProperty("--panels", panels.length);
       this.draw();
@@ -176,9 +83,19 @@ const app = {
     }
   },
 
+  // Nothing but leaving an image out can be answered before it was seen.
+  answerable(ready) {
+    this.ready = ready;
+    for (const [which, made] of [...at("answers").children].entries()) made.disabled = !ready && !this.blind(this.item.answers[which].name);
+  },
+
+  blind(name) { return name === "reject"; },
+
   async load(item) {
     const pictures = await Promise.all(item.names.map((_, which) => this.source.image(item.place, which)));
-    const labels = await Promise.all(item.suggestions.map(async (_, which) => labelOf(await this.source.label(item.place, which))));
+    const read = await Promise.all(item.suggestions.map((_, which) => this.source.label(item.place, which)));
+    const labels = read.map(({ bitmap }) => labelOf(bitmap));
+    this.shown = read.map(({ shown }) => shown);
     const panel = (caption, picture, label) => new Panel(caption, picture, label, item.size, this.categories);
     if (!labels.length) return item.names.map((name, which) => panel(name, pictures[which], null));
     return labels.map((label, which) => {
@@ -224,6 +141,7 @@ const app = {
 
   answer(name) {
     if (!this.item || !this.named()) return;
+    if (!this.ready && !this.blind(name)) return this.say("The pictures aren’t there yet: what wasn’t seen can’t be judged.", true);
     if (name === "edit") return this.edit({});
     if (name === "ignore" && !this.item.region) return this.edit({ box: true });
     return this.alone(() => this.send({ answer: name }));
@@ -232,7 +150,7 @@ const app = {
   async send(more) {
     const item = this.item;
     const id = [...crypto.getRandomValues(new Uint8Array(8))].map((v) => v.toString(16).padStart(2, "0")).join("");
-    const kept = await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), ...more });
+    const kept = await this.source.decide({ item: item.key, by: this.by, id, time: new Date().toISOString(), shown: this.shown, ...more });
     const told = `${labelled(item, more.answer)} (item ${item.place + 1}).`;
     if (kept.lost) this.say(`Answered, but this browser keeps nothing: download the answers before you close the page. ${told}`, true);
     else this.say(`Saved: ${told}`);
@@ -243,11 +161,14 @@ const app = {
   edit({ box, base = 0, strokes = [] }) {
     this.stopDrawing();
     this.draw();
-    const panel = this.panels[base];
+    const panel = base < 0 ? this.empty() : this.panels[base];
     if (!panel) return;
-    at("draw-base").hidden = this.item.suggestions.length < 2;
-    at("draw-base").firstChild.textContent = `begin with ${"BA"[base]} instead `;
-    this.rebase = () => this.edit({ base: 1 - base, strokes: this.editor.strokes });
+    const pool = ["disagreement", "uncertain"].includes(this.item.kind);
+    const bases = [...this.item.suggestions.map((_, which) => which), ...(pool ? [-1] : [])];
+    const next = bases[(bases.indexOf(base) + 1) % bases.length];
+    at("draw-base").hidden = bases.length < 2;
+    at("draw-base").firstChild.textContent = `begin with ${next < 0 ? "nothing" : "AB"[next]} instead `;
+    this.rebase = () => this.edit({ base: next, strokes: this.editor.strokes });
     at("editor").hidden = Boolean(box);
     at("answers").hidden = true;
     at("panels").classList.add("editing");
@@ -258,6 +179,7 @@ const app = {
       opacity: () => this.opacity,
       say: (text) => this.say(text, true),
     };
+    this.drawing(true);
     this.say(box ? "Drag a box around what is to be ignored (Esc stops)." : "Draw on the picture, then save with Enter.");
     this.editor = new Editor(panel, tools, {
       box, strokes,
@@ -266,7 +188,24 @@ const app = {
     });
   },
 
+  // The picture with a label that knows nothing, in the place of the first one.
+  empty() {
+    const { label, image } = this.panels[0], values = new Uint8Array(label.values.length).fill(IGNORE);
+    const panel = new Panel("nothing is drawn yet", image, { ...label, values }, this.item.size, this.categories);
+    at("panels").replaceChildren(panel.figure);
+    panel.fill(at("panels").clientWidth - 14, innerHeight * 0.6);
+    return panel;
+  },
+
+  // What would throw a drawing away is out of reach while there is one.
+  drawing(now) {
+    for (const id of ["back", "forward", "undo", "second", "by"]) at(id).disabled = now;
+  },
+
   stopDrawing() {
+    this.drawing(false);
+    if (this.panels.length && this.item) at("panels").replaceChildren(...this.panels.map((panel) => panel.figure));
+
     if (this.editor) this.editor.close();
     this.editor = null;
     at("editor").hidden = true;
@@ -277,8 +216,9 @@ const app = {
   undo() {
     if (!this.named()) return;
     return this.alone(async () => {
-      const { place } = await this.source.undo(this.by);
-      this.say(place === null ? "There is no answer of yours to take back." : `Taken back: your answer to item ${place + 1}.`);
+      const { place, lost } = await this.source.undo(this.by);
+      if (lost) this.say("Taken back, but this browser keeps nothing: download the answers before you close the page.", true);
+      else this.say(place === null ? "There is no answer of yours to take back." : `Taken back: your answer to item ${place + 1}.`);
       if (place !== null) await this.show(place);
     });
   },

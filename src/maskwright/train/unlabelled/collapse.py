@@ -38,7 +38,8 @@ class PoolWatch(L.Callback):
     def __init__(self, folder: Path, spec: OnlineMethodSpec, monitor: str) -> None:
         self.folder, self.spec, self.monitor = folder, spec, monitor
         self.lines: list[str] = []
-        self.stopped, self._back, self._halved, self._said = False, False, 0, ""
+        self.stopped, self._back, self._said = False, False, ""
+        self._halved = dict[str, int]()  # category → how often it was missed
         self._metric: float | None = None
 
     def row(self, module: L.LightningModule) -> dict[str, float]:
@@ -77,16 +78,18 @@ class PoolWatch(L.Callback):
 
     def _never_begun(self, trainer: L.Trainer, module: L.LightningModule, missing: tuple[str, ...]) -> None:
         """Act on categories of which no label was ever kept: less is learned from the pool, then nothing."""
+        back = self.spec.collapse == "back"
+        trust, times = kept_of(module).trust, [self._halved.get(name, 0) for name in missing]
+        if min(times) > back or (back and not bool(trust.any())):
+            return  # it has been said, and nothing is left to be done
         if self.spec.collapse == "on":
             done = "went on"
-        elif self.spec.collapse == "stop":
+        elif not back:
             self.stopped, done = True, "ended"
-        else:
-            kept_of(module).trust.mul_(0.0 if self._halved else _LESS)
-            done = "went on from labels alone" if self._halved else "went on with half the weight"
-        if self._halved > (self.spec.collapse == "back"):
-            return  # it has been said, and nothing is left to be done
-        self._halved += 1
+        else:  # none at all for a category that was missed in an epoch before, too
+            trust.mul_(0.0 if any(times) else _LESS)
+            done = "went on from labels alone" if any(times) else "went on with half the weight"
+        self._halved |= {name: 1 + self._halved.get(name, 0) for name in missing}
         names = ", ".join(missing)
         self._say(trainer, f"no label of the pool was kept as {names} by step {trainer.global_step}; {done}")
 
@@ -119,7 +122,7 @@ class PoolWatch(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it."""
         self.lines, self.stopped = list(state_dict["lines"]), state_dict["stopped"]
-        self._back, self._halved, self._metric = state_dict["back"], state_dict["halved"], state_dict["metric"]
+        self._back, self._halved, self._metric = state_dict["back"], dict(state_dict["halved"]), state_dict["metric"]
 
 
 def pool_lines(pool: Index, recipe: Recipe, module: L.LightningModule, watch: PoolWatch) -> list[str]:

@@ -52,8 +52,8 @@ class Peaks(nn.Module):
         confidence, labels = probabilities.float().max(1)
         places = labels * BINS + (confidence * BINS).long().clamp(0, BINS - 1)
         places = torch.where(valid, places, categories * BINS).flatten()
-        counted = torch.zeros(categories * BINS + 1, device=places.device)
-        counted.scatter_add_(0, places, torch.ones_like(places, dtype=torch.float32))
+        counted = torch.zeros(categories * BINS + 1, dtype=torch.int64, device=places.device)
+        counted.scatter_add_(0, places, torch.ones_like(places))  # as whole numbers: a float stops at 16.7 million
         counts = summed(counted)[:-1].view(categories, BINS)
         found, total = percentile(counts, self.spec.percentile), counts.sum(1)
         stays = ((1 + self.steps) / (10 + self.steps)).clamp(max=self.spec.momentum)
