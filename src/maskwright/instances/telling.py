@@ -79,12 +79,12 @@ def to_panoptic(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    scores: npt.ArrayLike | None = None,
     where: str = "to_panoptic",
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
 
-    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. The
-    score is the mean probability of the category inside.
+    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it.
 
     Args:
         label: (H, W) uint8 positions, after post-processing.
@@ -92,12 +92,14 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
+        scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
         where: the image's name, for error messages.
     """
-    large = relabel_consecutive(_cleaned(label, instances, things, spec))
-    owners = count_votes(label, large, where=where).winners(things)
-    scores = agreement(large, probabilities, owners)
-    return merge(label, large, things, spec.merge, scores=scores, classes=owners, where=where)
+    large = to_size(label, instances, things, spec)
+    votes = count_votes(label, large, where=where)
+    owners = votes.winners(things)
+    sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
+    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
@@ -138,8 +140,17 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
     return usual[owner]
 
 
-def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:
-    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are."""
+def to_size(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:
+    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
+
+    Ids stay; what the label leaves no pixel of is gone.
+
+    Args:
+        label: (H, W) uint8 positions.
+        instances: (h, w) int32 ids of `tell_apart`, at this or another size.
+        things: positions of the categories that are things.
+        spec: erosion and dilation.
+    """
     ratio = max(own / small for own, small in zip(label.shape, instances.shape, strict=True))
     # enlarged by nearest neighbours, an edge is as rough as a pixel was large: what is free beside it is filled
     reach = 1 if label.shape == instances.shape else 2 * math.ceil(ratio) + 1

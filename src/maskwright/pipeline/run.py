@@ -288,7 +288,7 @@ def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess"})
-    spec |= comparing(recipe) | choosing(recipe)
+    spec |= comparing(recipe) | choosing(recipe) | of_objects(recipe, {"score"})
     spec["metric"] = recipe.tuned_metric()
     read = [delivered(folder, recipe, part) for part in ("oof", "holdout") if part in _parts(folder, recipe)]
     return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]
