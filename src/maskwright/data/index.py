@@ -106,7 +106,7 @@ class Index:
         Raises:
             DataError: a file can't be read, or the mask's size isn't the image's.
         """
-        image, label = self.table["image"][row], self.table[self.label_column][row]
+        image, label = self.table["image"][row], self._label_file(row)
         return Sample(name_of(image), read_image(self.path(image)), self._label(image, label))
 
     def read_image(self, row: int) -> Array:
@@ -119,8 +119,7 @@ class Index:
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""
-        image, label = self.table["image"][row], self.table[self.label_column][row]
-        return self._label(image, label)
+        return self._label(self.table["image"][row], self._label_file(row))
 
     def read_instances(self, row: int) -> InstanceMap | None:
         """Return the (H, W) int32 objects of a row, numbered from 1 on, 0 for none; None where there is no map.
@@ -132,6 +131,12 @@ class Index:
         if file is None:
             return None
         return relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
+
+    def _label_file(self, row: int) -> str | None:
+        """Return the label file of a row; one that a round of self-training made is a mask, whatever the others are."""
+        mask: str | None = self.table["mask"][row]
+        label: str | None = self.table[self.label_column][row]
+        return mask if mask is not None and mask.startswith(MADE) else label
 
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maskwright.data.formats import Source
+from maskwright.data.formats import Source, read_source
 from maskwright.data.mislaid import like_masks, names_of
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec
@@ -64,6 +64,17 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     if target == "auto":
         target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(source, spec, root)
     return spec.model_copy(update={"task": task, "target": target})
+
+
+def task_of(spec: DataSpec) -> str:
+    """Return what is to be predicted, before anything was read but names; of a folder that can't be read: semantic."""
+    if spec.task != "auto":
+        return spec.task
+    root = Path(spec.root).expanduser().resolve()
+    try:
+        return with_task(read_source(root, spec.format), spec, root).task
+    except DataError:  # the index stage says so
+        return "semantic"
 
 
 def with_objects(categories: Categories, spec: DataSpec) -> Categories:
