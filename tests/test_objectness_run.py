@@ -19,9 +19,7 @@ from maskwright.pipeline.objectness import Judges, fit_judges, truly_matched_thi
 from maskwright.types import IGNORE, Categories, Category
 
 SIZE, IMAGES, FOLDS = (24, 24), 24, 3
-CATEGORIES = Categories(
-    (Category(0, "ground", values=(0,)), Category(1, "seed", isthing=True, values=(1, 2, 3, 4)))
-)
+CATEGORIES = Categories((Category(0, "ground", values=(0,)), Category(1, "seed", isthing=True, values=(1, 2, 3, 4))))
 
 
 def boxes(seed):

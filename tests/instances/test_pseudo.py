@@ -1,4 +1,4 @@
-"""What is learned from predicted objects, worked by hand: which are kept, what they vote, what becomes of the others."""
+"""What is learned from predicted objects, by hand: which are kept, what they vote, what becomes of the others."""
 
 from __future__ import annotations
 

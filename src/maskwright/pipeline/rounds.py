@@ -151,11 +151,12 @@ def _images(
         pool = None if alone else _without_masks(whole.only(pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
     labels = _label_files(folder, spec, wanted.method)
-    real = [] if step == "pretrain" and labels else [*inside, *moved]
+    made_alone = labels and (step == "pretrain" or wanted.method.labelled_share == 0)
+    real = [] if made_alone else [*inside, *moved]
     if wanted.protocol == "pretrain_finetune" and step == "train":
-        labels = {}
+        labels, real = {}, [*inside, *moved]
     soft = _soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
-    share = wanted.method.labelled_share
+    share = wanted.method.labelled_share or None
     objects = _object_files(folder, labels) if "instances" in spec else None
     return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft, objects=objects), None
 

@@ -162,8 +162,9 @@ class PseudoLabelsSpec(Spec):
     loss: tuple[LossSpec, ...] | None = None
     """Terms of the loss in rounds; null: those of the recipe. For soft labels cross_entropy (the gradient of the
     KL divergence), kl and mse."""
-    labelled_share: float | None = Field(0.5, gt=0, lt=1)
-    """Share of the crops that show labelled images; null: every image, labelled or not, comes as often."""
+    labelled_share: float | None = Field(0.5, ge=0, lt=1)
+    """Share of the crops that show labelled images; 0: none, where there are pseudo-labels; null: every image, labelled
+    or not, comes as often."""
     augment: tuple[AugmentSpec, ...] | None = None
     """How images with pseudo-labels are varied; null: like labelled ones."""
     mix: tuple[MixSpec, ...] | None = None
