@@ -20,7 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import UNUSED, with_objects, with_task, with_things
+from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, relabel_consecutive
@@ -182,8 +182,10 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     index = Index(root, pl.DataFrame(table, schema=SCHEMA, orient="row"), categories, target, imported or root)
     _check_columns(source, spec, groups, root)
     if spec.task == "panoptic":
-        known, note = with_things(index)
-        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *filter(None, [note])))
+        known, note = with_things(index, asked=stated)
+        spec = spec if known.things else spec.model_copy(update={"task": "semantic"})
+        said = [note, None if stated or not known.things else LOOKED_INTO]
+        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *filter(None, said)))
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
         source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
