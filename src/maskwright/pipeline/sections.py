@@ -68,7 +68,8 @@ def choosing(recipe: Recipe) -> dict[str, Any]:
 def selftraining(recipe: Recipe) -> dict[str, Any]:
     """Return what of the section decides what rounds give: what is kept on the disk after them doesn't."""
     section = recipe.selftrain.model_dump(mode="json")
-    return section | {"method": {k: v for k, v in section["method"].items() if k != "keep_soft"}}
+    idle = {"keep_soft"} if recipe.tells_instances else {"keep_soft", "objects"}
+    return section | {"method": {k: v for k, v in section["method"].items() if k not in idle}}
 
 
 def deciding(train: dict[str, Any]) -> dict[str, Any]:
