@@ -39,8 +39,8 @@ def _score_words(artifacts: Artifacts) -> str:
         return "Its score is the mean probability of its category inside: too few objects to learn objectness from."
     return (
         "Its score is its objectness, the probability that it is a true one, by a classifier fitted on "
-        f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; an object of a fold is "
-        "scored by one that has not seen its fold's truth."
+        f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "
+        "scored by a classifier that has not seen its fold's truth."
     )
 
 
