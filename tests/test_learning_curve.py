@@ -232,7 +232,9 @@ def test_one_group_is_too_few(tmp_path):
     (data / "meta.csv").write_text(
         "name,scene\n" + "".join(f"{path.stem},one\n" for path in sorted((data / "images").iterdir()))
     )
-    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), ["data.task=semantic", "data.group=scene", "audit.pictures=false"])
+    recipe = apply_settings(
+        Recipe(data=DataSpec(root=str(data))), ["data.task=semantic", "data.group=scene", "audit.pictures=false"]
+    )
     with pytest.raises(DataError, match=r"in 1 group\(s\)"):
         curve(recipe, tmp_path / "out")
 

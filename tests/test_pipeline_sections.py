@@ -115,9 +115,9 @@ def test_a_field_of_a_component_leaves_the_others_as_they_are(stated, field):
     "change",
     [
         "selftrain={rounds: 1, method: {kind: mean_teacher}}",
-        "selftrain={rounds: 1, method: {labels: soft, loss: [{kind: kl}]}}",
-        "selftrain={rounds: 1, method: {fused_with: [other]}}",
-        "selftrain={rounds: 1, method: {mix: [{kind: mixup}]}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, labels: soft, loss: [{kind: kl}]}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, fused_with: [other]}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, mix: [{kind: mixup}]}}",
         "mix=[{kind: mixup}]",
         "train.swa=0.3",
         "report.price_of_leaks=true",

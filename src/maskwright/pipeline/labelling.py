@@ -235,8 +235,9 @@ def _label_one(
         table=table,
         shared=about,
     )
-    for position, row in enumerate(rows if objects is not None else ()):
-        row.update({key: int(counts[position]) for key, counts in objects.counts().items()})
+    for key, counts in ({} if objects is None else objects.counts()).items():
+        for row, count in zip(rows, counts.tolist(), strict=False):
+            row[key] = count
     return rows
 
 
