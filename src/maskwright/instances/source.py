@@ -24,7 +24,8 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
         checkpoints: of one recipe.
         recipe: resolved; how they predict, and how objects are clustered and merged.
     """
-    networks = ObjectNetworks(load_ensemble(checkpoints), recipe.predict, recipe.instances, recipe.train.accelerator)
+    spec = recipe.instances.filled_in()
+    networks = ObjectNetworks(load_ensemble(checkpoints), recipe.predict, spec, recipe.train.accelerator)
     waiting = dict[str, InstanceMap]()
 
     def stream(files: Files, unreadable: list[str] | None) -> Predicted:
@@ -39,9 +40,9 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
         {
             "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
             "predict": recipe.predict.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "instances": recipe.instances.model_dump(mode="json", exclude={"loss"}),
+            "instances": spec.model_dump(mode="json", exclude={"loss"}),
         },
-        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), recipe.instances, waiting),
+        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), spec, waiting),
     )
 
 

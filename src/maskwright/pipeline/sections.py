@@ -44,7 +44,7 @@ def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]
     """Return the section of objects, or some of its fields, where they are told apart."""
     if not recipe.tells_instances:
         return {}
-    return {"instances": recipe.instances.model_dump(mode="json", include=fields)}
+    return {"instances": recipe.instances.filled_in().model_dump(mode="json", include=fields)}
 
 
 def predicting(recipe: Recipe) -> dict[str, Any]:
