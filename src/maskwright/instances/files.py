@@ -34,7 +34,7 @@ class ObjectFiles:
 
     def __init__(self, out: Path, categories: Categories, place: Path | None = None) -> None:
         self.out, self.categories, self.log = out, categories, (place or out) / _LOG
-        self.things = [p for p, category in enumerate(categories.items) if category.isthing]
+        self.things = categories.things
 
     def write(self, name: str, found: PanopticMap) -> None:
         """Write the files of an image."""

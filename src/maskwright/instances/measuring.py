@@ -46,7 +46,7 @@ def measure_objects(
     if not families:
         return base
     ids = np.zeros(truth.shape, np.int32) if objects is None else objects
-    things = [p for p, category in enumerate(categories.items) if category.isthing]
+    things = categories.things
     if stuff:
         known, segments = panoptic_map(truth, ids, len(categories), things=things, where=where)
         true, void = SegmentMap(known, segments), None

@@ -57,7 +57,7 @@ class ObjectNetworks:
                     )
                 )
         self.networks = Networks(trained, predict, accelerator)
-        self.things = [p for p, category in enumerate(self.first.categories.items) if category.isthing]
+        self.things = self.first.categories.things
         self.device = None if self.networks.device.type == "cpu" else str(self.networks.device)
 
     def stream(self, files: Files, unreadable: list[str] | None = None) -> Told:

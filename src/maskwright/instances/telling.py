@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.cluster import build_clusterer, cluster_pixels
+from maskwright.cluster import build_clusterer, cluster_things
 from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
@@ -62,14 +63,7 @@ def tell_apart(
         )
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
     clusterer = build_clusterer(spec.cluster, device=device)
-    found, last = np.zeros(label.shape, np.int32), 0
-    for category in things:
-        own = label == category
-        parted = cluster_pixels(embeddings, own, clusterer, where=where)
-        kept = _tidied(split_parts(parted) if spec.apart else parted, own, spec)
-        found[own] = np.where(kept > 0, kept + last, 0)[own]
-        last += int(kept.max(initial=0))
-    return found
+    return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
 
 
 def to_panoptic(
@@ -83,7 +77,8 @@ def to_panoptic(
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
 
-    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. The
+    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. What
+    post-processing added to a category goes to the nearest instance of the same connected component, if it has one. The
     score is the mean probability of the category inside.
 
     Args:
@@ -94,16 +89,21 @@ def to_panoptic(
         spec: morphology and rule of merging.
         where: the image's name, for error messages.
     """
-    large = relabel_consecutive(_cleaned(label, instances, things, spec))
+    added = label != probabilities.argmax(axis=0)
+    large = relabel_consecutive(_cleaned(label, instances, added, things, spec))
     owners = count_votes(label, large, where=where).winners(things)
     scores = agreement(large, probabilities, owners)
     return merge(label, large, things, spec.merge, scores=scores, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
-    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered."""
+    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered.
+
+    Pixels of no cluster stay free.
+    """
     if not instances.any():
         return instances
+    instances = split_parts(instances) if spec.apart else instances
     numbered, count = components(mask)
     pairs, place, areas = np.unique(
         numbered[mask].astype(np.int64) * (int(instances.max()) + 1) + instances[mask],
@@ -116,14 +116,20 @@ def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> Instance
     large &= totals[own] >= spec.minimum
     kept = np.zeros_like(instances)
     kept[mask] = np.where(large, own, 0)[place]
-    bare = np.unique(owner[~large & np.isin(owner, owner[large])])
-    for number, drawn in objects_of(np.where(np.isin(numbered, bare), numbered, 0)):
+    return relabel_consecutive(_given_away(kept, numbered, (instances > 0) & (kept == 0)))
+
+
+def _given_away(instances: InstanceMap, numbered: InstanceMap, free: Mask) -> InstanceMap:
+    """Return the map in which free pixels went to the nearest instance of their component, if it has any."""
+    given = instances.copy()
+    for number, drawn in objects_of(np.where(np.isin(numbered, np.unique(numbered[free])), numbered, 0)):
         window = np.s_[drawn.top : drawn.top + drawn.pixels.shape[0], drawn.left : drawn.left + drawn.pixels.shape[1]]
-        here = np.where(numbered[window] == number, kept[window], 0)
-        nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
-        free = drawn.pixels & (here == 0)
-        kept[window][free] = here[tuple(nearest[:, free])]
-    return relabel_consecutive(kept)
+        here = np.where(numbered[window] == number, instances[window], 0)
+        if here.any():
+            nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
+            wanted = drawn.pixels & free[window]
+            given[window][wanted] = here[tuple(nearest[:, wanted])]
+    return given
 
 
 def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
@@ -138,8 +144,18 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
     return usual[owner]
 
 
-def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:
-    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are."""
+def _cleaned(
+    label: LabelMap, instances: InstanceMap, added: Mask, things: Sequence[int], spec: InstancesSpec
+) -> InstanceMap:
+    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
+
+    Args:
+        label: (H, W).
+        instances: (h, w).
+        added: (H, W), what isn't of the category that was clustered there.
+        things: positions.
+        spec: morphology.
+    """
     ratio = max(own / small for own, small in zip(label.shape, instances.shape, strict=True))
     # enlarged by nearest neighbours, an edge is as rough as a pixel was large: what is free beside it is filled
     reach = 1 if label.shape == instances.shape else 2 * math.ceil(ratio) + 1
@@ -153,5 +169,7 @@ def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spe
         kept = np.where(own & (owner[large] == category), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
+        if (free := own & added & (kept == 0)).any():
+            kept = _given_away(kept, components(own)[0], free)
         found[own] = kept[own]
     return found

@@ -19,6 +19,10 @@ OF_PREDICTING = {"cluster", "apart", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
+AFTERWARDS = {"merge", "erosion", "dilation"}
+"""Fields of `instances` that decide what is made of objects that were found."""
+
+
 def training(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a training of a fold gives, in round 0 and in those that follow."""
     spec = _learning(recipe)

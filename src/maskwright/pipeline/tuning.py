@@ -12,6 +12,7 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
+from maskwright.pipeline.object_chains import gain_in_pq
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
@@ -22,7 +23,8 @@ from maskwright.types import LabelMap, Probabilities
 def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     """Write tuned.json: the chain that ships, what it gains on folds that it wasn't fitted on, what was tried.
 
-    The held-out part, where there is one, has no say: what the chain gains there is only told.
+    The held-out part, where there is one, has no say: what the chain gains there is only told. Where objects are told
+    apart, a chain that raises the score of pixels is only adopted if their PQ doesn't fall by it.
     """
     wanted, evaluate = (
         PostprocessSpec.model_validate(spec["postprocess"]),
@@ -52,6 +54,9 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         read, image = _reader(images, folder, "holdout"), _image_reader(images)
         found = chain_gain(tuned.best, read, groups, images.categories, image=image, **how)
         tuned = replace(tuned, held_out_gain=found)
+    if tuned.adopted and "instances" in spec:
+        found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec)
+        tuned = replace(tuned if found["value"] >= 0 else tuned.not_adopted(), pq_gain=found)
     write_json(folder.tuned, tuned.to_plain())
 
 

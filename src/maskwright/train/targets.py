@@ -41,7 +41,7 @@ class ObjectTargets:
     def __init__(self, recipe: Recipe) -> None:
         categories, self.apart = recipe.data.to_categories(), recipe.instances.apart
         self.isthing = np.zeros(256, bool)
-        self.isthing[[p for p, category in enumerate(categories.items) if category.isthing]] = True
+        self.isthing[categories.things] = True
 
     def __call__(self, crop: Crop) -> dict[str, torch.Tensor]:
         """Return the target of one crop, made after it was varied and mixed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,7 +49,8 @@ class Tuned:
     """The chosen post-processing.
 
     Attributes:
-        adopted: False if the cross-fitted gain is not clearly above 0, or no chain is best; the chain is then empty.
+        adopted: False if the cross-fitted gain is not clearly above 0, if no chain is best, or if objects lose by it;
+            the chain is then empty.
         chain: fitted on all folds; what ships.
         fold_chains: fold → the chain fitted without it; what its own images are scored with. Empty if not adopted.
         gain: of each fold under the chain fitted without it over no chain, with the interval.
@@ -62,6 +63,7 @@ class Tuned:
         candidates: the steps that were tried for each place of the chain.
         searched: images that the searches saw; the gains are of all.
         held_out_gain: of `best` on images that are in no fold; None without such.
+        pq_gain: of each fold under its chain over no chain, where objects are told apart; None elsewhere.
     """
 
     adopted: bool
@@ -77,6 +79,11 @@ class Tuned:
     candidates: tuple[Slot, ...]
     searched: int
     held_out_gain: dict[str, float] | None = None
+    pq_gain: dict[str, float] | None = None
+
+    def not_adopted(self) -> Tuned:
+        """Return what was found, without any chain that is used."""
+        return replace(self, adopted=False, chain=(), fold_chains={})
 
     @property
     def agreement(self) -> float:
@@ -97,6 +104,7 @@ class Tuned:
             "best": _plain(self.best),
             "naive_gain": self.naive_gain,
             "held_out_gain": self.held_out_gain,
+            "pq_gain": self.pq_gain,
             "agreement": self.agreement,
             "folds": [vars(choice) | {"chain": _plain(choice.chain)} for choice in self.folds],
             "trail": [{"chain": _plain(chain), "gain": gain} for chain, gain in self.trail],
