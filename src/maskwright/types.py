@@ -116,8 +116,8 @@ class Categories:
 
     @property
     def things(self) -> list[int]:
-        """Positions of the categories whose objects may be told apart."""
-        return [p for p, c in enumerate(self.items) if c.isthing]
+        """Positions of the categories that are things."""
+        return [position for position, category in enumerate(self.items) if category.isthing]
 
     @property
     def binary(self) -> bool:

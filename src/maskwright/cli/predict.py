@@ -115,8 +115,11 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     found = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
     if recipe.tells_instances:
         from maskwright.instances.source import object_source
+        from maskwright.pipeline.objectness import Judges
 
-        return object_source(found, recipe), chain, recipe
+        tuned = read_json(folder.tuned) if folder.tuned.is_file() else {}
+        judges = Judges.from_plain(tuned)
+        return object_source(found, recipe, None if judges is None else judges.whole), chain, recipe
     return found, chain, recipe
 
 

@@ -62,7 +62,7 @@ def tell_apart(
             )
         )
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
-    clusterer = build_clusterer(spec.cluster, device=device)
+    clusterer = build_clusterer(spec.filled_in().cluster, device=device)
     return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
 
 
@@ -73,13 +73,13 @@ def to_panoptic(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    scores: npt.ArrayLike | None = None,
     where: str = "to_panoptic",
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
 
     Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. What
-    post-processing added to a category goes to the nearest instance of the same connected component, if it has one. The
-    score is the mean probability of the category inside.
+    post-processing added to a category goes to the nearest instance of the same connected component, if it has one.
 
     Args:
         label: (H, W) uint8 positions, after post-processing.
@@ -87,13 +87,14 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
+        scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
         where: the image's name, for error messages.
     """
-    added = label != probabilities.argmax(axis=0)
-    large = relabel_consecutive(_cleaned(label, instances, added, things, spec))
-    owners = count_votes(label, large, where=where).winners(things)
-    scores = agreement(large, probabilities, owners)
-    return merge(label, large, things, spec.merge, scores=scores, classes=owners, where=where)
+    large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
+    votes = count_votes(label, large, where=where)
+    owners = votes.winners(things)
+    sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
+    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
@@ -144,17 +145,19 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
     return usual[owner]
 
 
-def _cleaned(
-    label: LabelMap, instances: InstanceMap, added: Mask, things: Sequence[int], spec: InstancesSpec
+def to_size(
+    label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec, *, added: Mask | None = None
 ) -> InstanceMap:
     """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
 
+    Ids stay; what the label leaves no pixel of is gone.
+
     Args:
-        label: (H, W).
-        instances: (h, w).
-        added: (H, W), what isn't of the category that was clustered there.
-        things: positions.
-        spec: morphology.
+        label: (H, W) uint8 positions.
+        instances: (h, w) int32 ids of `tell_apart`, at this or another size.
+        things: positions of the categories that are things.
+        spec: erosion and dilation.
+        added: (H, W), what was of another category when it was clustered: goes to the nearest of its component.
     """
     ratio = max(own / small for own, small in zip(label.shape, instances.shape, strict=True))
     # enlarged by nearest neighbours, an edge is as rough as a pixel was large: what is free beside it is filled
@@ -169,7 +172,7 @@ def _cleaned(
         kept = np.where(own & (owner[large] == category), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
-        if (free := own & added & (kept == 0)).any():
+        if added is not None and (free := own & added & (kept == 0)).any():
             kept = _given_away(kept, components(own)[0], free)
         found[own] = kept[own]
     return found

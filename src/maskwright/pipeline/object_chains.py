@@ -15,8 +15,8 @@ from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps, statistics_of
 from maskwright.instances.measuring import measure_objects
+from maskwright.instances.store import read_objects
 from maskwright.instances.telling import to_panoptic
-from maskwright.pipeline.objects import read_objects
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
 from maskwright.recipe.instances import InstancesSpec

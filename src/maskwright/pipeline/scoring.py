@@ -23,6 +23,7 @@ from maskwright.evaluate import (
 )
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.objectness import Judges
 from maskwright.pipeline.objects import ToldApart
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
@@ -72,7 +73,7 @@ def score_run(
         dict[str, Any](categories=whole.categories.names),
         dict[str, Any](),
     )
-    objects = None if told is None else ToldApart(folder, whole, told, evaluate)
+    objects = None if told is None else ToldApart(folder, whole, told, evaluate, Judges.from_plain(tuned))
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:
@@ -151,7 +152,7 @@ def _score_part(
         probabilities = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
         label = _cleaned(whole, image, probabilities, chain)
         if objects is not None:
-            found = objects.panoptic(part, image, label, probabilities)
+            found = objects.panoptic(part, image, label, probabilities, fold)
             if image in counted:
                 measured = objects.measured(row, images, truth, label, found, probabilities)
                 overlaps.put(image, measured, group=group, fold=fold)

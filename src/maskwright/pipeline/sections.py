@@ -19,7 +19,7 @@ OF_PREDICTING = {"cluster", "apart", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
-AFTERWARDS = {"merge", "erosion", "dilation"}
+AFTERWARDS = {"score", "merge", "erosion", "dilation"}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 

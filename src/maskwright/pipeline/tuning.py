@@ -13,6 +13,7 @@ from maskwright.data.images import read_image
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline.object_chains import gain_in_pq
+from maskwright.pipeline.objectness import fit_judges
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
@@ -24,8 +25,11 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     """Write tuned.json: the chain that ships, what it gains on folds that it wasn't fitted on, what was tried.
 
     The held-out part, where there is one, has no say: what the chain gains there is only told. Where objects are told
-    apart, a chain that raises the score of pixels is only adopted if their PQ doesn't fall by it.
+    apart, a chain that raises the score of pixels is only adopted if their PQ doesn't fall by it; where the score of an
+    object is its objectness, there are also the classifiers that say it.
     """
+    asked = spec.get("instances", {}).get("score") == "objectness"
+    judges = fit_judges(folder, whole).to_plain() if asked else {}
     wanted, evaluate = (
         PostprocessSpec.model_validate(spec["postprocess"]),
         EvaluateSpec.model_validate(spec["evaluate"]),
@@ -33,7 +37,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     if (why := _nothing_to_tune(wanted, spec["split"]["folds"])) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
-        write_json(folder.tuned, known)
+        write_json(folder.tuned, known | judges)
         return
     folds = scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
@@ -57,7 +61,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     if tuned.adopted and "instances" in spec:
         found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec)
         tuned = replace(tuned if found["value"] >= 0 else tuned.not_adopted(), pq_gain=found)
-    write_json(folder.tuned, tuned.to_plain())
+    write_json(folder.tuned, tuned.to_plain() | judges)
 
 
 def _nothing_to_tune(wanted: PostprocessSpec, folds: int) -> str | None:
