@@ -13,7 +13,7 @@ from maskwright.errors import DataError
 from maskwright.inference import embed
 from maskwright.instances import truly_matched
 from maskwright.losses import LevelsLoss, build_loss
-from maskwright.losses.embedding import EmbeddingLoss
+from maskwright.losses.embedding import UNLABELLED, EmbeddingLoss
 from maskwright.models import build_model
 from maskwright.recipe.embedding import ConsistencySpec, EmbeddingLossSpec, EmbeddingSpec
 from maskwright.recipe.loss import CrossEntropySpec
@@ -111,6 +111,13 @@ def test_without_consistency_the_teacher_is_not_asked(loss, monkeypatch):
     step = step_of(loss=loss)
     monkeypatch.setattr(step.average.network, "both", None)
     assert "embedding_consistency" not in step.losses(batch_of([0]), 0.0)
+
+
+def test_where_pixels_are_unlabelled_the_teacher_is_asked_whatever_0_means():
+    batch = batch_of(range(2))
+    batch.targets[INSTANCES][:, :20][batch.targets[INSTANCES][:, :20] == 0] = UNLABELLED
+    terms = step_of(loss=EmbeddingLossSpec(zero="background")).losses(batch, 0.0)
+    assert terms["embedding_consistency"] > 0 and terms["embedding_unlabelled_push"] > 0
 
 
 def test_a_network_that_trains_at_a_coarser_stride():

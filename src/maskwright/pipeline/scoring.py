@@ -44,6 +44,10 @@ _ADOPTED = (
     " Each fold's post-processing was chosen on the other folds; that there is any, by its gain on all of them: a "
     "little optimistic."
 )
+_PARTIAL = (
+    " Objects are missing from the maps (data.drawn): pixels of no object don't count, and what is found too much is not "
+    "seen."
+)
 _SELECTED = " Each network's checkpoints were selected on the fold that is scored here: optimistic."
 
 
@@ -82,7 +86,7 @@ def score_run(
         overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict, objects)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
         note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
-        note += _note_of_round(folder, part)
+        note += _note_of_round(folder, part) + (_PARTIAL if whole.partial else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)

@@ -34,7 +34,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         PostprocessSpec.model_validate(spec["postprocess"]),
         EvaluateSpec.model_validate(spec["evaluate"]),
     )
-    if (why := _nothing_to_tune(wanted, spec["split"]["folds"])) is not None:
+    if (why := _nothing_to_tune(wanted, spec["split"]["folds"], partial=whole.partial)) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
         write_json(folder.tuned, known | judges)
@@ -64,9 +64,11 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     write_json(folder.tuned, tuned.to_plain() | judges)
 
 
-def _nothing_to_tune(wanted: PostprocessSpec, folds: int) -> str | None:
+def _nothing_to_tune(wanted: PostprocessSpec, folds: int, *, partial: bool) -> str | None:
     if wanted.chain is not None:
         return "stated in the recipe"
+    if partial:
+        return "nothing: where objects are missing from the maps, nobody knows what is found too much"
     if folds == 1:
         return "nothing: one fold has no out-of-fold predictions"
     return None if wanted.search else "nothing: the recipe names no candidates"

@@ -9,7 +9,7 @@ from torch import nn
 
 from maskwright.errors import DataError, problem
 from maskwright.losses import LevelsLoss, thin_out
-from maskwright.losses.embedding import EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
+from maskwright.losses.embedding import UNLABELLED, EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
 from maskwright.models import EmbeddingNetwork
 from maskwright.train.batch import Batch
 from maskwright.train.targets import INSTANCES
@@ -67,18 +67,17 @@ class EmbeddingStep(nn.Module):
             embeddings,
             thin_out(batch.targets[INSTANCES], embeddings),
             progress,
-            teacher=self._teacher(batch.images, embeddings, generator),
+            teacher=self._teacher(batch, embeddings, generator),
             generator=generator,
         )
         return terms | {f"embedding_{name}": value for name, value in found.items()}
 
     @torch.no_grad()
-    def _teacher(
-        self, images: torch.Tensor, embeddings: torch.Tensor, generator: torch.Generator
-    ) -> TeacherView | None:
+    def _teacher(self, batch: Batch, embeddings: torch.Tensor, generator: torch.Generator) -> TeacherView | None:
         """Return what the moving average says of the turned images, turned back; None if nobody asks."""
-        spec = self.embedding.spec
-        if spec.consistency.weight == 0 or spec.zero != "unlabelled":
+        spec, images = self.embedding.spec, batch.images
+        asked = spec.zero == "unlabelled" or bool((batch.targets[INSTANCES] == UNLABELLED).any())
+        if spec.consistency.weight == 0 or not asked:
             return None
         degrees = draw_degrees(len(images), spec.consistency.rotation, generator)
         _, turned = self.average.network.both(rotate(images, degrees))  # type: ignore[operator]

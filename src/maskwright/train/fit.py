@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
+    training = replace(training, partial=False)  # what nobody drew is learned less, not left out
     cache, told = cache_of(recipe), recipe.tells_instances
     images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache, instances=told)
     unlabelled = None
