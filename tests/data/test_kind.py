@@ -82,6 +82,38 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
         built(root, task="panoptic")
 
 
+def test_labels_of_a_further_folder_are_labels(tmp_path):
+    """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
+    main = folder(tmp_path / "real")
+    twin = {"root": str(folder(tmp_path / "twin", "masks", "instances", classes=CLASSES))}
+    index, spec = built(main, further=[twin], task="panoptic")
+    assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
+    assert index.labelled.read_instances(0).max() == 2
+    assert built(main, further=[twin])[1].task == "semantic"
+    alone = {"root": str(folder(tmp_path / "alone", "instances"))}
+    assert built(main, further=[alone])[1].task == "instances"
+    with pytest.raises(DataError, match="no instance maps"):
+        built(main, further=[{"root": str(folder(tmp_path / "bare", "masks", classes=CLASSES))}], task="panoptic")
+
+
+def test_images_with_objects_and_no_categories_are_counted(tmp_path):
+    root = folder(tmp_path, "masks", "instances", classes=CLASSES)
+    make.gray_png(root / "images", "b")
+    Image.fromarray(np.ones((make.HEIGHT, make.WIDTH), np.uint8)).save(root / "instances" / "b.png")
+    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
+    assert any("1 of 2 images have an instance map and no mask" in note for note in notes)
+
+
+@pytest.mark.parametrize("part", ["masks", "instances"])
+def test_a_broken_map_does_not_hinder_finding_the_things(tmp_path, part):
+    root = folder(tmp_path, "masks", "instances", classes={"0": "soil", "1": "crop"})
+    make.gray_png(root / "images", "b")
+    for name in ("masks", "instances"):
+        (root / name / "b.png").write_bytes((root / name / "a.png").read_bytes()[: 40 if name == part else None])
+    index, _ = built(root, task="panoptic")
+    assert [c.name for c in index.categories.items if c.isthing] == ["crop"]
+
+
 def test_categories_that_a_binary_run_stated_are_objects_where_these_are_asked_for(tmp_path):
     root = folder(tmp_path, "instances")
     _, binary = built(root, classes="binary")

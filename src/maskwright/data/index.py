@@ -20,7 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import UNUSED, with_objects, with_task, with_things
+from maskwright.data.kind import UNUSED, with_objects, with_task, with_things, without_mask
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, relabel_consecutive
@@ -56,6 +56,7 @@ class Index:
         target: which label files are learned from: `masks` or `instances`.
         imported: where files lie that were rendered from other formats.
         partial: 0 in an instance map says nothing: as a label it is ignored.
+        both: instance maps are looked at beside masks.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class Index:
     target: str = "masks"
     imported: Path = Path()
     partial: bool = False
+    both: bool = False
 
     def __len__(self) -> int:
         return self.table.height
@@ -179,11 +181,12 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
     frame = pl.DataFrame(table, schema=SCHEMA, orient="row")
-    index = Index(root, frame, categories, target, imported or root, _is_partial(spec))
+    index = Index(root, frame, categories, target, imported or root, **_kind_of(spec))
     _check_columns(source, spec, groups, root)
     if spec.task == "panoptic":
         known, note = with_things(index)
-        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *filter(None, [note])))
+        notes = filter(None, [note, without_mask(index)])
+        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *notes))
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
         source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
@@ -202,7 +205,7 @@ def load_index(path: Path, spec: DataSpec) -> Index:
     """Return the index of a run folder's table and its resolved data section."""
     target = "instances" if spec.target == "instances" else "masks"
     imported = RunFolder(path.parent).imported
-    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported, _is_partial(spec))
+    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported, **_kind_of(spec))
 
 
 def decided_index(run: RunFolder, spec: DataSpec) -> Index:
@@ -216,8 +219,8 @@ def decided_index(run: RunFolder, spec: DataSpec) -> Index:
     return replace(whole, table=whole.table.with_columns(twin_of=pl.lit(None, pl.String)))
 
 
-def _is_partial(spec: DataSpec) -> bool:
-    return spec.target == "instances" and spec.drawn < 1
+def _kind_of(spec: DataSpec) -> dict[str, bool]:
+    return {"partial": spec.target == "instances" and spec.drawn < 1, "both": spec.task == "panoptic"}
 
 
 def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:

@@ -45,7 +45,7 @@ _ADOPTED = (
     "little optimistic."
 )
 _PARTIAL = (
-    " Objects are missing from the maps (data.drawn): pixels of no object don't count, and what is found too much is not "
+    " Objects are missing from the maps (data.drawn): pixels of no object don't count, and what is found too much isn't "
     "seen."
 )
 _SELECTED = " Each network's checkpoints were selected on the fold that is scored here: optimistic."
