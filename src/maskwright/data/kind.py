@@ -125,7 +125,8 @@ def without_mask(index: Index) -> str | None:
     count = index.table.filter(pl.col("mask").is_null() & pl.col("instances").is_not_null()).height
     if not count:
         return None
-    return f"{count} of {len(index)} images have an instance map and no mask: they count as unlabelled with --task panoptic"
+    told = f"{count} of {len(index)} images have an instance map and no mask"
+    return f"{told}: they count as unlabelled with --task panoptic"
 
 
 def _rows_of(further: FurtherSpec) -> list[Row]:

@@ -33,14 +33,16 @@ class TwoDecoders(EncoderDecoder):
     Args:
         semantic: the network without embeddings.
         embedding: one of as many classes as embeddings have channels, on the same encoder.
+        channels: E.
     """
 
-    def __init__(self, semantic: EncoderDecoder, embedding: EncoderDecoder) -> None:
+    def __init__(self, semantic: EncoderDecoder, embedding: EncoderDecoder, channels: int) -> None:
         assert embedding.encoder is semantic.encoder, "one encoder"
         heads = tuple(semantic.level_heads)
         super().__init__(
             semantic.encoder, semantic.decoder, semantic.segmentation_head, heads, semantic.taps, semantic.smallest
         )
+        self.embedding_channels = channels
         self.embedding_decoder, self.embedding_head = embedding.decoder, embedding.segmentation_head
         for module in self.embedding_head.modules():
             if isinstance(module, UpsampleOutsideTraining):
@@ -65,11 +67,12 @@ class SharedDecoder(nn.Module):
     Args:
         network: (N, C, H, W) → (N, classes + E, H, W).
         classes: channels of the logits.
+        channels: E.
     """
 
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    def __init__(self, network: nn.Module, classes: int, channels: int) -> None:
         super().__init__()
-        self.network, self.classes = network, classes
+        self.network, self.classes, self.embedding_channels = network, classes, channels
 
     def forward(self, images: torch.Tensor) -> Logits:
         """Return the logits."""

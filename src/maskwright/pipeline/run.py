@@ -265,12 +265,13 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = predicting(recipe)
+    labels = {key: value for key, value in spec.items() if key != "instances"}  # one network's categories alone
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
         Task(
             f"predict-{part}",
             stages.predict,
-            spec | {"part": part},
+            (labels if stages.is_member(part) else spec) | {"part": part},
             after,
             (f"round-0/{part}",),
             keeps=(f"round-0/{part}",),

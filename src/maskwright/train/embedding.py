@@ -26,6 +26,7 @@ class EmbeddingStep(nn.Module):
         momentum: of the moving average, whose view of turned images gives the consistency; it is what is shipped.
         every: updates after which the average moves, and stays frozen until then; with a momentum of 0 it is a copy of
             the network of that time.
+        compiled: the network's pass is compiled by torch.
         seed: of the generator of angles, anchors and pixels. What is drawn depends on it and on the calls so far.
     """
 
@@ -38,10 +39,12 @@ class EmbeddingStep(nn.Module):
         momentum: float = 0.999,
         every: int = 1,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         assert isinstance(network, EmbeddingNetwork), "a network with embeddings"
         self.network, self.embedding, self.loss, self.seed = network, embedding, loss, seed
+        self.both = torch.compile(network.both) if compiled else network.both
         self.average = Teacher(network, momentum, ramp="shipping")
         self.every, self.calls, self.updates = every, 0, 0
 
@@ -56,7 +59,7 @@ class EmbeddingStep(nn.Module):
                     next_move="give images without any a map of zeros",
                 )
             )
-        logits, embeddings = self.network.both(batch.images)
+        logits, embeddings = self.both(batch.images)
         terms: dict[str, torch.Tensor] = {}
         if self.loss is not None:
             outputs = logits if isinstance(logits, list) else [logits]
