@@ -85,15 +85,18 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
 def test_labels_of_a_further_folder_are_labels(tmp_path):
     """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
     main = folder(tmp_path / "real")
-    twin = {"root": str(folder(tmp_path / "twin", "masks", "instances", classes=CLASSES))}
-    index, spec = built(main, further=[twin], task="panoptic")
+
+    def beside(name, *parts, task="auto"):
+        further = {"root": str(folder(tmp_path / name, *parts, classes=CLASSES if "masks" in parts else None))}
+        return build_index(DataSpec(root=str(main), further=[further], task=task), tmp_path / f"{name}-imported")[:2]
+
+    index, spec = beside("twin", "masks", "instances", task="panoptic")
     assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
     assert index.labelled.read_instances(0).max() == 2
-    assert built(main, further=[twin])[1].task == "semantic"
-    alone = {"root": str(folder(tmp_path / "alone", "instances"))}
-    assert built(main, further=[alone])[1].task == "instances"
+    assert beside("both", "masks", "instances")[1].task == "semantic"
+    assert beside("alone", "instances")[1].task == "instances"
     with pytest.raises(DataError, match="no instance maps"):
-        built(main, further=[{"root": str(folder(tmp_path / "bare", "masks", classes=CLASSES))}], task="panoptic")
+        beside("bare", "masks", task="panoptic")
 
 
 def test_images_with_objects_and_no_categories_are_counted(tmp_path):

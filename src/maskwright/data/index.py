@@ -185,8 +185,8 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     _check_columns(source, spec, groups, root)
     if spec.task == "panoptic":
         known, note = with_things(index)
-        notes = filter(None, [note, without_mask(index)])
-        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *notes))
+        said = filter(None, [note, without_mask(index)])
+        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *said))
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
         source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]

@@ -40,8 +40,8 @@ class Passes:
     """Networks with embeddings over prepared images.
 
     The pass of the image as it is gives both its probabilities and its embeddings, and other views follow; unless there
-    are other scales, or tiles, whose probabilities are blended and whose embeddings aren't. A device that has too little memory for an image
-    gets tiles half as large, and so on.
+    are other scales, or tiles, whose probabilities are blended and whose embeddings aren't. A device that has too
+    little memory for an image gets tiles half as large, and so on.
 
     Args:
         networks: with embeddings.

@@ -6,6 +6,7 @@ Called, they return logits as every network does, so that prediction, export and
 
 from __future__ import annotations
 
+import re
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -23,6 +24,20 @@ class EmbeddingNetwork(Protocol):
     def both(self, images: torch.Tensor) -> tuple[Logits, torch.Tensor]:
         """Return what the call returns, and embeddings (N, E, H, W); in training these may be coarser by a factor."""
         ...
+
+
+_OVER_ALL = re.compile("Attention|SqueezeExcit|SEModule|EffectiveSE|GlobalContext|Adaptive|GroupNorm|InstanceNorm")
+"""Names of layers that look at all of what a network sees at once."""
+
+
+def sees_whole_tile(network: nn.Module) -> bool:
+    """Return whether embeddings of an object depend on the whole tile: by attention, pooling or norms over it."""
+    return any(_OVER_ALL.search(type(module).__name__) and not _does_nothing(module) for module in network.modules())
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    inside = list(module.children())
+    return bool(inside) and all(isinstance(own, nn.Identity) for own in inside)
 
 
 class TwoDecoders(EncoderDecoder):

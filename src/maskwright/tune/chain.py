@@ -152,16 +152,13 @@ def tune_chain(
     scoring, numbers = _Scoring(categories, groups, metric, evaluate, seed), sorted(set(folds))
     slots = slots_of(spec.search, float(np.median(areas)), len(categories))
     rows = sampled_rows(folds, np.asarray(areas) * len(categories), spec.values, np.random.default_rng((seed, 5)))
-    seen = [np.not_equal(np.asarray(folds)[rows], fold) for fold in numbers] + [np.full(len(rows), True)]
-    searches = [Search(among[None].astype(np.float64), spec.budget, [None] * len(slots)) for among in seen]
+    searches = _searches(np.asarray(folds)[rows], numbers, spec.budget, len(slots))
     all_reads = [*(reads.get(fold, read) for fold in numbers), read]
     counts, tried = _searched(searches, all_reads, slots, scoring, rows, image=image)
     own = dict(zip(numbers, zip(searches[:-1], counts[:-1], strict=True), strict=True))
     everywhere, found = searches[-1], counts[-1].found
     choices = {fold: _choice(fold, own[fold], scoring, np.equal(folds, fold)) for fold in numbers}
-    with_chain = Counts.stack([own[fold][1].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
-    without_chain = Counts.stack([own[fold][1].of_row(row, ()) for row, fold in enumerate(folds)])
-    gain = scoring.gain(with_chain, without_chain)
+    gain = _gain_of(choices, {fold: counts for fold, (_, counts) in own.items()}, folds, scoring)
     adopted, best = bool(gain["low"] > 0) and bool(everywhere.chain), everywhere.chain
     return Tuned(
         adopted=adopted,
@@ -254,6 +251,20 @@ class _Scoring:
 
     def _statistic(self, counts: Counts) -> Statistic:
         return statistic_of(counts, self.metric, self.categories.evaluated, EmptyCases.of(self.evaluate))
+
+
+def _gain_of(
+    choices: Mapping[int, FoldChoice], counts: Mapping[int, ChainCounts], folds: Sequence[int], scoring: _Scoring
+) -> dict[str, float]:
+    """Return what each fold's choice gains over no chain on the fold itself."""
+    with_chain = Counts.stack([counts[fold].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
+    return scoring.gain(with_chain, Counts.stack([counts[fold].of_row(row, ()) for row, fold in enumerate(folds)]))
+
+
+def _searches(folds: Array, numbers: Sequence[int], budget: int, slots: int) -> list[Search]:
+    """Return a search for each fold, which doesn't see its rows, and one that sees all."""
+    seen = [np.not_equal(folds, fold) for fold in numbers] + [np.full(len(folds), True)]
+    return [Search(among[None].astype(np.float64), budget, [None] * slots) for among in seen]
 
 
 def _searched(
