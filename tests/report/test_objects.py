@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import polars as pl
-import pytest
 import yaml
 from PIL import Image
 

@@ -94,7 +94,8 @@ class Passes:
             stack = stack.contiguous(memory_format=torch.channels_last)
         how: dict[str, Any] = {"pad": self.predict.pad, "precision": self.networks.first.precision}
         more = self.networks.room.infer([network], stack, self.networks.device, tta=self.views, **how)[0]
-        return (found + len(self.views) * more) / np.float32(1 + len(self.views))
+        mean: Probabilities = (found + len(self.views) * more) / np.float32(1 + len(self.views))
+        return mean
 
     def _alone(self, image: Array, networks: Sequence[torch.nn.Module]) -> Probabilities:
         ((_, found),) = self.networks.stream([(None, image)], networks)
