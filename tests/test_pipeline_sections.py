@@ -6,7 +6,7 @@ import pytest
 
 from maskwright.artifacts import RunFolder
 from maskwright.errors import RecipeError
-from maskwright.pipeline.run import _train_tasks
+from maskwright.pipeline.run import _predict_tasks, _train_tasks
 from maskwright.pipeline.sections import LEARNING, predicting
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.cluster import AgglomerativeSpec
@@ -128,6 +128,14 @@ def test_what_can_not_be_done_with_objects_is_refused(change):
     with pytest.raises(RecipeError, match=r"data\.task"):
         apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), [change])
     apply_settings(Recipe(data=DataSpec(root=".")), [change])
+
+
+def test_what_one_network_says_of_the_held_out_part_is_labels_alone(monkeypatch):
+    parts = ["oof", "holdout", "holdout-fold-0"]
+    monkeypatch.setattr("maskwright.pipeline.run._parts", lambda *_: parts)
+    recipe = Recipe(data=DataSpec(root=".", task="panoptic"))
+    told = [("instances" in task.spec) for task in _predict_tasks(RunFolder("."), recipe)]
+    assert told == [True, True, False]
 
 
 def test_checkpoints_that_rounds_need_make_a_training_stale():

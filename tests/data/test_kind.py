@@ -86,6 +86,41 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
     assert spec.task == "semantic" and any("most of its pixels" in note for note in source.notes)
 
 
+def test_labels_of_a_further_folder_are_labels(tmp_path):
+    """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
+    main = folder(tmp_path / "real")
+
+    def beside(name, *parts, task="auto"):
+        further = {"root": str(folder(tmp_path / name, *parts, classes=CLASSES if "masks" in parts else None))}
+        return build_index(DataSpec(root=str(main), further=[further], task=task), tmp_path / f"{name}-imported")[:2]
+
+    index, spec = beside("twin", "masks", "instances", task="panoptic")
+    assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
+    assert index.labelled.read_instances(0).max() == 2
+    assert beside("both", "masks", "instances")[1].task == "semantic"
+    assert beside("alone", "instances")[1].task == "instances"
+    with pytest.raises(DataError, match="no instance maps"):
+        beside("bare", "masks", task="panoptic")
+
+
+def test_images_with_objects_and_no_categories_are_counted(tmp_path):
+    root = folder(tmp_path, "masks", "instances", classes=CLASSES)
+    make.gray_png(root / "images", "b")
+    Image.fromarray(np.ones((make.HEIGHT, make.WIDTH), np.uint8)).save(root / "instances" / "b.png")
+    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
+    assert any("1 of 2 images have an instance map and no mask" in note for note in notes)
+
+
+@pytest.mark.parametrize("part", ["masks", "instances"])
+def test_a_broken_map_does_not_hinder_finding_the_things(tmp_path, part):
+    root = folder(tmp_path, "masks", "instances", classes={"0": "soil", "1": "crop"})
+    make.gray_png(root / "images", "b")
+    for name in ("masks", "instances"):
+        (root / name / "b.png").write_bytes((root / name / "a.png").read_bytes()[: 40 if name == part else None])
+    index, _ = built(root, task="panoptic")
+    assert [c.name for c in index.categories.items if c.isthing] == ["crop"]
+
+
 def test_categories_that_a_binary_run_stated_are_objects_where_these_are_asked_for(tmp_path):
     root = folder(tmp_path, "instances")
     _, binary = built(root, classes="binary")

@@ -7,6 +7,7 @@ import pytest
 
 from maskwright.errors import DataError
 from maskwright.instances.telling import tell_apart, to_panoptic
+from maskwright.recipe.cluster import HdbscanSpec
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.types import IGNORE
 
@@ -166,3 +167,27 @@ def test_erosion_and_dilation_do_not_eat_the_neighbour():
     # rectangles of 3 × 3 or more survive an opening by 3 × 3 as they are
     assert np.array_equal(found.instances(THINGS) > 0, ids > 0)
     assert len(found.segments) == 4
+
+
+def test_pixels_of_no_cluster_are_of_no_object():
+    """Two clusters in one component, and three pixels between them whose embeddings are like nothing else."""
+    label, embeddings = np.ones((8, 21), np.uint8), np.zeros((2, 8, 21), np.float32)
+    embeddings[0, :, 11:] = 5
+    embeddings[1, :3, 10] = [40, 80, 120]
+    embeddings[0, 3:, 10] = 5
+    spec = InstancesSpec(minimum=1, smallest=0, cluster=HdbscanSpec(min_cluster_size=20, single=False))
+    found = tell_apart(certain(label), embeddings, THINGS, spec)
+    assert np.argwhere(found == 0).tolist() == [[0, 10], [1, 10], [2, 10]]
+    assert int(found.max()) == 2
+
+
+def test_what_post_processing_adds_goes_to_the_object_that_it_touches():
+    """A ring of 4 pixels around an object, and a component of added pixels alone, which are of no object."""
+    raw = np.zeros((30, 40), np.uint8)
+    raw[10:16, 10:16] = 1
+    label = raw.copy()
+    label[6:20, 6:20], label[24:28, 30:38] = 1, 1
+    told = to_panoptic(label, raw.astype(np.int32), certain(raw), THINGS, SPEC)
+    ids = told.instances(THINGS)
+    assert (ids[6:20, 6:20] > 0).all() and len(np.unique(ids)) == 2
+    assert not ids[24:28, 30:38].any()

@@ -21,7 +21,7 @@ from maskwright.data.categories import as_written, read_label, to_ids
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_objects
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label
+from maskwright.data.intensity import resize_instances
 from maskwright.data.written import write_array
 from maskwright.decisions import POLICY, QUESTIONS, Decision
 from maskwright.errors import DataError, problem
@@ -281,7 +281,8 @@ class _Masks:
             numbers = self._numbers(str(answer.other_image))
             if numbers is None:
                 return None
-            numbers = resize_label(apply(numbers, answer.transform or "identity"), self._size(image))
+            turned = apply(numbers, answer.transform or "identity").astype(np.int32)
+            numbers = resize_instances(turned, self._size(image))
         else:
             file = self.index.table["instances"][self.rows[image]]
             if file is None:

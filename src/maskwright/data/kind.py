@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
-from maskwright.data.formats import Source, read_source
+from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.mislaid import like_masks, names_of
 from maskwright.errors import DataError, problem
-from maskwright.recipe.data import DataSpec
+from maskwright.recipe.data import DataSpec, FurtherSpec
 from maskwright.types import IGNORE, Categories
 
 if TYPE_CHECKING:
@@ -41,7 +42,11 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     Raises:
         DataError: the folder hasn't what the task needs.
     """
-    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
+    further = [row for one in spec.further for row in _rows_of(one)]
+    labelled = [
+        row for row in source.rows if row.mask or row.instances
+    ] or further  # the main folder decides, if it can
+    masks, instances = any(r.mask for r in labelled), any(r.instances for r in labelled)
     task = spec.task
     if task == "auto":
         stated = spec.classes != "all" or spec.categories is not None or spec.target != "auto"
@@ -50,8 +55,8 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     lacking = [
         name
         for name, there, needed in (
-            ("instance maps", instances, task != "semantic"),
-            ("masks", masks, task == "panoptic"),
+            ("instance maps", instances or any(row.instances for row in further), task != "semantic"),
+            ("masks", masks or any(row.mask for row in further), task == "panoptic"),
         )
         if needed and not there
     ]
@@ -70,7 +75,8 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
         )
     target: str = spec.target
     if target == "auto":
-        target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(source, spec, root)
+        own = replace(source, rows=labelled)
+        target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(own, spec, root)
     return spec.model_copy(update={"task": task, "target": target})
 
 
@@ -114,7 +120,10 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
     pixels, numbered = (np.zeros(IGNORE + 1, np.int64) for _ in range(2))
     for row in both[:: max(1, len(both) // LOOKED_AT)]:
-        label, objects = index.read_label(row), index.read_instances(row)
+        try:
+            label, objects = index.read_label(row), index.read_instances(row)
+        except DataError:  # the audit names it
+            continue
         if label is None or objects is None or label.shape != objects.shape:  # the audit says so
             continue
         pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
@@ -134,6 +143,19 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     items = tuple(replace(c, isthing=position in things) for position, c in enumerate(categories.items))
     named = ", ".join(categories.names[position] for position in things)
     return replace(categories, items=items), f"things are {named}: most of their pixels have a number in instances/"
+
+
+def without_mask(index: Index) -> str | None:
+    """Return what is said where images have an instance map and no mask; None where none has."""
+    count = index.table.filter(pl.col("mask").is_null() & pl.col("instances").is_not_null()).height
+    if not count:
+        return None
+    told = f"{count} of {len(index)} images have an instance map and no mask"
+    return f"{told}: they count as unlabelled with --task panoptic"
+
+
+def _rows_of(further: FurtherSpec) -> list[Row]:
+    return list(read_source(Path(further.root).expanduser().resolve(), further.format).rows)
 
 
 def _semantic(source: Source, spec: DataSpec, root: Path) -> str:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
 
 from maskwright.checkpoint import Trained
 from maskwright.cluster import anchor_ious
-from maskwright.data.tensors import image_tensor
 from maskwright.errors import DataError, problem
-from maskwright.inference import embed, embed_tiled
 from maskwright.instances.features import instance_features
+from maskwright.instances.passes import Passes, Said
 from maskwright.instances.telling import tell_apart
 from maskwright.labels import InstanceMap
 from maskwright.models import EmbeddingNetwork
@@ -38,6 +35,7 @@ class Told(NamedTuple):
         probabilities: (C, h, w), at working size.
         objects: (h, w) ids 1..K.
         features: (K, F) of `instance_features`; None where nobody asked.
+        members: (C, h, w) probabilities of each network, where they were asked for.
     """
 
     name: str
@@ -45,6 +43,7 @@ class Told(NamedTuple):
     probabilities: Probabilities
     objects: InstanceMap
     features: npt.NDArray[np.float64] | None
+    members: tuple[Probabilities, ...] = ()
 
 
 class ObjectNetworks:
@@ -89,20 +88,38 @@ class ObjectNetworks:
                     )
                 )
         self.networks = Networks(trained, predict, accelerator)
-        self.things = [p for p, category in enumerate(self.first.categories.items) if category.isthing]
+        channels = sum(getattr(one.network, "embedding_channels", 0) for one in trained)
+        self.networks.need = replace(self.networks.need, embeddings=channels)
+        self.passes = Passes(self.networks, predict)
+        self.things = self.first.categories.things
         self.device = None if self.networks.device.type == "cpu" else str(self.networks.device)
         self.describe = describe
         self.others = [one.network.to(self.networks.device) for one in others]
 
-    def stream(self, files: Files, unreadable: list[str] | None = None) -> Iterator[Told]:
-        """Yield what is predicted of named image files; `unreadable` as of `predict_files`."""
+    def stream(self, files: Files, unreadable: list[str] | None = None, *, members: bool = False) -> Iterator[Told]:
+        """Yield what is predicted of named image files.
+
+        Args:
+            files: (name, path).
+            unreadable: as of `predict_files`; images whose objects can't be told apart are among them.
+            members: also the probabilities of each network.
+        """
         read = read_ahead(reader_of(self.networks), files, unreadable)
-        for (name, size, image), found in self.networks.stream(((*key, image), image) for key, image in read):
-            allowed = self.networks.allowed(found)
-            embeddings = self.embeddings(image)
-            told = tell_apart(allowed, embeddings, self.things, self.spec, device=self.device, where=name)
-            known = self.features(image, allowed, embeddings, told) if self.describe else None
-            yield Told(name, size, allowed, told, known)
+        for (name, size), image, found in self.passes.probabilities(read):
+            try:
+                told = self._told(name, size, image, self.passes.of(image, found, members=members))
+            except (DataError, MemoryError) as error:
+                if unreadable is None:
+                    raise
+                unreadable.append(f"{name}: {error.got if isinstance(error, DataError) else 'too little memory'}")
+                continue
+            yield told
+
+    def _told(self, name: str, size: tuple[int, int], image: Array, said: Said) -> Told:
+        allowed, embeddings = self.networks.allowed(said.probabilities), said.embeddings
+        objects = tell_apart(allowed, embeddings, self.things, self.spec, device=self.device, where=name)
+        known = self.features(image, allowed, embeddings, objects) if self.describe else None
+        return Told(name, size, allowed, objects, known, tuple(map(self.networks.allowed, said.members)))
 
     def features(
         self, image: Array, probabilities: Probabilities, embeddings: Array, objects: InstanceMap
@@ -111,7 +128,7 @@ class ObjectNetworks:
         label = probabilities.argmax(axis=0).astype(np.uint8)
         stability = None
         if self.others:
-            other, radius = self.embeddings(image, self.others), self.spec.loss.pull_margin
+            other, radius = self.passes.embeddings(image, self.others), self.spec.loss.pull_margin
             stability = anchor_ious(objects, other, margin_at(radius, 1.0), mask=np.isin(label, self.things))
         return instance_features(
             objects,
@@ -121,13 +138,3 @@ class ObjectNetworks:
             categories=count_votes(label, objects).winners(self.things),
             stability=stability,
         )
-
-    def embeddings(self, image: Array, networks: Sequence[nn.Module] | None = None) -> Array:
-        """Return the (E, h, w) embeddings of a prepared image, of several networks stacked; None: of all."""
-        tensor = image_tensor(image).to(self.networks.device)
-        one = partial(embed, pad=self.predict.pad, precision=self.first.precision)
-        if max(image.shape[:2]) > self.predict.tile:
-            one = partial(embed_tiled, **one.keywords, tile=self.predict.tile, overlap=self.predict.overlap)
-        chosen = self.networks.networks if networks is None else networks
-        found = [one(network, tensor).embeddings for network in chosen]  # type: ignore[arg-type]
-        return np.concatenate(found) / np.float32(math.sqrt(len(found))) if len(found) > 1 else found[0]

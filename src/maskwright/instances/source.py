@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskwright.instances.files import ObjectFiles
-from maskwright.instances.networks import ObjectNetworks
+from maskwright.instances.networks import ObjectNetworks, Told
 from maskwright.instances.objectness import Objectness
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
-from maskwright.predict.files import Files, Found, Predicted, Source, load_ensemble, to_full_size
+from maskwright.predict.files import Doubted, Files, Found, Predicted, Source, load_ensemble
+from maskwright.predict.uncertainty import Uncertainty
 from maskwright.recipe import Recipe
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.tasks import file_state
-from maskwright.types import Array
+from maskwright.types import Array, Probabilities
 
 
 def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness | None = None) -> Source:
@@ -27,15 +28,22 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness
         recipe: resolved; how they predict, and how objects are clustered and merged.
         judge: says how likely each object is a true one; None: its score is the mean probability of its category.
     """
-    about = recipe.predict, recipe.instances, recipe.train.accelerator
+    spec = recipe.instances.filled_in()
+    about = recipe.predict, spec, recipe.train.accelerator
     networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judge is not None)
     waiting = dict[str, tuple[InstanceMap, Array | None]]()
 
+    def noted(told: Told) -> tuple[str, tuple[int, int], Probabilities]:
+        known = None if judge is None or told.features is None else judge.predict(told.features)
+        waiting[told.name] = told.objects, known
+        return told.name, told.size, told.probabilities
+
     def stream(files: Files, unreadable: list[str] | None) -> Predicted:
-        for told in networks.stream(files, unreadable):
-            known = None if judge is None or told.features is None else judge.predict(told.features)
-            waiting[told.name] = told.objects, known
-            yield told.name, told.size, told.probabilities
+        yield from map(noted, networks.stream(files, unreadable))
+
+    def members(files: Files, unreadable: list[str] | None) -> Doubted:
+        for told in networks.stream(files, unreadable, members=True):
+            yield *noted(told), Uncertainty.of(told.probabilities, told.members)
 
     categories = networks.first.categories
     return Source(
@@ -44,10 +52,11 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness
         {
             "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
             "predict": recipe.predict.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "instances": recipe.instances.model_dump(mode="json", exclude={"loss"}),
+            "instances": spec.model_dump(mode="json", exclude={"loss"}),
             **({} if judge is None else {"objectness": judge.to_plain()}),
         },
-        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), recipe.instances, waiting),
+        members,
+        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), spec, waiting),
     )
 
 
@@ -61,9 +70,9 @@ class _Objects:
 
     def write(self, found: Found) -> None:
         """Merge the objects into the label and write them."""
-        (objects, scores), probabilities = self.waiting.pop(found.name), to_full_size(found.probabilities, found.size)
+        objects, scores = self.waiting.pop(found.name)
         told = to_panoptic(
-            found.label, objects, probabilities, self.files.things, self.spec, scores=scores, where=found.name
+            found.label, objects, found.at_size, self.files.things, self.spec, scores=scores, where=found.name
         )
         self.files.write(found.name, told)
 

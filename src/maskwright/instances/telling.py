@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.cluster import build_clusterer, cluster_pixels
+from maskwright.cluster import build_clusterer, cluster_things
 from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
@@ -61,15 +62,8 @@ def tell_apart(
             )
         )
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
-    clusterer = build_clusterer(spec.cluster, device=device)
-    found, last = np.zeros(label.shape, np.int32), 0
-    for category in things:
-        own = label == category
-        parted = cluster_pixels(embeddings, own, clusterer, where=where)
-        kept = _tidied(split_parts(parted) if spec.apart else parted, own, spec)
-        found[own] = np.where(kept > 0, kept + last, 0)[own]
-        last += int(kept.max(initial=0))
-    return found
+    clusterer = build_clusterer(spec.filled_in().cluster, device=device)
+    return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
 
 
 def to_panoptic(
@@ -84,7 +78,8 @@ def to_panoptic(
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
 
-    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it.
+    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. What
+    post-processing added to a category goes to the nearest instance of the same connected component, if it has one.
 
     Args:
         label: (H, W) uint8 positions, after post-processing.
@@ -95,7 +90,7 @@ def to_panoptic(
         scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
         where: the image's name, for error messages.
     """
-    large = to_size(label, instances, things, spec)
+    large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
     votes = count_votes(label, large, where=where)
     owners = votes.winners(things)
     sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
@@ -103,9 +98,13 @@ def to_panoptic(
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
-    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered."""
+    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered.
+
+    Pixels of no cluster stay free.
+    """
     if not instances.any():
         return instances
+    instances = split_parts(instances) if spec.apart else instances
     numbered, count = components(mask)
     pairs, place, areas = np.unique(
         numbered[mask].astype(np.int64) * (int(instances.max()) + 1) + instances[mask],
@@ -118,14 +117,20 @@ def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> Instance
     large &= totals[own] >= spec.minimum
     kept = np.zeros_like(instances)
     kept[mask] = np.where(large, own, 0)[place]
-    bare = np.unique(owner[~large & np.isin(owner, owner[large])])
-    for number, drawn in objects_of(np.where(np.isin(numbered, bare), numbered, 0)):
+    return relabel_consecutive(_given_away(kept, numbered, (instances > 0) & (kept == 0)))
+
+
+def _given_away(instances: InstanceMap, numbered: InstanceMap, free: Mask) -> InstanceMap:
+    """Return the map in which free pixels went to the nearest instance of their component, if it has any."""
+    given = instances.copy()
+    for number, drawn in objects_of(np.where(np.isin(numbered, np.unique(numbered[free])), numbered, 0)):
         window = np.s_[drawn.top : drawn.top + drawn.pixels.shape[0], drawn.left : drawn.left + drawn.pixels.shape[1]]
-        here = np.where(numbered[window] == number, kept[window], 0)
-        nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
-        free = drawn.pixels & (here == 0)
-        kept[window][free] = here[tuple(nearest[:, free])]
-    return relabel_consecutive(kept)
+        here = np.where(numbered[window] == number, instances[window], 0)
+        if here.any():
+            nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
+            wanted = drawn.pixels & free[window]
+            given[window][wanted] = here[tuple(nearest[:, wanted])]
+    return given
 
 
 def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
@@ -140,7 +145,9 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
     return usual[owner]
 
 
-def to_size(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:
+def to_size(
+    label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec, *, added: Mask | None = None
+) -> InstanceMap:
     """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
 
     Ids stay; what the label leaves no pixel of is gone.
@@ -150,6 +157,7 @@ def to_size(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec
         instances: (h, w) int32 ids of `tell_apart`, at this or another size.
         things: positions of the categories that are things.
         spec: erosion and dilation.
+        added: (H, W), what was of another category when it was clustered: goes to the nearest of its component.
     """
     ratio = max(own / small for own, small in zip(label.shape, instances.shape, strict=True))
     # enlarged by nearest neighbours, an edge is as rough as a pixel was large: what is free beside it is filled
@@ -164,5 +172,7 @@ def to_size(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec
         kept = np.where(own & (owner[large] == category), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
+        if added is not None and (free := own & added & (kept == 0)).any():
+            kept = _given_away(kept, components(own)[0], free)
         found[own] = kept[own]
     return found

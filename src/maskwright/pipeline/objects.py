@@ -46,7 +46,7 @@ class ToldApart:
         self.spec = InstancesSpec.model_validate(spec["instances"])
         self.stuff = spec["data"]["task"] == "panoptic"
         self.categories = whole.categories
-        self.things = [p for p, category in enumerate(self.categories.items) if category.isthing]
+        self.things = self.categories.things
         self.files, self.names = ObjectFiles(folder.predictions, self.categories), list[str]()
         self.files.log.unlink(missing_ok=True)
 

@@ -22,7 +22,7 @@ from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.paths import absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import choosing, comparing, of_objects, planning, predicting, training
+from maskwright.pipeline.sections import AFTERWARDS, choosing, comparing, of_objects, planning, predicting, training
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -265,12 +265,13 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = predicting(recipe)
+    labels = {key: value for key, value in spec.items() if key != "instances"}  # one network's categories alone
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
         Task(
             f"predict-{part}",
             stages.predict,
-            spec | {"part": part},
+            (labels if stages.is_member(part) else spec) | {"part": part},
             after,
             (f"round-0/{part}",),
             keeps=(f"round-0/{part}",),
@@ -290,7 +291,7 @@ def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess"})
-    spec |= comparing(recipe) | choosing(recipe) | of_objects(recipe, {"score"})
+    spec |= comparing(recipe) | choosing(recipe) | of_objects(recipe, AFTERWARDS)
     spec["metric"] = recipe.tuned_metric()
     read = [delivered(folder, recipe, part) for part in ("oof", "holdout") if part in _parts(folder, recipe)]
     return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]

@@ -19,6 +19,10 @@ OF_PREDICTING = {"cluster", "apart", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
+AFTERWARDS = {"score", "merge", "erosion", "dilation"}
+"""Fields of `instances` that decide what is made of objects that were found."""
+
+
 def training(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a training of a fold gives, in round 0 and in those that follow."""
     spec = _learning(recipe)
@@ -44,7 +48,7 @@ def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]
     """Return the section of objects, or some of its fields, where they are told apart."""
     if not recipe.tells_instances:
         return {}
-    return {"instances": recipe.instances.model_dump(mode="json", include=fields)}
+    return {"instances": recipe.instances.filled_in().model_dump(mode="json", include=fields)}
 
 
 def predicting(recipe: Recipe) -> dict[str, Any]:

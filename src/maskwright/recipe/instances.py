@@ -22,10 +22,8 @@ class InstancesSpec(Spec):
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
-    cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75, merge=2.25)
-    """How pixels of one category are parted into instances. The radius is half of δ_d, and means are merged up to
-    midway between δ_d and the 2 δ_d to which they are pushed: what a network learns in minutes is looser than the
-    margins say. Both are defaults, not tuned by a run."""
+    cluster: ClusterSpec = MeanShiftPlusSpec()
+    """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
@@ -63,6 +61,11 @@ class InstancesSpec(Spec):
                 own = default.model_dump(include=default.model_fields_set | {"kind"})
                 whole[name] = own | stated
         return whole
+
+    def filled_in(self) -> InstancesSpec:
+        """Return the section with the distances of the clustering that are null as the margins of the loss say."""
+        cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
+        return self.model_copy(update={"cluster": cluster})
 
     @field_validator("erosion", "dilation")
     @classmethod

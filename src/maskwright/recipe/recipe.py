@@ -132,6 +132,15 @@ class Recipe(Spec):
             raise ValueError(f"{task}: a pixel that mixup blends is of two objects: take it from selftrain.method.mix")
 
     @model_validator(mode="after")
+    def _chooses_by_scores_that_see_mistakes(self) -> Recipe:
+        if self.data.drawn < 1 and self.data.target == "instances" and self.predict.checkpoint != "last":
+            raise ValueError(
+                "data.drawn: where objects are missing from the maps, a score doesn't see what is found too much, and "
+                "chooses a network that finds objects everywhere: set predict.checkpoint to last"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _learns_from_something(self) -> Recipe:
         if not self.loss or any(level.loss == () for level in self.levels):
             raise ValueError("loss: an empty list, from which nothing is learned: name a term")
