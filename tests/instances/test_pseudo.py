@@ -90,6 +90,17 @@ def test_true_objects_vote_across_categories():
     assert (found.found[1], found.found[2]) == (1, 1)
 
 
+def test_an_object_across_categories_mends_the_label():
+    said, label, objects = scene()
+    said[1:4, 4] = label[2:4, 4] = 2  # a fourth of the first object is taken for thing 2
+    wanted = ObjectLabelsSpec(objectness=None)
+    found = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec(across=True))
+    assert (found.label[objects > 0] == 1).all() and np.array_equal(found.ids, objects)
+    assert found.voted[1] == 8 + 2  # two rows of four that were not sure enough, and two pixels of thing 2
+    apart = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec())
+    assert (apart.label[2:4, 4] == 2).all() and not apart.ids[1:4, 4].any()
+
+
 def test_objects_at_half_the_size_and_no_object_at_all():
     said, label, _ = scene()
     small = np.zeros((3, 6), np.int32)

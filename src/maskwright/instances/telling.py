@@ -35,7 +35,8 @@ def tell_apart(
 ) -> InstanceMap:
     """Return the objects of an image, at the size that the network works at.
 
-    The pixels where a thing is the most probable category are clustered, each category apart from the others.
+    The pixels where a thing is the most probable category are clustered, each category apart from the others, unless
+    `spec.across` has them all together.
 
     Args:
         probabilities: (C, h, w).
@@ -62,6 +63,8 @@ def tell_apart(
             )
         )
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
+    if spec.across and len(things):
+        label[np.isin(label, things)] = things[0]  # one mask for all of them
     clusterer = build_clusterer(spec.filled_in().cluster, device=device)
     return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
 
@@ -148,7 +151,8 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
 def to_size(
     label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec, *, added: Mask | None = None
 ) -> InstanceMap:
-    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
+    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are, or of
+    any thing with `spec.across`.
 
     Ids stay; what the label leaves no pixel of is gone.
 
@@ -167,9 +171,9 @@ def to_size(
     owner = np.full(int(large.max(initial=0)) + 1, -1)
     owner[votes.ids] = votes.winners(things)
     found = np.zeros(label.shape, np.int32)
-    for category in things:
-        own = label == category
-        kept = np.where(own & (owner[large] == category), large, np.int32(0))
+    for group in [list(things)] if spec.across else [[category] for category in things]:
+        own = np.isin(label, group)
+        kept = np.where(own & np.isin(owner[large], group), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
         if added is not None and (free := own & added & (kept == 0)).any():

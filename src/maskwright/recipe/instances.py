@@ -28,6 +28,10 @@ class InstancesSpec(Spec):
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
     pole."""
+    across: bool = False
+    """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
+    a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
+    so that no instance is in two."""
     minimum: int = Field(8, ge=1)
     """Fewest pixels of an instance, at the size that the network works at. Those of a smaller one go to the nearest
     instance of the same connected component of their category, or to none where there is none."""
