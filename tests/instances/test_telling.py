@@ -56,7 +56,7 @@ def test_equal_objects_that_lie_apart_are_two_unless_objects_may_be_in_pieces():
 
 
 def plant():
-    """Return the label (8, 16) of a plant that is taken for thing 1 on 15 of 24 pixels and for thing 2 on the others."""
+    """Return the label (8, 16) of a plant, taken for thing 1 on 15 of 24 pixels and for thing 2 on the others."""
     label = np.zeros((8, 16), np.uint8)
     label[2:5, 2:7], label[2:5, 7:10] = 1, 2
     return label, np.zeros((4, 8, 16), np.float32)
