@@ -55,6 +55,16 @@ def test_equal_objects_that_lie_apart_are_two_unless_objects_may_be_in_pieces():
     assert np.array_equal(together > 0, label == 1)
 
 
+def test_what_is_clustered_may_be_said_by_somebody_else():
+    label, embeddings = scene()
+    guide = np.full((8, 16), IGNORE, np.uint8)
+    guide[0:2, 4:8] = 1  # across the border of the two objects of thing 1, at column 6
+    found = tell_apart(certain(label), embeddings, THINGS, SPEC, guide=guide)
+    expected = np.zeros((8, 16), np.int32)
+    expected[0:2, 4:6], expected[0:2, 6:8] = 1, 2
+    assert np.array_equal(found, expected) and (guide[0, 4:8] == 1).all()
+
+
 def plant():
     """Return the label (8, 16) of a plant, taken for thing 1 on 15 of 24 pixels and for thing 2 on the others."""
     label = np.zeros((8, 16), np.uint8)

@@ -30,6 +30,7 @@ def tell_apart(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    guide: LabelMap | None = None,
     device: str | None = None,
     where: str = "tell_apart",
 ) -> InstanceMap:
@@ -43,6 +44,7 @@ def tell_apart(
         embeddings: (E, h, w).
         things: positions of the categories that are things.
         spec: how they are clustered, and which are too small.
+        guide: (h, w) uint8 positions inside of which is clustered; None: the most probable category of each pixel.
         device: where torch computes distances; None: NumPy does.
         where: the image's name, for error messages.
 
@@ -62,7 +64,7 @@ def tell_apart(
                 next_move="train anew with a lower learning rate: the training has diverged",
             )
         )
-    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
+    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8) if guide is None else guide.copy()
     if spec.across and len(things):
         label[np.isin(label, things)] = things[0]  # one mask for all of them
     clusterer = build_clusterer(spec.filled_in().cluster, device=device)

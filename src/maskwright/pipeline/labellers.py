@@ -16,11 +16,10 @@ from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
 from maskwright.pipeline.honest import honest_networks
-from maskwright.pipeline.telling import predict_objects
+from maskwright.pipeline.telling import Way, predict_objects
 from maskwright.predict import load_ensemble, predict_files
 from maskwright.processes import in_order
 from maskwright.recipe import load_recipe
-from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import PredictSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.selftrain.selection import image_score
@@ -60,8 +59,7 @@ class Labellers:
         kind: of `selftrain.method.images`.
         accelerator: as in the recipe.
         root: of the run.
-        objects: how objects are told apart; None: they aren't.
-        stable: whether it is asked how stable they are.
+        way: how objects are told apart; None: they aren't.
     """
 
     predict_spec: PredictSpec
@@ -71,8 +69,7 @@ class Labellers:
     kind: str
     accelerator: str
     root: Path
-    objects: InstancesSpec | None = None
-    stable: bool = False
+    way: Way | None = None
 
     @classmethod
     def of(
@@ -83,7 +80,7 @@ class Labellers:
         own: Sequence[Path],
         method: PseudoLabelsSpec,
         predict: PredictSpec,
-        objects: InstancesSpec | None = None,
+        way: Way | None = None,
     ) -> Labellers:
         """Find the networks that may label for a fold.
 
@@ -94,7 +91,7 @@ class Labellers:
             own: checkpoints of this run.
             method: who else labels, and how images are ranked.
             predict: tiles, views, scales of this run.
-            objects: how objects are told apart; None: they aren't.
+            way: how objects are told apart; None: they aren't.
 
         Raises:
             DataError: another run has none that saw nothing of the fold, or a ranking needs more networks.
@@ -118,8 +115,7 @@ class Labellers:
                 )
             )
         accelerator = load_recipe(folder.recipe).train.accelerator
-        stable, root = method.objects.stable is not None, folder.root.resolve()
-        return cls(predict, tuple(own), earlier, others, kind, accelerator, root, objects, stable)
+        return cls(predict, tuple(own), earlier, others, kind, accelerator, folder.root.resolve(), way)
 
     @property
     def full_size(self) -> bool:
@@ -144,12 +140,11 @@ class Labellers:
 
     def _own(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
         """Yield what the networks of this run say, without a score."""
-        if self.objects is None:
+        if self.way is None:
             for name, _, probabilities in self._stream(self.own, files):
                 yield Said(name, probabilities, math.nan)
             return
-        about = self.predict_spec, self.objects, self.accelerator
-        for told in predict_objects(self.own, files, *about, stable=self.stable):
+        for told in predict_objects(self.own, files, self.predict_spec, self.way, self.accelerator):
             yield Said(told.name, told.probabilities, math.nan, told)
 
     def _stream(self, paths: Sequence[Path], files: Sequence[tuple[str, Path]]) -> Predicted:

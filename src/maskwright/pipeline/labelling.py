@@ -15,6 +15,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
+from maskwright.data.intensity import resize_label
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, problem
@@ -27,6 +28,7 @@ from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.honest import check_honest
 from maskwright.pipeline.objectness import JUDGES, Judges, fit_judges
 from maskwright.pipeline.pool import pool_of_fold
+from maskwright.pipeline.telling import Way
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import in_order
@@ -258,7 +260,7 @@ def _objects(job: _Job, image: str, kept: LabelMap, said: LabelMap, judge: Objec
     features = read_features(job.soft, name)
     return object_labels(
         kept,
-        said,
+        _true_label(job, image) if wanted.guide == "true" else said,
         read_objects(job.soft, name),
         judge.predict(features),
         job.whole.categories.things,
@@ -269,17 +271,33 @@ def _objects(job: _Job, image: str, kept: LabelMap, said: LabelMap, judge: Objec
     )
 
 
+def _way(job: _Job) -> Way | None:
+    """Return how objects are told apart, None where they aren't."""
+    if job.told is None:
+        return None
+    wanted, images = job.method.objects, {name_of(image): image for image in job.whole.images}
+
+    def guide(name: str, size: tuple[int, int]) -> LabelMap:
+        return resize_label(_true_label(job, images[name]), size)
+
+    return Way(job.told, stable=wanted.stable is not None, guide=guide if wanted.guide == "true" else None)
+
+
+def _true_label(job: _Job, image: str) -> LabelMap:
+    """Return the true label of an image of the pool, which a study has."""
+    return _there(job.whole.only([image]).read_label(0), "guide", image)
+
+
 def _true_objects(job: _Job, image: str) -> InstanceMap:
     """Return the true objects of an image of the pool, which a study has."""
-    found = job.whole.only([image]).read_instances(0)
+    return _there(job.whole.only([image]).read_instances(0), "votes", image)
+
+
+def _there(found: Any, field: str, image: str) -> Any:
     if found is None:
+        where = f"selftrain.method.objects.{field}: true, of {image}"
         raise DataError(
-            problem(
-                "the true objects of each image of the pool",
-                "none",
-                where=f"selftrain.method.objects.votes: true, of {image}",
-                next_move="set it to predicted",
-            )
+            problem("a true map of each image of the pool", "none", where=where, next_move="set it to predicted")
         )
     return found
 
@@ -298,7 +316,7 @@ def _predict_soft(
     """
     method = job.method if ranked else job.method.model_copy(update={"images": AllImagesSpec()})
     predict = PredictSpec.model_validate(spec["predict"])
-    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict, job.told)
+    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict, _way(job))
     store = job.soft
     missing = [image for image in images if name_of(image) not in store]
     if not missing:

@@ -141,6 +141,9 @@ class ObjectLabelsSpec(Spec):
     votes: Literal["predicted", "none", "true"] = "predicted"
     """Every pixel of an object that is kept takes the thing that most of its pixels are, also where the label was not
     sure enough to be kept (source 4). true: the true objects vote, which the pool then has; for studies alone."""
+    guide: Literal["predicted", "true"] = "predicted"
+    """Inside of which categories objects are clustered: the most probable ones; true: the true ones, which the pool
+    then has, for studies alone."""
     rest: Literal["ignore", "unlabelled"] = "ignore"
     """Pixels of the other objects. ignore: nothing is learned from them. unlabelled: their category is, of an object
     that nobody knows."""
