@@ -1,7 +1,8 @@
 """Mean-shift+ against scikit-learn's MeanShift on embeddings of half-trained networks: time, agreement, growth.
 
-Both get all pixels of an image, the ground being one instance more, and the same bandwidth 0.5; ours merges means that
-are nearer than 1.5, too. Times are those of the processor: ours are medians of runs before and after the rival's run.
+Both get all pixels of an image, the ground being one instance more, and the same bandwidth, that by which a run tells
+objects apart unless its recipe says otherwise; ours merges means as such a run does, too. Times are those of the
+processor: ours are medians of runs before and after the rival's run.
 Agreement is the adjusted Rand index of labels before merging (modes), and of both after the same merging.
 
 On 256×512 scikit-learn is fitted on 2 000 pixels and the others go to the nearest centre; ours is told to look among
@@ -21,9 +22,12 @@ from benchmarks import half_trained, record, rig
 from benchmarks.half_trained import Case
 from benchmarks.record import Row
 from maskwright.cluster import build_clusterer, mean_shift, merge_near, stable_instances
-from maskwright.recipe.cluster import MeanShiftPlusSpec
+from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.instances import InstancesSpec
 
-BANDWIDTH, MERGE = half_trained.PULL, half_trained.PUSH
+SHIPPED = InstancesSpec(loss=EmbeddingLossSpec(pull_margin=half_trained.PULL, push_margin=half_trained.PUSH))
+CLUSTER = SHIPPED.filled_in().cluster
+BANDWIDTH, MERGE = CLUSTER.bandwidth, CLUSTER.merge
 FASTER, SAME, FITTED = 100, 0.97, 2000
 COUNTS = (5, 15, 50)
 SIZES = ((64, 128), (128, 256), (256, 512))
@@ -132,8 +136,8 @@ def stable(case: Case, runs: int) -> Row:
     """Return the time of the filter by anchors; a copy with noise stands for the momentum network."""
     noise = np.random.default_rng(0).normal(0, 0.05, case.embeddings.shape).astype(np.float32)
     other = case.embeddings + noise
-    took = [processor_seconds(lambda: stable_instances(case.truth, other, BANDWIDTH)) for _ in range(runs)]
-    kept = np.unique(stable_instances(case.truth, other, BANDWIDTH))
+    took = [processor_seconds(lambda: stable_instances(case.truth, other, half_trained.PULL)) for _ in range(runs)]
+    kept = np.unique(stable_instances(case.truth, other, half_trained.PULL))
     found = np.unique(case.truth)
     return Row(
         figure=round(1000 * float(np.median(took)), 1),
@@ -148,7 +152,7 @@ def points_of(case: Case) -> np.ndarray:
 
 def plus(points: np.ndarray, sample: int | None = None) -> np.ndarray:
     sampled = {} if sample is None else {"sample": sample}
-    return build_clusterer(MeanShiftPlusSpec(bandwidth=BANDWIDTH, merge=MERGE, **sampled))(points)
+    return build_clusterer(CLUSTER.model_copy(update=sampled))(points)
 
 
 def sklearn_labels(points: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:

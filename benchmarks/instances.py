@@ -11,6 +11,7 @@ Resumable: with --keep, runs that are finished aren't run again, and one that wa
 
 import argparse
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -68,6 +69,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = labelled_part(arguments.data / arguments.folder, arguments.keep / "data" / arguments.folder)
     runs = {task: [run_of(data, task, seed, arguments) for seed in arguments.seeds] for task in ("ours", "rival")}
+    check_same_images([*runs["ours"], *runs["rival"]])
     truths = [read_truths(run, data) for run in runs["ours"]]
     found = {OURS: [ours(run) for run in runs["ours"]], COMPONENTS: [parted(run, None) for run in runs["rival"]]}
     tried = {d: [parted(run, d) for run in runs["rival"]] for d in DISTANCES}
@@ -101,12 +103,32 @@ def run_of(data: Path, task: str, seed: int, arguments: argparse.Namespace) -> P
     ]
     settings = [*_QUICK, "split.seed=0", f"train.steps={arguments.steps}", *arguments.settings]
     words += [word for setting in settings for word in ("--set", setting)]
-    out = arguments.keep / f"{arguments.folder}-{task}-{seed}-{arguments.steps}"
-    note = out.with_name(f"{out.name}.json")  # a run of other settings under the same name must not pass for this
-    if not note.is_file() or json.loads(note.read_text()) != words:
+    out = run_folder(arguments.keep / f"{arguments.folder}-{task}-{seed}-{arguments.steps}", words)
+    note = out.with_name(f"{out.name}.json")
+    if not note.is_file():
         subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
         note.write_text(json.dumps(words))
     return out
+
+
+def run_folder(plain: Path, words: list[str]) -> Path:
+    """Return where the run of a command lies: each has its own folder; one kept from earlier is found by its note."""
+    note = plain.with_name(f"{plain.name}.json")
+    if note.is_file() and json.loads(note.read_text()) == words:
+        return plain
+    return plain.with_name(f"{plain.name}-{hashlib.blake2b(json.dumps(words).encode(), digest_size=4).hexdigest()}")
+
+
+def check_same_images(runs: Sequence[Path]) -> None:
+    """See that all runs held out the same images: scores are paired by their place.
+
+    Raises:
+        ValueError: they didn't.
+    """
+    first = held_out(runs[0])
+    for run in runs[1:]:
+        if others := sorted(set(first) ^ set(held_out(run))):
+            raise ValueError(f"{run} and {runs[0]} hold out other images, such as {', '.join(others[:5])}")
 
 
 def held_out(run: Path) -> list[str]:

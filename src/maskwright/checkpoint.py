@@ -30,7 +30,7 @@ class Trained:
     """A network with all that using it needs.
 
     Attributes:
-        network: in evaluation mode; its moving average where one was kept.
+        network: in evaluation mode; its moving average where one was kept, unless the trained one is asked for.
         categories: its output channels.
         intensity: how images are prepared.
         scale: factor from an image's size to the size that the network works at, or that size.
@@ -63,15 +63,19 @@ def describe(
     }
 
 
-def load_trained(path: Path) -> Trained:
+def load_trained(path: Path, *, average: bool = True) -> Trained:
     """Return the network of a checkpoint, ready to be used.
+
+    Args:
+        path: of the checkpoint.
+        average: the moving average where one was kept; False: the network that was trained beside it.
 
     Raises:
         DataError: no such file, or not one of ours.
     """
     state = read_checkpoint(path)
     try:
-        return _build(state, path)
+        return _build(state, path, average=average)
     except (ValidationError, LookupError, RuntimeError, TypeError) as error:
         raise _foreign(path, f"one of another version ({_told(error)})") from None
 
@@ -106,7 +110,7 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()).split('. ')[0][:120]}"
 
 
-def _build(state: dict[str, Any], path: Path) -> Trained:
+def _build(state: dict[str, Any], path: Path, *, average: bool) -> Trained:
     about = state[KEY]
     data = DataSpec.model_validate({**about["data"], "root": "."})
     categories, intensity = data.to_categories(), Intensity.of(data)
@@ -114,7 +118,7 @@ def _build(state: dict[str, Any], path: Path) -> Trained:
     if isinstance(spec, EncoderSpec):
         spec = spec.model_copy(update={"encoder_weights": "none"})
     network = build_model(spec, in_channels=intensity.channels, classes=len(categories), levels=about.get("levels", 1))
-    network.load_state_dict(network_state(state["state_dict"]))
+    network.load_state_dict(network_state(state["state_dict"], average=average))
     network.eval().requires_grad_(False)
     if about["channels_last"]:
         network = network.to(memory_format=torch.channels_last)
@@ -122,9 +126,11 @@ def _build(state: dict[str, Any], path: Path) -> Trained:
     return Trained(network, categories, intensity, scale, about["precision"], about["channels_last"], path)
 
 
-def network_state(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the network's own tensors out of a training state: the moving average's where there is one."""
-    for prefix in ("step.average.network.", "step.network."):
+def network_state(state: dict[str, torch.Tensor], *, average: bool = True) -> dict[str, torch.Tensor]:
+    """Return the network's own tensors out of a training state: the moving average's where there is one and it is asked
+    for.
+    """
+    for prefix in ("step.average.network.", "step.network.")[0 if average else 1 :]:
         chosen = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if chosen:
             return chosen

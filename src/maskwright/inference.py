@@ -175,7 +175,12 @@ class Embedded(NamedTuple):
 
 
 def embed(
-    network: EmbeddingNetwork, image: torch.Tensor, *, pad: str = "replicate", precision: str = "float32"
+    network: EmbeddingNetwork,
+    image: torch.Tensor,
+    *,
+    pad: str = "replicate",
+    precision: str = "float32",
+    channels_last: bool = False,
 ) -> Embedded:
     """Return the probabilities and embeddings of one image, of one pass.
 
@@ -184,9 +189,11 @@ def embed(
         image: (C, H, W) float32, standardised; any size (padded, then cut back).
         pad: replicate, zero or reflect; see the recipe's `predict.pad`.
         precision: `bfloat16` runs the network under autocast.
+        channels_last: memory format of the network.
     """
     height, width = image.shape[1:]
     padded = _padded(image[None], pad)
+    padded = padded.contiguous(memory_format=torch.channels_last) if channels_last else padded
     autocast = torch.autocast(image.device.type, torch.bfloat16, enabled=precision == "bfloat16")
     with torch.inference_mode(), autocast:
         logits, embeddings = network.both(padded)
@@ -203,6 +210,7 @@ def embed_tiled(
     overlap: float,
     pad: str = "replicate",
     precision: str = "float32",
+    channels_last: bool = False,
 ) -> Embedded:
     """Return the probabilities and embeddings of one (C, H, W) image cut into tiles of `tile` pixels a side.
 
@@ -219,13 +227,14 @@ def embed_tiled(
         overlap: least share of a tile that overlaps its neighbour.
         pad: see `embed`.
         precision: see `embed`.
+        channels_last: see `embed`.
     """
     height, width = image.shape[1:]
     padded, side = _padded(image[None], pad)[0], -(-tile // STRIDE) * STRIDE
     size = (padded.shape[1], padded.shape[2])
     nearest, maps = np.zeros(size, np.float32), list[Array]()
     for one in aligned_grid(size, side, overlap, STRIDE):
-        found = embed(network, padded[:, *one.slices], pad=pad, precision=precision)
+        found = embed(network, padded[:, *one.slices], pad=pad, precision=precision, channels_last=channels_last)
         maps = maps or [np.empty((len(part), *size), np.float32) for part in found]
         depth = border_distances(one, size)
         nearer = depth > nearest[one.slices]

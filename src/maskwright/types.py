@@ -115,6 +115,11 @@ class Categories:
         return [p for p, c in enumerate(self.items) if c.name not in self.left_out]
 
     @property
+    def things(self) -> list[int]:
+        """Positions of the categories that are things."""
+        return [position for position, category in enumerate(self.items) if category.isthing]
+
+    @property
     def binary(self) -> bool:
         """True for one background and one foreground category, the background left out of the metric."""
         return len(self.items) == 2 and self.evaluated == [1]

@@ -91,6 +91,19 @@ def test_objects_of_a_mask_that_was_taken_over_twice(data, tmp_path):
     assert_array_equal(read(clean, "instances/x2.png"), numbers)
 
 
+def test_objects_of_a_copy_of_another_size(data, tmp_path):
+    numbered(data)
+    for part in ("images", "masks", "instances"):
+        file = data / part / "x1.png"
+        twice = np.repeat(np.repeat(np.asarray(Image.open(file)), 2, axis=0), 2, axis=1)
+        Image.fromarray(twice).save(file)
+    folder = run(data, stage="audit")
+    decide(folder, image="images/x0.png", other_image="images/x1.png", action="use_mask_of", by="Anna")
+    clean = tmp_path / "clean"
+    run(data, stage="audit", more=["--redo", "--cleaned", str(clean)])
+    assert_array_equal(read(clean, "instances/x0.png"), np.where(half(12) == 1, 5, 0))
+
+
 def test_the_columns_of_further_folders_are_kept(data, tmp_path):
     (data / "meta.csv").write_text("name,site\nx0,here\n")
     twin = tmp_path / "twin"

@@ -1,5 +1,8 @@
 """The audit of a folder in which every kind of trouble was planted, and of one in which none was."""
 
+import json
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
@@ -63,6 +66,24 @@ def found(troubled):
 
 def of_kind(found, kind):
     return found.findings.filter(pl.col("kind") == kind).to_dicts()
+
+
+def test_instance_maps_beside_masks_are_looked_at(troubled, tmp_path):
+    root = tmp_path / "data"
+    shutil.copytree(troubled, root)
+    (root / "instances").mkdir()
+    for name, ids in (("fine", half()), ("same", half()[:9]), ("flipped", half())):
+        Image.fromarray(ids).save(root / "instances" / f"{name}.png")
+    (root / "instances" / "conflict.png").write_bytes((root / "instances" / "fine.png").read_bytes()[:50])
+    categories = [{"id": 0, "name": "background"}, {"id": 1, "name": "rock", "isthing": True}]
+    (root / "classes.json").write_text(json.dumps({"categories": categories}))
+    for task, named in (("panoptic", {"images/same.png", "images/conflict.png"}), ("semantic", set())):
+        index, _, source = build_index(DataSpec(root=str(root), task=task))
+        rows = audit_index(index, AuditSpec(), source.leftovers).findings.filter(pl.col("severity") == "error")
+        rows = rows.filter(pl.col("detail").str.contains("instances/"))
+        assert set(rows["image"]) == named
+        if task == "panoptic":
+            assert set(rows["kind"]) == {"wrong_size", "unreadable_instances"}
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
-from benchmarks.instances import _figures, shed
+from benchmarks.instances import _figures, check_same_images, run_folder, shed
 
 
 def discs(*middles, radius=8, size=(40, 60)):
@@ -22,6 +24,25 @@ def test_the_rival_parts_discs_that_touch():
     pairs = [np.bincount(found[ids == number]).max() / (ids == number).sum() for number in (1, 2, 3)]
     assert min(pairs) > 0.9
     assert shed(ids > 0, 40).max() == 2  # peaks of one component alone are compared
+
+
+def test_runs_that_hold_out_other_images_are_not_compared(tmp_path):
+    for run, held in (("a", "xy"), ("b", "yx"), ("c", "xz")):
+        (tmp_path / run).mkdir()
+        rows = [f"images/{name}.png,{name},-1" for name in held]
+        (tmp_path / run / "folds.csv").write_text("\n".join(["image,group,fold", *rows, "images/w.png,w,0"]) + "\n")
+    check_same_images([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(ValueError, match="such as y, z"):
+        check_same_images([tmp_path / "a", tmp_path / "c"])
+
+
+def test_each_command_has_a_folder_of_its_own(tmp_path):
+    plain, words = tmp_path / "run", ["run", "--seed", "0"]
+    one, other = run_folder(plain, words), run_folder(plain, ["run", "--seed", "1"])
+    assert len({plain, one, other}) == 3 and run_folder(plain, words) == one
+    plain.with_name("run.json").write_text(json.dumps(words))
+    assert run_folder(plain, words) == plain
+    assert run_folder(plain, ["run", "--seed", "1"]) == other
 
 
 def test_f1_and_pq_by_hand():

@@ -30,6 +30,7 @@ from maskwright.recipe.cluster import (
     MeanShiftPlusSpec,
     MeanShiftSpec,
 )
+from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.margin import DecayingMarginSpec, margin_at
 
 KINDS = list(CLUSTERERS)
@@ -168,7 +169,8 @@ def test_a_margin_changes_what_is_found():
     points = np.repeat([0.0, 0.65], 20)[:, None]
     spec = MeanShiftSpec(bandwidth=DecayingMarginSpec(value=0.5, shift=0.3, rate=5), seeding="farthest")
     assert [len(set(build_clusterer(spec, progress=p)(points).tolist())) for p in (0, 1)] == [1, 2]
-    merged = MeanShiftPlusSpec(merge=DecayingMarginSpec(value=0.6, shift=0.4, rate=50), seeding="farthest")
+    later = DecayingMarginSpec(value=0.6, shift=0.4, rate=50)
+    merged = MeanShiftPlusSpec(bandwidth=0.5, merge=later, seeding="farthest")
     assert [len(set(build_clusterer(merged, progress=p)(points).tolist())) for p in (0, 1)] == [1, 2]
     linked = AgglomerativeSpec(threshold=DecayingMarginSpec(value=0.6, shift=0.4, rate=50))
     assert [len(set(build_clusterer(linked, progress=p)(points).tolist())) for p in (0, 1)] == [1, 2]
@@ -177,7 +179,27 @@ def test_a_margin_changes_what_is_found():
 def test_plus_is_mean_shift_and_then_merging():
     points, _ = blobs(900, spread=0.3)
     expected = merge_near(points, mean_shift(points, 0.5).labels, 1.0)
-    assert np.array_equal(build_clusterer(MeanShiftPlusSpec(merge=1.0))(points), expected)
+    assert np.array_equal(build_clusterer(MeanShiftPlusSpec(bandwidth=0.5, merge=1.0))(points), expected)
+    # by the default margins: half of 1.5, and 1.5 of it
+    expected = merge_near(points, mean_shift(points, 0.75).labels, 2.25)
+    assert np.array_equal(build_clusterer(MeanShiftPlusSpec())(points), expected)
+
+
+def test_distances_that_nobody_states_follow_the_margins_of_the_loss():
+    loss = {"pull_margin": 0.3, "push_margin": {"value": 2.0, "shift": 0.4, "rate": 3}}
+
+    def told(**cluster):
+        return InstancesSpec.model_validate({"loss": loss, "cluster": cluster}).filled_in().cluster
+
+    found = told(kind="mean_shift_plus")
+    # half of 2.0 + 0.4 e^(−3p), and 1.5 of it
+    assert [margin_at(found.bandwidth, p) for p in (0, 1)] == pytest.approx([1.2, 1 + 0.2 * np.exp(-3)])
+    assert [margin_at(found.merge, p) for p in (0, 1)] == pytest.approx([3.6, 3 + 0.6 * np.exp(-3)])
+    assert told(kind="mean_shift_plus", merge=0.7).merge == 0.7
+    assert told(kind="mean_shift").bandwidth == found.bandwidth
+    assert told(kind="agglomerative").threshold == pytest.approx(0.6)
+    assert told(kind="hdbscan").epsilon == 0.3 and told(kind="hdbscan", epsilon=0.1).epsilon == 0.1
+    assert InstancesSpec.model_validate({"loss": loss}).cluster.bandwidth is None  # the recipe stays as it was written
 
 
 def test_numpy_alone_is_loaded_until_a_device_is_named():

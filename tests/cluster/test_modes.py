@@ -10,10 +10,11 @@ from hypothesis.extra.numpy import arrays
 from sklearn.cluster import MeanShift, get_bin_seeds
 from sklearn.metrics import adjusted_rand_score
 
-from maskwright.cluster import mean_shift, merge_near
+from maskwright.cluster import build_clusterer, mean_shift, merge_near
 from maskwright.cluster.modes import _bins
 from maskwright.cluster.points import NumPyPoints
 from maskwright.errors import DataError, UsageError
+from maskwright.recipe.instances import InstancesSpec
 
 
 def blobs(count, size, channels, seed=0, spread=0.15):
@@ -137,6 +138,32 @@ def test_tight_clusters_in_many_dimensions_are_found_where_scikit_learn_loses_th
     theirs = MeanShift(bandwidth=0.5, bin_seeding=True).fit_predict(points)
     assert adjusted_rand_score(owner, theirs) < 0.8
     assert adjusted_rand_score(owner, mean_shift(points, 0.5).labels) == 1
+
+
+def middles_apart(count, channels, distance, rng):
+    """Return (count, channels) points of which none is nearer than `distance` to another, and each so near to one."""
+    middles = np.zeros((1, channels))
+    while len(middles) < count:
+        way = rng.normal(size=channels)
+        point = middles[rng.integers(len(middles))] + distance * way / np.linalg.norm(way)
+        if np.linalg.norm(middles - point, axis=1).min() > distance - 1e-9:
+            middles = np.concatenate([middles, point[None]])
+    return middles + rng.uniform(-5, 5, channels)
+
+
+@pytest.mark.parametrize("channels", [8, 16, 24, 40])
+@pytest.mark.parametrize("distance", [2.4, 2.8, 3.0])
+def test_tight_clusters_that_touch_no_corner_are_found_beside_those_that_do(channels, distance):
+    """2 δ_d, to which the loss pushes means, is 4 bandwidths of 0.75: who has no seed of his own lies beside one."""
+    spec = InstancesSpec().filled_in().cluster
+    assert (spec.bandwidth, spec.merge) == (0.75, 2.25)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        owner = np.arange(1500) % 30
+        noise = rng.normal(0, 0.02 / np.sqrt(channels), (1500, channels))
+        points = (middles_apart(30, channels, distance, rng)[owner] + noise).astype(np.float32)
+        assert adjusted_rand_score(owner, mean_shift(points, 0.75).labels) == 1
+        assert adjusted_rand_score(owner, build_clusterer(spec)(points)) == 1
 
 
 def test_what_scikit_learn_refuses():

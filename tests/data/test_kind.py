@@ -43,7 +43,9 @@ def built(root, **fields):
         (("instances",), {}, "instances", "instances", ["object"]),
         (("instances",), {"classes": "binary"}, "semantic", "instances", []),
         (("instances",), {"classes": "binary", "task": "instances"}, "instances", "instances", ["object"]),
-        (("masks", "instances"), {}, "semantic", "masks", ["crop"]),
+        (("masks", "instances"), {}, "panoptic", "masks", ["crop"]),
+        (("masks", "instances"), {"task": "semantic"}, "semantic", "masks", ["crop"]),
+        (("masks", "instances"), {"classes": "binary"}, "semantic", "masks", []),
         (("masks", "instances"), {"task": "panoptic"}, "panoptic", "masks", ["crop"]),
         (("masks", "instances"), {"task": "instances"}, "instances", "instances", ["object"]),
     ],
@@ -80,6 +82,43 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
     Image.fromarray(half).save(root / "instances" / "a.png")
     with pytest.raises(DataError, match="a thing"):
         built(root, task="panoptic")
+    _, spec, source = build_index(DataSpec(root=str(root)))  # nobody asked for objects, and there are none
+    assert spec.task == "semantic" and any("most of its pixels" in note for note in source.notes)
+
+
+def test_labels_of_a_further_folder_are_labels(tmp_path):
+    """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
+    main = folder(tmp_path / "real")
+
+    def beside(name, *parts, task="auto"):
+        further = {"root": str(folder(tmp_path / name, *parts, classes=CLASSES if "masks" in parts else None))}
+        return build_index(DataSpec(root=str(main), further=[further], task=task), tmp_path / f"{name}-imported")[:2]
+
+    index, spec = beside("twin", "masks", "instances", task="panoptic")
+    assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
+    assert index.labelled.read_instances(0).max() == 2
+    assert beside("both", "masks", "instances")[1].task == "semantic"
+    assert beside("alone", "instances")[1].task == "instances"
+    with pytest.raises(DataError, match="no instance maps"):
+        beside("bare", "masks", task="panoptic")
+
+
+def test_images_with_objects_and_no_categories_are_counted(tmp_path):
+    root = folder(tmp_path, "masks", "instances", classes=CLASSES)
+    make.gray_png(root / "images", "b")
+    Image.fromarray(np.ones((make.HEIGHT, make.WIDTH), np.uint8)).save(root / "instances" / "b.png")
+    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
+    assert any("1 of 2 images have an instance map and no mask" in note for note in notes)
+
+
+@pytest.mark.parametrize("part", ["masks", "instances"])
+def test_a_broken_map_does_not_hinder_finding_the_things(tmp_path, part):
+    root = folder(tmp_path, "masks", "instances", classes={"0": "soil", "1": "crop"})
+    make.gray_png(root / "images", "b")
+    for name in ("masks", "instances"):
+        (root / name / "b.png").write_bytes((root / name / "a.png").read_bytes()[: 40 if name == part else None])
+    index, _ = built(root, task="panoptic")
+    assert [c.name for c in index.categories.items if c.isthing] == ["crop"]
 
 
 def test_categories_that_a_binary_run_stated_are_objects_where_these_are_asked_for(tmp_path):
@@ -99,10 +138,14 @@ def test_black_is_no_object_in_a_coloured_instance_map(tmp_path):
     assert (found > 0).tolist() == colours.any(axis=2).tolist()
 
 
-@pytest.mark.parametrize(("fields", "said"), [({}, True), ({"task": "semantic"}, False), ({"classes": "binary"}, True)])
-def test_instance_maps_that_are_not_looked_at_are_named(tmp_path, fields, said):
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({}, "are told apart"), ({"task": "semantic"}, None), ({"classes": "binary"}, "aren't looked at")],
+)
+def test_what_becomes_of_instance_maps_is_said_where_nobody_named_a_task(tmp_path, fields, said):
     source = build_index(DataSpec(root=str(folder(tmp_path, "masks", "instances", classes=CLASSES)), **fields))[2]
-    assert any("aren't looked at" in note for note in source.notes) == said
+    about = [note for note in source.notes if "instance maps" in note]
+    assert about == [] if said is None else [said in note for note in about] == [True]
 
 
 def test_objects_are_numbered_whatever_their_ids(tmp_path):

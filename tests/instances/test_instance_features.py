@@ -30,12 +30,12 @@ def test_shapes_are_those_of_scikit_image(seed):
     found, regions = instance_features(labels), regionprops(labels)
     assert len(found) == len(regions) > 5
     for row, region in zip(found, regions, strict=True):
-        assert row[0] == pytest.approx(math.log(region.area / labels.size))
+        assert row[0] == pytest.approx(math.log(region.area))
         assert row[1] == pytest.approx(math.log1p(region.perimeter**2 / region.area))
         assert row[2] == pytest.approx(region.solidity)
         assert row[3] == pytest.approx(region.eccentricity, abs=1e-6)
         top, left, bottom, right = region.bbox
-        assert row[-1] == (top == 0 or left == 0 or bottom == 90 or right == 120)
+        assert row[FEATURES.index("border")] == (top == 0 or left == 0 or bottom == 90 or right == 120)
 
 
 def test_convex_areas_of_masks_that_are_drawn_at_random():
@@ -54,10 +54,8 @@ def test_one_pixel_and_one_line():
     found = instance_features(labels)
     # one pixel: perimeter 0, nothing long; a line of 5: its perimeter goes through the pixels' centres: 4 by
     # scikit-image, the variance across is 0
-    assert found[0, :4] == pytest.approx([math.log(1 / 45), 0, 1, 0])
-    assert found[1, :4] == pytest.approx(
-        [math.log(5 / 45), math.log1p(regionprops(labels)[1].perimeter ** 2 / 5), 1, 1]
-    )
+    assert found[0, :4] == pytest.approx([0, 0, 1, 0])
+    assert found[1, :4] == pytest.approx([math.log(5), math.log1p(regionprops(labels)[1].perimeter ** 2 / 5), 1, 1])
     assert column(found, "border").tolist() == [0, 1]
     assert np.isnan(found[:, 4:9]).all()
 
@@ -112,7 +110,8 @@ def test_ids_say_nothing_and_no_instance_is_no_row():
 def test_five_thousand_instances():
     labels = np.arange(1, 5001).repeat(4).reshape(100, 200)
     maps = np.random.default_rng(0).random((2, 100, 200))
-    found = instance_features(labels, embeddings=maps, probabilities=maps, categories=np.zeros(5000, int))
+    others = {"categories": np.zeros(5000, int), "stability": np.linspace(0, 1, 5000)}
+    found = instance_features(labels, embeddings=maps, probabilities=maps, **others)
     assert found.shape == (5000, len(FEATURES))
     assert np.isfinite(np.delete(found, FEATURES.index("contrast"), axis=1)).all()
 

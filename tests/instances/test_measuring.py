@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,34 @@ def test_what_was_cut_short_is_gathered_all_the_same(tmp_path):
         ["a", "1", "foreground"],
         ["b", "1", "foreground"],
     ]
+
+
+def test_a_log_of_notes_that_were_overtaken_is_written_anew(tmp_path):
+    small, large = (
+        to_panoptic((i > 0).astype(np.uint8), i, likely((i > 0).astype(np.uint8), 2), [1], InstancesSpec())
+        for i in (squares([(2, 2)]), squares([(2, 2), (2, 20)]))
+    )
+    files = ObjectFiles(tmp_path, NUCLEI)
+    for told in (small, small, small, large):
+        for name in ("b", "a"):
+            files.write(name, told)
+    assert len(files.log.read_bytes().splitlines()) == 8
+    files.gather(["a", "b"])
+    assert len(files.log.read_bytes().splitlines()) == 2
+    tree = json.loads((tmp_path / "panoptic.json").read_text())
+    assert [entry["file_name"] for entry in tree["images"]] == ["a.png", "b.png"]
+    assert [len(entry["segments_info"]) for entry in tree["annotations"]] == [3, 3]  # two objects and the background
+    assert tree["categories"][1]["isthing"] == 1
+    files.gather([])
+    assert json.loads((tmp_path / "panoptic.json").read_text())["images"] == []
+
+
+def test_pixels_of_things_in_no_object_are_counted():
+    """Of 36 pixels of a square, 6 are of no object: one column that is void."""
+    ids = squares([(2, 2)])
+    label = (ids > 0).astype(np.uint8)
+    told = to_panoptic(label, ids, likely(label, 2), [1], InstancesSpec())
+    told.ids[2:8, 2] = 0
+    measured = measure_objects(label, ids, label, told, NUCLEI, SPEC, stuff=False, where="a")
+    assert measured.columns["thing_pixels"].tolist() == [0, 36]
+    assert measured.columns["loose_pixels"].tolist() == [0, 6]

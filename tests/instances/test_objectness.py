@@ -36,7 +36,7 @@ def test_it_tells_true_from_false_better_than_any_one_threshold():
 
 
 def test_its_probabilities_can_be_believed():
-    model, (features, truth, _) = fit_objectness(*drawn(800)), drawn(seed=1, count=5000)
+    model, (features, truth, _) = fit_objectness(*drawn(1600)), drawn(seed=1, count=5000)
     found = model.predict(features)
     for low in np.arange(0, 1, 0.2):
         inside = (found >= low) & (found < low + 0.2)
@@ -119,6 +119,16 @@ def test_what_is_not_known_to_be_false_is_left_out():
     assert fit_objectness(more, other, np.concatenate([images, np.zeros(50, int)])) == fit_objectness(
         features, truth, images
     )
+
+
+def test_what_no_classifier_could_be_asked_about_says_nothing():
+    # of two groups one holds the true ones, the other the false ones: who sees one knows nothing of the other, and what
+    # is left is the share of true ones, by Platt's targets (61 / 62 · 60 + 1 / 42 · 40) / 100
+    rng = np.random.default_rng(0)
+    truth = np.repeat([1.0, 0.0], [60, 40])
+    features = rng.normal(size=(100, len(FEATURES))) + truth[:, None]
+    found = fit_objectness(features, truth, truth.astype(int)).predict(features)
+    assert found == pytest.approx(np.full(100, (61 / 62 * 60 + 40 / 42) / 100))
 
 
 def test_a_single_image_and_images_of_one_kind_are_enough():

@@ -10,6 +10,8 @@ import torch
 import plain_embedding as plain
 from maskwright.errors import DataError, MaskwrightError
 from maskwright.losses.embedding import (
+    IGNORED,
+    UNLABELLED,
     EmbeddingLoss,
     Groups,
     gaussian_exponent,
@@ -328,3 +330,16 @@ def test_a_reach_that_joins_all_changes_nothing_and_one_that_joins_none_pushes_n
     spec = EmbeddingLossSpec(reach=2, zero="ignore")
     terms = EmbeddingLoss(spec)(embeddings[None], torch.zeros_like(alone)[None])
     assert all(value == 0 for value in terms.values())
+
+
+def test_unlabelled_pixels_are_no_background_and_ignored_ones_are_nothing():
+    """1-D: instance 1 {0, 2}, instance 2 {2, 5}, background {9}, unlabelled {4.5}, ignored {100}."""
+    embeddings = torch.tensor([[[0.0, 2.0, 2.0, 5.0, 9.0, 4.5, 100.0]]])
+    ids = torch.tensor([[4, 4, 7, 7, 0, UNLABELLED, IGNORED]])
+    groups = Groups.of(embeddings, ids, zero="background")
+    assert groups.owner.tolist() == [0, 0, 1, 1, 2, -1]
+    assert groups.means.flatten().tolist() == [1.0, 3.5, 9.0]
+    # 3.5 and 1.0 away from the two instances, at a margin of 1.5: (0² + 0.5²) / 2
+    assert unlabelled_push_loss(groups, 1.5) == pytest.approx(0.125)
+    alone = Groups.of(embeddings, ids, zero="unlabelled")
+    assert alone.owner.tolist() == [0, 0, 1, 1, -1, -1]

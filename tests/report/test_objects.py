@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import polars as pl
-import pytest
 import yaml
 from PIL import Image
 
@@ -25,6 +24,7 @@ def with_objects(tmp_path, task="panoptic", families=True):
         table, zero = pl.read_parquet(path), pl.lit(0)
         thing = pl.col("category") == NAMES[1]
         found = {"segments_tp": 3, "segments_fp": 2, "segments_fn": 1, "segments_iou": 2.4}
+        found |= {"thing_pixels": 800, "loose_pixels": 100}
         table.with_columns(pl.when(thing).then(v).otherwise(zero).alias(k) for k, v in found.items()).write_parquet(
             path
         )
@@ -47,12 +47,18 @@ def test_objects_are_counted_scored_and_shown(tmp_path):
     images = table.filter((pl.col("category") == NAMES[1]) & (pl.col("part") == "oof")).height
     assert f">{4 * images}<" in part and f">{3 * images}<" in part  # true, found
     assert "0.800" in part  # 2.4 / 3
+    assert "predicted pixels of no object" in part and "12.5 %" in part  # 100 / 800
+    assert "Of the 2 images that are drawn" in part
     assert "0.432" in part and "0.765" in part
     assert "Most wrong objects" in part and "3 found, 1 missed" in part
     assert part.count("data:image/jpeg") == 2
 
 
-@pytest.mark.parametrize(("task", "families"), [("semantic", True), ("panoptic", False)])
-def test_nothing_is_said_where_there_is_nothing(tmp_path, task, families):
-    run, _ = with_objects(tmp_path, task, families)
+def test_nothing_is_said_where_there_is_nothing(tmp_path):
+    run, _ = with_objects(tmp_path, "semantic")
     assert 'id="objects"' not in write(run)[0]
+
+
+def test_objects_that_are_not_scored_are_not_passed_over(tmp_path):
+    run, _ = with_objects(tmp_path, families=False)
+    assert "Objects were told apart and not scored" in write(run)[0]

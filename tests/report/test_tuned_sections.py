@@ -96,6 +96,12 @@ def test_the_report_tells_what_was_tried_and_how_stable_the_choice_is():
         assert words in said, words
 
 
+def test_a_chain_by_which_objects_are_lost_is_told():
+    said = text_of(tuned_group(tuned(adopted=False, chain=[], pq_gain=gain(-0.2))))
+    assert "Not adopted: it gains +0.0300 (+0.0200 to +0.0400) in mean_dice, and " in said
+    assert "0.2000 (" in said and "in the PQ of objects." in said
+
+
 def test_a_refused_chain_is_named():
     said = text_of(tuned_group(tuned(adopted=False, chain=[], real=0.001)))
     assert "Not adopted: the gain of threshold 0.35 → minimum_area 40 is not there: its interval holds 0." in said

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from sklearn.cluster import AgglomerativeClustering
 
-from maskwright.errors import DataError
+from maskwright.data.index import Index
+from maskwright.errors import DataError, UsageError
 from maskwright.inference import embed
 from maskwright.instances import truly_matched
 from maskwright.losses import LevelsLoss, build_loss
-from maskwright.losses.embedding import EmbeddingLoss
+from maskwright.losses.embedding import UNLABELLED, EmbeddingLoss
 from maskwright.models import build_model
+from maskwright.recipe import Recipe
+from maskwright.recipe.data import DataSpec
 from maskwright.recipe.embedding import ConsistencySpec, EmbeddingLossSpec, EmbeddingSpec
 from maskwright.recipe.loss import CrossEntropySpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.networks import CustomUNetSpec
 from maskwright.train.batch import Batch
 from maskwright.train.embedding import EmbeddingStep
+from maskwright.train.fit import _checked
 from maskwright.train.targets import INSTANCES
 from maskwright.types import Categories, Category
 
@@ -111,6 +117,32 @@ def test_without_consistency_the_teacher_is_not_asked(loss, monkeypatch):
     step = step_of(loss=loss)
     monkeypatch.setattr(step.average.network, "both", None)
     assert "embedding_consistency" not in step.losses(batch_of([0]), 0.0)
+
+
+def test_where_pixels_are_unlabelled_the_teacher_is_asked_whatever_0_means():
+    batch = batch_of(range(2))
+    batch.targets[INSTANCES][:, :20][batch.targets[INSTANCES][:, :20] == 0] = UNLABELLED
+    terms = step_of(loss=EmbeddingLossSpec(zero="background")).losses(batch, 0.0)
+    assert terms["embedding_consistency"] > 0 and terms["embedding_unlabelled_push"] > 0
+
+
+def test_the_pass_is_compiled_where_it_is_asked_for(monkeypatch):
+    passes = []
+    monkeypatch.setattr(torch, "compile", lambda both: lambda images: passes.append(len(images)) or both(images))
+    plain = step_of()
+    step = EmbeddingStep(plain.network, plain.embedding, plain.loss, compiled=True)
+    plain.losses(batch_of(range(2)), 0.0)
+    assert passes == []
+    step.losses(batch_of(range(2)), 0.0)
+    assert passes == [2]
+
+
+def test_a_pool_is_refused_where_objects_are_told_apart():
+    data = DataSpec(root=".", task="instances", target="instances")
+    recipe = Recipe(data=data, selftrain={"method": {"kind": "mean_teacher"}})
+    pool = Index(Path(), pl.DataFrame([["a.png"]], schema={"image": pl.String}, orient="row"), TWO)
+    with pytest.raises(UsageError, match="a semantic recipe"):
+        _checked(pool, recipe, None)
 
 
 def test_a_network_that_trains_at_a_coarser_stride():

@@ -6,6 +6,7 @@ Gray values are 5 × the id, and all geometry is flips: a pixel whose id came fr
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from skimage.measure import label as components
 
 from maskwright.data.index import build_index
 from maskwright.data.intensity import Intensity, unstandardise
-from maskwright.errors import DataError
+from maskwright.errors import DataError, RecipeError
+from maskwright.losses.embedding import IGNORED, UNLABELLED
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train.crops import TrainingCrops
@@ -101,6 +103,40 @@ def test_objects_that_nobody_drew_are_no_background(tmp_path):
         unknown = (label == 255) | ((shown > 0) & ((shown % 3 == 0) | whole))
         assert np.array_equal(target < 0, unknown)
         assert np.array_equal(target == 0, (shown == 0) & (label != 255))
+
+
+def test_where_objects_are_known_to_be_missing_their_pixels_are_unlabelled(tmp_path):
+    crops = crops_of(tmp_path, "data.drawn=0.6", partial=True)
+    item = crops[1, 1]
+    target, shown, label = item.targets[INSTANCES].numpy(), gray(crops, item), item.labels.numpy()
+    nobodys = (shown > 0) & ((shown % 3 == 0) | (1 <= shown.max() <= 12)) & (label != 255)
+    assert np.array_equal(target == UNLABELLED, nobodys) and nobodys.any()
+    assert np.array_equal(target == IGNORED, label == 255)
+    assert np.array_equal(target == 0, (shown == 0) & (label != 255))  # masks say that this is no thing
+
+
+def test_of_partial_instance_maps_alone_the_rest_is_learned_a_little_and_never_scored(tmp_path):
+    for part in ("images", "instances"):
+        (tmp_path / part).mkdir()
+        for i in range(2):
+            ids = ids_of(i)
+            Image.fromarray((5 * ids).astype(np.uint8) if part == "images" else ids).save(tmp_path / part / f"{i}.png")
+    index, section, _ = build_index(DataSpec(root=str(tmp_path), task="instances", drawn=0.25))
+    assert np.array_equal(index.read_label(0), np.where(ids_of(0) > 0, 1, 255))
+    whole = replace(index, partial=False)
+    recipe = apply_settings(Recipe(data=section), [*SETTINGS, "augment=[]"])
+    crops = TrainingCrops(WorkingImages(whole, Intensity.of(section), scale=1, cache=0.25, instances=True), recipe)
+    passed_over = []
+    for draw in range(40):
+        item = crops[draw, 0]
+        target, label, shown = item.targets[INSTANCES].numpy(), item.labels.numpy(), gray(crops, item)
+        assert np.array_equal(target == UNLABELLED, shown == 0)
+        assert np.array_equal(label == 1, shown > 0)
+        passed_over.append((label[shown == 0] == 255).mean())
+    # where half of the pixels are an object's, ⅛ is drawn; 1 / 7 of the other ⅞ weighs as much: 0.25 / (2 - 0.25)
+    assert np.mean(passed_over) == pytest.approx(6 / 7, abs=0.01)
+    with pytest.raises(RecipeError, match=r"data\.drawn"):
+        apply_settings(recipe, ["predict.checkpoint=best"])
 
 
 def test_a_semantic_recipe_has_no_ids(tmp_path):

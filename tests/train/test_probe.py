@@ -25,6 +25,21 @@ def an_index(recipe, height, width, count=10):
     return Index(".", pl.DataFrame(rows, schema=SCHEMA, orient="row"), recipe.data.to_categories())
 
 
+@pytest.mark.parametrize(
+    ("encoder", "width", "task", "said"),
+    [
+        ("resnet10t", 3000, "instances", False),
+        ("mobilenetv3_small_050", 3000, "instances", True),  # squeeze and excitation
+        ("mobilenetv3_small_050", 900, "instances", False),  # in one piece
+        ("mobilenetv3_small_050", 3000, "semantic", False),
+    ],
+)
+def test_networks_whose_embeddings_depend_on_the_tile_are_named(recipe, encoder, width, task, said):
+    settings = [f"model.encoder={encoder}", f"data.task={task}", "train.scale=1", "model.embedding={}"]
+    told = probe.seams(apply_settings(recipe, settings), an_index(recipe, 400, width))
+    assert bool(told) == said
+
+
 def clock(monkeypatch, cost):
     """Make a step cost what `cost(recipe)` says, on a clock that only steps move; return it."""
 

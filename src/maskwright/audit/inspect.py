@@ -15,7 +15,7 @@ from maskwright.audit.features import Features, features
 from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
 from maskwright.audit.shapes import measure_objects, style_of
 from maskwright.data.categories import positions, unknown_counts
-from maskwright.data.images import orientation_of, read_image, read_preview, read_values, upright
+from maskwright.data.images import orientation_of, read_image, read_objects, read_preview, read_values, upright
 from maskwright.data.index import Index
 from maskwright.errors import DataError
 from maskwright.types import IGNORE, Categories, LabelMap
@@ -90,6 +90,8 @@ def inspect_row(index: Index, row: int, *, style: bool = False) -> Inspection:
         label = _inspect_label(index, label_name, name, preview.size, found)
         if style and label is not None:
             found.style = style_of(label, index.categories)
+    if index.both and (ids_name := index.table["instances"][row]) is not None:
+        _inspect_ids(index, ids_name, name, preview.size, found)
     return found
 
 
@@ -157,6 +159,18 @@ def _inspect_label(
         found.label_digest = hashlib.blake2b(f"{label.shape}".encode() + label.tobytes(), digest_size=16).hexdigest()
     _check_content(index, label.size - int((label == IGNORE).sum()), found)
     return label
+
+
+def _inspect_ids(index: Index, ids_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:
+    """Say whether the objects' numbers can be used beside the mask."""
+    try:
+        ids = read_objects(index.path(ids_name), like=turned_like(ids_name, index.path(name)))
+    except DataError as error:
+        found.faults.append(Fault("unreadable_instances", "error", f"{ids_name}: {error.got}"))
+        return
+    if ids.shape != size:
+        detail = f"{ids_name} is {ids.shape[1]}×{ids.shape[0]}, the image {size[1]}×{size[0]}"
+        found.faults.append(Fault("wrong_size", "error", detail))
 
 
 def _check_content(index: Index, valid: int, found: Inspection) -> None:

@@ -16,7 +16,7 @@ from maskwright.augment.dihedral import apply
 from maskwright.data.categories import as_written, read_label
 from maskwright.data.images import read_image, read_objects
 from maskwright.data.index import Index
-from maskwright.data.intensity import resize_label
+from maskwright.data.intensity import resize_instances
 from maskwright.decisions import CHANGES, POLICY, QUESTIONS, Decision, changes_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import components
@@ -114,7 +114,8 @@ class DecidedMasks:
             numbers = self.numbers(str(answer.other_image))
             if numbers is None:
                 return None
-            return resize_label(apply(numbers, answer.transform or "identity"), self._size(image))
+            turned = apply(numbers, answer.transform or "identity").astype(np.int32)
+            return resize_instances(turned, self._size(image))
         file = self.index.table["instances"][self.rows[image]]
         if file is None:
             return None

@@ -268,7 +268,7 @@ def pasted_positions(spec: CopyPasteSpec, categories: Categories) -> list[int]:
     """
     if spec.classes is not None:
         return categories.positions(spec.classes, where="mix: copy_paste.classes")
-    things = [p for p, category in enumerate(categories.items) if category.isthing]
+    things = categories.things
     return things or categories.evaluated
 
 

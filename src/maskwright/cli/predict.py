@@ -68,12 +68,8 @@ def predict(
     source, chain, recipe = _source(run, settings, checkpoint)
     flags = {"redo": redo, "overlays": overlays, "probabilities": probabilities, "uncertainty": uncertainty}
     if stream:
-        if recipe is not None and recipe.tells_instances:
-            next_move = "predict the frames as images, without --stream"
-            raise UsageError(problem("a semantic run", recipe.data.task, where="--stream", next_move=next_move))
-        _check_stream(
-            run, recipe, {"shards": shards, "shard": shard} | {name: on or None for name, on in flags.items()}
-        )
+        given = {"shards": shards, "shard": shard} | {name: on or None for name, on in flags.items()}
+        _check_stream(run, recipe, given)
         return _stream(source, images, out, recipe, chain, as_json=json)
     with progress():
         files = predict_folder(
@@ -115,8 +111,11 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     found = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
     if recipe.tells_instances:
         from maskwright.instances.source import object_source
+        from maskwright.pipeline.objectness import Judges
 
-        return object_source(found, recipe), chain, recipe
+        tuned = read_json(folder.tuned) if folder.tuned.is_file() else {}
+        judges = Judges.from_plain(tuned)
+        return object_source(found, recipe, None if judges is None else judges.whole), chain, recipe
     return found, chain, recipe
 
 
@@ -165,6 +164,9 @@ def _stream(
 
 
 def _check_stream(run: Path, recipe: Recipe | None, given: dict[str, Any]) -> None:
+    if recipe is not None and recipe.tells_instances:
+        next_move = "predict the frames as images, without --stream"
+        raise UsageError(problem("a semantic run", recipe.data.task, where="--stream", next_move=next_move))
     if named := [f"--{name}" for name, value in given.items() if value is not None]:
         next_move = "predict the frames as images, without --stream, for these"
         raise UsageError(problem("--stream alone", ", ".join(named), where="predict", next_move=next_move))

@@ -14,6 +14,7 @@ from maskwright.cli.console import progress, result, say
 from maskwright.cli.options import RUN, Options, typed_command
 from maskwright.cli.rounds import print_protocols
 from maskwright.cli.run import print_summary, say_plan, summary_of
+from maskwright.data.kind import task_of
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.recipe.unlabelled import OURS
@@ -44,7 +45,8 @@ def selftrain(
         options: as of `run`.
         rounds: at most so many (default 1); a round that doesn't pay is the last.
         method: pseudo_labels, or a teacher that labels while the training runs, such as unimatch; left out, where the
-            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes.
+            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes;
+            where objects are told apart, pseudo_labels.
         protocols: train by all four protocols instead (labelled images alone; both mixed; pretrained on pseudo-labels,
             then on real ones, or on both) and print their table.
     """
@@ -63,7 +65,8 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
     Args:
         options: of the command line.
         rounds: asked for.
-        method: its kind, where one is asked for; else what recipe or settings say; else `OURS`.
+        method: its kind, where one is asked for; else what recipe or settings say; else `OURS`, or pseudo_labels where
+            objects are told apart.
         protocols: all protocols are run, which are those of pseudo-labels.
     """
     recipe = options.to_recipe() if method is not None or protocols else with_method(options)
@@ -75,10 +78,10 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
 
 
 def with_method(options: Options) -> Recipe:
-    """Return the recipe that options describe, with `OURS` where neither a file nor a setting says how is learned."""
+    """Return the recipe that options describe, with `OURS` where nothing else is said and no objects are told apart."""
     if options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set:
         return options.to_recipe()
-    if any(map(_says_how, options.settings)):
+    if any(map(_says_how, options.settings)) or task_of(options.to_recipe().data) != "semantic":
         return options.to_recipe()
     if options.recipe is not None and load_recipe(options.recipe).selftrain.protocol != "mixed":
         return options.to_recipe()  # which belongs to pseudo-labels

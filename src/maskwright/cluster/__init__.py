@@ -23,7 +23,8 @@ from maskwright.recipe.cluster import (
     MeanShiftSpec,
     ShiftSpec,
 )
-from maskwright.recipe.margin import margin_at
+from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import Margin, margin_at
 from maskwright.types import Array
 
 __all__ = [
@@ -42,10 +43,15 @@ __all__ = [
 ]
 
 
+def _at(margin: Margin | None, progress: float) -> float:
+    assert margin is not None, "distances are filled in"
+    return margin_at(margin, progress)
+
+
 def _mean_shift(points: Array, spec: ShiftSpec, progress: float, device: str | None) -> Indices:
     return mean_shift(
         points,
-        margin_at(spec.bandwidth, progress),
+        _at(spec.bandwidth, progress),
         seeding=spec.seeding,
         seeds=spec.seeds,
         sample=spec.sample,
@@ -56,11 +62,11 @@ def _mean_shift(points: Array, spec: ShiftSpec, progress: float, device: str | N
 
 def _mean_shift_plus(points: Array, spec: MeanShiftPlusSpec, progress: float, device: str | None) -> Indices:
     labels = _mean_shift(points, spec, progress, device)
-    return merge_near(points, labels, margin_at(spec.merge, progress), largest_apart=spec.largest_apart)
+    return merge_near(points, labels, _at(spec.merge, progress), largest_apart=spec.largest_apart)
 
 
 def _agglomerative(points: Array, spec: AgglomerativeSpec, progress: float, device: str | None) -> Indices:
-    threshold = margin_at(spec.threshold, progress)
+    threshold = _at(spec.threshold, progress)
     return agglomerative(points, threshold, sample=spec.sample, seed=spec.seed, device=device)
 
 
@@ -68,7 +74,7 @@ def _hdbscan(points: Array, spec: HdbscanSpec, progress: float, device: str | No
     return hdbscan(
         points,
         min_cluster_size=spec.min_cluster_size,
-        epsilon=margin_at(spec.epsilon, progress),
+        epsilon=_at(spec.epsilon, progress),
         single=spec.single,
         sample=spec.sample,
         seed=spec.seed,
@@ -88,7 +94,7 @@ def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | N
     """Return what parts (N, E) points into (N,) labels from 0 on, −1 for points of no cluster.
 
     Args:
-        spec: which method.
+        spec: which method; distances that are null are by the default margins of `EmbeddingLossSpec`.
         progress: of the training, from 0 to 1, for margins that change over it.
         device: None: NumPy; else where torch computes, such as "cuda".
 
@@ -97,5 +103,7 @@ def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | N
         >>> build_clusterer(MeanShiftPlusSpec(merge=2.0))(np.array([[0.0], [0.0], [1.5], [9.0]])).tolist()
         [0, 0, 0, 1]
     """
+    margins = EmbeddingLossSpec()
+    whole = spec.within(margins.pull_margin, margins.push_margin)
     method = CLUSTERERS[type(spec)]
-    return lambda points: method(points, spec, progress, device)
+    return lambda points: method(points, whole, progress, device)

@@ -59,6 +59,7 @@ def cluster_things(
     clusterer: Clusterer,
     *,
     minimum: int = 1,
+    tidy: Callable[[InstanceMap, Mask], InstanceMap] | None = None,
     where: str = "cluster_things",
 ) -> InstanceMap:
     """Part the pixels of each category of things into instances, apart from those of other categories.
@@ -69,6 +70,7 @@ def cluster_things(
         things: positions of the categories that are things, each once.
         clusterer: as of `cluster_pixels`.
         minimum: fewest pixels of an instance.
+        tidy: what is made of the instances (H, W) of one category, of which the mask is given, too; ids 1..K again.
         where: the image's name, for error messages.
 
     Returns:
@@ -81,7 +83,10 @@ def cluster_things(
     instances = np.zeros(label.shape, np.int32)
     last = 0
     for category in things:
-        own = cluster_pixels(embeddings, label == category, clusterer, minimum=minimum, where=where)
+        mask = label == category
+        own = cluster_pixels(embeddings, mask, clusterer, minimum=minimum, where=where)
+        if tidy is not None:
+            own = tidy(own, mask)
         found = own > 0
         instances[found] = own[found] + last
         last += int(own.max(initial=0))

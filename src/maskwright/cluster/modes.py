@@ -17,8 +17,9 @@ from maskwright.types import Array
 STILL = 1e-3
 """Bandwidths below which a shift is the last, as scikit-learn has it."""
 ITERATIONS = 300
-_LOST = 4.0
-"""Bandwidths: points farther from all centres start some of their own. The loss keeps instances 6 apart."""
+_LOST = 3.0
+"""Bandwidths: points farther from all centres start some of their own. The loss keeps means 4 of the default bandwidth
+apart, and by default those nearer than 3 are merged: what is lost within these makes no difference."""
 _MET = 0.1
 """Bandwidths: centres on their way that come nearer go on as one."""
 _FEW, _COMPARED = 32, 4096
@@ -65,7 +66,7 @@ def mean_shift(
             to, as of scikit-learn's `bin_seeding`. "farthest": at points far from one another, until each point of the
             sample is within half a bandwidth of one. "random": at random points. In many dimensions all points of a
             cluster may be farther than a bandwidth from their corner, which is lost in scikit-learn; here, whatever
-            the seeds, points of the sample that are farther than 4 bandwidths from all modes start centres like
+            the seeds, points of the sample that are farther than 3 bandwidths from all modes start centres like
             "farthest" once more.
         seeds: most centres that start; of bins those with the most points.
         sample: points that modes are looked for among, drawn at random where there are more.

@@ -20,12 +20,12 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import UNUSED, with_objects, with_task, with_things
+from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things, without_mask
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, relabel_consecutive
 from maskwright.recipe.data import DataSpec
-from maskwright.types import Array, Categories, Sample
+from maskwright.types import IGNORE, Array, Categories, Sample
 
 SCHEMA = {
     "image": pl.String,
@@ -55,6 +55,8 @@ class Index:
         categories: what the label files mean.
         target: which label files are learned from: `masks` or `instances`.
         imported: where files lie that were rendered from other formats.
+        partial: 0 in an instance map says nothing: as a label it is ignored.
+        both: instance maps are looked at beside masks.
     """
 
     root: Path
@@ -62,6 +64,8 @@ class Index:
     categories: Categories
     target: str = "masks"
     imported: Path = Path()
+    partial: bool = False
+    both: bool = False
 
     def __len__(self) -> int:
         return self.table.height
@@ -106,7 +110,7 @@ class Index:
         Raises:
             DataError: a file can't be read, or the mask's size isn't the image's.
         """
-        image, label = self.table["image"][row], self.table[self.label_column][row]
+        image, label = self.table["image"][row], self._label_file(row)
         return Sample(name_of(image), read_image(self.path(image)), self._label(image, label))
 
     def read_image(self, row: int) -> Array:
@@ -119,8 +123,7 @@ class Index:
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""
-        image, label = self.table["image"][row], self.table[self.label_column][row]
-        return self._label(image, label)
+        return self._label(self.table["image"][row], self._label_file(row))
 
     def read_instances(self, row: int) -> InstanceMap | None:
         """Return the (H, W) int32 objects of a row, numbered from 1 on, 0 for none; None where there is no map.
@@ -133,6 +136,12 @@ class Index:
             return None
         return relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
 
+    def _label_file(self, row: int) -> str | None:
+        """Return the label file of a row; one that a round of self-training made is a mask, whatever the others are."""
+        mask: str | None = self.table["mask"][row]
+        label: str | None = self.table[self.label_column][row]
+        return mask if mask is not None and mask.startswith(MADE) else label
+
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:
             return None
@@ -140,8 +149,10 @@ class Index:
             return read_label(self.path(label), as_written(self.categories))
         if label.startswith(DECIDED):  # as the decisions wrote it: upright, masks with category ids
             categories = as_written(self.categories) if self.target == "masks" else self.categories
-            return read_label(self.path(label), categories)
-        return read_label(self.path(label), self.categories, like=turned_like(label, self.path(image)))
+            found = read_label(self.path(label), categories)
+        else:
+            found = read_label(self.path(label), self.categories, like=turned_like(label, self.path(image)))
+        return np.where(found == 0, np.uint8(IGNORE), found) if self.partial else found
 
 
 def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, DataSpec, Source]:
@@ -174,11 +185,16 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
         (r.image, r.mask, r.instances, group, *_named(r, spec), width, height, channels)
         for r, group, (height, width, channels, _) in zip(source.rows, groups, sizes, strict=True)
     ]
-    index = Index(root, pl.DataFrame(table, schema=SCHEMA, orient="row"), categories, target, imported or root)
+    frame = pl.DataFrame(table, schema=SCHEMA, orient="row")
+    index = Index(root, frame, categories, target, imported or root, **_kind_of(spec))
     _check_columns(source, spec, groups, root)
     if spec.task == "panoptic":
-        known, note = with_things(index)
-        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *filter(None, [note])))
+        known, note = with_things(index, asked=stated)
+        there = bool(known.things)
+        spec = spec if there else spec.model_copy(update={"task": "semantic"})
+        told = [LOOKED_INTO if there and not stated else None, without_mask(index) if there else None]
+        index = replace(index, categories=known, both=there)
+        source = replace(source, notes=(*source.notes, *filter(None, [note, *told])))
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
         source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
@@ -197,7 +213,7 @@ def load_index(path: Path, spec: DataSpec) -> Index:
     """Return the index of a run folder's table and its resolved data section."""
     target = "instances" if spec.target == "instances" else "masks"
     imported = RunFolder(path.parent).imported
-    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported)
+    return Index(Path(spec.root), pl.read_parquet(path), spec.to_categories(), target, imported, **_kind_of(spec))
 
 
 def decided_index(run: RunFolder, spec: DataSpec) -> Index:
@@ -209,6 +225,10 @@ def decided_index(run: RunFolder, spec: DataSpec) -> Index:
     if (decided := run.decided / "images.parquet").is_file():
         return replace(whole, table=read_table(decided))
     return replace(whole, table=whole.table.with_columns(twin_of=pl.lit(None, pl.String)))
+
+
+def _kind_of(spec: DataSpec) -> dict[str, bool]:
+    return {"partial": spec.target == "instances" and spec.drawn < 1, "both": spec.task == "panoptic"}
 
 
 def scored(index: Index, folds: pl.DataFrame) -> pl.DataFrame:

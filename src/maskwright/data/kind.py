@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
-from maskwright.data.formats import Source
+from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.mislaid import like_masks, names_of
 from maskwright.errors import DataError, problem
-from maskwright.recipe.data import DataSpec
+from maskwright.recipe.data import DataSpec, FurtherSpec
 from maskwright.types import IGNORE, Categories
 
 if TYPE_CHECKING:
@@ -21,7 +22,15 @@ OBJECT = "object"
 """What the category of objects is called where there is but one."""
 
 UNUSED = "the instance maps aren't looked at: --task panoptic tells objects apart, too"
-"""What is said where there are masks, and nothing says what they are for."""
+"""What is said where there are masks and instance maps, and a recipe that names categories, but no task."""
+
+LOOKED_INTO = (
+    "objects are told apart, because there are instance maps beside the masks: --task semantic looks at masks alone"
+)
+"""What is said where there are both, and nobody named a task."""
+
+NO_THING = "no category has numbers in instances/ on most of its pixels: the instance maps aren't looked at"
+"""What is said where there are both, and no object to tell apart."""
 
 LOOKED_AT = 32
 """Images that are looked at for what is a thing, roughly."""
@@ -33,17 +42,21 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     Raises:
         DataError: the folder hasn't what the task needs.
     """
-    masks, instances = any(r.mask for r in source.rows), any(r.instances for r in source.rows)
+    further = [row for one in spec.further for row in _rows_of(one)]
+    labelled = [
+        row for row in source.rows if row.mask or row.instances
+    ] or further  # the main folder decides, if it can
+    masks, instances = any(r.mask for r in labelled), any(r.instances for r in labelled)
     task = spec.task
     if task == "auto":
         stated = spec.classes != "all" or spec.categories is not None or spec.target != "auto"
         alone = instances and not masks and not like_masks(root, names_of(source))  # else it could be either
-        task = "instances" if alone and not stated else "semantic"
+        task = "semantic" if stated or not instances else "instances" if alone else "panoptic" if masks else "semantic"
     lacking = [
         name
         for name, there, needed in (
-            ("instance maps", instances, task != "semantic"),
-            ("masks", masks, task == "panoptic"),
+            ("instance maps", instances or any(row.instances for row in further), task != "semantic"),
+            ("masks", masks or any(row.mask for row in further), task == "panoptic"),
         )
         if needed and not there
     ]
@@ -62,8 +75,20 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
         )
     target: str = spec.target
     if target == "auto":
-        target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(source, spec, root)
+        own = replace(source, rows=labelled)
+        target = {"instances": "instances", "panoptic": "masks"}.get(task) or _semantic(own, spec, root)
     return spec.model_copy(update={"task": task, "target": target})
+
+
+def task_of(spec: DataSpec) -> str:
+    """Return what is to be predicted, before anything was read but names; of a folder that can't be read: semantic."""
+    if spec.task != "auto":
+        return spec.task
+    root = Path(spec.root).expanduser().resolve()
+    try:
+        return with_task(read_source(root, spec.format), spec, root).task
+    except DataError:  # the index stage says so
+        return "semantic"
 
 
 def with_objects(categories: Categories, spec: DataSpec) -> Categories:
@@ -77,13 +102,17 @@ def with_objects(categories: Categories, spec: DataSpec) -> Categories:
     return replace(categories, items=found)
 
 
-def with_things(index: Index) -> tuple[Categories, str | None]:
+def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | None]:
     """Return the categories with those that are things, and how that was found out; None: it is stated somewhere.
 
     Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number.
 
+    Args:
+        index: of masks, with instance maps.
+        asked: whether somebody asked for objects; if not, categories without any thing are returned as they are.
+
     Raises:
-        DataError: no category is a thing.
+        DataError: no category is a thing, and somebody asked for objects.
     """
     categories = index.categories
     if any(category.isthing for category in categories.items):
@@ -91,12 +120,17 @@ def with_things(index: Index) -> tuple[Categories, str | None]:
     both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
     pixels, numbered = (np.zeros(IGNORE + 1, np.int64) for _ in range(2))
     for row in both[:: max(1, len(both) // LOOKED_AT)]:
-        label, objects = index.read_label(row), index.read_instances(row)
+        try:
+            label, objects = index.read_label(row), index.read_instances(row)
+        except DataError:  # the audit names it
+            continue
         if label is None or objects is None or label.shape != objects.shape:  # the audit says so
             continue
         pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
         numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
     things = [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+    if not things and not asked:
+        return categories, NO_THING
     if not things:
         raise DataError(
             problem(
@@ -109,6 +143,19 @@ def with_things(index: Index) -> tuple[Categories, str | None]:
     items = tuple(replace(c, isthing=position in things) for position, c in enumerate(categories.items))
     named = ", ".join(categories.names[position] for position in things)
     return replace(categories, items=items), f"things are {named}: most of their pixels have a number in instances/"
+
+
+def without_mask(index: Index) -> str | None:
+    """Return what is said where images have an instance map and no mask; None where none has."""
+    count = index.table.filter(pl.col("mask").is_null() & pl.col("instances").is_not_null()).height
+    if not count:
+        return None
+    told = f"{count} of {len(index)} images have an instance map and no mask"
+    return f"{told}: they count as unlabelled with --task panoptic"
+
+
+def _rows_of(further: FurtherSpec) -> list[Row]:
+    return list(read_source(Path(further.root).expanduser().resolve(), further.format).rows)
 
 
 def _semantic(source: Source, spec: DataSpec, root: Path) -> str:

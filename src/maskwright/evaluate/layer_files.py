@@ -67,7 +67,7 @@ def measured_layers(
     Raises:
         DataError: files that can't be read, sizes that differ, or values that no category claims.
     """
-    things = [p for p, c in enumerate(categories.items) if c.isthing]
+    things = categories.things
     true = read_label(pair.labels.truth, categories, next_move=UNKNOWN)
     found = read_label(pair.labels.prediction, predicted_as, next_move=UNKNOWN)
     check_sizes(true, found, pair.labels)

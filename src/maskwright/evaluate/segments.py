@@ -87,7 +87,7 @@ def measure_segments(
         table = _table_with_background(overlaps, rows, n, _known(truth.ids, void))
     detections = None
     if "instances" in spec.families:
-        things = [p for p, c in enumerate(categories.items) if c.isthing]
+        things = categories.things
         crowd = true.crowd[listed(overlaps.truth_ids, true, n, side="truth", where=where)]
         columns |= _instance_columns(overlaps, (np.where(crowd, -1, rows[0]), rows[1]), n, things)
         if not np.isnan(found.scores).any():

@@ -27,6 +27,7 @@ FEATURES = (
     "disagreement",
     "contrast",
     "border",
+    "stability",
 )
 """Columns of `instance_features`, in order."""
 
@@ -44,10 +45,11 @@ def instance_features(
     embeddings: Array | None = None,
     probabilities: Array | None = None,
     categories: npt.ArrayLike | None = None,
+    stability: npt.ArrayLike | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return (K, F) numbers of the K instances, in the order of their ids; the columns are `FEATURES`.
 
-    - log_area: ln of the share of the image's pixels
+    - log_area: ln of its pixels, at the size that is looked at: as many in a large image as in a small one
     - log_roundness: ln(1 + perimeter² / area)
     - solidity: area / area of the convex hull
     - eccentricity: of the ellipse of the same second moments, 0 for a disc, 1 for a line
@@ -58,6 +60,7 @@ def instance_features(
     - contrast: distance of the mean colours on the two sides of its outline, two pixels each, in units of the image's
       standard deviation; pixels of other instances count as outside
     - border: 1 if it touches the image's border, else 0
+    - stability: how well another network's embeddings have it, the median IoU of `anchor_ious`
 
     NaN where what a number needs isn't given, or isn't there: no other instance, nothing outside, an image of one
     colour.
@@ -68,6 +71,7 @@ def instance_features(
         embeddings: (E, H, W).
         probabilities: (C, H, W) in 0..1.
         categories: (K,) position of each instance's category; needed with `probabilities`.
+        stability: (K,) of `anchor_ious`.
 
     Raises:
         DataError: sizes or the number of categories don't fit.
@@ -80,7 +84,7 @@ def instance_features(
         return found
     column = {name: found[:, place] for place, name in enumerate(FEATURES)}
     for place, box in enumerate(boxes):
-        found[place, :4] = _shape(numbered[box] == place + 1, numbered.size)
+        found[place, :4] = _shape(numbered[box] == place + 1)
         column["border"][place] = _touches(box, numbered.shape)
     if image is not None:
         column["contrast"][:] = _contrasts(numbered, boxes, image)
@@ -89,6 +93,8 @@ def instance_features(
     if probabilities is not None:
         positions = np.asarray(categories, np.int64)
         column["agreement"][:], column["disagreement"][:] = _agreement(numbered, probabilities, positions)
+    if stability is not None:
+        column["stability"][:] = stability
     return found
 
 
@@ -145,14 +151,14 @@ def truly_matched(
     return found[1:]
 
 
-def _shape(mask: npt.NDArray[np.bool_], pixels: int) -> tuple[float, float, float, float]:
-    """Return the first four numbers of a mask in an image of so many pixels."""
+def _shape(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Return the first four numbers of a mask."""
     area = int(np.count_nonzero(mask))
     rows, columns = np.nonzero(mask)
     covariance = np.cov(np.stack([rows, columns]), bias=True)
     small, large = np.linalg.eigvalsh(covariance)
     eccentricity = math.sqrt(max(0.0, 1 - small / large)) if large > 0 else 0.0
-    return math.log(area / pixels), math.log1p(perimeter(mask) ** 2 / area), area / convex_area(mask), eccentricity
+    return math.log(area), math.log1p(perimeter(mask) ** 2 / area), area / convex_area(mask), eccentricity
 
 
 def _touches(box: tuple[slice, ...], size: tuple[int, ...]) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import io
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskwright.artifacts import write_text
+from maskwright.artifacts import atomic
 from maskwright.data.written import write_array
 from maskwright.panoptic import PanopticMap
 from maskwright.panoptic.files import PANOPTIC, annotation_of, write_tree
@@ -34,7 +34,7 @@ class ObjectFiles:
 
     def __init__(self, out: Path, categories: Categories, place: Path | None = None) -> None:
         self.out, self.categories, self.log = out, categories, (place or out) / _LOG
-        self.things = [p for p, category in enumerate(categories.items) if category.isthing]
+        self.things = categories.things
 
     def write(self, name: str, found: PanopticMap) -> None:
         """Write the files of an image."""
@@ -48,26 +48,56 @@ class ObjectFiles:
             names: of the images.
             suffix: of the lists' names, where several processes write their own.
         """
-        noted = self._noted(set(names))
-        known = [(name, noted[name]) for name in names if name in noted]
-        write_tree(self.out / f"{PANOPTIC}{suffix}.json", known, self.categories)
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(("name", "id", "category", "score"))
+        noted = _Notes(self.log, names)
+        write_tree(self.out / f"{PANOPTIC}{suffix}.json", noted, self.categories)
         named = {category.id: category for category in self.categories.items}
-        for name, entry in known:
-            for segment in entry["segments_info"]:
-                if (category := named[segment["category_id"]]).isthing:
-                    writer.writerow((name, segment["id"], category.name, segment.get("score", "")))
-        write_text(self.out / INSTANCES / SEGMENTS.replace(".csv", f"{suffix}.csv"), buffer.getvalue())
+        target = self.out / INSTANCES / SEGMENTS.replace(".csv", f"{suffix}.csv")
+        with atomic(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("name", "id", "category", "score"))
+            for name, entry in noted:
+                for segment in entry["segments_info"]:
+                    if (category := named[segment["category_id"]]).isthing:
+                        writer.writerow((name, segment["id"], category.name, segment.get("score", "")))
 
-    def _noted(self, wanted: Collection[str]) -> dict[str, dict[str, Any]]:
-        noted = dict[str, dict[str, Any]]()
-        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.is_file() else []:
-            try:
-                name, entry = json.loads(line)
-            except ValueError:  # a killed process cuts a line short
-                continue
-            if name in wanted:
-                noted[name] = entry
-        return noted
+
+class _Notes:
+    """The last note of each image, read again whenever it is gone through: where it stands is all that is kept.
+
+    A log most of whose lines were overtaken by later ones is written anew.
+
+    Args:
+        log: a line an image, [name, entry].
+        names: the images, in order.
+    """
+
+    def __init__(self, log: Path, names: Sequence[str]) -> None:
+        self.log, self.names = log, names
+        self.places, lines = self._found()
+        if lines > 2 * len(self.places):
+            with atomic(log) as temporary, temporary.open("wb") as file:
+                for place in sorted(self.places.values()):
+                    file.write(self._line(place))
+            self.places, _ = self._found()
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for name in self.names:
+            if name in self.places:
+                yield name, json.loads(self._line(self.places[name]))[1]
+
+    def _found(self) -> tuple[dict[str, int], int]:
+        """Return where the last whole line of each image begins, and the number of lines."""
+        places, lines, place = dict[str, int](), 0, 0
+        if self.log.is_file():
+            with self.log.open("rb") as file:
+                for line in file:
+                    with contextlib.suppress(ValueError):  # a killed process cuts a line short
+                        places[json.loads(line)[0]] = place
+                    place += len(line)
+                    lines += 1
+        return places, lines
+
+    def _line(self, place: int) -> bytes:
+        with self.log.open("rb") as file:
+            file.seek(place)
+            return file.readline()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.evaluate.measure import Measured, measure
 from maskwright.evaluate.segments import SegmentMap, measure_segments
@@ -46,7 +47,7 @@ def measure_objects(
     if not families:
         return base
     ids = np.zeros(truth.shape, np.int32) if objects is None else objects
-    things = [p for p, category in enumerate(categories.items) if category.isthing]
+    things = categories.things
     if stuff:
         known, segments = panoptic_map(truth, ids, len(categories), things=things, where=where)
         true, void = SegmentMap(known, segments), None
@@ -65,7 +66,15 @@ def measure_objects(
         void=void,
         where=where,
     )
-    return replace(base, columns=base.columns | segmented.columns, detections=segmented.detections)
+    columns = base.columns | segmented.columns | _loose(label, found, len(categories), things)
+    return replace(base, columns=columns, detections=segmented.detections)
+
+
+def _loose(label: LabelMap, found: PanopticMap, count: int, things: list[int]) -> dict[str, npt.NDArray[np.int64]]:
+    """Return (C,) predicted pixels of each thing, and how many of them are of no object."""
+    isthing = np.isin(np.arange(count), things)
+    pixels, loose = (np.bincount(own, minlength=256)[:count] for own in (label.ravel(), label[found.ids == 0]))
+    return {"thing_pixels": pixels * isthing, "loose_pixels": loose * isthing}
 
 
 def _segments(found: PanopticMap, things: list[int], *, stuff: bool) -> SegmentMap:

@@ -1,7 +1,7 @@
 """Objectness: the probability that an instance is a true one, learned from out-of-fold instances beside their truth.
 
 A logistic regression on standardised numbers, their squares and a few products, calibrated on what it says of images
-that it wasn't fitted on. It is stored as plain numbers.
+that it wasn't fitted on, whole groups at a time. It is stored as plain numbers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Objectness:
         scale: (F,) standard deviation of each.
         weights: (F + F + products,) of the numbers, their squares and products.
         bias: log odds of an average instance.
-        strength: of the penalty, as its inverse, chosen by the log loss on images left out.
+        strength: of the penalty, as its inverse, chosen by the log loss on groups left out.
         instances: it was fitted on.
         true: how many of them were true.
     """
@@ -77,9 +77,13 @@ class Objectness:
         logits = terms @ np.array(self.weights) + self.bias
         return np.asarray(1 / (1 + np.exp(-np.clip(logits, -500, 500))), np.float64)
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain data."""
+        return {"features": FEATURES, **asdict(self)}
+
     def to_json(self) -> str:
         """Return it as JSON."""
-        return json.dumps({"features": FEATURES, **asdict(self)}, indent=1)
+        return json.dumps(self.to_plain(), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Objectness:
@@ -89,7 +93,19 @@ class Objectness:
             DataError: it isn't that, or one of other features.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
+            return cls.from_plain(json.loads(text))
+        except ValueError as error:
+            raise _unreadable(f"something else ({error})") from None
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Objectness:
+        """Return what `to_plain` made.
+
+        Raises:
+            DataError: it isn't that, or one of other features.
+        """
+        try:
+            values = dict(plain)
             features = tuple(values.pop("features"))
             values |= {key: tuple(value) for key, value in values.items() if isinstance(value, list)}
             found = cls(**values)
@@ -101,21 +117,21 @@ class Objectness:
         return found
 
 
-def fit_objectness(features: Floats, truth: Floats, images: npt.ArrayLike) -> Objectness:
+def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike) -> Objectness:
     """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind.
 
-    The strength of the penalty is the one with the least log loss on images left out, and what is said of these
+    The strength of the penalty is the one with the least log loss on groups left out, and what is said of these
     calibrates the result (Platt 1999). The same instances in the same order give the same numbers.
 
     Args:
         features: (K, F) of `instance_features`, of instances that were predicted on images which the network had not
             learned from.
         truth: (K,) of `truly_matched`: 1, 0, or NaN, which is left out.
-        images: (K,) the number of each instance's image; those of an image are left out together.
+        groups: (K,) the group of each instance's image, or the image; those of a group are left out together.
     """
     _check_columns(features)
     known = ~np.isnan(truth)
-    features, target, groups = features[known], truth[known] > 0.5, np.asarray(images)[known]
+    features, target, groups = features[known], truth[known] > 0.5, np.asarray(groups)[known]
     true, false = int(target.sum()), int((~target).sum())
     if true + false < LEAST or min(true, false) < LEAST_OF_A_KIND:
         return Objectness(instances=true + false, true=true)
@@ -159,7 +175,7 @@ def _standard(features: Floats) -> tuple[Floats, Floats]:
 
 
 def _folds(target: npt.NDArray[np.bool_], groups: npt.NDArray[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield which instances are fitted on and which are left out, whole images where there are several."""
+    """Yield which instances are fitted on and which are left out, whole groups where there are several."""
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     count = len(np.unique(groups))
@@ -172,10 +188,10 @@ def _folds(target: npt.NDArray[np.bool_], groups: npt.NDArray[Any]) -> Iterator[
 
 
 def _left_out(features: Floats, target: npt.NDArray[np.bool_], folds: list[tuple[Any, Any]], strength: float) -> Floats:
-    """Return (K,) log odds, each by a classifier that has seen nothing of the instance's image."""
-    found = np.zeros(len(target))
+    """Return (K,) log odds, each by a classifier that has seen nothing of the instance's group, NaN for none."""
+    found = np.full(len(target), np.nan)
     for fitted, left in folds:
-        if target[fitted].all() or not target[fitted].any():  # the images left out hold all of a kind: nothing known
+        if target[fitted].all() or not target[fitted].any():  # the groups left out hold all of a kind: nothing known
             continue
         centre, scale = _standard(features[fitted])
         weights, bias = _logistic(_expanded(features[fitted], centre, scale), target[fitted], strength)
@@ -192,7 +208,7 @@ def _logistic(terms: Floats, target: npt.NDArray[np.bool_], strength: float) -> 
 
 
 def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and shift that calibrate log odds; 0 and the log odds of all where they say nothing.
+    """Return slope and shift that calibrate log odds, NaN left out; 0 and the log odds of all where they say nothing.
 
     By Platt's targets, (n + 1) / (n + 2) for n true ones and 1 / (m + 2) for m false ones, no slope is without end.
     """
@@ -200,6 +216,11 @@ def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]
 
     true, false = int(target.sum()), int((~target).sum())
     aim = np.where(target, (true + 1) / (true + 2), 1 / (false + 2))
+    nothing = 0.0, float(np.log(aim.mean() / (1 - aim.mean())))
+    said = ~np.isnan(logits)
+    if not said.any():
+        return nothing
+    logits, aim = logits[said], aim[said]
 
     def loss(at: Floats) -> tuple[float, Floats]:
         z = at[0] * logits + at[1]
@@ -207,13 +228,12 @@ def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]
         return float((np.logaddexp(0, z) - aim * z).sum()), np.array([apart @ logits, apart.sum()])
 
     slope, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x.tolist()
-    if slope <= 0:
-        return 0.0, float(np.log(aim.mean() / (1 - aim.mean())))
-    return slope, shift
+    return (slope, shift) if slope > 0 else nothing
 
 
 def _log_loss(logits: Floats, target: npt.NDArray[np.bool_]) -> float:
-    return float((np.logaddexp(0, logits) - target * logits).mean())
+    said = ~np.isnan(logits)
+    return float((np.logaddexp(0, logits[said]) - target[said] * logits[said]).mean()) if said.any() else 0.0
 
 
 def _check_columns(features: Floats) -> None:

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskwright.instances.files import ObjectFiles
-from maskwright.instances.networks import ObjectNetworks
+from maskwright.instances.networks import ObjectNetworks, Told
+from maskwright.instances.objectness import Objectness
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
-from maskwright.predict.files import Files, Found, Predicted, Source, load_ensemble, to_full_size
+from maskwright.predict.files import Doubted, Files, Found, Predicted, Source, load_ensemble
+from maskwright.predict.uncertainty import Uncertainty
 from maskwright.recipe import Recipe
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.tasks import file_state
+from maskwright.types import Array, Probabilities
 
 
-def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
+def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness | None = None) -> Source:
     """Return networks that tell objects apart as what predicts a folder.
 
     Images must fit into the memory: what is larger is named as one that can't be read.
@@ -23,14 +26,24 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
     Args:
         checkpoints: of one recipe.
         recipe: resolved; how they predict, and how objects are clustered and merged.
+        judge: says how likely each object is a true one; None: its score is the mean probability of its category.
     """
-    networks = ObjectNetworks(load_ensemble(checkpoints), recipe.predict, recipe.instances, recipe.train.accelerator)
-    waiting = dict[str, InstanceMap]()
+    spec = recipe.instances.filled_in()
+    about = recipe.predict, spec, recipe.train.accelerator
+    networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judge is not None)
+    waiting = dict[str, tuple[InstanceMap, Array | None]]()
+
+    def noted(told: Told) -> tuple[str, tuple[int, int], Probabilities]:
+        known = None if judge is None or told.features is None else judge.predict(told.features)
+        waiting[told.name] = told.objects, known
+        return told.name, told.size, told.probabilities
 
     def stream(files: Files, unreadable: list[str] | None) -> Predicted:
-        for name, size, probabilities, objects in networks.stream(files, unreadable):
-            waiting[name] = objects
-            yield name, size, probabilities
+        yield from map(noted, networks.stream(files, unreadable))
+
+    def members(files: Files, unreadable: list[str] | None) -> Doubted:
+        for told in networks.stream(files, unreadable, members=True):
+            yield *noted(told), Uncertainty.of(told.probabilities, told.members)
 
     categories = networks.first.categories
     return Source(
@@ -39,22 +52,28 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe) -> Source:
         {
             "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
             "predict": recipe.predict.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
-            "instances": recipe.instances.model_dump(mode="json", exclude={"loss"}),
+            "instances": spec.model_dump(mode="json", exclude={"loss"}),
+            **({} if judge is None else {"objectness": judge.to_plain()}),
         },
-        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), recipe.instances, waiting),
+        members,
+        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), spec, waiting),
     )
 
 
 class _Objects:
     """The objects of each image beside its label."""
 
-    def __init__(self, files: ObjectFiles, spec: InstancesSpec, waiting: dict[str, InstanceMap]) -> None:
+    def __init__(
+        self, files: ObjectFiles, spec: InstancesSpec, waiting: dict[str, tuple[InstanceMap, Array | None]]
+    ) -> None:
         self.files, self.spec, self.waiting = files, spec, waiting
 
     def write(self, found: Found) -> None:
         """Merge the objects into the label and write them."""
-        objects, probabilities = self.waiting.pop(found.name), to_full_size(found.probabilities, found.size)
-        told = to_panoptic(found.label, objects, probabilities, self.files.things, self.spec, where=found.name)
+        objects, scores = self.waiting.pop(found.name)
+        told = to_panoptic(
+            found.label, objects, found.at_size, self.files.things, self.spec, scores=scores, where=found.name
+        )
         self.files.write(found.name, told)
 
     def gather(self, names: Sequence[str], suffix: str) -> None:

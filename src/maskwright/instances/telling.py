@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.cluster import build_clusterer, cluster_pixels
+from maskwright.cluster import build_clusterer, cluster_things
 from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
@@ -29,18 +30,21 @@ def tell_apart(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    guide: LabelMap | None = None,
     device: str | None = None,
     where: str = "tell_apart",
 ) -> InstanceMap:
     """Return the objects of an image, at the size that the network works at.
 
-    The pixels where a thing is the most probable category are clustered, each category apart from the others.
+    The pixels where a thing is the most probable category are clustered, each category apart from the others, unless
+    `spec.across` has them all together.
 
     Args:
         probabilities: (C, h, w).
         embeddings: (E, h, w).
         things: positions of the categories that are things.
         spec: how they are clustered, and which are too small.
+        guide: (h, w) uint8 positions inside of which is clustered; None: the most probable category of each pixel.
         device: where torch computes distances; None: NumPy does.
         where: the image's name, for error messages.
 
@@ -60,16 +64,11 @@ def tell_apart(
                 next_move="train anew with a lower learning rate: the training has diverged",
             )
         )
-    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
-    clusterer = build_clusterer(spec.cluster, device=device)
-    found, last = np.zeros(label.shape, np.int32), 0
-    for category in things:
-        own = label == category
-        parted = cluster_pixels(embeddings, own, clusterer, where=where)
-        kept = _tidied(split_parts(parted) if spec.apart else parted, own, spec)
-        found[own] = np.where(kept > 0, kept + last, 0)[own]
-        last += int(kept.max(initial=0))
-    return found
+    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8) if guide is None else guide.copy()
+    if spec.across and len(things):
+        label[np.isin(label, things)] = things[0]  # one mask for all of them
+    clusterer = build_clusterer(spec.filled_in().cluster, device=device)
+    return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
 
 
 def to_panoptic(
@@ -79,12 +78,13 @@ def to_panoptic(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    scores: npt.ArrayLike | None = None,
     where: str = "to_panoptic",
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
 
-    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. The
-    score is the mean probability of the category inside.
+    Instances are brought to the label's size, within the pixels of their category, cleaned up and merged into it. What
+    post-processing added to a category goes to the nearest instance of the same connected component, if it has one.
 
     Args:
         label: (H, W) uint8 positions, after post-processing.
@@ -92,18 +92,24 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
+        scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
         where: the image's name, for error messages.
     """
-    large = relabel_consecutive(_cleaned(label, instances, things, spec))
-    owners = count_votes(label, large, where=where).winners(things)
-    scores = agreement(large, probabilities, owners)
-    return merge(label, large, things, spec.merge, scores=scores, classes=owners, where=where)
+    large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
+    votes = count_votes(label, large, where=where)
+    owners = votes.winners(things)
+    sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
+    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:
-    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered."""
+    """Return the instances of one category without fragments, whose pixels go to what is beside them, renumbered.
+
+    Pixels of no cluster stay free.
+    """
     if not instances.any():
         return instances
+    instances = split_parts(instances) if spec.apart else instances
     numbered, count = components(mask)
     pairs, place, areas = np.unique(
         numbered[mask].astype(np.int64) * (int(instances.max()) + 1) + instances[mask],
@@ -116,14 +122,20 @@ def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> Instance
     large &= totals[own] >= spec.minimum
     kept = np.zeros_like(instances)
     kept[mask] = np.where(large, own, 0)[place]
-    bare = np.unique(owner[~large & np.isin(owner, owner[large])])
-    for number, drawn in objects_of(np.where(np.isin(numbered, bare), numbered, 0)):
+    return relabel_consecutive(_given_away(kept, numbered, (instances > 0) & (kept == 0)))
+
+
+def _given_away(instances: InstanceMap, numbered: InstanceMap, free: Mask) -> InstanceMap:
+    """Return the map in which free pixels went to the nearest instance of their component, if it has any."""
+    given = instances.copy()
+    for number, drawn in objects_of(np.where(np.isin(numbered, np.unique(numbered[free])), numbered, 0)):
         window = np.s_[drawn.top : drawn.top + drawn.pixels.shape[0], drawn.left : drawn.left + drawn.pixels.shape[1]]
-        here = np.where(numbered[window] == number, kept[window], 0)
-        nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
-        free = drawn.pixels & (here == 0)
-        kept[window][free] = here[tuple(nearest[:, free])]
-    return relabel_consecutive(kept)
+        here = np.where(numbered[window] == number, instances[window], 0)
+        if here.any():
+            nearest = ndimage.distance_transform_edt(here == 0, return_distances=False, return_indices=True)
+            wanted = drawn.pixels & free[window]
+            given[window][wanted] = here[tuple(nearest[:, wanted])]
+    return given
 
 
 def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
@@ -138,8 +150,21 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
     return usual[owner]
 
 
-def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec) -> InstanceMap:
-    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are."""
+def to_size(
+    label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec, *, added: Mask | None = None
+) -> InstanceMap:
+    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are, or of
+    any thing with `spec.across`.
+
+    Ids stay; what the label leaves no pixel of is gone.
+
+    Args:
+        label: (H, W) uint8 positions.
+        instances: (h, w) int32 ids of `tell_apart`, at this or another size.
+        things: positions of the categories that are things.
+        spec: erosion and dilation.
+        added: (H, W), what was of another category when it was clustered: goes to the nearest of its component.
+    """
     ratio = max(own / small for own, small in zip(label.shape, instances.shape, strict=True))
     # enlarged by nearest neighbours, an edge is as rough as a pixel was large: what is free beside it is filled
     reach = 1 if label.shape == instances.shape else 2 * math.ceil(ratio) + 1
@@ -148,10 +173,12 @@ def _cleaned(label: LabelMap, instances: InstanceMap, things: Sequence[int], spe
     owner = np.full(int(large.max(initial=0)) + 1, -1)
     owner[votes.ids] = votes.winners(things)
     found = np.zeros(label.shape, np.int32)
-    for category in things:
-        own = label == category
-        kept = np.where(own & (owner[large] == category), large, np.int32(0))
+    for group in [list(things)] if spec.across else [[category] for category in things]:
+        own = np.isin(label, group)
+        kept = np.where(own & np.isin(owner[large], group), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
+        if added is not None and (free := own & added & (kept == 0)).any():
+            kept = _given_away(kept, components(own)[0], free)
         found[own] = kept[own]
     return found

@@ -186,7 +186,7 @@ def _calibration(evidence: Evidence) -> Iterator[Figures]:
 def _segments(evidence: Evidence, categories: Categories) -> Iterator[Figures]:
     if (counts := evidence.segments) is None:
         return
-    positions, things = categories.evaluated, [p for p, c in enumerate(categories.items) if c.isthing]
+    positions, things = categories.evaluated, categories.things
     parts = {"things": [p for p in positions if p in things], "stuff": [p for p in positions if p not in things]}
     for name, summary in PANOPTIC_SUMMARIES.items():
         yield _one(

@@ -82,7 +82,7 @@ def build_model(spec: ModelSpec, *, in_channels: int, classes: int, levels: int 
         )
     plain = spec.model_copy(update={"embedding": None})
     network = build(plain, in_channels=in_channels, classes=classes + wanted.channels, levels=levels)
-    return SharedDecoder(network, classes)
+    return SharedDecoder(network, classes, wanted.channels)
 
 
 def count_parameters(network: nn.Module) -> int:

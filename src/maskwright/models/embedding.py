@@ -6,6 +6,7 @@ Called, they return logits as every network does, so that prediction, export and
 
 from __future__ import annotations
 
+import re
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,6 +26,20 @@ class EmbeddingNetwork(Protocol):
         ...
 
 
+_OVER_ALL = re.compile("Attention|SqueezeExcit|SEModule|EffectiveSE|GlobalContext|Adaptive|GroupNorm|InstanceNorm")
+"""Names of layers that look at all of what a network sees at once."""
+
+
+def sees_whole_tile(network: nn.Module) -> bool:
+    """Return whether embeddings of an object depend on the whole tile: by attention, pooling or norms over it."""
+    return any(_OVER_ALL.search(type(module).__name__) and not _does_nothing(module) for module in network.modules())
+
+
+def _does_nothing(module: nn.Module) -> bool:
+    inside = list(module.children())
+    return bool(inside) and all(isinstance(own, nn.Identity) for own in inside)
+
+
 class TwoDecoders(EncoderDecoder):
     """A network with a second decoder on its encoder, for the embeddings.
 
@@ -33,14 +48,16 @@ class TwoDecoders(EncoderDecoder):
     Args:
         semantic: the network without embeddings.
         embedding: one of as many classes as embeddings have channels, on the same encoder.
+        channels: E.
     """
 
-    def __init__(self, semantic: EncoderDecoder, embedding: EncoderDecoder) -> None:
+    def __init__(self, semantic: EncoderDecoder, embedding: EncoderDecoder, channels: int) -> None:
         assert embedding.encoder is semantic.encoder, "one encoder"
         heads = tuple(semantic.level_heads)
         super().__init__(
             semantic.encoder, semantic.decoder, semantic.segmentation_head, heads, semantic.taps, semantic.smallest
         )
+        self.embedding_channels = channels
         self.embedding_decoder, self.embedding_head = embedding.decoder, embedding.segmentation_head
         for module in self.embedding_head.modules():
             if isinstance(module, UpsampleOutsideTraining):
@@ -65,11 +82,12 @@ class SharedDecoder(nn.Module):
     Args:
         network: (N, C, H, W) → (N, classes + E, H, W).
         classes: channels of the logits.
+        channels: E.
     """
 
-    def __init__(self, network: nn.Module, classes: int) -> None:
+    def __init__(self, network: nn.Module, classes: int, channels: int) -> None:
         super().__init__()
-        self.network, self.classes = network, classes
+        self.network, self.classes, self.embedding_channels = network, classes, channels
 
     def forward(self, images: torch.Tensor) -> Logits:
         """Return the logits."""

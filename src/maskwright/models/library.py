@@ -35,7 +35,8 @@ def build_library(spec: EncoderSpec, *, in_channels: int, classes: int, levels: 
     network = _assembled(spec, encoder, _decoding(spec, encoder, classes), classes, levels)
     if spec.embedding is not None:
         channels = spec.embedding.channels
-        network = TwoDecoders(network, _assembled(spec, encoder, _decoding(spec, encoder, channels), channels, 1))
+        second = _assembled(spec, encoder, _decoding(spec, encoder, channels), channels, 1)
+        network = TwoDecoders(network, second, channels)
     for part in (network,) if spec.replace_in == "network" else network.after_encoder:
         replace_layers(part, spec)
     if not isinstance(spec, DPTSpec) and _depth(spec) < _STAGES:

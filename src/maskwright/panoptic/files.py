@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.artifacts import write_json
+from maskwright.artifacts import atomic, plain
 from maskwright.data.formats.coco_panoptic import category_table, colors_of
 from maskwright.data.formats.streets import CITYSCAPES
 from maskwright.data.written import write_array
@@ -59,20 +60,29 @@ def annotation_of(folder: Path, image: str, panoptic: PanopticMap, categories: C
 
 
 def write_tree(path: Path, noted: Iterable[tuple[str, dict[str, Any]]], categories: Categories) -> None:
-    """Write the JSON file of maps whose PNGs are written.
+    """Write the JSON file of maps whose PNGs are written, a line an image, of which one is in memory at a time.
 
     Args:
         path: of the file.
-        noted: (name, what `annotation_of` returned), in the order of their numbers.
+        noted: (name, what `annotation_of` returned), in the order of their numbers; gone through twice.
         categories: what positions mean.
     """
-    images, annotations = list[dict[str, Any]](), list[dict[str, Any]]()
-    for number, (image, entry) in enumerate(noted, 1):
-        size = {"height": entry["height"], "width": entry["width"]}
-        images.append({"id": number, "file_name": f"{image}.png", **size})
-        kept = {key: entry[key] for key in ("file_name", "segments_info")}
-        annotations.append({"image_id": number, **kept})
-    write_json(path, {"images": images, "annotations": annotations, "categories": category_table(categories)})
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write('{"images": [')
+        for number, (image, entry) in enumerate(noted, 1):
+            size = {"height": entry["height"], "width": entry["width"]}
+            _write_item(file, number, {"id": number, "file_name": f"{image}.png", **size})
+        file.write('],\n"annotations": [')
+        for number, (_, entry) in enumerate(noted, 1):
+            kept = {key: entry[key] for key in ("file_name", "segments_info")}
+            _write_item(file, number, {"image_id": number, **kept})
+        file.write('],\n"categories": ')
+        file.write(json.dumps(plain(category_table(categories)), ensure_ascii=False) + "}\n")
+
+
+def _write_item(file: TextIO, number: int, item: dict[str, Any]) -> None:
+    file.write("\n" if number == 1 else ",\n")
+    file.write(json.dumps(plain(item), allow_nan=False, ensure_ascii=False))
 
 
 def cityscapes_ids(

@@ -2,47 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from maskwright.artifacts import RunFolder, write_bytes
 from maskwright.data.formats.files import name_of
-from maskwright.data.images import read_ids, read_image
+from maskwright.data.images import read_image
 from maskwright.data.index import Index
 from maskwright.data.store import ProbabilityStore
-from maskwright.data.written import write_array
-from maskwright.errors import DataError, problem
 from maskwright.evaluate.measure import Measured
 from maskwright.instances.files import ObjectFiles
 from maskwright.instances.measuring import measure_objects
+from maskwright.instances.store import read_features, read_objects
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
 from maskwright.panoptic import PanopticMap
 from maskwright.pictures import encode, fit, instance_picture, panoptic_beside, side_by_side, to_rgb8
+from maskwright.pipeline.objectness import Judges
 from maskwright.recipe.instances import InstancesSpec
-from maskwright.recipe.predict import EvaluateSpec, PredictSpec
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.split import HELD_OUT
 from maskwright.types import LabelMap, Probabilities
 
 _LONGEST = 480
-
-
-def predict_objects(
-    store: ProbabilityStore, checkpoints: Sequence[Path], todo: Sequence[tuple[str, Path]], spec: dict[str, Any]
-) -> Iterator[str]:
-    """Predict images into a store, the ids of their objects first, at working size, and yield their names."""
-    from maskwright.instances.networks import ObjectNetworks
-    from maskwright.predict import load_ensemble
-
-    told = InstancesSpec.model_validate(spec["instances"])
-    predict = PredictSpec.model_validate(spec["predict"])
-    networks = ObjectNetworks(load_ensemble(checkpoints), predict, told, spec["accelerator"])
-    for name, _, probabilities, objects in networks.stream(todo):
-        write_array(_ids_file(store, name), objects)
-        store.write(name, probabilities)
-        yield name
 
 
 class ToldApart:
@@ -53,18 +36,23 @@ class ToldApart:
         whole: its index.
         spec: of the stage: data and instances.
         evaluate: which families are scored.
+        judges: who says how likely objects are true; None: their score is the mean probability of their category.
     """
 
-    def __init__(self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec) -> None:
-        self.folder, self.whole, self.evaluate = folder, whole, evaluate
+    def __init__(
+        self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec, judges: Judges | None
+    ) -> None:
+        self.folder, self.whole, self.evaluate, self.judges = folder, whole, evaluate, judges
         self.spec = InstancesSpec.model_validate(spec["instances"])
         self.stuff = spec["data"]["task"] == "panoptic"
         self.categories = whole.categories
-        self.things = [p for p, category in enumerate(self.categories.items) if category.isthing]
+        self.things = self.categories.things
         self.files, self.names = ObjectFiles(folder.predictions, self.categories), list[str]()
         self.files.log.unlink(missing_ok=True)
 
-    def panoptic(self, part: str, image: str, label: LabelMap, probabilities: Probabilities) -> PanopticMap:
+    def panoptic(
+        self, part: str, image: str, label: LabelMap, probabilities: Probabilities, fold: int = HELD_OUT
+    ) -> PanopticMap:
         """Return the panoptic map of a predicted image, and write its files.
 
         Args:
@@ -72,13 +60,15 @@ class ToldApart:
             image: as the index has it.
             label: (H, W) after post-processing.
             probabilities: (C, H, W).
+            fold: of the image, if it is in one.
 
         Raises:
             DataError: the objects of the image aren't there.
         """
-        name = name_of(image)
-        objects = read_objects(ProbabilityStore(self.folder.store(part)), name)
-        found = to_panoptic(label, objects, probabilities, self.things, self.spec, where=image)
+        name, store = name_of(image), ProbabilityStore(self.folder.store(part))
+        scores = None if self.judges is None else self.judges.of(fold).predict(read_features(store, name))
+        objects = read_objects(store, name)
+        found = to_panoptic(label, objects, probabilities, self.things, self.spec, scores=scores, where=image)
         self.files.write(name, found)
         self.names.append(name)
         return found
@@ -121,24 +111,5 @@ class ToldApart:
         self.files.gather(self.names)
 
 
-def read_objects(store: ProbabilityStore, name: str) -> InstanceMap:
-    """Return the (h, w) objects of a predicted image, at working size.
-
-    Raises:
-        DataError: there are none.
-    """
-    path = _ids_file(store, name)
-    found = next((p for p in (path, path.with_suffix(".tif")) if p.is_file()), None)
-    if found is None:
-        raise DataError(
-            problem("the objects of an image", "none", where=str(path), next_move="predict anew: maskwright run --redo")
-        )
-    return read_ids(found).astype(np.int32)
-
-
 def _over(pixels: Any, one: tuple[LabelMap, InstanceMap]) -> Any:
     return instance_picture(pixels, one[1])
-
-
-def _ids_file(store: ProbabilityStore, name: str) -> Path:
-    return store.folder / "objects" / f"{name}.png"

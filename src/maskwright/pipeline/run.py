@@ -23,7 +23,7 @@ from maskwright.pipeline.folds import is_own, keep_folds, pool_of
 from maskwright.pipeline.paths import absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
-from maskwright.pipeline.sections import choosing, comparing, of_objects, planning, predicting, training
+from maskwright.pipeline.sections import AFTERWARDS, choosing, comparing, of_objects, planning, predicting, training
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
@@ -268,12 +268,13 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = predicting(recipe)
+    labels = {key: value for key, value in spec.items() if key != "instances"}  # one network's categories alone
     after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
     return [
         Task(
             f"predict-{part}",
             stages.predict,
-            spec | {"part": part},
+            (labels if stages.is_member(part) else spec) | {"part": part},
             after,
             (f"round-0/{part}",),
             keeps=(f"round-0/{part}",),
@@ -285,13 +286,15 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     scoring = recipe.model_dump(mode="json", include={"seed", "data", "split"}) | comparing(recipe)
-    sections = Sections(training(recipe), predicting(recipe), scoring | {"metric": recipe.metric()})
+    scoring["metric"] = recipe.metric()
+    objects = of_objects(recipe)
+    sections = Sections(training(recipe), predicting(recipe), scoring, objects, recipe.adoption_metric())
     return selftrain_tasks(folder, recipe, sections, _parts(folder, recipe))
 
 
 def _tune_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = recipe.model_dump(mode="json", include={"seed", "data", "split", "postprocess"})
-    spec |= comparing(recipe) | choosing(recipe)
+    spec |= comparing(recipe) | choosing(recipe) | of_objects(recipe, AFTERWARDS)
     spec["metric"] = recipe.tuned_metric()
     read = [delivered(folder, recipe, part) for part in ("oof", "holdout") if part in _parts(folder, recipe)]
     return [Task("tune", stages.tune, spec, ("index", "split", *read), ("tuned.json",), schema=2)]

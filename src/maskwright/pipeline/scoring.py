@@ -23,6 +23,7 @@ from maskwright.evaluate import (
 )
 from maskwright.pipeline import stages
 from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.objectness import Judges
 from maskwright.pipeline.objects import ToldApart
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
@@ -36,12 +37,18 @@ _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
     "holdout": "Images that no training saw, predicted by the mean of all folds' networks: what `predict` ships.",
 }
+_MEMBERS = "Images that no training saw, predicted by one fold's network alone."
+_MEMBERS_LABELS = " Their categories alone: objects are told apart by all networks together."
 _OF_OBJECTS = ("instances", "panoptic", "pictures")
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
 _ADOPTED = (
     " Each fold's post-processing was chosen on the other folds; that there is any, by its gain on all of them: a "
     "little optimistic."
+)
+_PARTIAL = (
+    " Objects are missing from the maps (data.drawn): pixels of no object don't count, so what is found too much goes "
+    "unseen."
 )
 _SELECTED = " Each network's checkpoints were selected on the fold that is scored here: optimistic."
 
@@ -72,7 +79,7 @@ def score_run(
         dict[str, Any](categories=whole.categories.names),
         dict[str, Any](),
     )
-    objects = None if told is None else ToldApart(folder, whole, told, evaluate)
+    objects = None if told is None else ToldApart(folder, whole, told, evaluate, Judges.from_plain(tuned))
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:
@@ -81,7 +88,7 @@ def score_run(
         overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict, objects)
         note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
         note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
-        note += _note_of_round(folder, part)
+        note += _note_of_round(folder, part) + (_PARTIAL if whole.partial else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
         for column, values in divisions.items():
             found |= summarise_by(overlaps, column, values, evaluate, seed=seed, note=note)
@@ -91,7 +98,8 @@ def score_run(
         headline = dict(found)
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
     if members := [part for part in parts if stages.is_member(part)]:
-        _score_members(folder, whole, members, evaluate, seed=seed)
+        note = _MEMBERS + ("" if told is None else _MEMBERS_LABELS)
+        _score_members(folder, whole, members, evaluate, seed=seed, note=note)
     if "pool" in parts:
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict, objects)
     if objects is not None:
@@ -151,7 +159,7 @@ def _score_part(
         probabilities = to_full_size(store.read(name_of(image)), (truth.shape[0], truth.shape[1]))
         label = _cleaned(whole, image, probabilities, chain)
         if objects is not None:
-            found = objects.panoptic(part, image, label, probabilities)
+            found = objects.panoptic(part, image, label, probabilities, fold)
             if image in counted:
                 measured = objects.measured(row, images, truth, label, found, probabilities)
                 overlaps.put(image, measured, group=group, fold=fold)
@@ -163,7 +171,9 @@ def _score_part(
     return overlaps
 
 
-def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, *, seed: int) -> None:
+def _score_members(
+    folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, *, seed: int, note: str
+) -> None:
     """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one."""
     chain = stages.read_chain(read_json(folder.tuned)["chain"])
     rows = read_folds(folder.folds).filter(pl.col("fold") == HELD_OUT)
@@ -175,7 +185,6 @@ def _score_members(folder: RunFolder, whole: Index, parts: list[str], evaluate: 
             if image in counted and (truth := images.read_label(row)) is not None:
                 label = _label(store, whole, image, (truth.shape[0], truth.shape[1]), chain)
                 overlaps.add(image, truth, label, group=group, fold=HELD_OUT)
-        note = "Images that no training saw, predicted by one fold's network alone."
         found[part] = summarise(overlaps, evaluate, seed=seed, note=note)
     write_json(folder.predictions / "members.json", found)
 

@@ -15,8 +15,12 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 OF_LEARNING = {"loss", "apart"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
-OF_PREDICTING = {"cluster", "apart", "minimum", "smallest"}
+OF_PREDICTING = {"cluster", "apart", "across", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
+
+
+AFTERWARDS = {"score", "across", "merge", "erosion", "dilation"}
+"""Fields of `instances` that decide what is made of objects that were found."""
 
 
 def training(recipe: Recipe) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]
     """Return the section of objects, or some of its fields, where they are told apart."""
     if not recipe.tells_instances:
         return {}
-    return {"instances": recipe.instances.model_dump(mode="json", include=fields)}
+    return {"instances": recipe.instances.filled_in().model_dump(mode="json", include=fields)}
 
 
 def predicting(recipe: Recipe) -> dict[str, Any]:
@@ -68,7 +72,8 @@ def choosing(recipe: Recipe) -> dict[str, Any]:
 def selftraining(recipe: Recipe) -> dict[str, Any]:
     """Return what of the section decides what rounds give: what is kept on the disk after them doesn't."""
     section = recipe.selftrain.model_dump(mode="json")
-    return section | {"method": {k: v for k, v in section["method"].items() if k != "keep_soft"}}
+    idle = {"keep_soft"} if recipe.tells_instances else {"keep_soft", "objects"}
+    return section | {"method": {k: v for k, v in section["method"].items() if k not in idle}}
 
 
 def deciding(train: dict[str, Any]) -> dict[str, Any]:

@@ -26,12 +26,13 @@ from maskwright.decisions import record_policies
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.accepted import with_accepted
 from maskwright.pipeline.folds import copies_of, pool_of, previous_folds
-from maskwright.pipeline.objects import predict_objects
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.pipeline.starting import choose_start
+from maskwright.pipeline.telling import Way, predict_objects, store_told
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
+from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessStep, PredictSpec, ReportSpec
 from maskwright.recipe.suspects import SuspectSpec
 from maskwright.split import HELD_OUT, split_images
@@ -174,8 +175,11 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
         todo = [(name_of(image), whole.path(image)) for image in missing]
         files = [path for n in networks for path in paths[n]]
         if "instances" in spec:
-            for _ in track(predict_objects(store, files, todo, spec), f"predict {part}", len(todo)):
-                pass
+            way = Way(InstancesSpec.model_validate(spec["instances"]))
+            for one in track(
+                predict_objects(files, todo, wanted, way, spec["accelerator"]), f"predict {part}", len(todo)
+            ):
+                store_told(store, one)
             continue
         found = predict_files(load_ensemble(files), todo, wanted, accelerator=spec["accelerator"])
         for name, _, probabilities in track(found, f"predict {part}", len(todo)):

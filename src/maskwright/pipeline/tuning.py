@@ -12,6 +12,8 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_image
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
+from maskwright.pipeline.object_chains import gain_in_pq
+from maskwright.pipeline.objectness import fit_judges
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
@@ -22,16 +24,21 @@ from maskwright.types import LabelMap, Probabilities
 def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     """Write tuned.json: the chain that ships, what it gains on folds that it wasn't fitted on, what was tried.
 
-    The held-out part, where there is one, has no say: what the chain gains there is only told.
+    The held-out part, where there is one, has no say: what the chain gains there is only told. Where objects are told
+    apart, a chain that raises the score of pixels is only adopted if their PQ doesn't fall by it; where the score of an
+    object is its objectness, there are also the classifiers that say it.
     """
+    asked = spec.get("instances", {}).get("score") == "objectness"
+    judges = fit_judges(folder, whole) if asked else None
+    more = {} if judges is None else judges.to_plain()
     wanted, evaluate = (
         PostprocessSpec.model_validate(spec["postprocess"]),
         EvaluateSpec.model_validate(spec["evaluate"]),
     )
-    if (why := _nothing_to_tune(wanted, spec["split"]["folds"])) is not None:
+    if (why := _nothing_to_tune(wanted, spec["split"]["folds"], partial=whole.partial)) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
-        write_json(folder.tuned, known)
+        write_json(folder.tuned, known | more)
         return
     folds = scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
@@ -52,12 +59,17 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         read, image = _reader(images, folder, "holdout"), _image_reader(images)
         found = chain_gain(tuned.best, read, groups, images.categories, image=image, **how)
         tuned = replace(tuned, held_out_gain=found)
-    write_json(folder.tuned, tuned.to_plain())
+    if tuned.adopted and "instances" in spec:
+        found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec, judges=judges)
+        tuned = replace(tuned if found["value"] >= 0 else tuned.not_adopted(), pq_gain=found)
+    write_json(folder.tuned, tuned.to_plain() | more)
 
 
-def _nothing_to_tune(wanted: PostprocessSpec, folds: int) -> str | None:
+def _nothing_to_tune(wanted: PostprocessSpec, folds: int, *, partial: bool) -> str | None:
     if wanted.chain is not None:
         return "stated in the recipe"
+    if partial:
+        return "nothing: where objects are missing from the maps, nobody knows what is found too much"
     if folds == 1:
         return "nothing: one fold has no out-of-fold predictions"
     return None if wanted.search else "nothing: the recipe names no candidates"

@@ -99,6 +99,7 @@ class Found:
         size: (H, W) of the image.
         probabilities: (C, h, w) at working size.
         label: (H, W) positions.
+        at_size: (C, H, W) probabilities at the image's size.
         uncertainty: where it was asked for.
     """
 
@@ -106,6 +107,7 @@ class Found:
     size: tuple[int, int]
     probabilities: Probabilities
     label: LabelMap
+    at_size: Probabilities
     uncertainty: Uncertainty | None = None
 
 
@@ -256,9 +258,10 @@ def predict_to_files(
 
     def finish(name: str, size: tuple[int, int], found: Probabilities, doubt: Uncertainty | None = None) -> str:
         path = paths.pop(name)
-        label = apply_chain(to_full_size(found, size), chain, image=lambda: read_image(path))
+        at_size = to_full_size(found, size)
+        label = apply_chain(at_size, chain, image=lambda: read_image(path))
         if before is not None:
-            before(Found(name, size, found, label, doubt))
+            before(Found(name, size, found, label, at_size, doubt))
         write_label(targets[name], label, source.categories)
         return name
 

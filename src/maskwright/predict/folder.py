@@ -86,11 +86,7 @@ def predict_folder(
         todo = work.log.open_items(files, work.targets, work.maker, redo=redo)
         for _ in track(work.predicted(todo), "predict", len(todo)):
             pass
-        if work.tabled:
-            work.results.gather([name for name, _ in files if work.targets[name].is_file()], table_path(out, shard))
-        if work.beside is not None:
-            done = [name for name, _ in files if work.targets[name].is_file()]
-            work.beside.gather(done, "" if shard is None else f"-{shard.label}")
+        work.gather([name for name, _ in files if work.targets[name].is_file()], shard)
     if work.unreadable:
         raise _left_out(work.unreadable, len(files), out)
     return list(work.targets.values())
@@ -141,6 +137,13 @@ class _Work:
                 self.unreadable.append(f"{path}: more pixels than there is memory for")
                 continue
             yield name
+
+    def gather(self, done: Sequence[str], shard: Shard | None) -> None:
+        """Write what belongs to all images that are done."""
+        if self.tabled:
+            self.results.gather(done, table_path(self.out, shard))
+        if self.beside is not None:
+            self.beside.gather(done, "" if shard is None else f"-{shard.label}")
 
     def note(self, found: Found) -> None:
         """Write all that stands beside a label file, before it is written."""

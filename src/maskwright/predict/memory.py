@@ -11,7 +11,7 @@ from maskwright.errors import DataError, problem
 from maskwright.processes import free_memory
 
 _LOOK_FROM = 1 << 24
-"""Pixels times categories from which on one looks how much memory there is."""
+"""Pixels times categories and channels of embeddings from which on one looks how much memory there is."""
 TIFF = (".tif", ".tiff")
 
 
@@ -24,12 +24,14 @@ class Need:
         channels: as the network sees it.
         categories: C.
         scales: factors on the working size that are predicted, as in the recipe.
+        embeddings: channels of the embeddings of all networks together, where objects are told apart.
     """
 
     scale: Scale
     channels: int
     categories: int
     scales: tuple[float, ...] = (1.0,)
+    embeddings: int = 0
 
 
 def whole_bytes(size: tuple[int, int], need: Need) -> int:
@@ -37,7 +39,7 @@ def whole_bytes(size: tuple[int, int], need: Need) -> int:
 
     The standardised image, sums and means of its tiles' probabilities, and these once more at the image's size, all
     float32. At other scales than 1 also the image at the largest of them, whose tiles' sums these are, and the sum over
-    the scales.
+    the scales. Embeddings of all networks are there three times: as maps, as points, and as points in radii.
 
     Args:
         size: (H, W) of the image.
@@ -48,6 +50,7 @@ def whole_bytes(size: tuple[int, int], need: Need) -> int:
     values = height * width * (need.channels + 2 * need.categories + 1)
     if need.scales != (1.0,):
         values += working[0] * working[1] * (need.channels + (need.categories if len(need.scales) > 1 else 0))
+    values += 3 * working[0] * working[1] * need.embeddings
     return 4 * (values + (0 if size == working else size[0] * size[1] * need.categories))
 
 
@@ -89,7 +92,7 @@ def goes_by_windows(path: Path, need: Need) -> bool:
 def _shortage(size: tuple[int, int], need: Need) -> tuple[int, int] | None:
     """Return the bytes that are needed and those that are free, None if these are enough."""
     working = working_size(working_size(size, need.scale), max(need.scales))
-    if max(size[0] * size[1], working[0] * working[1]) * need.categories < _LOOK_FROM:
+    if max(size[0] * size[1], working[0] * working[1]) * (need.categories + need.embeddings) < _LOOK_FROM:
         return None
     wanted, free = whole_bytes(size, need), free_memory()
     return (wanted, free) if free is not None and wanted > free else None

@@ -88,9 +88,15 @@ class DataSpec(Spec):
     task: Literal["auto", "semantic", "instances", "panoptic"] = "auto"
     """semantic: the category of each pixel. instances: one category of objects, told apart, as instances/ has them.
     panoptic: the categories of masks/, of which things are told apart by instances/. auto: instances where there are
-    instance maps and no masks, and neither `classes` nor `categories` says otherwise; else semantic."""
+    instance maps and no masks, panoptic where there are both and some category is a thing, as long as neither `classes`
+    nor `categories` nor `target` is stated; else semantic."""
     target: Literal["auto", "masks", "instances"] = "auto"
     """Which label files are learned from; auto: masks where there are any."""
+    drawn: float = Field(1.0, gt=0, le=1)
+    """Share of the objects that instance maps hold, roughly; below 1 annotation is partial. Pixels of no object may
+    then be of one that nobody drew: embeddings take them as unlabelled. Where instance maps are the labels, no score
+    counts these pixels, and drawn / (2 - drawn) of them, others in each crop, are learned as background: so many that
+    objects are found as if all were drawn (Elkan and Noto 2008), if what they look like doesn't decide which are."""
     categories: tuple[Category, ...] | None = None
     """The categories in channel order; null: from classes.json, the palette, or the values found."""
     ignore: tuple[int | str, ...] | None = None

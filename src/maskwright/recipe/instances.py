@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,14 +22,16 @@ class InstancesSpec(Spec):
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
-    cluster: ClusterSpec = MeanShiftPlusSpec(bandwidth=0.75, merge=2.25)
-    """How pixels of one category are parted into instances. The radius is half of δ_d, and means are merged up to
-    midway between δ_d and the 2 δ_d to which they are pushed: what a network learns in minutes is looser than the
-    margins say. Both are defaults, not tuned by a run."""
+    cluster: ClusterSpec = MeanShiftPlusSpec()
+    """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
     pole."""
+    across: bool = False
+    """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
+    a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
+    so that no instance is in two."""
     minimum: int = Field(8, ge=1)
     """Fewest pixels of an instance, at the size that the network works at. Those of a smaller one go to the nearest
     instance of the same connected component of their category, or to none where there is none."""
@@ -41,8 +43,13 @@ class InstancesSpec(Spec):
     """Side in pixels of the square by which each instance is eroded, odd; 1: not at all."""
     dilation: int = Field(1, ge=1)
     """Side in pixels of the square by which each is dilated then, within the pixels of its category; 1: not at all."""
+    score: Literal["agreement", "objectness"] = "agreement"
+    """What an instance is ranked by, for AP and where `merge` lets the surest come first or drops what is below
+    `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
+    is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
+    instances."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
-    """How instances and semantic map become one. The score of an instance is the mean probability of its category."""
+    """How instances and semantic map become one."""
 
     @model_validator(mode="before")
     @classmethod
@@ -58,6 +65,11 @@ class InstancesSpec(Spec):
                 own = default.model_dump(include=default.model_fields_set | {"kind"})
                 whole[name] = own | stated
         return whole
+
+    def filled_in(self) -> InstancesSpec:
+        """Return the section with the distances of the clustering that are null as the margins of the loss say."""
+        cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
+        return self.model_copy(update={"cluster": cluster})
 
     @field_validator("erosion", "dilation")
     @classmethod

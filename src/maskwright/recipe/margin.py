@@ -38,6 +38,19 @@ Margin = Distance | DecayingMarginSpec
 """A distance between embeddings, or how it changes over the training."""
 
 
+def times(margin: Margin, factor: float) -> Margin:
+    """Return a margin that is always `factor` times as wide.
+
+    Example:
+        >>> times(DecayingMarginSpec(value=0.5, shift=0.2), 2).at(0.0), times(1.5, 0.5)
+        (1.4, 0.75)
+    """
+    if not isinstance(margin, DecayingMarginSpec):
+        return margin * factor
+    scaled = {name: getattr(margin, name) * factor for name in ("value", "shift", "smallest")}
+    return margin.model_copy(update=scaled)
+
+
 def margin_at(margin: Margin, progress: float) -> float:
     """Return the distance that a margin is at a point of the training, from 0 to 1.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.report.blocks import DASH, Group, Section, Table, count, number, plural, with_interval
+from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural, with_interval
 from maskwright.report.collect import Artifacts
 from maskwright.report.families import part_word
 from maskwright.report.gallery import Gallery
@@ -18,24 +18,45 @@ _WORDS = {"pq": "PQ", "sq": "SQ", "rq": "RQ", "pq_dagger": "PQ†", "ap": "AP", 
 def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section | None:
     """Return what became of objects, None where the run told none apart."""
     task, table = (artifacts.recipe.get("data") or {}).get("task"), artifacts.per_image
-    if task not in ("instances", "panoptic") or table is None or "segments_tp" not in table.columns:
+    if task not in ("instances", "panoptic") or table is None:
         return None
+    if "segments_tp" not in table.columns:
+        return Section(
+            "objects", "Objects", ["Objects were told apart and not scored: evaluate.families lacks panoptic."]
+        )
     things = [c.name for c in artifacts.categories.items if c.isthing]
     counts = table.filter(pl.col("category").is_in(things))
     words = [
         "An object counts as found where a predicted one overlaps it by more than half of what both cover together. "
-        "Its score is the mean probability of its category inside. The checkpoint that is kept as the best is chosen "
-        "by the semantic metric.",
+        f"{_score_words(artifacts)} The checkpoint that is kept as the best is chosen by the semantic metric.",
     ]
     groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
     groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
     return Section("objects", "Objects", words, groups)
 
 
+def _score_words(artifacts: Artifacts) -> str:
+    judge = (artifacts.tuned or {}).get("objectness")
+    if judge is None:
+        return "Its score is the mean probability of its category inside."
+    if not judge["weights"]:
+        return "Its score is the mean probability of its category inside: too few objects to learn objectness from."
+    return (
+        "Its score is its objectness, the probability that it is a true one, by a classifier fitted on "
+        f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "
+        "scored by a classifier that has not seen its fold's truth."
+    )
+
+
 def _counts(counts: pl.DataFrame) -> Table:
     columns = ["segments_tp", "segments_fn", "segments_fp"]
+    if "loose_pixels" not in counts.columns:  # of an earlier version
+        counts = counts.with_columns(loose_pixels=pl.lit(0), thing_pixels=pl.lit(0))
     grouped = counts.group_by("part", "category", maintain_order=True)
-    sums = grouped.agg(pl.col("image").n_unique(), *(pl.col(c).sum() for c in columns), pl.col("segments_iou").sum())
+    sums = grouped.agg(
+        pl.col("image").n_unique(),
+        *(pl.col(c).sum() for c in (*columns, "segments_iou", "loose_pixels", "thing_pixels")),
+    )
     rows = [
         (
             name,
@@ -47,10 +68,12 @@ def _counts(counts: pl.DataFrame) -> Table:
             count(fp),
             number(fp / images, 2),
             number(iou / tp) if tp else DASH,
+            percent(loose / pixels) if pixels else DASH,
         )
-        for part, name, images, tp, fn, fp, iou in sums.iter_rows()
+        for part, name, images, tp, fn, fp, iou, loose, pixels in sums.iter_rows()
     ]
-    head = ("category", "part", "images", "true", "found", "missed", "made up", "of these an image", "IoU of the found")
+    objects = ("true", "found", "missed", "made up", "of these an image", "IoU of the found")
+    head = ("category", "part", "images", *objects, "predicted pixels of no object")
     return Table("Objects of each category", head, rows, frozenset({0, 1}))
 
 
@@ -82,7 +105,7 @@ def _pictures(
     return [
         Group(
             title,
-            [f"From left to right: {drawn}."],
+            [f"Of the {plural(len(shown), 'image')} that are drawn (predict.overlays). From left to right: {drawn}."],
             strips=[
                 gallery.drawn(
                     _file(artifacts, folder, row["image"]),

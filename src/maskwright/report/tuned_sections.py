@@ -101,6 +101,9 @@ def _refused(tuned: Mapping[str, Any]) -> str:
     low, high = (tuned["gain"].get(end) for end in ("low", "high"))
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return f"Not adopted: the gain{best} has no interval."
+    if low > 0 and tuned.get("pq_gain") is not None:
+        lost = _gain(tuned["pq_gain"])
+        return f"Not adopted: it gains {_gain(tuned['gain'])} in {tuned['metric']}, and {lost} in the PQ of objects."
     why = "its interval lies below 0" if high < 0 else "its interval holds 0"
     return f"Not adopted: the gain{best} is not there: {why}."
 

@@ -24,12 +24,12 @@ from maskwright.recipe.mixing import CopyPasteSpec, CutoutSpec, MixSpec, blends_
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.train.batch import Batch
 from maskwright.train.partners import Partners
-from maskwright.train.targets import LabelTargets, ObjectTargets
+from maskwright.train.targets import LabelTargets, ObjectTargets, Undrawn
 from maskwright.train.working import WorkingImages
 from maskwright.types import IGNORE, Array, Categories, LabelMap
 
-_VIEW, _MIX, _FOCUS = 1, 2, 3
-"""Which of a draw's generators: how an image is seen, what is mixed in, where the crop lies."""
+_VIEW, _MIX, _FOCUS, _UNDRAWN = 1, 2, 3, 4
+"""Which of a draw's generators: how an image is seen, what is mixed in, where the crop lies, what isn't learned."""
 
 
 class TrainingCrops(Dataset[Batch]):
@@ -66,6 +66,7 @@ class TrainingCrops(Dataset[Batch]):
         self.soft = any(blends_labels(way.mix) for way in self.ways) or any(self.files)
         self.targets = LabelTargets(recipe)
         self.objects = ObjectTargets(recipe) if recipe.tells_instances else None
+        self.undrawn = Undrawn(recipe)
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         """Return image (C, h, w) and label for a draw of the stream.
@@ -74,11 +75,13 @@ class TrainingCrops(Dataset[Batch]):
         """
         crop = self.seen(key)
         tensor = image_tensor(standardise(crop.image, self.images.intensity))
+        passed_over = self.undrawn(crop.label, self._generator(_UNDRAWN, key[0]))
         if not self.soft:
             more = {} if self.objects is None else self.objects(crop)
-            return Batch(tensor, label_tensor(crop.label), self.targets(crop.label) | more)
+            label = crop.label if passed_over is None else np.where(passed_over, np.uint8(IGNORE), crop.label)
+            return Batch(tensor, label_tensor(label), self.targets(crop.label) | more)
         shares = soft_label(crop.label, len(self.categories)) if crop.shares is None else crop.shares
-        return Batch(tensor, share_tensor(shares), {})
+        return Batch(tensor, share_tensor(shares if passed_over is None else shares * ~passed_over), {})
 
     def seen(self, key: tuple[int, int]) -> Crop:
         """Return what the network sees for a draw of the stream, before it is standardised: varied and mixed."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from maskwright.errors import DataError, problem
 from maskwright.losses import LevelsLoss, thin_out
-from maskwright.losses.embedding import EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
+from maskwright.losses.embedding import UNLABELLED, EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
 from maskwright.models import EmbeddingNetwork
 from maskwright.train.batch import Batch
 from maskwright.train.targets import INSTANCES
@@ -26,6 +26,7 @@ class EmbeddingStep(nn.Module):
         momentum: of the moving average, whose view of turned images gives the consistency; it is what is shipped.
         every: updates after which the average moves, and stays frozen until then; with a momentum of 0 it is a copy of
             the network of that time.
+        compiled: the network's pass is compiled by torch.
         seed: of the generator of angles, anchors and pixels. What is drawn depends on it and on the calls so far.
     """
 
@@ -38,10 +39,12 @@ class EmbeddingStep(nn.Module):
         momentum: float = 0.999,
         every: int = 1,
         seed: int = 0,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         assert isinstance(network, EmbeddingNetwork), "a network with embeddings"
         self.network, self.embedding, self.loss, self.seed = network, embedding, loss, seed
+        self.both = torch.compile(network.both) if compiled else network.both
         self.average = Teacher(network, momentum, ramp="shipping")
         self.every, self.calls, self.updates = every, 0, 0
 
@@ -56,7 +59,7 @@ class EmbeddingStep(nn.Module):
                     next_move="give images without any a map of zeros",
                 )
             )
-        logits, embeddings = self.network.both(batch.images)
+        logits, embeddings = self.both(batch.images)
         terms: dict[str, torch.Tensor] = {}
         if self.loss is not None:
             outputs = logits if isinstance(logits, list) else [logits]
@@ -67,18 +70,17 @@ class EmbeddingStep(nn.Module):
             embeddings,
             thin_out(batch.targets[INSTANCES], embeddings),
             progress,
-            teacher=self._teacher(batch.images, embeddings, generator),
+            teacher=self._teacher(batch, embeddings, generator),
             generator=generator,
         )
         return terms | {f"embedding_{name}": value for name, value in found.items()}
 
     @torch.no_grad()
-    def _teacher(
-        self, images: torch.Tensor, embeddings: torch.Tensor, generator: torch.Generator
-    ) -> TeacherView | None:
+    def _teacher(self, batch: Batch, embeddings: torch.Tensor, generator: torch.Generator) -> TeacherView | None:
         """Return what the moving average says of the turned images, turned back; None if nobody asks."""
-        spec = self.embedding.spec
-        if spec.consistency.weight == 0 or spec.zero != "unlabelled":
+        spec, images = self.embedding.spec, batch.images
+        asked = spec.zero == "unlabelled" or bool((batch.targets[INSTANCES] == UNLABELLED).any())
+        if spec.consistency.weight == 0 or not asked:
             return None
         degrees = draw_degrees(len(images), spec.consistency.rotation, generator)
         _, turned = self.average.network.both(rotate(images, degrees))  # type: ignore[operator]

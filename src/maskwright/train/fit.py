@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,7 @@ def _train(
     rank_zero_only.rank = rank  # type: ignore[attr-defined]  # whatever the environment of a cluster says
     if spec.threads is not None:
         torch.set_num_threads(spec.threads)
+    training = replace(training, partial=False)  # what nobody drew is learned less, not left out
     cache, told = cache_of(recipe), recipe.tells_instances
     images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache, instances=told)
     unlabelled = None
@@ -160,6 +162,7 @@ def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | 
 
     Raises:
         UsageError: the recipe's method is one that learns from labels made beforehand.
+        UsageError: objects are to be told apart.
         RecipeError: the method needs a network to start from, or its images can't be shared out.
     """
     if pool is None or not len(pool):
@@ -173,6 +176,15 @@ def _checked(pool: Index | None, recipe: Recipe, start: Path | None) -> Index | 
                 recipe.selftrain.method.kind,
                 where="train_fold(…, pool=…)",
                 next_move="choose another selftrain.method, or give the images with their pseudo-labels as training",
+            )
+        )
+    if recipe.tells_instances:
+        raise UsageError(
+            problem(
+                "a semantic recipe",
+                f"data.task: {recipe.data.task}",
+                where="train_fold(…, pool=…)",
+                next_move="leave the pool out: what tells objects apart learns from labelled images",
             )
         )
     check_start(recipe, start)
@@ -213,7 +225,8 @@ def build_module(
     step: Any
     if recipe.tells_instances:
         embedding = EmbeddingLoss(recipe.instances.loss)
-        step = EmbeddingStep(network, embedding, loss, momentum=spec.ema, seed=recipe.seed * 1000 + fold)
+        how = {"momentum": spec.ema, "seed": recipe.seed * 1000 + fold, "compiled": bool(spec.compile)}
+        step = EmbeddingStep(network, embedding, loss, **how)  # type: ignore[arg-type]
     else:
         step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
     about = describe(

@@ -20,6 +20,8 @@ import torch
 from maskwright.data.index import Index
 from maskwright.data.intensity import Scale, working_size
 from maskwright.inference import STRIDE
+from maskwright.models import build_model
+from maskwright.models.embedding import sees_whole_tile
 from maskwright.models.weights import cached_weights, told_weights
 from maskwright.processes import cores
 from maskwright.recipe import Recipe
@@ -80,6 +82,7 @@ def plan_training(recipe: Recipe, training: Index, *, further: float = 0.0) -> P
     recipe = with_embedding(recipe)
     asked, reasons = recipe, list[str]()
     recipe = _weights(_network(plan_sizes(_machine(recipe), training, reasons), _SMALL), reasons)
+    reasons += seams(recipe, training)
     recipe, cost = _precision(recipe, allowance, reasons)
     if recipe.train.steps is None and recipe.train.epochs is not None:
         recipe = _update(recipe, steps=_steps_of_epochs(recipe, len(training)))
@@ -107,6 +110,27 @@ def with_embedding(recipe: Recipe) -> Recipe:
     if not recipe.tells_instances or getattr(recipe.model, "embedding", None) is not None:
         return recipe
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"embedding": EmbeddingSpec()})})
+
+
+def seams(recipe: Recipe, training: Index) -> list[str]:
+    """Return a line where objects may be cut at the seams of tiles.
+
+    Args:
+        recipe: with its network and scale.
+        training: labelled images.
+    """
+    largest = max(zip(training.table["height"], training.table["width"], strict=True), key=max, default=(0, 0))
+    if not recipe.tells_instances or max(working_size(largest, recipe.train.scale or 1.0)) <= recipe.predict.tile:
+        return []
+    bare = {"encoder_weights": "none"} if hasattr(recipe.model, "encoder_weights") else {}
+    network = build_model(recipe.model.model_copy(update=bare), in_channels=recipe.data.channels or 3, classes=2)
+    if not sees_whole_tile(network):
+        return []
+    return [
+        f"an image of {largest[1]}×{largest[0]} is predicted by tiles of {recipe.predict.tile}, and what this network "
+        "says of an object depends on the whole tile (attention, pooling or norms over it): objects may be cut where "
+        "tiles meet; take a larger predict.tile, or an encoder without these, such as resnet34"
+    ]
 
 
 def plan_sizes(recipe: Recipe, training: Index, reasons: list[str] | None = None) -> Recipe:

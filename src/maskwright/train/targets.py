@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from maskwright.augment import Crop
 from maskwright.data.distances import signed_distances
 from maskwright.losses import needed_targets
+from maskwright.losses.embedding import IGNORED, UNLABELLED
 from maskwright.postprocess.instances import split_parts
 from maskwright.recipe import Recipe
 from maskwright.types import IGNORE, LabelMap
 
 INSTANCES = "instances"
-"""Name of the target that holds (h, w) int64 ids: any from 1 on, 0 as the loss says, below 0: ignored."""
+"""Name of the target that holds (h, w) int64 ids: any from 1 on, 0 as the loss says, below 0 `IGNORED` or `UNLABELLED`
+of `losses.embedding`."""
 
 
 class LabelTargets:
@@ -34,14 +37,17 @@ class LabelTargets:
 class ObjectTargets:
     """Makes the ids that embeddings are learned from: call crop → {`INSTANCES`: (h, w) int64}.
 
-    Objects count where the label is a thing; all other known pixels are 0. What is ignored, or a thing of which nobody
-    knows which object it is of, is below 0.
+    Objects count where the label is a thing; all other known pixels are 0. What is ignored is `IGNORED`, and so is a
+    thing of which nobody knows which object it is of. Where objects are missing from the maps (`data.drawn`), such a
+    thing is `UNLABELLED`, and where there are no other labels, so is the background.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         categories, self.apart = recipe.data.to_categories(), recipe.instances.apart
+        self.partial = recipe.data.drawn < 1
+        self.alone = self.partial and recipe.data.target == "instances"
         self.isthing = np.zeros(256, bool)
-        self.isthing[[p for p, category in enumerate(categories.items) if category.isthing]] = True
+        self.isthing[categories.things] = True
 
     def __call__(self, crop: Crop) -> dict[str, torch.Tensor]:
         """Return the target of one crop, made after it was varied and mixed."""
@@ -50,5 +56,25 @@ class ObjectTargets:
         ids = np.where(thing, crop.instances, 0).astype(np.int32)
         if self.apart:
             ids = split_parts(ids)
-        known = np.where(thing & (ids == 0) | (crop.label == IGNORE), -1, ids)
-        return {INSTANCES: torch.from_numpy(known.astype(np.int64))}
+        nobodys = thing & (ids == 0)
+        ids = np.where(nobodys, UNLABELLED if self.partial else IGNORED, ids)
+        if self.alone:
+            ids = np.where(ids == 0, UNLABELLED, ids)
+        ids = np.where(crop.label == IGNORE, IGNORED, ids)
+        return {INSTANCES: torch.from_numpy(ids.astype(np.int64))}
+
+
+class Undrawn:
+    """Chooses the pixels that nobody drew and that are not learned as background this time: call label → (h, w) bool.
+
+    Of drawn and undrawn pixels, weighted 1 and w, a classifier says "drawn" where c p > w (1 - c p), p being the
+    probability of an object and c the share that is drawn. w = c / (2 - c) makes that p > ½.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        drawn = recipe.data.drawn if recipe.data.target == "instances" else 1.0
+        self.passed_over = 1 - drawn / (2 - drawn)
+
+    def __call__(self, label: LabelMap, rng: np.random.Generator) -> npt.NDArray[np.bool_] | None:
+        """Return the pixels of the background that are passed over; None where every object is drawn."""
+        return (label == 0) & (rng.random(label.shape) < self.passed_over) if self.passed_over else None

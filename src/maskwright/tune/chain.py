@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,7 +49,8 @@ class Tuned:
     """The chosen post-processing.
 
     Attributes:
-        adopted: False if the cross-fitted gain is not clearly above 0, or no chain is best; the chain is then empty.
+        adopted: False if the cross-fitted gain is not clearly above 0, if no chain is best, or if objects lose by it;
+            the chain is then empty.
         chain: fitted on all folds; what ships.
         fold_chains: fold → the chain fitted without it; what its own images are scored with. Empty if not adopted.
         gain: of each fold under the chain fitted without it over no chain, with the interval.
@@ -62,6 +63,7 @@ class Tuned:
         candidates: the steps that were tried for each place of the chain.
         searched: images that the searches saw; the gains are of all.
         held_out_gain: of `best` on images that are in no fold; None without such.
+        pq_gain: of each fold under its chain over no chain, where objects are told apart; None elsewhere.
     """
 
     adopted: bool
@@ -77,6 +79,11 @@ class Tuned:
     candidates: tuple[Slot, ...]
     searched: int
     held_out_gain: dict[str, float] | None = None
+    pq_gain: dict[str, float] | None = None
+
+    def not_adopted(self) -> Tuned:
+        """Return what was found, without any chain that is used."""
+        return replace(self, adopted=False, chain=(), fold_chains={})
 
     @property
     def agreement(self) -> float:
@@ -97,6 +104,7 @@ class Tuned:
             "best": _plain(self.best),
             "naive_gain": self.naive_gain,
             "held_out_gain": self.held_out_gain,
+            "pq_gain": self.pq_gain,
             "agreement": self.agreement,
             "folds": [vars(choice) | {"chain": _plain(choice.chain)} for choice in self.folds],
             "trail": [{"chain": _plain(chain), "gain": gain} for chain, gain in self.trail],
@@ -150,9 +158,7 @@ def tune_chain(
     own = dict(zip(numbers, zip(searches[:-1], counts[:-1], strict=True), strict=True))
     everywhere, found = searches[-1], counts[-1].found
     choices = {fold: _choice(fold, own[fold], scoring, np.equal(folds, fold)) for fold in numbers}
-    with_chain = Counts.stack([own[fold][1].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
-    without_chain = Counts.stack([own[fold][1].of_row(row, ()) for row, fold in enumerate(folds)])
-    gain = scoring.gain(with_chain, without_chain)
+    gain = _gain_of(choices, {fold: counts for fold, (_, counts) in own.items()}, folds, scoring)
     adopted, best = bool(gain["low"] > 0) and bool(everywhere.chain), everywhere.chain
     return Tuned(
         adopted=adopted,
@@ -251,6 +257,14 @@ class _Scoring:
 
     def _statistic(self, counts: Counts) -> Statistic:
         return statistic_of(counts, self.metric, self.categories.evaluated, EmptyCases.of(self.evaluate))
+
+
+def _gain_of(
+    choices: Mapping[int, FoldChoice], counts: Mapping[int, ChainCounts], folds: Sequence[int], scoring: _Scoring
+) -> dict[str, float]:
+    """Return what each fold's choice gains over no chain on the fold itself."""
+    with_chain = Counts.stack([counts[fold].of_row(row, choices[fold].chain) for row, fold in enumerate(folds)])
+    return scoring.gain(with_chain, Counts.stack([counts[fold].of_row(row, ()) for row, fold in enumerate(folds)]))
 
 
 def _searched(

@@ -62,7 +62,7 @@ def pieces(record: Record, categories: Categories) -> Iterator[Piece]:
     """
     objects = np.zeros(record.size, np.int64) if record.instances is None else record.instances.astype(np.int64)
     if record.label is None:
-        things = [p for p, category in enumerate(categories.items) if category.isthing]
+        things = categories.things
         label = np.full(record.size, things[0] if things else len(categories) - 1, np.int64)
     else:
         label = record.label.astype(np.int64)

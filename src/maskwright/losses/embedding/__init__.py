@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.losses.embedding.consistency import consistency_loss, draw_anchors
-from maskwright.losses.embedding.groups import Groups
+from maskwright.losses.embedding.groups import IGNORED, UNLABELLED, Groups
 from maskwright.losses.embedding.rotation import draw_degrees, rotate, rotate_back
 from maskwright.losses.embedding.terms import (
     gaussian_exponent,
@@ -26,6 +26,8 @@ from maskwright.recipe.embedding import EmbeddingLossSpec
 from maskwright.recipe.margin import margin_at
 
 __all__ = [
+    "IGNORED",
+    "UNLABELLED",
     "EmbeddingLoss",
     "Groups",
     "TeacherView",
@@ -82,7 +84,7 @@ class EmbeddingLoss:
 
         Args:
             embeddings: (N, E, H, W).
-            instances: (N, H, W) int64: any ids from 1 on, 0 as the spec says, below 0: ignored.
+            instances: (N, H, W) int64: any ids from 1 on, 0 as the spec says, `UNLABELLED` or `IGNORED`.
             progress: of the training, from 0 to 1, by which the margins change.
             teacher: without it there is no consistency term.
             generator: for pixels and anchors; needed with a teacher.
@@ -131,8 +133,9 @@ class EmbeddingLoss:
     ) -> torch.Tensor:
         assert generator is not None, "anchors are drawn by a generator"
         spec = self.spec.consistency
-        unlabelled = (instances == 0) & (self.spec.zero == "unlabelled")
-        seen = instances >= 0 if view.known is None else (instances >= 0) & view.known
+        unlabelled = (instances == UNLABELLED) | ((instances == 0) & (self.spec.zero == "unlabelled"))
+        seen = (instances >= 0) | unlabelled
+        seen = seen if view.known is None else seen & view.known
         return spec.weight * consistency_loss(
             embeddings,
             view.embeddings,

@@ -14,6 +14,8 @@ from maskwright.losses.embedding.pairs import Kin, own_squares, sums_by_owner
 from maskwright.losses.truth import full_precision
 from maskwright.recipe.embedding import Zero
 
+IGNORED, UNLABELLED = -1, -2
+"""Ids of pixels that no term sees, and of those that may be of an object that nobody drew, whatever 0 means."""
 _LARGEST_TABLE = 1 << 22
 """Ids up to here are renumbered by a table of that length; larger ones by sorting."""
 
@@ -48,7 +50,8 @@ class Groups:
 
         Args:
             embeddings: (E, H, W).
-            instances: (H, W) int64: any ids from 1 on, 0, and below 0: ignored. 255 is an id like another.
+            instances: (H, W) int64: any ids from 1 on, 0, `UNLABELLED`, and others below 0: ignored. 255 is an id like
+                another.
             zero: what 0 means; see `recipe.embedding.EmbeddingLossSpec`.
             reach: pixels, see there.
 
@@ -62,13 +65,13 @@ class Groups:
         if zero == "ignore":
             ids = torch.where(ids == 0, -1, ids)
         place = None if reach is None else neighbourhoods(instances, reach).flatten()
-        known = ids >= 0
+        known = (ids >= 0) | (ids == UNLABELLED)
         if not bool(known.all()):
             points, ids, place = points[known], ids[known], None if place is None else place[known]
-        owner, count = _numbered(ids)
-        regions = count
-        if zero == "background" and bool((owner < 0).any()):
-            owner, regions = torch.where(owner < 0, count, owner), count + 1
+        owner, count = _numbered(ids.clamp(min=0))
+        regions, ground = count, ids == 0
+        if zero == "background" and bool(ground.any()):
+            owner, regions = torch.where(ground, count, owner), count + 1
         sizes = torch.bincount(owner + 1, minlength=regions + 1)[1:].to(points)
         means = sums_by_owner(points, owner, regions) / sizes[:, None]
         near = None if place is None else _first_of(place, owner, count, regions)
