@@ -52,7 +52,7 @@ class DecidedMasks:
     @property
     def changed(self) -> set[str]:
         """Images about whose masks there are decisions."""
-        asked = {"mask", "region", *(QUESTIONS[action] for action in CHANGES)}
+        asked = {"mask", "region"} | {question for action, question in QUESTIONS.items() if action in CHANGES}
         return {d.image for d in self.answers.values() if QUESTIONS[d.action] in asked}
 
     def answer(self, image: str) -> Decision:

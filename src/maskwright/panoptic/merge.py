@@ -225,11 +225,3 @@ def _give_away(canvas: _Canvas, label: LabelMap, things: Sequence[int], rule: Me
         elif (taken == category).any():
             nearest = ndimage.distance_transform_edt(taken != category, return_distances=False, return_indices=True)
             canvas.ids[left] = canvas.ids[tuple(nearest[:, left])]
-
-
-def _paint_stuff(canvas: _Canvas, label: LabelMap, things: Sequence[int], rule: MergeSpec) -> None:
-    """Paint the free pixels of each category of stuff that has enough of them."""
-    for category in np.setdiff1d(np.unique(label), [*things, IGNORE]):
-        free = (label == category) & (canvas.ids == 0)
-        if int(np.count_nonzero(free)) >= max(1.0, rule.stuff_min_area * label.size):
-            canvas.paint(free, int(category))

@@ -288,12 +288,14 @@ def _way(job: _Job) -> Way | None:
 
 def _true_label(job: _Job, image: str) -> LabelMap:
     """Return the true label of an image of the pool, which a study has."""
-    return _there(job.whole.only([image]).read_label(0), "guide", image)
+    found: LabelMap = _there(job.whole.only([image]).read_label(0), "guide", image)
+    return found
 
 
 def _true_objects(job: _Job, image: str) -> InstanceMap:
     """Return the true objects of an image of the pool, which a study has."""
-    return _there(job.whole.only([image]).read_instances(0), "votes", image)
+    found: InstanceMap = _there(job.whole.only([image]).read_instances(0), "votes", image)
+    return found
 
 
 def _there(found: Any, field: str, image: str) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from maskwright.artifacts import RunFolder, read_folds
 from maskwright.audit.duplicates import find_duplicates
-from maskwright.audit.hashing import hashes
-from maskwright.audit.inspect import Thumbnail, read_thumbnail
+from maskwright.audit.hashing import Thumbnail, hashes
+from maskwright.audit.inspect import read_thumbnail
 from maskwright.data.index import Index, decided_index
 from maskwright.errors import DataError, problem
 from maskwright.progress import track

@@ -138,6 +138,12 @@ def written_mask(run: Reviewed, label: LabelMap) -> str:
     return _kept_file(run, "masks", png(to_ids(label, run.index.categories)), ".png")
 
 
+def written_seen(run: Reviewed, number: int, fold: int | None) -> str:
+    """Write which masks the networks of a round have learned from into the run folder, and return the file's name."""
+    seen = json.dumps(sorted(learned_by(run.folder, number, fold)), ensure_ascii=False).encode()
+    return _kept_file(run, "seen", seen, ".json")
+
+
 def changed_since(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> str:
     """Return in words what isn't as it was when a reviewer looked at it; empty: nothing."""
     if len(reply.shown) != len(item.suggestions):
@@ -303,9 +309,8 @@ class _Said:
         suggestion = self.item.suggestions[place]
         file = written_mask(self.run, self.run.suggestion(self.item, suggestion, self.answers))
         assert suggestion.maker is not None
-        seen = json.dumps(sorted(learned_by(self.run.folder, *suggestion.maker)), ensure_ascii=False).encode()
-        known = _kept_file(self.run, "seen", seen, ".json")
-        return self._line("drawn_mask", file=file, made_by=suggestion.name, seen=known)
+        seen = written_seen(self.run, *suggestion.maker)
+        return self._line("drawn_mask", file=file, made_by=suggestion.name, seen=seen)
 
     def _patch(self, where: Pixels, label: LabelMap | None) -> Decision:
         """What a label says in some pixels; None: that they don't count."""

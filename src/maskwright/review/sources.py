@@ -136,7 +136,7 @@ def _pool_item(
     name = name_of(image)
     known = [_predicted(run, image, f"{labels.folder}/{name}.png", labels) for labels in rounds]
     found = [suggestion for suggestion in known if suggestion is not None]
-    everyone = _Labels("prediction", "predictions/labels", *_delivering(run))
+    everyone = _Labels("prediction", "predictions/labels", *delivering(run))
     mean = _predicted(run, image, f"{everyone.folder}/{name}.png", everyone)
     if mean is not None and (mean.learnable or not found):
         found.append(mean)
@@ -178,7 +178,7 @@ def _predicted(run: Reviewed, image: str, file: str, labels: _Labels) -> Suggest
     return Suggestion(labels.told, image, file, maker=(labels.number, labels.fold), digest=digest)
 
 
-def _delivering(run: Reviewed) -> tuple[int, int | None]:
+def delivering(run: Reviewed) -> tuple[int, int | None]:
     """Return the round and the fold of the networks that predict the pool; None: those of all folds."""
     folds = read_folds(run.folder.folds) if run.folder.folds.is_file() else None
     alone = folds is not None and folds.filter(pl.col("fold") != HELD_OUT)["fold"].n_unique() == 1

@@ -33,9 +33,10 @@ from maskwright.errors import DataError, UsageError, problem
 from maskwright.pictures import to_rgb8
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
-from maskwright.review.answers import written_mask
+from maskwright.review.answers import written_mask, written_seen
 from maskwright.review.query import Chosen
 from maskwright.review.source import Reviewed
+from maskwright.review.sources import delivering
 from maskwright.types import IGNORE, Categories, LabelMap
 
 QUERIES = "queries"
@@ -147,12 +148,10 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
             if before is not None and before.file == file and not before.by_policy:
                 known.append(image)
                 continue
-            made_by = "prediction" if same else ""
-            lines.append(
-                Decision.model_validate(
-                    shared | {"image": image, "action": "drawn_mask", "file": file, "made_by": made_by}
-                )
-            )
+            about = {"image": image, "action": "drawn_mask", "file": file}
+            if same:
+                about |= {"made_by": "prediction", "seen": written_seen(run, *delivering(run))}
+            lines.append(Decision.model_validate(shared | about))
             taken.append(image)
             unchanged += [image] if same else []
     if lines:
