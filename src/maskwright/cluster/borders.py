@@ -65,17 +65,13 @@ def join_across(instances: InstanceMap, embeddings: Array, least: float) -> Inst
 def _borders(instances: InstanceMap, embeddings: Array) -> tuple[Indices, Floats, Indices]:
     """Return the pairs (P, 2) of ids that face each other, rising, the sums of distances and the numbers of these."""
     found, distances = list[npt.NDArray[np.int64]](), list[Floats]()
-    for axis in (0, 1):
-        first, second = (np.s_[:-_ACROSS], np.s_[_ACROSS:]) if axis == 0 else (np.s_[:, :-_ACROSS], np.s_[:, _ACROSS:])
-        one, other = instances[first], instances[second]
-        facing = (one != other) & (one > 0) & (other > 0)
-        away = embeddings[:, *_window(first)][:, facing] - embeddings[:, *_window(second)][:, facing]  # (E, n)
+    height, width = instances.shape
+    for down, right in ((_ACROSS, 0), (0, _ACROSS)):
+        one, other = instances[: height - down, : width - right], instances[down:, right:]
+        y, x = np.nonzero((one != other) & (one > 0) & (other > 0))
+        away = embeddings[:, y, x] - embeddings[:, y + down, x + right]  # (E, n)
         distances.append(np.sqrt(np.square(away, dtype=np.float64).sum(axis=0)))
-        found.append(np.sort(np.stack([one[facing], other[facing]], axis=1).astype(np.int64), axis=1))
+        found.append(np.sort(np.stack([one[y, x], other[y, x]], axis=1).astype(np.int64), axis=1))
     pairs, place = np.unique(np.concatenate(found), axis=0, return_inverse=True)
-    counts = np.bincount(place.ravel(), minlength=len(pairs))
-    return pairs, np.bincount(place.ravel(), np.concatenate(distances), len(pairs)), counts
-
-
-def _window(rows: slice | tuple[slice, slice]) -> tuple[slice, slice]:
-    return rows if isinstance(rows, tuple) else (rows, np.s_[:])
+    counts = np.bincount(place.ravel(), minlength=len(pairs)).astype(np.int64)
+    return pairs, np.bincount(place.ravel(), np.concatenate(distances), len(pairs)).astype(np.float64), counts
