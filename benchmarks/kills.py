@@ -23,6 +23,7 @@ from benchmarks.record import Row
 from maskwright.data.synthetic import make_playground
 
 SMALL = (
+    "data.task=semantic",
     "model.encoder=resnet10t",
     "model.encoder_weights=none",
     "model.decoder_channels=[16, 16, 8]",

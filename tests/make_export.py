@@ -45,6 +45,7 @@ sys.exit(code)
 
 
 SETTINGS = (
+    "data.task=semantic",
     "model.kind=python",
     "model.target=make_export:Small",
     "split.folds=2",

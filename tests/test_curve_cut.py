@@ -13,6 +13,7 @@ from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
 SMALL = (
+    "data.task=semantic",
     "data.group=null", "split.folds=2", "audit.pictures=false", "model.encoder=resnet10t",
     "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]", "train.steps=2", "train.validate_every=1",
     "train.batch=2", "train.crop=[32, 48]", "train.scale=1", "train.precision=float32", "train.channels_last=false",

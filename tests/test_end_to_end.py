@@ -29,6 +29,7 @@ from maskwright.recipe import load_recipe
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMALL = {
+    "data.task": "semantic",
     "model.encoder": "resnet10t",
     "model.encoder_weights": "none",
     "model.decoder_channels": "[16, 16, 8]",

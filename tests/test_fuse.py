@@ -33,6 +33,7 @@ from maskwright.report.compare import compare_runs
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SMALL = [
+    "data.task=semantic",
     "model.encoder=resnet10t",
     "model.encoder_weights=none",
     "model.decoder_channels=[16, 16, 8]",

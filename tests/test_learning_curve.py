@@ -232,7 +232,9 @@ def test_one_group_is_too_few(tmp_path):
     (data / "meta.csv").write_text(
         "name,scene\n" + "".join(f"{path.stem},one\n" for path in sorted((data / "images").iterdir()))
     )
-    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), ["data.group=scene", "audit.pictures=false"])
+    recipe = apply_settings(
+        Recipe(data=DataSpec(root=str(data))), ["data.task=semantic", "data.group=scene", "audit.pictures=false"]
+    )
     with pytest.raises(DataError, match=r"in 1 group\(s\)"):
         curve(recipe, tmp_path / "out")
 
@@ -245,6 +247,7 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 
 SMALL = (
+    "data.task=semantic",
     "data.group=scene", "split.folds=2", "audit.pictures=false", "model.encoder=resnet10t",
     "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]", "train.steps=2", "train.validate_every=1",
     "train.batch=2", "train.crop=[32, 48]", "train.scale=1", "train.precision=float32", "train.channels_last=false",

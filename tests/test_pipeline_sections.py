@@ -115,7 +115,16 @@ def test_a_field_of_a_component_leaves_the_others_as_they_are(stated, field):
 
 @pytest.mark.parametrize(
     "change",
-    ["selftrain.rounds=1", "mix=[{kind: mixup}]", "train.swa=0.3", "report.price_of_leaks=true", "predict.fusion=rank"],
+    [
+        "selftrain={rounds: 1, method: {kind: mean_teacher}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, labels: soft, loss: [{kind: kl}]}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, fused_with: [other]}}",
+        "selftrain={rounds: 1, method: {kind: pseudo_labels, mix: [{kind: mixup}]}}",
+        "mix=[{kind: mixup}]",
+        "train.swa=0.3",
+        "report.price_of_leaks=true",
+        "predict.fusion=rank",
+    ],
 )
 def test_what_can_not_be_done_with_objects_is_refused(change):
     with pytest.raises(RecipeError, match=r"data\.task"):
@@ -146,3 +155,8 @@ def test_what_the_rate_follows_makes_a_training_stale(change):
     assert fingerprints(apply_settings(plain, [change])) == fingerprints(plain)
     for other in ("predict.batch=2", "predict.overlays=3", "evaluate.samples=200", "train.workers=2"):
         assert fingerprints(apply_settings(following, [other])) == fingerprints(following)
+
+
+def test_rounds_with_objects_are_adopted_by_pq():
+    recipe = apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), ["selftrain.rounds=1"])
+    assert recipe.adoption_metric() == "pq"

@@ -72,6 +72,7 @@ def test_one_fold_has_nothing_to_compare():
 
 
 SMALL = (
+    "data.task=semantic",
     "data.group=scene", "split.folds=2", "split.holdout=0.2", "split.labelled=2/3", "audit.pictures=false",
     "model.encoder=resnet10t", "model.encoder_weights=none", "model.decoder_channels=[16, 16, 8]",
     "train.steps=2", "train.validate_every=1", "train.batch=2", "train.crop=[32, 48]", "train.scale=1",

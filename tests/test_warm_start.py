@@ -16,6 +16,7 @@ from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 
 SETTINGS = (
+    "data.task=semantic",
     "model.encoder=resnet10t",
     "model.encoder_weights=none",
     "model.decoder_channels=[16, 16, 8]",

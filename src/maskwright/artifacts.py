@@ -203,13 +203,13 @@ def locate(root: Path, imported: Path, path: str) -> Path:
 
 
 def turned_like(label: str, image: Path) -> Path | None:
-    """Return the image that a label file is turned with, None for one that the index wrote, which stands upright.
+    """Return the image that a label file is turned with, None for one that index or round wrote, which is upright.
 
     Args:
         label: path as the index has it.
         image: where its image lies.
     """
-    return None if label.startswith(IMPORTED) else image
+    return None if label.startswith((IMPORTED, MADE)) else image
 
 
 @contextmanager

@@ -43,7 +43,9 @@ def built(root, **fields):
         (("instances",), {}, "instances", "instances", ["object"]),
         (("instances",), {"classes": "binary"}, "semantic", "instances", []),
         (("instances",), {"classes": "binary", "task": "instances"}, "instances", "instances", ["object"]),
-        (("masks", "instances"), {}, "semantic", "masks", ["crop"]),
+        (("masks", "instances"), {}, "panoptic", "masks", ["crop"]),
+        (("masks", "instances"), {"task": "semantic"}, "semantic", "masks", ["crop"]),
+        (("masks", "instances"), {"classes": "binary"}, "semantic", "masks", []),
         (("masks", "instances"), {"task": "panoptic"}, "panoptic", "masks", ["crop"]),
         (("masks", "instances"), {"task": "instances"}, "instances", "instances", ["object"]),
     ],
@@ -80,6 +82,8 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
     Image.fromarray(half).save(root / "instances" / "a.png")
     with pytest.raises(DataError, match="a thing"):
         built(root, task="panoptic")
+    _, spec, source = build_index(DataSpec(root=str(root)))  # nobody asked for objects, and there are none
+    assert spec.task == "semantic" and any("most of its pixels" in note for note in source.notes)
 
 
 def test_labels_of_a_further_folder_are_labels(tmp_path):
@@ -93,7 +97,7 @@ def test_labels_of_a_further_folder_are_labels(tmp_path):
     index, spec = beside("twin", "masks", "instances", task="panoptic")
     assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
     assert index.labelled.read_instances(0).max() == 2
-    assert beside("both", "masks", "instances")[1].task == "semantic"
+    assert beside("both", "masks", "instances")[1].task == "panoptic"
     with pytest.raises(DataError, match="no instance maps"):
         beside("bare", "masks", task="panoptic")
 
@@ -133,10 +137,14 @@ def test_black_is_no_object_in_a_coloured_instance_map(tmp_path):
     assert (found > 0).tolist() == colours.any(axis=2).tolist()
 
 
-@pytest.mark.parametrize(("fields", "said"), [({}, True), ({"task": "semantic"}, False), ({"classes": "binary"}, True)])
-def test_instance_maps_that_are_not_looked_at_are_named(tmp_path, fields, said):
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({}, "are told apart"), ({"task": "semantic"}, None), ({"classes": "binary"}, "aren't looked at")],
+)
+def test_what_becomes_of_instance_maps_is_said_where_nobody_named_a_task(tmp_path, fields, said):
     source = build_index(DataSpec(root=str(folder(tmp_path, "masks", "instances", classes=CLASSES)), **fields))[2]
-    assert any("aren't looked at" in note for note in source.notes) == said
+    about = [note for note in source.notes if "instance maps" in note]
+    assert about == [] if said is None else [said in note for note in about] == [True]
 
 
 def test_objects_are_numbered_whatever_their_ids(tmp_path):

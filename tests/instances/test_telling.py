@@ -55,6 +55,40 @@ def test_equal_objects_that_lie_apart_are_two_unless_objects_may_be_in_pieces():
     assert np.array_equal(together > 0, label == 1)
 
 
+def test_what_is_clustered_may_be_said_by_somebody_else():
+    label, embeddings = scene()
+    guide = np.full((8, 16), IGNORE, np.uint8)
+    guide[0:2, 4:8] = 1  # across the border of the two objects of thing 1, at column 6
+    found = tell_apart(certain(label), embeddings, THINGS, SPEC, guide=guide)
+    expected = np.zeros((8, 16), np.int32)
+    expected[0:2, 4:6], expected[0:2, 6:8] = 1, 2
+    assert np.array_equal(found, expected) and (guide[0, 4:8] == 1).all()
+
+
+def plant():
+    """Return the label (8, 16) of a plant, taken for thing 1 on 15 of 24 pixels and for thing 2 on the others."""
+    label = np.zeros((8, 16), np.uint8)
+    label[2:5, 2:7], label[2:5, 7:10] = 1, 2
+    return label, np.zeros((4, 8, 16), np.float32)
+
+
+def test_an_object_across_categories_is_what_most_of_its_pixels_are():
+    label, embeddings = plant()
+    parts = tell_apart(certain(label), embeddings, THINGS, SPEC)
+    assert np.unique(parts).tolist() == [0, 1, 2]  # each category by itself
+    spec = SPEC.model_copy(update={"across": True})
+    whole = tell_apart(certain(label), embeddings, THINGS, spec)
+    assert np.array_equal(whole, (label > 0).astype(np.int32))
+    for size in ((8, 16), (16, 32)):
+        large = np.kron(label, np.ones((size[0] // 8, size[1] // 16), np.uint8))
+        found = to_panoptic(large, whole, certain(large), THINGS, spec)
+        assert np.array_equal(np.isin(found.label, [1]), large > 0)
+        # the score is the mean probability of thing 1 inside: 15 / 24 of 0.8 and 9 / 24 of 0.1
+        assert found.segments.scores[0] == pytest.approx((15 * 0.8 + 9 * 0.1) / 24)
+    nothing = tell_apart(certain(np.zeros((8, 16), np.uint8)), embeddings, THINGS, spec)
+    assert not nothing.any() and not tell_apart(certain(label), embeddings, [], spec).any()
+
+
 @pytest.mark.parametrize(
     ("case", "label", "objects"),
     [

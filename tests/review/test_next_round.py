@@ -16,6 +16,7 @@ from maskwright.review import Desk, Reply, Reviewed, build_queue
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SMALL = (
+    "data.task=semantic",
     *SETTINGS,
     "evaluate.samples=100",
     "evaluate.families=[]",

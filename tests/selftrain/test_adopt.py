@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.metrics import Counts
+from maskwright.evaluate import statistic_of
+from maskwright.metrics import Counts, EmptyCases
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.selftrain import weigh
 from maskwright.types import Categories, Category
@@ -22,7 +23,9 @@ def counts(hits):
 
 def compare(before, after, groups=None, **options):
     groups = [str(k) for k in range(len(before))] if groups is None else groups
-    return weigh(counts(before), counts(after), groups, "mean_dice", CATEGORIES, SPEC, **options)
+    cases = EmptyCases.of(SPEC)
+    old, new = (statistic_of(counts(hits), "mean_dice", CATEGORIES.evaluated, cases) for hits in (before, after))
+    return weigh(old, new, groups, "mean_dice", SPEC, **options)
 
 
 def test_a_gain_on_every_image_is_adopted_and_stated():

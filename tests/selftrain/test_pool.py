@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 from maskwright.artifacts import MADE
 from maskwright.data.index import PSEUDO, SCHEMA, SOFT, WEIGHT, Index
@@ -93,3 +96,36 @@ def test_pretraining_and_what_follows_are_as_long_as_one_training(steps, every, 
     parts = split_steps(steps, every, share)
     assert sum(part[0] for part in parts) == steps
     assert all(part[0] > 0 and part[0] % part[1] == 0 for part in parts)
+
+
+def twice(target, known):
+    """Return the index of the pool's images u and v, of which u has a mask and ids of its own."""
+    rows = [(n, f"{n}.m.png" if n == "u" else None, f"{n}.i.png" if n in known else None) for n in "auv"]
+    table = pl.DataFrame([(*row, *[None] * 4, 4, 4, 3) for row in rows], schema=SCHEMA, orient="row")
+    return Index(Path("/data"), table, Categories((Category(0, "no"), Category(1, "yes", isthing=True))), target)
+
+
+@pytest.mark.parametrize("target", ["masks", "instances"])
+def test_true_objects_of_the_pool_are_nowhere_among_what_is_learned_from(target):
+    labels = {"u": f"{MADE}labels/u.png", "v": f"{MADE}labels/v.png"}
+    objects = {image: label.replace("labels", "objects") for image, label in labels.items()}
+    found = training_index(twice(target, "au"), ["a"], labels, objects=objects)
+    assert found.table["instances"].to_list() == ["a.i.png", *objects.values()]
+    assert found.table["mask"].to_list()[1:] == list(labels.values())
+    assert len(found.labelled) == (2 if target == "masks" else 3)  # a has no mask here
+    plain = training_index(twice(target, "au"), ["a"], labels)
+    assert "u.i.png" not in plain.table["instances"].to_list()
+    assert len(plain.labelled) == len(found.labelled)
+
+
+@pytest.mark.parametrize("target", ["masks", "instances"])
+def test_labels_and_objects_of_a_round_are_read_as_they_were_made(tmp_path, target):
+    index = replace(twice(target, "au"), root=tmp_path, imported=tmp_path / "imported")
+    label, ids = np.uint8([[0, 1], [255, 1]]), np.uint8([[0, 9], [0, 4]])
+    for name, values in (("labels", label), ("objects", ids)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(values).save(tmp_path / name / "u.png")
+    made = {"u": f"{MADE}labels/u.png"}
+    found = training_index(index, [], made, objects={"u": f"{MADE}objects/u.png"})
+    assert np.array_equal(found.read_label(0), label)  # category ids, and what is ignored
+    assert np.array_equal(found.read_instances(0), [[0, 2], [0, 1]])

@@ -73,7 +73,7 @@ def test_a_training_sends_its_curves(tmp_path, monkeypatch):
     from maskwright.train.fit import train_fold
 
     make_playground(tmp_path / "data", labelled=6, unlabelled=0, size=(48, 64), planted=False)
-    index, section, _ = build_index(DataSpec(root=str(tmp_path / "data")))
+    index, section, _ = build_index(DataSpec(root=str(tmp_path / "data"), task="semantic"))
     settings = (
         "model.encoder=resnet10t",
         "model.decoder_channels=[16, 16, 8]",

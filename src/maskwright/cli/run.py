@@ -58,7 +58,7 @@ def demo(
         say(f"making the playground in {data}")
         make_playground(data, seed=seed)
     settings = [f"train.minutes={minutes}", f"seed={seed}", "split.folds=3", "split.holdout=0.2"]
-    recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), settings)
+    recipe = apply_settings(Recipe(data=DataSpec(root=str(data), task="semantic")), settings)
     _run(recipe, out / "run", redo=redo, as_json=json)
     say("\nNow your own images: put them into FOLDER/images and their masks (index PNG, same names) into FOLDER/masks,")
     say("then: maskwright run --data FOLDER")

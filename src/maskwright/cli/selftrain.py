@@ -12,6 +12,7 @@ from maskwright.cli.console import progress, result, say
 from maskwright.cli.options import RUN, Options, typed_command
 from maskwright.cli.rounds import print_protocols
 from maskwright.cli.run import print_summary, say_plan, summary_of
+from maskwright.data.kind import task_of
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.unlabelled import OURS
 
@@ -41,7 +42,8 @@ def selftrain(
         options: as of `run`.
         rounds: at most so many (default 1); a round that doesn't pay is the last.
         method: pseudo_labels, or a teacher that labels while the training runs, such as unimatch; left out, where the
-            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes.
+            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes;
+            where objects are told apart, pseudo_labels.
         protocols: train by all four protocols instead (labelled images alone; both mixed; pretrained on pseudo-labels,
             then on real ones, or on both) and print their table.
     """
@@ -60,13 +62,14 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
     Args:
         options: of the command line.
         rounds: asked for.
-        method: its kind, where one is asked for; else what recipe or settings say; else `OURS`.
+        method: its kind, where one is asked for; else what recipe or settings say; else `OURS`, or pseudo_labels where
+            objects are told apart.
         protocols: all protocols are run, which are those of pseudo-labels.
     """
     recipe = options.to_recipe()
     wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
     pairs = [f"selftrain.rounds={wanted}"]
-    if method is None and not protocols and not _says_how(options, recipe):
+    if method is None and not protocols and not _says_how(options, recipe) and task_of(recipe.data) == "semantic":
         pairs.append(f"selftrain.method={OURS.model_dump_json()}")
     elif method is not None and method != recipe.selftrain.method.kind:
         pairs.append(f'selftrain.method={{"kind": "{method}"}}')

@@ -20,7 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import UNUSED, with_objects, with_task, with_things, without_mask
+from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things, without_mask
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, relabel_consecutive
@@ -110,7 +110,7 @@ class Index:
         Raises:
             DataError: a file can't be read, or the mask's size isn't the image's.
         """
-        image, label = self.table["image"][row], self.table[self.label_column][row]
+        image, label = self.table["image"][row], self._label_file(row)
         return Sample(name_of(image), read_image(self.path(image)), self._label(image, label))
 
     def read_image(self, row: int) -> Array:
@@ -123,8 +123,7 @@ class Index:
 
     def read_label(self, row: int) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         """Return the label of a row alone."""
-        image, label = self.table["image"][row], self.table[self.label_column][row]
-        return self._label(image, label)
+        return self._label(self.table["image"][row], self._label_file(row))
 
     def read_instances(self, row: int) -> InstanceMap | None:
         """Return the (H, W) int32 objects of a row, numbered from 1 on, 0 for none; None where there is no map.
@@ -136,6 +135,12 @@ class Index:
         if file is None:
             return None
         return relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
+
+    def _label_file(self, row: int) -> str | None:
+        """Return the label file of a row; one that a round of self-training made is a mask, whatever the others are."""
+        mask: str | None = self.table["mask"][row]
+        label: str | None = self.table[self.label_column][row]
+        return mask if mask is not None and mask.startswith(MADE) else label
 
     def _label(self, image: str, label: str | None) -> np.ndarray[Any, np.dtype[np.uint8]] | None:
         if label is None:
@@ -184,9 +189,12 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     index = Index(root, frame, categories, target, imported or root, **_kind_of(spec))
     _check_columns(source, spec, groups, root)
     if spec.task == "panoptic":
-        known, note = with_things(index)
-        said = filter(None, [note, without_mask(index)])
-        index, source = replace(index, categories=known), replace(source, notes=(*source.notes, *said))
+        known, note = with_things(index, asked=stated)
+        there = bool(known.things)
+        spec = spec if there else spec.model_copy(update={"task": "semantic"})
+        told = [LOOKED_INTO if there and not stated else None, without_mask(index) if there else None]
+        index = replace(index, categories=known, both=there)
+        source = replace(source, notes=(*source.notes, *filter(None, [note, *told])))
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
         source = replace(source, notes=(*source.notes, UNUSED))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]

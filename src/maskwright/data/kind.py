@@ -22,7 +22,15 @@ OBJECT = "object"
 """What the category of objects is called where there is but one."""
 
 UNUSED = "the instance maps aren't looked at: --task panoptic tells objects apart, too"
-"""What is said where there are masks, and nothing says what they are for."""
+"""What is said where there are masks and instance maps, and a recipe that names categories, but no task."""
+
+LOOKED_INTO = (
+    "objects are told apart, because there are instance maps beside the masks: --task semantic looks at masks alone"
+)
+"""What is said where there are both, and nobody named a task."""
+
+NO_THING = "no category has numbers in instances/ on most of its pixels: the instance maps aren't looked at"
+"""What is said where there are both, and no object to tell apart."""
 
 LOOKED_AT = 32
 """Images that are looked at for what is a thing, roughly."""
@@ -43,7 +51,7 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     if task == "auto":
         stated = spec.classes != "all" or spec.categories is not None or spec.target != "auto"
         alone = instances and not masks and not like_masks(root, names_of(source))  # else it could be either
-        task = "instances" if alone and not stated else "semantic"
+        task = "semantic" if stated or not instances else "instances" if alone else "panoptic" if masks else "semantic"
     lacking = [
         name
         for name, there, needed in (
@@ -72,6 +80,17 @@ def with_task(source: Source, spec: DataSpec, root: Path) -> DataSpec:
     return spec.model_copy(update={"task": task, "target": target})
 
 
+def task_of(spec: DataSpec) -> str:
+    """Return what is to be predicted, before anything was read but names; of a folder that can't be read: semantic."""
+    if spec.task != "auto":
+        return spec.task
+    root = Path(spec.root).expanduser().resolve()
+    try:
+        return with_task(read_source(root, spec.format), spec, root).task
+    except DataError:  # the index stage says so
+        return "semantic"
+
+
 def with_objects(categories: Categories, spec: DataSpec) -> Categories:
     """Return the categories of a task; of instances alone, what isn't background is a thing."""
     items = categories.items
@@ -83,13 +102,17 @@ def with_objects(categories: Categories, spec: DataSpec) -> Categories:
     return replace(categories, items=found)
 
 
-def with_things(index: Index) -> tuple[Categories, str | None]:
+def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | None]:
     """Return the categories with those that are things, and how that was found out; None: it is stated somewhere.
 
     Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number.
 
+    Args:
+        index: of masks, with instance maps.
+        asked: whether somebody asked for objects; if not, categories without any thing are returned as they are.
+
     Raises:
-        DataError: no category is a thing.
+        DataError: no category is a thing, and somebody asked for objects.
     """
     categories = index.categories
     if any(category.isthing for category in categories.items):
@@ -106,6 +129,8 @@ def with_things(index: Index) -> tuple[Categories, str | None]:
         pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
         numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
     things = [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+    if not things and not asked:
+        return categories, NO_THING
     if not things:
         raise DataError(
             problem(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -23,7 +23,10 @@ from maskwright.predict.networks import Networks
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.margin import margin_at
 from maskwright.recipe.predict import PredictSpec
-from maskwright.types import Array, Probabilities
+from maskwright.types import Array, LabelMap, Probabilities
+
+Guide = Callable[[str, tuple[int, int]], LabelMap]
+"""From the name of an image and a size (h, w) to a label of that size."""
 
 
 class Told(NamedTuple):
@@ -61,6 +64,8 @@ class ObjectNetworks:
         describe: also work out the objects' features.
         others: the same networks beside their moving average, against which each object's stability is taken; none: it
             isn't.
+        guide: returns what objects are clustered inside of, for an image's name and the size that networks work at;
+            None: the most probable category of each pixel.
 
     Raises:
         DataError: a network without embeddings.
@@ -75,6 +80,7 @@ class ObjectNetworks:
         *,
         describe: bool = False,
         others: Sequence[Trained] = (),
+        guide: Guide | None = None,
     ) -> None:
         self.predict, self.spec, self.first = predict, spec, trained[0]
         for one in trained:
@@ -93,7 +99,7 @@ class ObjectNetworks:
         self.passes = Passes(self.networks, predict)
         self.things = self.first.categories.things
         self.device = None if self.networks.device.type == "cpu" else str(self.networks.device)
-        self.describe = describe
+        self.describe, self.guide = describe, guide
         self.others = [one.network.to(self.networks.device) for one in others]
 
     def stream(self, files: Files, unreadable: list[str] | None = None, *, members: bool = False) -> Iterator[Told]:
@@ -117,15 +123,17 @@ class ObjectNetworks:
 
     def _told(self, name: str, size: tuple[int, int], image: Array, said: Said) -> Told:
         allowed, embeddings = self.networks.allowed(said.probabilities), said.embeddings
-        objects = tell_apart(allowed, embeddings, self.things, self.spec, device=self.device, where=name)
-        known = self.features(image, allowed, embeddings, objects) if self.describe else None
+        label: LabelMap = allowed.argmax(axis=0).astype(np.uint8)
+        if self.guide is not None:
+            label = self.guide(name, (label.shape[0], label.shape[1]))
+        objects = tell_apart(allowed, embeddings, self.things, self.spec, guide=label, device=self.device, where=name)
+        known = self.features(image, label, allowed, embeddings, objects) if self.describe else None
         return Told(name, size, allowed, objects, known, tuple(map(self.networks.allowed, said.members)))
 
     def features(
-        self, image: Array, probabilities: Probabilities, embeddings: Array, objects: InstanceMap
+        self, image: Array, label: LabelMap, probabilities: Probabilities, embeddings: Array, objects: InstanceMap
     ) -> npt.NDArray[np.float64]:
-        """Return the (K, F) features of the objects of a prepared image."""
-        label = probabilities.argmax(axis=0).astype(np.uint8)
+        """Return the (K, F) features of the objects of a prepared image, clustered inside of a label."""
         stability = None
         if self.others:
             other, radius = self.passes.embeddings(image, self.others), self.spec.loss.pull_margin

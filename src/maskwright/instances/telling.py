@@ -29,18 +29,21 @@ def tell_apart(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
+    guide: LabelMap | None = None,
     device: str | None = None,
     where: str = "tell_apart",
 ) -> InstanceMap:
     """Return the objects of an image, at the size that the network works at.
 
-    The pixels where a thing is the most probable category are clustered, each category apart from the others.
+    The pixels where a thing is the most probable category are clustered, each category apart from the others, unless
+    `spec.across` has them all together.
 
     Args:
         probabilities: (C, h, w).
         embeddings: (E, h, w).
         things: positions of the categories that are things.
         spec: how they are clustered, which are too small, and what parts two that touch.
+        guide: (h, w) uint8 positions inside of which is clustered; None: the most probable category of each pixel.
         device: where torch computes distances; None: NumPy does.
         where: the image's name, for error messages.
 
@@ -60,7 +63,9 @@ def tell_apart(
                 next_move="train anew with a lower learning rate: the training has diverged",
             )
         )
-    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8)
+    label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8) if guide is None else guide.copy()
+    if spec.across and len(things):
+        label[np.isin(label, things)] = things[0]  # one mask for all of them
     spec = spec.filled_in()
 
     def tidied(instances: InstanceMap, mask: Mask) -> InstanceMap:
@@ -152,7 +157,8 @@ def _usual(owner: Array, areas: Array, count: int) -> npt.NDArray[np.float64]:
 def to_size(
     label: LabelMap, instances: InstanceMap, things: Sequence[int], spec: InstancesSpec, *, added: Mask | None = None
 ) -> InstanceMap:
-    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are.
+    """Return the instances at the label's size, each within the pixels of the thing that most of its pixels are, or of
+    any thing with `spec.across`.
 
     Ids stay; what the label leaves no pixel of is gone.
 
@@ -171,9 +177,9 @@ def to_size(
     owner = np.full(int(large.max(initial=0)) + 1, -1)
     owner[votes.ids] = votes.winners(things)
     found = np.zeros(label.shape, np.int32)
-    for category in things:
-        own = label == category
-        kept = np.where(own & (owner[large] == category), large, np.int32(0))
+    for group in [list(things)] if spec.across else [[category] for category in things]:
+        own = np.isin(label, group)
+        kept = np.where(own & np.isin(owner[large], group), large, np.int32(0))
         if spec.erosion > 1 or max(spec.dilation, reach) > 1:
             kept = erode_then_dilate(kept, erosion=spec.erosion, dilation=max(spec.dilation, reach), mask=own)
         if added is not None and (free := own & added & (kept == 0)).any():

@@ -16,6 +16,7 @@ from maskwright.data.index import Index
 from maskwright.errors import DataError, problem
 from maskwright.fusion import FUSIONS
 from maskwright.pipeline.honest import honest_networks
+from maskwright.pipeline.telling import Way, predict_objects
 from maskwright.predict import load_ensemble, predict_files
 from maskwright.processes import in_order
 from maskwright.recipe import load_recipe
@@ -25,7 +26,9 @@ from maskwright.selftrain.selection import image_score
 from maskwright.types import LabelMap, Probabilities
 
 if TYPE_CHECKING:
+    from maskwright.instances.networks import Told
     from maskwright.predict.ensembles import Member
+    from maskwright.predict.files import Predicted
 
 
 class Said(NamedTuple):
@@ -35,11 +38,13 @@ class Said(NamedTuple):
         name: of the image.
         probabilities: (C, h, w), at working size, or at the image's own where several runs are fused.
         score: by which it is ranked, NaN for none.
+        told: with the image's objects, where they are told apart.
     """
 
     name: str
     probabilities: Probabilities
     score: float
+    told: Told | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Labellers:
         kind: of `selftrain.method.images`.
         accelerator: as in the recipe.
         root: of the run.
+        way: how objects are told apart; None: they aren't.
     """
 
     predict_spec: PredictSpec
@@ -63,6 +69,7 @@ class Labellers:
     kind: str
     accelerator: str
     root: Path
+    way: Way | None = None
 
     @classmethod
     def of(
@@ -73,6 +80,7 @@ class Labellers:
         own: Sequence[Path],
         method: PseudoLabelsSpec,
         predict: PredictSpec,
+        way: Way | None = None,
     ) -> Labellers:
         """Find the networks that may label for a fold.
 
@@ -83,6 +91,7 @@ class Labellers:
             own: checkpoints of this run.
             method: who else labels, and how images are ranked.
             predict: tiles, views, scales of this run.
+            way: how objects are told apart; None: they aren't.
 
         Raises:
             DataError: another run has none that saw nothing of the fold, or a ranking needs more networks.
@@ -106,7 +115,7 @@ class Labellers:
                 )
             )
         accelerator = load_recipe(folder.recipe).train.accelerator
-        return cls(predict, tuple(own), earlier, others, kind, accelerator, folder.root.resolve())
+        return cls(predict, tuple(own), earlier, others, kind, accelerator, folder.root.resolve(), way)
 
     @property
     def full_size(self) -> bool:
@@ -124,14 +133,22 @@ class Labellers:
         if self.full_size:
             yield from self._fused(files)
             return
-        streams = [
-            predict_files(load_ensemble(paths), files, self.predict_spec, accelerator=self.accelerator)
-            for paths in [self.own, *([path] for path in self.earlier)]
-        ]
-        for found in zip(*streams, strict=True):
-            name, _, probabilities = found[0]
-            labels = [_labels(maps) for _, _, maps in found[1:]]
-            yield Said(name, probabilities, _score(self.kind, probabilities, labels))
+        rest = [self._stream([path], files) for path in self.earlier]
+        for found, *others in zip(self._own(files), *rest, strict=True):
+            labels = [_labels(maps) for _, _, maps in others]
+            yield found._replace(score=_score(self.kind, found.probabilities, labels))
+
+    def _own(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
+        """Yield what the networks of this run say, without a score."""
+        if self.way is None:
+            for name, _, probabilities in self._stream(self.own, files):
+                yield Said(name, probabilities, math.nan)
+            return
+        for told in predict_objects(self.own, files, self.predict_spec, self.way, self.accelerator):
+            yield Said(told.name, told.probabilities, math.nan, told)
+
+    def _stream(self, paths: Sequence[Path], files: Sequence[tuple[str, Path]]) -> Predicted:
+        return predict_files(load_ensemble(paths), files, self.predict_spec, accelerator=self.accelerator)
 
     def _fused(self, files: Sequence[tuple[str, Path]]) -> Iterator[Said]:
         from maskwright.predict import to_full_size

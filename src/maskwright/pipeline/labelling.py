@@ -15,16 +15,27 @@ import polars as pl
 from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
+from maskwright.data.intensity import resize_label
 from maskwright.data.store import ProbabilityStore
+from maskwright.data.written import write_array
+from maskwright.errors import DataError, problem
+from maskwright.instances.features import FEATURES
+from maskwright.instances.objectness import Objectness
+from maskwright.instances.pseudo import ObjectLabels, object_labels
+from maskwright.instances.store import read_features, read_objects, write_objects
+from maskwright.labels import InstanceMap, relabel_consecutive
 from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.honest import check_honest
+from maskwright.pipeline.objectness import JUDGES, Judges, fit_judges
 from maskwright.pipeline.pool import pool_of_fold
+from maskwright.pipeline.telling import Way
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import in_order
 from maskwright.progress import track
 from maskwright.recipe import load_recipe
 from maskwright.recipe.executor import at_a_time
+from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import PredictSpec
 from maskwright.recipe.selftrain import AllImagesSpec, PseudoLabelsSpec, SelftrainSpec
 from maskwright.selftrain import (
@@ -38,7 +49,7 @@ from maskwright.selftrain import (
 )
 from maskwright.selftrain.ledger import write_ledger
 from maskwright.selftrain.selection import needs_pool
-from maskwright.types import IGNORE
+from maskwright.types import IGNORE, LabelMap
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,7 @@ class _Job:
         number: of the round.
         fold: whose training the labels are for.
         again: whether it is the second pass of a round.
+        told: how objects are told apart; None: they aren't.
     """
 
     folder: RunFolder
@@ -60,6 +72,7 @@ class _Job:
     number: int
     fold: int
     again: bool
+    told: InstancesSpec | None
 
     @property
     def place(self) -> Path:
@@ -81,7 +94,8 @@ class _Job:
         """Return the job that a task's spec describes."""
         folder, method = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"]).method
         assert isinstance(method, PseudoLabelsSpec)
-        return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again)
+        told = InstancesSpec.model_validate(spec["instances"]) if "instances" in spec else None
+        return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again, told)
 
 
 def label(root: Path, spec: dict[str, Any]) -> None:
@@ -126,6 +140,16 @@ def precision(root: Path, spec: dict[str, Any]) -> None:
     write_json(folder.root / f"round-{number}" / "pseudo" / "precision.json", vars(table))
 
 
+def judge_objects(root: Path, spec: dict[str, Any]) -> None:
+    """Fit what tells true objects from false ones on those of the round before: round-R/pseudo/objectness.json.
+
+    What a fold learns from is chosen by a classifier that has seen none of its truth.
+    """
+    folder, number = RunFolder(root), spec["round"]
+    found = fit_judges(folder, stages.decided(folder, spec), number - 1)
+    write_json(folder.root / f"round-{number}" / "pseudo" / JUDGES, found.to_plain())
+
+
 def restore_soft(root: Path, spec: dict[str, Any], images: Sequence[str]) -> None:
     """Predict the maps of soft labels anew that were cleaned away since."""
     method = SelftrainSpec.model_validate(spec["selftrain"]).method
@@ -168,13 +192,14 @@ def _labelled(
     thresholds = class_thresholds(job.method.pixels, counts)
     table = read_json(job.folder.root / f"round-{job.number}" / "pseudo" / "precision.json")
     known = PrecisionTable(np.array(table["right"], np.int64), np.array(table["all"], np.int64))
+    judge = _judge(job)
     sizes = job.whole.table.select("image", "height", "width")
     size_of = {image: (height, width) for image, height, width in sizes.iter_rows()}
     shared = {"round": job.number, "fold": job.fold, "pass": 2 if job.again else 1, "made_by": made_by}
 
     def choose(image: str) -> list[dict[str, Any]]:
         about = shared | {"image": image, "score": scores.get(image), "used": image in chosen}
-        return _label_one(job, size_of[image], thresholds, known, about)
+        return _label_one(job, size_of[image], thresholds, known, about, judge)
 
     yield from track(in_order(choose, images), f"choose labels, fold {job.fold}", len(images))
     if waited is not None:
@@ -182,7 +207,12 @@ def _labelled(
 
 
 def _label_one(
-    job: _Job, size: tuple[int, int], thresholds: Any, table: PrecisionTable, about: dict[str, Any]
+    job: _Job,
+    size: tuple[int, int],
+    thresholds: Any,
+    table: PrecisionTable,
+    about: dict[str, Any],
+    judge: Objectness | None,
 ) -> list[dict[str, Any]]:
     """Write the label file of an image of a size, unless nothing of it is learned from; return its rows."""
     name = name_of(about["image"])
@@ -190,10 +220,15 @@ def _label_one(
     kept, confidence, limits = keep_pixels(job.method.pixels, thresholds, probabilities)
     said = probabilities.argmax(0).astype(np.uint8)
     kept[suspect_regions(said, confidence, job.method.regions)] = IGNORE
+    objects = None if judge is None else _objects(job, about["image"], kept, said, judge)
+    kept = kept if objects is None else objects.label
     about["used"] = bool(about["used"] and (kept != IGNORE).any())
     if about["used"]:
         write_label(job.named("labels") / f"{name}.png", kept, job.whole.categories)
-    return ledger_rows(
+    if about["used"] and objects is not None:
+        path = job.named("objects") / name
+        write_array(path.with_name(f"{path.name}.png"), relabel_consecutive(objects.ids))
+    rows = ledger_rows(
         names=job.whole.categories.names,
         label=said,
         kept=kept,
@@ -202,6 +237,69 @@ def _label_one(
         table=table,
         shared=about,
     )
+    for key, counts in ({} if objects is None else objects.counts()).items():
+        for row, count in zip(rows, counts.tolist(), strict=False):
+            row[key] = count
+    return rows
+
+
+def _judge(job: _Job) -> Objectness | None:
+    """Return who says which objects the fold learns from, None where objects aren't told apart."""
+    if job.told is None:
+        return None
+    plain = read_json(job.folder.root / f"round-{job.number}" / "pseudo" / JUDGES)
+    judges = Judges.from_plain(plain)
+    assert judges is not None
+    return judges.of(job.fold)
+
+
+def _objects(job: _Job, image: str, kept: LabelMap, said: LabelMap, judge: Objectness) -> ObjectLabels:
+    """Return what is learned from an image, by its objects."""
+    assert job.told is not None
+    name, wanted = name_of(image), job.method.objects
+    features = read_features(job.soft, name)
+    return object_labels(
+        kept,
+        _true_label(job, image) if wanted.guide == "true" else said,
+        read_objects(job.soft, name),
+        judge.predict(features),
+        job.whole.categories.things,
+        wanted,
+        job.told,
+        stability=features[:, FEATURES.index("stability")],
+        voters=_true_objects(job, image) if wanted.votes == "true" else None,
+    )
+
+
+def _way(job: _Job) -> Way | None:
+    """Return how objects are told apart, None where they aren't."""
+    if job.told is None:
+        return None
+    wanted, images = job.method.objects, {name_of(image): image for image in job.whole.images}
+
+    def guide(name: str, size: tuple[int, int]) -> LabelMap:
+        return resize_label(_true_label(job, images[name]), size)
+
+    return Way(job.told, stable=wanted.stable is not None, guide=guide if wanted.guide == "true" else None)
+
+
+def _true_label(job: _Job, image: str) -> LabelMap:
+    """Return the true label of an image of the pool, which a study has."""
+    return _there(job.whole.only([image]).read_label(0), "guide", image)
+
+
+def _true_objects(job: _Job, image: str) -> InstanceMap:
+    """Return the true objects of an image of the pool, which a study has."""
+    return _there(job.whole.only([image]).read_instances(0), "votes", image)
+
+
+def _there(found: Any, field: str, image: str) -> Any:
+    if found is None:
+        where = f"selftrain.method.objects.{field}: true, of {image}"
+        raise DataError(
+            problem("a true map of each image of the pool", "none", where=where, next_move="set it to predicted")
+        )
+    return found
 
 
 def _score_file(job: _Job, image: str) -> Path:
@@ -218,7 +316,7 @@ def _predict_soft(
     """
     method = job.method if ranked else job.method.model_copy(update={"images": AllImagesSpec()})
     predict = PredictSpec.model_validate(spec["predict"])
-    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict)
+    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict, _way(job))
     store = job.soft
     missing = [image for image in images if name_of(image) not in store]
     if not missing:
@@ -237,6 +335,8 @@ def _write_all(job: _Job, store: ProbabilityStore, found: Iterator[labellers.Sai
     def write(said: labellers.Said) -> None:
         if said.score == said.score:
             write_json(job.named("scores") / f"{said.name}.json", {"score": said.score})
+        if said.told is not None and said.told.features is not None:
+            write_objects(store, said.name, said.told.objects, said.told.features)
         store.write(said.name, said.probabilities)
 
     def timed() -> Iterator[labellers.Said]:

@@ -24,6 +24,9 @@ from maskwright.progress import track
 from maskwright.split import HELD_OUT
 from maskwright.types import IGNORE, LabelMap
 
+JUDGES = "objectness.json"
+"""Name of the file of a round's classifiers."""
+
 
 @dataclass(frozen=True)
 class Judges:

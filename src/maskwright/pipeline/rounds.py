@@ -16,6 +16,7 @@ from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps
+from maskwright.instances.store import copy_objects
 from maskwright.metrics import SUMMARIES, Counts, EmptyCases
 from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.honest import seen_by
@@ -90,7 +91,9 @@ def predict_oof(root: Path, spec: dict[str, Any]) -> None:
     folder = RunFolder(root)
     before, now = (ProbabilityStore(folder.store("oof", number)) for number in (0, spec["round"]))
     now.folder.mkdir(parents=True, exist_ok=True)
-    for image in sorted(kept_apart(folder, read_folds(folder.folds))):
+    moved = sorted(kept_apart(folder, read_folds(folder.folds)))
+    copy_objects(before, now, [name_of(image) for image in moved])
+    for image in moved:
         name = name_of(image)
         if name in before and name not in now:
             with atomic(now.path(name)) as temporary:
@@ -148,12 +151,14 @@ def _images(
         pool = None if alone else _without_masks(whole.only(pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
     labels = _label_files(folder, spec, wanted.method)
-    real = [] if step == "pretrain" and labels else [*inside, *moved]
+    made_alone = labels and (step == "pretrain" or wanted.method.labelled_share == 0)
+    real = [] if made_alone else [*inside, *moved]
     if wanted.protocol == "pretrain_finetune" and step == "train":
-        labels = {}
+        labels, real = {}, [*inside, *moved]
     soft = _soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
-    share = wanted.method.labelled_share
-    return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft), None
+    share = wanted.method.labelled_share or None
+    objects = _object_files(folder, labels) if "instances" in spec else None
+    return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft, objects=objects), None
 
 
 def _without_masks(pool: Index) -> Index:
@@ -172,6 +177,13 @@ def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSp
     base = f"{MADE}{place.relative_to(folder.root).as_posix()}"
     folders = {1: "labels", 2: "labels-2"}
     return {image: f"{base}/{folders[number]}/{name_of(image)}.png" for image, number in used.iter_rows()}
+
+
+def _object_files(folder: RunFolder, labels: dict[str, str]) -> dict[str, str]:
+    """Return image → file with the objects of a label file, beside it in objects/ or objects-2/."""
+    found = {image: label.replace("/labels", "/objects", 1) for image, label in labels.items()}
+    there = {image: (folder.root / file.removeprefix(MADE)).is_file() for image, file in found.items()}
+    return {image: file if there[image] else f"{file.removesuffix('.png')}.tif" for image, file in found.items()}
 
 
 def _soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, str]:

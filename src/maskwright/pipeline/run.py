@@ -283,7 +283,9 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 
 def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     scoring = recipe.model_dump(mode="json", include={"seed", "data", "split"}) | comparing(recipe)
-    sections = Sections(training(recipe), predicting(recipe), scoring | {"metric": recipe.metric()})
+    scoring["metric"] = recipe.metric()
+    objects = of_objects(recipe)
+    sections = Sections(training(recipe), predicting(recipe), scoring, objects, recipe.adoption_metric())
     return selftrain_tasks(folder, recipe, sections, _parts(folder, recipe))
 
 

@@ -15,11 +15,11 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 OF_LEARNING = {"loss", "apart"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
-OF_PREDICTING = {"cluster", "apart", "border", "minimum", "smallest"}
+OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
-AFTERWARDS = {"score", "merge", "erosion", "dilation"}
+AFTERWARDS = {"score", "across", "merge", "erosion", "dilation"}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 
@@ -72,7 +72,8 @@ def choosing(recipe: Recipe) -> dict[str, Any]:
 def selftraining(recipe: Recipe) -> dict[str, Any]:
     """Return what of the section decides what rounds give: what is kept on the disk after them doesn't."""
     section = recipe.selftrain.model_dump(mode="json")
-    return section | {"method": {k: v for k, v in section["method"].items() if k != "keep_soft"}}
+    idle = {"keep_soft"} if recipe.tells_instances else {"keep_soft", "objects"}
+    return section | {"method": {k: v for k, v in section["method"].items() if k not in idle}}
 
 
 def deciding(train: dict[str, Any]) -> dict[str, Any]:

@@ -31,11 +31,15 @@ class Sections:
         learning: the sections that decide what a training gives.
         predicting: those that decide what is predicted.
         scoring: those that decide how scores are compared.
+        objects: how objects are told apart, nothing where they aren't.
+        metric: that rounds are adopted by.
     """
 
     learning: dict[str, Any]
     predicting: dict[str, Any]
     scoring: dict[str, Any]
+    objects: dict[str, Any]
+    metric: str
 
 
 def selftrain_tasks(folder: RunFolder, recipe: Recipe, sections: Sections, parts: list[str]) -> list[Task]:
@@ -127,7 +131,8 @@ class _Round:
         if self.recipe.selftrain.hard is not None and self.number == 1:
             found.append(self._hard())
         if self.labels and self.pool:
-            found.append(self._precision())
+            found.append(self._known("precision", labelling.precision))
+            found += [self._known("objectness", labelling.judge_objects)] if self.sections.objects else []
         for fold in self.folds:
             found += self._of_fold(fold)
         return [*found, self._oof(), self._adopt()]
@@ -152,10 +157,13 @@ class _Round:
 
     def _label(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
         spec = self.sections.predicting | {"selftrain": self._labelling(), "round": self.number, "fold": fold}
-        base = f"round-{self.number}/pseudo/fold-{fold}"
-        before = (*self._common(), self._name("precision"), *after)
+        base, told = f"round-{self.number}/pseudo/fold-{fold}", bool(self.sections.objects)
+        if told:  # how they are merged and ranked decides no label
+            known = self.sections.objects["instances"]
+            spec |= {"instances": {key: value for key, value in known.items() if key not in ("merge", "score")}}
+        before = (*self._common(), self._name("precision"), *([self._name("objectness")] if told else ()), *after)
         function, end = (labelling.label, "") if step == "pseudo" else (labelling.relabel, "-2")
-        made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}")
+        made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}", *([f"{base}/objects{end}"] if told else ()))
         kept = (f"{base}/soft{end}", f"{base}/scores{end}", f"{base}/seconds{end}.json")
         return Task(self._name(step, fold), function, spec, before, made, self.outside["labels"], keeps=kept)
 
@@ -177,10 +185,11 @@ class _Round:
         spec = self.sections.scoring | {"selftrain": self.section}
         return Task(self._name("hard"), rounds.find_hard, spec, (*self._common(), "predict-oof"), ("round-1/hard.csv",))
 
-    def _precision(self) -> Task:
+    def _known(self, step: str, function: Callable[[Any, dict[str, Any]], Any]) -> Task:
+        """Return what learns from the out-of-fold predictions of the round before how far they can be relied on."""
         spec = {"data": self.sections.predicting["data"], "round": self.number}
-        made = (f"round-{self.number}/pseudo/precision.json",)
-        return Task(self._name("precision"), labelling.precision, spec, (*self._common(), self._before("oof")), made)
+        made = (f"round-{self.number}/pseudo/{step}.json",)
+        return Task(self._name(step), function, spec, (*self._common(), self._before("oof")), made)
 
     def _oof(self) -> Task:
         spec = self.sections.predicting | {"part": "oof", "round": self.number}
@@ -189,8 +198,8 @@ class _Round:
         return Task(self._name("oof"), rounds.predict_oof, spec, (*after, self._before("oof")), store, keeps=store)
 
     def _adopt(self) -> Task:
-        spec = self.sections.scoring | {"round": self.number, "selftrain": self.section}
-        spec |= {"rule": self.recipe.selftrain.adopt}
+        spec = self.sections.scoring | {"round": self.number, "selftrain": self.section} | self.sections.objects
+        spec |= {"rule": self.recipe.selftrain.adopt, "metric": self.sections.metric}
         after = (*self._common(), self._before("oof"), self._name("oof"))
         base = f"round-{self.number}"
         labels = (f"{base}/pseudo/ledger.parquet", f"{base}/pseudo/seconds.json") if self._steps() else ()

@@ -26,7 +26,7 @@ from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import copies_of, pool_of, previous_folds
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.pipeline.starting import choose_start
-from maskwright.pipeline.telling import predict_objects, store_told
+from maskwright.pipeline.telling import Way, predict_objects, store_told
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import AuditSpec, DataSpec, SplitSpec
@@ -171,9 +171,9 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
         todo = [(name_of(image), whole.path(image)) for image in missing]
         files = [path for n in networks for path in paths[n]]
         if "instances" in spec:
-            told = InstancesSpec.model_validate(spec["instances"])
+            way = Way(InstancesSpec.model_validate(spec["instances"]))
             for one in track(
-                predict_objects(files, todo, wanted, told, spec["accelerator"]), f"predict {part}", len(todo)
+                predict_objects(files, todo, wanted, way, spec["accelerator"]), f"predict {part}", len(todo)
             ):
                 store_told(store, one)
             continue

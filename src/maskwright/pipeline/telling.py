@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,26 @@ from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import PredictSpec
 
 if TYPE_CHECKING:
-    from maskwright.instances.networks import Told
+    from maskwright.instances.networks import Guide, Told
+
+
+@dataclass(frozen=True)
+class Way:
+    """How objects are told apart.
+
+    Attributes:
+        instances: how they are clustered.
+        stable: also work out how well the networks that were trained beside their moving averages have each object.
+        guide: what they are clustered inside of; None: the most probable category of each pixel.
+    """
+
+    instances: InstancesSpec
+    stable: bool = False
+    guide: Guide | None = None
 
 
 def predict_objects(
-    checkpoints: Sequence[Path],
-    todo: Sequence[tuple[str, Path]],
-    predict: PredictSpec,
-    instances: InstancesSpec,
-    accelerator: str,
-    *,
-    stable: bool = False,
+    checkpoints: Sequence[Path], todo: Sequence[tuple[str, Path]], predict: PredictSpec, way: Way, accelerator: str
 ) -> Iterator[Told]:
     """Yield what networks say of images, with the features of their objects.
 
@@ -30,17 +40,16 @@ def predict_objects(
         checkpoints: of the networks.
         todo: (name, image file).
         predict: tiles, views, scales.
-        instances: how objects are clustered.
+        way: how objects are told apart.
         accelerator: as of the recipe.
-        stable: also how well the networks that were trained beside their moving averages have each object.
     """
     from maskwright.checkpoint import load_trained
     from maskwright.instances.networks import ObjectNetworks
     from maskwright.predict import load_ensemble
 
-    others = [load_trained(path, average=False) for path in checkpoints] if stable else []
-    trained = load_ensemble(checkpoints)
-    yield from ObjectNetworks(trained, predict, instances, accelerator, describe=True, others=others).stream(todo)
+    others = [load_trained(path, average=False) for path in checkpoints] if way.stable else []
+    about = load_ensemble(checkpoints), predict, way.instances, accelerator
+    yield from ObjectNetworks(*about, describe=True, others=others, guide=way.guide).stream(todo)
 
 
 def store_told(store: ProbabilityStore, told: Told) -> None:

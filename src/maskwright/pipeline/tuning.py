@@ -29,7 +29,8 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     object is its objectness, there are also the classifiers that say it.
     """
     asked = spec.get("instances", {}).get("score") == "objectness"
-    judges = fit_judges(folder, whole).to_plain() if asked else {}
+    judges = fit_judges(folder, whole) if asked else None
+    more = {} if judges is None else judges.to_plain()
     wanted, evaluate = (
         PostprocessSpec.model_validate(spec["postprocess"]),
         EvaluateSpec.model_validate(spec["evaluate"]),
@@ -37,7 +38,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     if (why := _nothing_to_tune(wanted, spec["split"]["folds"], partial=whole.partial)) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
-        write_json(folder.tuned, known | judges)
+        write_json(folder.tuned, known | more)
         return
     folds = scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
@@ -59,9 +60,9 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
         found = chain_gain(tuned.best, read, groups, images.categories, image=image, **how)
         tuned = replace(tuned, held_out_gain=found)
     if tuned.adopted and "instances" in spec:
-        found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec)
+        found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec, judges=judges)
         tuned = replace(tuned if found["value"] >= 0 else tuned.not_adopted(), pq_gain=found)
-    write_json(folder.tuned, tuned.to_plain() | judges)
+    write_json(folder.tuned, tuned.to_plain() | more)
 
 
 def _nothing_to_tune(wanted: PostprocessSpec, folds: int, *, partial: bool) -> str | None:

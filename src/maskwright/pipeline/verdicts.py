@@ -9,15 +9,19 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, atomic, read_folds, read_json, read_table, write_json
 from maskwright.data.index import Index
+from maskwright.evaluate import statistic_of
+from maskwright.metrics import EmptyCases
 from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.folds import pool_of
+from maskwright.pipeline.object_scores import object_statistics
 from maskwright.pipeline.rounds import counts_of, last_ledger
 from maskwright.recipe import load_recipe
 from maskwright.recipe.effort import effort_behind, said_of
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import kept_apart, weigh
+from maskwright.selftrain import Gain, kept_apart, weigh
 from maskwright.selftrain.ledger import summary
+from maskwright.statistics import Statistic
 
 SHIFT, CHANCE = 0.2, 0.05
 """Energy coefficient from which on a pool is said to be unlike the labelled images, and how rarely chance does that."""
@@ -27,19 +31,16 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
     folder, number = RunFolder(root), spec["round"]
     whole, wanted = stages.decided(folder, spec), SelftrainSpec.model_validate(spec["selftrain"])
-    rows, before = counts_of(folder, whole, number - 1)
-    _, after = counts_of(folder, whole, number)
-    gain = weigh(
-        before,
-        after,
-        rows["group"].to_list(),
-        spec["metric"],
-        whole.categories,
-        EvaluateSpec.model_validate(spec["evaluate"]),
-        rule=spec["rule"],
-        seed=spec["seed"],
-    )
-    found = gain.to_plain() | {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
+    evaluate = EvaluateSpec.model_validate(spec["evaluate"])
+    rows, before, after = _statistics(folder, whole, spec, evaluate)
+    groups = rows["group"].to_list()
+
+    def compared(metric: str, rule: str) -> Gain:
+        return weigh(before[metric], after[metric], groups, metric, evaluate, rule=rule, seed=spec["seed"])
+
+    found = compared(spec["metric"], spec["rule"]).to_plain()
+    found |= {"also": {name: compared(name, "gain").scores() for name in before if name != spec["metric"]}}
+    found |= {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
     found |= {"rule": spec["rule"], "effort": effort_behind(wanted, number)._asdict()}
     remarks = [f"its network has {said}"] if (said := said_of(effort_behind(wanted, number))) else []
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
@@ -52,6 +53,22 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
     if isinstance(method, PseudoLabelsSpec) and not method.keep_soft:
         labelling.clean_soft(folder, number)
+
+
+def _statistics(
+    folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec
+) -> tuple[pl.DataFrame, dict[str, Statistic], dict[str, Statistic]]:
+    """Return the scored rows of folds.csv, and {metric: score} of the round before and of this one, the deciding one
+    first.
+    """
+    if "instances" in spec:
+        rows, before = object_statistics(folder, whole, spec["round"] - 1, spec)
+        return rows, before, object_statistics(folder, whole, spec["round"], spec)[1]
+    metric, cases = spec["metric"], EmptyCases.of(evaluate)
+    rows, old = counts_of(folder, whole, spec["round"] - 1)
+    _, new = counts_of(folder, whole, spec["round"])
+    one, two = ({metric: statistic_of(counts, metric, whole.categories.evaluated, cases)} for counts in (old, new))
+    return rows, one, two
 
 
 def adopted(root: Path, spec: dict[str, Any]) -> None:

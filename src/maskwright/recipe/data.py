@@ -88,7 +88,8 @@ class DataSpec(Spec):
     task: Literal["auto", "semantic", "instances", "panoptic"] = "auto"
     """semantic: the category of each pixel. instances: one category of objects, told apart, as instances/ has them.
     panoptic: the categories of masks/, of which things are told apart by instances/. auto: instances where there are
-    instance maps and no masks, and neither `classes` nor `categories` says otherwise; else semantic."""
+    instance maps and no masks, panoptic where there are both and some category is a thing, as long as neither `classes`
+    nor `categories` nor `target` is stated; else semantic."""
     target: Literal["auto", "masks", "instances"] = "auto"
     """Which label files are learned from; auto: masks where there are any."""
     drawn: float = Field(1.0, gt=0, le=1)

@@ -34,6 +34,10 @@ class InstancesSpec(Spec):
     """Least step of the embeddings from one instance to another that touches it: the mean distance of pixels on both
     sides of their border, two apart. With less of a step they are one, as the embeddings of a half-trained network
     drift across an object. null: 2 δ_v of the loss, by which pixels of one instance may differ; 0: no such rule."""
+    across: bool = False
+    """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
+    a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
+    so that no instance is in two."""
     minimum: int = Field(8, ge=1)
     """Fewest pixels of an instance, at the size that the network works at. Those of a smaller one go to the nearest
     instance of the same connected component of their category, or to none where there is none."""

@@ -105,10 +105,7 @@ class Recipe(Spec):
             return self
         task = f"data.task: {self.data.task}"
         if self.selftrain.rounds:
-            raise ValueError(
-                f"{task} learns from labels alone in this version: set selftrain.rounds to 0, or data.task "
-                "to semantic (of instance maps: --classes binary)"
-            )
+            self._can_learn_objects_from_a_pool(task)
         if blends_labels(self.mix):
             raise ValueError(f"{task}: a pixel that mixup blends is of two objects: use cutmix, classmix or copy_paste")
         if self.train.swa is not None:
@@ -118,6 +115,21 @@ class Recipe(Spec):
         if self.model.kind == "python" or self.predict.fusion != "mean":
             raise ValueError(f"{task} needs a model with `embedding`, and predict.fusion: mean")
         return self
+
+    def _can_learn_objects_from_a_pool(self, task: str) -> None:
+        method = self.selftrain.method
+        if not isinstance(method, PseudoLabelsSpec):
+            raise ValueError(
+                f"{task} learns from a pool by pseudo_labels: set selftrain.method.kind to that, or data.task to "
+                "semantic (of instance maps: --classes binary)"
+            )
+        if method.labels == "soft" or method.fused_with or method.images.kind == "ensemble":
+            raise ValueError(
+                f"{task} has no soft labels, and no labels of several runs or networks: set selftrain.method.labels to "
+                "hard, leave out fused_with, and rank images by agreement or estimated_iou"
+            )
+        if blends_labels(method.mix or ()):
+            raise ValueError(f"{task}: a pixel that mixup blends is of two objects: take it from selftrain.method.mix")
 
     @model_validator(mode="after")
     def _chooses_by_scores_that_see_mistakes(self) -> Recipe:
@@ -196,6 +208,10 @@ class Recipe(Spec):
         if self.train.monitor != "auto":
             return self.train.monitor
         return "mean_dice" if self.data.to_categories().binary else "pooled_miou"
+
+    def adoption_metric(self) -> str:
+        """Return the metric that rounds are adopted by, of a resolved recipe."""
+        return "pq" if self.tells_instances else self.metric()
 
     def tuned_metric(self) -> str:
         """Return the metric that post-processing is tuned for, of a resolved recipe."""

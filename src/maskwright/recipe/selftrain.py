@@ -129,6 +129,26 @@ class HardSpec(Spec):
     """How often one comes in a pass."""
 
 
+class ObjectLabelsSpec(Spec):
+    """Which objects of an image are learned from, and what becomes of the others; where objects are told apart."""
+
+    objectness: float | None = Field(0.5, gt=0, lt=1)
+    """Least probability of being a true one, by a classifier that is fitted on out-of-fold objects of the other folds;
+    null: any."""
+    stable: float | None = Field(None, gt=0, le=1)
+    """Least median IoU of an object with balls around its pixels, in the embedding of the network that was trained
+    beside the moving average (SPOCO's filter, 0.6 there), which costs another pass; null: any."""
+    votes: Literal["predicted", "none", "true"] = "predicted"
+    """Every pixel of an object that is kept takes the thing that most of its pixels are, also where the label was not
+    sure enough to be kept (source 4). true: the true objects vote, which the pool then has; for studies alone."""
+    guide: Literal["predicted", "true"] = "predicted"
+    """Inside of which categories objects are clustered: the most probable ones; true: the true ones, which the pool
+    then has, for studies alone."""
+    rest: Literal["ignore", "unlabelled"] = "ignore"
+    """Pixels of the other objects. ignore: nothing is learned from them. unlabelled: their category is, of an object
+    that nobody knows."""
+
+
 class PseudoLabelsSpec(Spec):
     """The networks of a round label the pool, what can be relied on is kept, the next round learns from both."""
 
@@ -138,13 +158,16 @@ class PseudoLabelsSpec(Spec):
     images: ImagesSpec = AllImagesSpec()
     """Which images of the pool are learned from."""
     regions: RegionsSpec = RegionsSpec()
+    objects: ObjectLabelsSpec = ObjectLabelsSpec()
+    """Which objects of an image are learned from, where objects are told apart."""
     labels: Literal["hard", "soft"] = "hard"
     """hard: the most probable category. soft: the probabilities themselves, which the losses of `loss` must take."""
     loss: tuple[LossSpec, ...] | None = None
     """Terms of the loss in rounds; null: those of the recipe. For soft labels cross_entropy (the gradient of the
     KL divergence), kl and mse."""
-    labelled_share: float | None = Field(0.5, gt=0, lt=1)
-    """Share of the crops that show labelled images; null: every image, labelled or not, comes as often."""
+    labelled_share: float | None = Field(0.5, ge=0, lt=1)
+    """Share of the crops that show labelled images; 0: none, where there are pseudo-labels; null: every image, labelled
+    or not, comes as often."""
     augment: tuple[AugmentSpec, ...] | None = None
     """How images with pseudo-labels are varied; null: like labelled ones."""
     mix: tuple[MixSpec, ...] | None = None

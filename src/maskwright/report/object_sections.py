@@ -28,12 +28,24 @@ def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section 
     counts = table.filter(pl.col("category").is_in(things))
     words = [
         "An object counts as found where a predicted one overlaps it by more than half of what both cover together. "
-        "Its score is the mean probability of its category inside. The checkpoint that is kept as the best is chosen "
-        "by the semantic metric.",
+        f"{_score_words(artifacts)} The checkpoint that is kept as the best is chosen by the semantic metric.",
     ]
     groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
     groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
     return Section("objects", "Objects", words, groups)
+
+
+def _score_words(artifacts: Artifacts) -> str:
+    judge = (artifacts.tuned or {}).get("objectness")
+    if judge is None:
+        return "Its score is the mean probability of its category inside."
+    if not judge["weights"]:
+        return "Its score is the mean probability of its category inside: too few objects to learn objectness from."
+    return (
+        "Its score is its objectness, the probability that it is a true one, by a classifier fitted on "
+        f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "
+        "scored by a classifier that has not seen its fold's truth."
+    )
 
 
 def _counts(counts: pl.DataFrame) -> Table:

@@ -29,7 +29,8 @@ def rounds(artifacts: Artifacts) -> Section | None:
             f"{plural(moved, 'image')} with low scores (and their groups) were moved into the training of their own "
             "fold: out of fold they are scored by the network of round 0, which has not seen them."
         )
-    groups = [Group("What each round brought", tables=[_gains(found["rounds"])])] if found["rounds"] else []
+    tables = [_gains(found["rounds"]), *_objects(found["rounds"])]
+    groups = [Group("What each round brought", tables=tables)] if found["rounds"] else []
     groups += [_labels(one, artifacts.labelling.get(one["round"])) for one in found["rounds"] if one.get("labels")]
     return Section("rounds", "Learning from images without masks", words, groups)
 
@@ -47,6 +48,25 @@ def _gains(verdicts: list[dict[str, Any]]) -> Table:
     ]
     names = ("round", "how", "metric", "before", "after", "gain (paired)", "")
     return Table("Out-of-fold scores, without post-processing", names, rows, frozenset({0, 1, 2, 6}))
+
+
+_OBJECTS = {"sq": "SQ", "rq": "RQ", "ap": "AP", "false_objects": "false objects an image"}
+
+
+def _objects(verdicts: list[dict[str, Any]]) -> list[Table]:
+    """Return what became of objects, nothing where they aren't told apart."""
+    rows = [
+        (str(one["round"]), words, *(between(scores[key]) for key in ("before", "after", "gain")))
+        for one in verdicts
+        for name, words in _OBJECTS.items()
+        if (scores := one.get("also", {}).get(name))
+    ]
+    names = ("round", "score", "before", "after", "gain (paired)")
+    return (
+        [Table("Out-of-fold objects, of which the round is adopted by PQ alone", names, rows, frozenset({0, 1}))]
+        if rows
+        else []
+    )
 
 
 def _labels(verdict: dict[str, Any], labelling: dict[str, Any] | None) -> Group:

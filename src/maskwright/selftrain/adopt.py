@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from maskwright.evaluate import statistic_of
-from maskwright.metrics import Counts, EmptyCases
 from maskwright.recipe.predict import EvaluateSpec
-from maskwright.statistics import Interval, bootstrap, paired_difference
-from maskwright.types import Categories
+from maskwright.statistics import Interval, Statistic, bootstrap, paired_difference
 
 
 @dataclass(frozen=True)
@@ -37,16 +34,18 @@ class Gain:
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data."""
-        intervals = {name: vars(getattr(self, name)) for name in ("before", "after", "gain")}
-        return {"metric": self.metric, **intervals, "adopted": self.adopted, "why": self.why}
+        return {"metric": self.metric, **self.scores(), "adopted": self.adopted, "why": self.why}
+
+    def scores(self) -> dict[str, Any]:
+        """Return the intervals of before, after and gain as plain data."""
+        return {name: vars(getattr(self, name)) for name in ("before", "after", "gain")}
 
 
 def weigh(
-    before: Counts,
-    after: Counts,
+    before: Statistic,
+    after: Statistic,
     groups: Sequence[str],
     metric: str,
-    categories: Categories,
     spec: EvaluateSpec,
     *,
     rule: str = "gain",
@@ -55,20 +54,17 @@ def weigh(
     """Compare a round with what was best before, both on the same out-of-fold images.
 
     Args:
-        before: (images, C) counts.
-        after: those of the round, of the same images.
+        before: the score of the images as the function of their weights.
+        after: that of the round, of the same images.
         groups: of the images: what is resampled together.
-        metric: name of a summary.
-        categories: what the columns are.
-        spec: empty cases, resamples, level.
+        metric: what the score is.
+        spec: resamples, level.
         rule: gain: adopt where the interval of the gain lies above 0. always: adopt.
         seed: of the bootstrap.
     """
-    cases = EmptyCases.of(spec)
-    old, new = (statistic_of(counts, metric, categories.evaluated, cases) for counts in (before, after))
     options: dict[str, Any] = {"groups": groups, "samples": spec.samples, "confidence": spec.confidence}
-    alone = [bootstrap(one, len(groups), rng=np.random.default_rng((seed, 7)), **options) for one in (old, new)]
-    gain = paired_difference(new, old, len(groups), rng=np.random.default_rng((seed, 7)), **options)
+    alone = [bootstrap(one, len(groups), rng=np.random.default_rng((seed, 7)), **options) for one in (before, after)]
+    gain = paired_difference(after, before, len(groups), rng=np.random.default_rng((seed, 7)), **options)
     adopted, why = _verdict(gain, spec.confidence, rule)
     return Gain(metric, alone[0], alone[1], gain, adopted, why)
 

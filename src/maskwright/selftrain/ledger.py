@@ -36,12 +36,16 @@ LEDGER_SCHEMA: dict[str, Any] = {
     "used": pl.Boolean,
     "pass": pl.Int64,
     "made_by": pl.List(pl.String),
+    "objects": pl.Int64,
+    "objects_kept": pl.Int64,
+    "moved_by_votes": pl.Int64,
 }
 """predicted: share of the image's pixels. kept: share of these that are learned from; null where there are none.
 threshold: of this image and category. confidence: mean over what is predicted. precision: what share of the kept pixels
 is right, estimated from out-of-fold predictions of the same category and confidence. score: by which the image was
 ranked. used: whether the image is learned from. pass: 1, or 2 for images that were labelled anew. made_by: checkpoints
-that made the label, relative to the run folder."""
+that made the label, relative to the run folder. Where objects are told apart: objects of the category, how many of them
+are learned from, and how many pixels the votes of objects gave the category."""
 
 
 @dataclass

@@ -19,6 +19,7 @@ def training_index(
     often: Collection[str] = (),
     times: float = 1.0,
     soft: Mapping[str, str] | None = None,
+    objects: Mapping[str, str] | None = None,
 ) -> Index:
     """Return the index of a round's training, with the columns `PSEUDO`, `WEIGHT` and `SOFT`.
 
@@ -30,19 +31,25 @@ def training_index(
         often: labelled images that come `times` as often.
         times: how often these come; `share` holds all the same.
         soft: image of the pool → the file with its probabilities.
+        objects: image of the pool → the file with its objects; None: they aren't told apart. True ones that the pool
+            has, for it may be a part of the labelled images, are never among these.
     """
     real, made = whole.only(list(labelled)).table, whole.only(list(labels)).table
     own = pl.when(pl.col("image").is_in(list(often))).then(times).otherwise(1.0)
     weights = image_weights(float(real.select(own.sum()).item()), made.height, share)
-    column = whole.label_column
     real = real.with_columns(
         pl.lit(False).alias(PSEUDO),
         (own * weights[0]).alias(WEIGHT),
         pl.lit(None, pl.String).alias(SOFT),
     )
-    files = [None] * made.height if soft is None else [soft[image] for image in made["image"]]
+    empty: list[str | None] = [None] * made.height
+    files = empty if soft is None else [soft[image] for image in made["image"]]
+    told = empty if objects is None else [objects[image] for image in made["image"]]
+    if objects is None and whole.target == "instances":  # the column by which a row counts as labelled
+        told = list(labels.values())
     made = made.with_columns(
-        pl.Series(column, list(labels.values()), pl.String),
+        pl.Series("mask", list(labels.values()), pl.String),
+        pl.Series("instances", told, pl.String),
         pl.lit(True).alias(PSEUDO),
         pl.lit(weights[1], pl.Float64).alias(WEIGHT),
         pl.Series(SOFT, files, pl.String),

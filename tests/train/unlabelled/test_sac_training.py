@@ -33,7 +33,7 @@ def world(tmp_path_factory):
     for path in sorted((root / "unlabeled").glob("*.png")):
         image = np.array(Image.open(path)) * np.array([0.4, 0.6, 0.5]) + rng.normal(0, 12, (40, 64, 3))
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(path)
-    index, section, _ = build_index(DataSpec(root=str(root)))
+    index, section, _ = build_index(DataSpec(root=str(root), task="semantic"))
     return index, Recipe(data=section)
 
 

@@ -1,0 +1,110 @@
+"""Out-of-fold objects of a round scored as they were predicted: what the round is adopted by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_folds
+from maskwright.data.formats.files import name_of
+from maskwright.data.images import read_image
+from maskwright.data.index import Index, scored
+from maskwright.data.store import ProbabilityStore
+from maskwright.evaluate import Overlaps, statistics_of
+from maskwright.evaluate.measure import Measured
+from maskwright.instances.measuring import measure_objects
+from maskwright.instances.store import read_features, read_objects
+from maskwright.instances.telling import to_panoptic
+from maskwright.pipeline.objectness import Judges, fit_judges
+from maskwright.postprocess import apply_chain
+from maskwright.predict import to_full_size
+from maskwright.progress import track
+from maskwright.recipe.instances import InstancesSpec
+from maskwright.recipe.predict import EvaluateSpec, PostprocessStep
+from maskwright.split import HELD_OUT
+from maskwright.statistics import Statistic
+from maskwright.types import Array
+
+FALSE_OBJECTS = "false_objects"
+"""Mean number of predicted things in an image that match no true one."""
+
+Chain = Sequence[PostprocessStep]
+_NAMES = ("pq", "sq", "rq", "ap")
+
+
+def object_statistics(
+    folder: RunFolder, whole: Index, number: int, spec: dict[str, Any]
+) -> tuple[pl.DataFrame, dict[str, Statistic]]:
+    """Return the scored rows of folds.csv, and {metric: score as a function of image weights} of a round's objects.
+
+    Without post-processing. Metrics are pq, sq, rq, ap where objects have scores, and `FALSE_OBJECTS`.
+
+    Args:
+        folder: of the run.
+        whole: its index.
+        number: of the round.
+        spec: of the stage: data, evaluate, instances.
+    """
+    rows = scored(whole, read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT))
+    overlaps = _measured(folder, whole, rows, number, spec)
+    evidence, evaluate = overlaps.evidence(), overlaps.spec
+    known = statistics_of(evidence, whole.categories, evaluate)
+    found = {name: known[name][1] for name in _NAMES if name in known}
+    assert evidence.segments is not None
+    made_up = evidence.segments.fp[:, whole.categories.things].sum(axis=1).astype(np.float64)
+
+    def false_objects(weights: Array) -> Array:
+        return np.asarray(weights @ made_up / weights.sum(axis=1))
+
+    return rows, found | {FALSE_OBJECTS: false_objects}
+
+
+def measurer(
+    folder: RunFolder,
+    images: Index,
+    number: int | None,
+    spec: dict[str, Any],
+    evaluate: EvaluateSpec,
+    *,
+    judges: Judges | None,
+) -> Callable[[int, int, Chain], Measured]:
+    """Return what measures the out-of-fold objects of a row, in a fold, under a chain.
+
+    Args:
+        folder: of the run.
+        images: that are scored.
+        number: of the round; None: the adopted one.
+        spec: of the stage: data and instances.
+        evaluate: which families.
+        judges: who says how likely objects are true; None: their score is the mean probability of their category.
+    """
+    told, store = InstancesSpec.model_validate(spec["instances"]), ProbabilityStore(folder.store("oof", number))
+    things, stuff = images.categories.things, spec["data"]["task"] == "panoptic"
+
+    def measured(row: int, fold: int, chain: Chain) -> Measured:
+        image, truth = images.images[row], images.read_label(row)
+        name = name_of(image)
+        assert truth is not None
+        probabilities = to_full_size(store.read(name), (truth.shape[0], truth.shape[1]))
+        label = apply_chain(probabilities, chain, image=lambda: read_image(images.path(image)))
+        scores = None if judges is None else judges.of(fold).predict(read_features(store, name))
+        objects = read_objects(store, name)
+        found = to_panoptic(label, objects, probabilities, things, told, scores=scores, where=image)
+        ids = images.read_instances(row)
+        return measure_objects(truth, ids, label, found, images.categories, evaluate, stuff=stuff, where=image)
+
+    return measured
+
+
+def _measured(folder: RunFolder, whole: Index, rows: pl.DataFrame, number: int, spec: dict[str, Any]) -> Overlaps:
+    evaluate = EvaluateSpec.model_validate(spec["evaluate"] | {"families": ["panoptic", "instances"]})
+    judges = fit_judges(folder, whole, number) if spec["instances"]["score"] == "objectness" else None
+    measured = measurer(folder, whole.only(rows["image"].to_list()), number, spec, evaluate, judges=judges)
+    overlaps = Overlaps(whole.categories, evaluate)
+    each = track(rows.select("image", "group", "fold").iter_rows(), f"score round {number}", rows.height)
+    for row, (image, group, fold) in enumerate(each):
+        overlaps.put(image, measured(row, fold, ()), group=group, fold=fold)
+    return overlaps
