@@ -19,7 +19,7 @@ def plain(ids, embeddings, least):
             for other in ((y + 2, x), (y, x + 2)):
                 if other[0] < ids.shape[0] and other[1] < ids.shape[1]:
                     a, b = sorted((int(ids[y, x]), int(ids[other])))
-                    if 0 < a < b:
+                    if 0 < a < b and ids[(y + other[0]) // 2, (x + other[1]) // 2] in (a, b):
                         found.setdefault((a, b), []).append(
                             np.linalg.norm(embeddings[:, y, x] - embeddings[(slice(None), *other)])
                         )
@@ -70,6 +70,13 @@ def test_it_is_what_a_plain_loop_finds(seed, least):
 def test_maps_without_borders(shape):
     ids = np.ones(shape, np.int32)
     assert np.array_equal(join_across(ids, np.zeros((2, *shape)), 1.0), ids)
+
+
+def test_objects_that_do_not_touch_are_two():
+    apart = np.int32([[1, 0, 2], [1, 0, 2]])
+    assert join_across(apart, np.zeros((1, 2, 3)), 1.0).max() == 2
+    between = np.int32([[1, 3, 2], [1, 3, 2]])  # 1 and 3, 3 and 2 touch, but no two pixels with one of them between
+    assert join_across(between, np.zeros((1, 2, 3)), 1.0).max() == 3
 
 
 def test_values_away_from_borders_are_not_looked_at():

@@ -20,7 +20,7 @@ def join_across(instances: InstanceMap, embeddings: Array, least: float) -> Inst
 
     A network that isn't trained to the end lets embeddings drift across an object, and a clustering cuts the drift
     somewhere. Of each border the mean distance is taken between the embeddings of pixels on both sides of it, two apart
-    along a row or a column. From the lowest on, what lies below `least` joins the two, and their other borders are
+    along a row or a column, with one of the two between. From the lowest on, what lies below `least` joins the two, and their other borders are
     counted together.
 
     Args:
@@ -68,7 +68,9 @@ def _borders(instances: InstanceMap, embeddings: Array) -> tuple[Indices, Floats
     height, width = instances.shape
     for down, right in ((_ACROSS, 0), (0, _ACROSS)):
         one, other = instances[: height - down, : width - right], instances[down:, right:]
-        y, x = np.nonzero((one != other) & (one > 0) & (other > 0))
+        between = instances[down // 2 : height - down // 2, right // 2 : width - right // 2]
+        touching = (between == one) | (between == other)
+        y, x = np.nonzero((one != other) & (one > 0) & (other > 0) & touching)
         away = embeddings[:, y, x] - embeddings[:, y + down, x + right]  # (E, n)
         distances.append(np.sqrt(np.square(away, dtype=np.float64).sum(axis=0)))
         found.append(np.sort(np.stack([one[y, x], other[y, x]], axis=1).astype(np.int64), axis=1))
