@@ -48,6 +48,9 @@ class InstancesSpec(Spec):
     `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
     is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
     instances; the agreement where there are too few of these, or one fold."""
+    least: float = Field(0.5, ge=0, lt=1)
+    """Least objectness of an instance: what is more likely false than true is left out. Without effect where `score` is
+    the agreement, or no objectness could be learned."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one."""
 
