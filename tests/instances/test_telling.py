@@ -65,6 +65,19 @@ def test_what_is_clustered_may_be_said_by_somebody_else():
     assert np.array_equal(found, expected) and (guide[0, 4:8] == 1).all()
 
 
+def test_what_is_more_likely_false_than_true_is_left_out():
+    label, embeddings = scene()
+    objects = tell_apart(certain(label), embeddings, THINGS, SPEC)
+    scores = np.array([0.9, 0.4, 0.6])
+    for least, kept in ((0.5, [0.9, 0.6]), (0.0, [0.9, 0.6, 0.4]), (0.95, [])):
+        spec = SPEC.model_copy(update={"least": least})
+        found = to_panoptic(label, objects, certain(label), THINGS, spec, scores=scores)
+        own = np.isin(found.segments.categories, THINGS)
+        assert sorted(found.segments.scores[own].tolist(), reverse=True) == kept
+    plain = to_panoptic(label, objects, certain(label, sure=0.45), THINGS, SPEC)  # no objectness: nothing is left out
+    assert np.isin(plain.segments.categories, THINGS).sum() == 3
+
+
 def plant():
     """Return the label (8, 16) of a plant, taken for thing 1 on 15 of 24 pixels and for thing 2 on the others."""
     label = np.zeros((8, 16), np.uint8)

@@ -20,8 +20,8 @@ def join_across(instances: InstanceMap, embeddings: Array, least: float) -> Inst
 
     A network that isn't trained to the end lets embeddings drift across an object, and a clustering cuts the drift
     somewhere. Of each border the mean distance is taken between the embeddings of pixels on both sides of it, two apart
-    along a row or a column, with one of the two between. From the lowest on, what lies below `least` joins the two, and their other borders are
-    counted together.
+    along a row or a column, with one of the two instances between. From the lowest on, what lies below `least` joins
+    the two, and their other borders are counted together.
 
     Args:
         instances: (H, W) int32 ids, 0 for none.

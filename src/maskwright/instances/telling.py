@@ -96,14 +96,20 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
-        scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
+        scores: objectness of the ids 1..K of `instances`, of which those below `spec.least` are left out; None: scores
+            are the mean probability of the category inside.
         where: the image's name, for error messages.
     """
     large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
     votes = count_votes(label, large, where=where)
     owners = votes.winners(things)
-    sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
-    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
+    rule = spec.merge
+    if scores is None:
+        sure = agreement(large, probabilities, owners)
+    else:
+        sure, least = np.asarray(scores)[votes.ids - 1], max(rule.score_threshold, spec.least)
+        rule = rule.model_copy(update={"score_threshold": least})
+    return merge(label, large, things, rule, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:

@@ -19,7 +19,7 @@ OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
-AFTERWARDS = {"score", "across", "merge", "erosion", "dilation"}
+AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation"}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 

@@ -49,11 +49,14 @@ class InstancesSpec(Spec):
     """Side in pixels of the square by which each instance is eroded, odd; 1: not at all."""
     dilation: int = Field(1, ge=1)
     """Side in pixels of the square by which each is dilated then, within the pixels of its category; 1: not at all."""
-    score: Literal["agreement", "objectness"] = "agreement"
+    score: Literal["agreement", "objectness"] = "objectness"
     """What an instance is ranked by, for AP and where `merge` lets the surest come first or drops what is below
     `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
     is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
-    instances."""
+    instances; the agreement where there are too few of these, or one fold."""
+    least: float = Field(0.5, ge=0, lt=1)
+    """Least objectness of an instance: what is more likely false than true is left out. Without effect where `score` is
+    the agreement, or no objectness could be learned."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one."""
 
