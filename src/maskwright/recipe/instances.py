@@ -33,7 +33,7 @@ class InstancesSpec(Spec):
     border: float | None = Field(None, ge=0)
     """Least step of the embeddings from one instance to another that touches it: the mean distance of pixels on both
     sides of their border, two apart. With less of a step they are one, as the embeddings of a half-trained network
-    drift across an object. null: 2 δ_v of the loss, by which pixels of one instance may differ; 0: no such rule."""
+    drift across an object. null: half of δ_d, as the clustering's radius; 0: no such rule."""
     across: bool = False
     """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
     a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
@@ -78,7 +78,7 @@ class InstancesSpec(Spec):
     def filled_in(self) -> InstancesSpec:
         """Return the section with the distances that are null as the margins of the loss say."""
         cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
-        border = 2 * margin_at(self.loss.pull_margin, 1.0) if self.border is None else self.border
+        border = margin_at(self.loss.push_margin, 1.0) / 2 if self.border is None else self.border
         return self.model_copy(update={"cluster": cluster, "border": border})
 
     @field_validator("erosion", "dilation")
