@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.cluster import ClusterSpec, MeanShiftPlusSpec
 from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import margin_at
 from maskwright.recipe.panoptic import MergeSpec
 from maskwright.recipe.spec import Spec
 
@@ -21,7 +22,8 @@ class InstancesSpec(Spec):
 
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
-    are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
+    are ignored, or unlabelled where objects are missing there (`data.drawn`); 0 are the others, stuff and background:
+    here one region of its own, kept apart from the objects."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
     """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True
@@ -32,6 +34,10 @@ class InstancesSpec(Spec):
     """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
     a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
     so that no instance is in two."""
+    border: float | None = Field(None, ge=0)
+    """Least step of the embeddings from one instance to another that touches it: the mean distance of pixels on both
+    sides of their border, two apart. With less of a step they are one, as the embeddings of a half-trained network
+    drift across an object. null: 2 δ_v of the loss, by which pixels of one instance may differ; 0: no such rule."""
     minimum: int = Field(8, ge=1)
     """Fewest pixels of an instance, at the size that the network works at. Those of a smaller one go to the nearest
     instance of the same connected component of their category, or to none where there is none."""
@@ -70,9 +76,10 @@ class InstancesSpec(Spec):
         return whole
 
     def filled_in(self) -> InstancesSpec:
-        """Return the section with the distances of the clustering that are null as the margins of the loss say."""
+        """Return the section with the distances that are null as the margins of the loss say."""
         cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
-        return self.model_copy(update={"cluster": cluster})
+        border = 2 * margin_at(self.loss.pull_margin, 1.0) if self.border is None else self.border
+        return self.model_copy(update={"cluster": cluster, "border": border})
 
     @field_validator("erosion", "dilation")
     @classmethod
