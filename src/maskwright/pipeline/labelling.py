@@ -285,21 +285,25 @@ def _way(job: _Job) -> Way | None:
 
 def _true_label(job: _Job, image: str) -> LabelMap:
     """Return the true label of an image of the pool, which a study has."""
-    return _there(job.whole.only([image]).read_label(0), "guide", image)
+    found = job.whole.only([image]).read_label(0)
+    if found is None:
+        raise _unknown("guide", image)
+    return found
 
 
 def _true_objects(job: _Job, image: str) -> InstanceMap:
     """Return the true objects of an image of the pool, which a study has."""
-    return _there(job.whole.only([image]).read_instances(0), "votes", image)
-
-
-def _there(found: Any, field: str, image: str) -> Any:
+    found = job.whole.only([image]).read_instances(0)
     if found is None:
-        where = f"selftrain.method.objects.{field}: true, of {image}"
-        raise DataError(
-            problem("a true map of each image of the pool", "none", where=where, next_move="set it to predicted")
-        )
+        raise _unknown("votes", image)
     return found
+
+
+def _unknown(field: str, image: str) -> DataError:
+    where = f"selftrain.method.objects.{field}: true, of {image}"
+    return DataError(
+        problem("a true map of each image of the pool", "none", where=where, next_move="set it to predicted")
+    )
 
 
 def _score_file(job: _Job, image: str) -> Path:
