@@ -53,7 +53,7 @@ def run(tmp_path):
 def spec_of():
     spec = Recipe(data=DataSpec(root=".", task="instances", target="instances")).model_dump(mode="json")
     spec["evaluate"] = {"empty": "nan", "absent": "zero", "samples": 100, "confidence": 0.95}
-    return spec | {"metric": "mean_dice", "instances": InstancesSpec().model_dump(mode="json")}
+    return spec | {"metric": "mean_dice", "instances": InstancesSpec(score="agreement").model_dump(mode="json")}
 
 
 def test_what_a_chain_does_to_objects_by_hand(run):

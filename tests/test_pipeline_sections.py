@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from maskwright.artifacts import RunFolder
@@ -132,7 +134,7 @@ def test_what_can_not_be_done_with_objects_is_refused(change):
 
 def test_what_one_network_says_of_the_held_out_part_is_labels_alone(monkeypatch):
     parts = ["oof", "holdout", "holdout-fold-0"]
-    monkeypatch.setattr("maskwright.pipeline.run._parts", lambda *_: parts)
+    monkeypatch.setattr(sys.modules[_predict_tasks.__module__], "_parts", lambda *_: parts)
     recipe = Recipe(data=DataSpec(root=".", task="panoptic"))
     told = [("instances" in task.spec) for task in _predict_tasks(RunFolder("."), recipe)]
     assert told == [True, True, False]

@@ -199,7 +199,9 @@ def test_distances_that_nobody_states_follow_the_margins_of_the_loss():
     assert told(kind="mean_shift").bandwidth == found.bandwidth
     assert told(kind="agglomerative").threshold == pytest.approx(0.6)
     assert told(kind="hdbscan").epsilon == 0.3 and told(kind="hdbscan", epsilon=0.1).epsilon == 0.1
-    assert InstancesSpec.model_validate({"loss": loss}).cluster.bandwidth is None  # the recipe stays as it was written
+    plain = InstancesSpec.model_validate({"loss": loss})
+    assert plain.cluster.bandwidth is None and plain.border is None  # the recipe stays as it was written
+    assert plain.filled_in().border == pytest.approx(1 + 0.2 * np.exp(-3))  # at the end of the training
 
 
 def test_numpy_alone_is_loaded_until_a_device_is_named():

@@ -91,14 +91,13 @@ def test_labels_of_a_further_folder_are_labels(tmp_path):
     main = folder(tmp_path / "real")
 
     def beside(name, *parts, task="auto"):
-        further = {"root": str(folder(tmp_path / name, *parts, classes=CLASSES if "masks" in parts else None))}
+        further = {"root": str(folder(tmp_path / name, *parts, classes=CLASSES))}
         return build_index(DataSpec(root=str(main), further=[further], task=task), tmp_path / f"{name}-imported")[:2]
 
     index, spec = beside("twin", "masks", "instances", task="panoptic")
     assert (spec.task, spec.target, len(index.labelled), len(index.unlabelled)) == ("panoptic", "masks", 1, 1)
     assert index.labelled.read_instances(0).max() == 2
-    assert beside("both", "masks", "instances")[1].task == "semantic"
-    assert beside("alone", "instances")[1].task == "instances"
+    assert beside("both", "masks", "instances")[1].task == "panoptic"
     with pytest.raises(DataError, match="no instance maps"):
         beside("bare", "masks", task="panoptic")
 

@@ -36,7 +36,8 @@ def an_index(recipe, height, width, count=10):
 )
 def test_networks_whose_embeddings_depend_on_the_tile_are_named(recipe, encoder, width, task, said):
     settings = [f"model.encoder={encoder}", f"data.task={task}", "train.scale=1", "model.embedding={}"]
-    told = probe.seams(apply_settings(recipe, settings), an_index(recipe, 400, width))
+    planned = probe._network(apply_settings(recipe, settings), probe._SMALL)
+    told = probe.seams(planned, an_index(recipe, 400, width))
     assert bool(told) == said
 
 

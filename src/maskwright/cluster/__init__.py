@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from maskwright.cluster.borders import join_across
 from maskwright.cluster.density import hdbscan
 from maskwright.cluster.linkage import agglomerative
 from maskwright.cluster.masked import Clusterer, cluster_pixels, cluster_things
@@ -37,6 +38,7 @@ __all__ = [
     "cluster_pixels",
     "cluster_things",
     "hdbscan",
+    "join_across",
     "mean_shift",
     "merge_near",
     "stable_instances",

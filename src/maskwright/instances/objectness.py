@@ -117,6 +117,16 @@ class Objectness:
         return found
 
 
+def object_scores(judge: Objectness, features: Floats) -> Floats | None:
+    """Return (K,) probabilities of being true, None where there was too little to learn it from.
+
+    Args:
+        judge: of the instances.
+        features: (K, F) of `instance_features`.
+    """
+    return judge.predict(features) if judge.weights else None
+
+
 def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike) -> Objectness:
     """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskwright.instances.files import ObjectFiles
 from maskwright.instances.networks import ObjectNetworks, Told
-from maskwright.instances.objectness import Objectness
+from maskwright.instances.objectness import Objectness, object_scores
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
 from maskwright.predict.files import Doubted, Files, Found, Predicted, Source, load_ensemble
@@ -30,11 +30,11 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness
     """
     spec = recipe.instances.filled_in()
     about = recipe.predict, spec, recipe.train.accelerator
-    networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judge is not None)
+    networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judge is not None and bool(judge.weights))
     waiting = dict[str, tuple[InstanceMap, Array | None]]()
 
     def noted(told: Told) -> tuple[str, tuple[int, int], Probabilities]:
-        known = None if judge is None or told.features is None else judge.predict(told.features)
+        known = None if judge is None or told.features is None else object_scores(judge, told.features)
         waiting[told.name] = told.objects, known
         return told.name, told.size, told.probabilities
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.cluster import build_clusterer, cluster_things
+from maskwright.cluster import build_clusterer, cluster_things, join_across
 from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
@@ -43,7 +42,7 @@ def tell_apart(
         probabilities: (C, h, w).
         embeddings: (E, h, w).
         things: positions of the categories that are things.
-        spec: how they are clustered, and which are too small.
+        spec: how they are clustered, which are too small, and what parts two that touch.
         guide: (h, w) uint8 positions inside of which is clustered; None: the most probable category of each pixel.
         device: where torch computes distances; None: NumPy does.
         where: the image's name, for error messages.
@@ -67,8 +66,13 @@ def tell_apart(
     label: LabelMap = probabilities.argmax(axis=0).astype(np.uint8) if guide is None else guide.copy()
     if spec.across and len(things):
         label[np.isin(label, things)] = things[0]  # one mask for all of them
-    clusterer = build_clusterer(spec.filled_in().cluster, device=device)
-    return cluster_things(embeddings, label, things, clusterer, tidy=partial(_tidied, spec=spec), where=where)
+    spec = spec.filled_in()
+
+    def tidied(instances: InstanceMap, mask: Mask) -> InstanceMap:
+        return join_across(_tidied(instances, mask, spec), embeddings, spec.border or 0.0)
+
+    clusterer = build_clusterer(spec.cluster, device=device)
+    return cluster_things(embeddings, label, things, clusterer, tidy=tidied, where=where)
 
 
 def to_panoptic(
@@ -92,14 +96,20 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
-        scores: of the ids 1..K of `instances`; None: the mean probability of the category inside.
+        scores: objectness of the ids 1..K of `instances`, of which those below `spec.least` are left out; None: scores
+            are the mean probability of the category inside.
         where: the image's name, for error messages.
     """
     large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
     votes = count_votes(label, large, where=where)
     owners = votes.winners(things)
-    sure = agreement(large, probabilities, owners) if scores is None else np.asarray(scores)[votes.ids - 1]
-    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
+    rule = spec.merge
+    if scores is None:
+        sure = agreement(large, probabilities, owners)
+    else:
+        sure, least = np.asarray(scores)[votes.ids - 1], max(rule.score_threshold, spec.least)
+        rule = rule.model_copy(update={"score_threshold": least})
+    return merge(label, large, things, rule, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:

@@ -16,6 +16,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate import Overlaps, statistics_of
 from maskwright.evaluate.measure import Measured
 from maskwright.instances.measuring import measure_objects
+from maskwright.instances.objectness import object_scores
 from maskwright.instances.store import read_features, read_objects
 from maskwright.instances.telling import to_panoptic
 from maskwright.pipeline.objectness import Judges, fit_judges
@@ -90,7 +91,7 @@ def measurer(
         assert truth is not None
         probabilities = to_full_size(store.read(name), (truth.shape[0], truth.shape[1]))
         label = apply_chain(probabilities, chain, image=lambda: read_image(images.path(image)))
-        scores = None if judges is None else judges.of(fold).predict(read_features(store, name))
+        scores = None if judges is None else object_scores(judges.of(fold), read_features(store, name))
         objects = read_objects(store, name)
         found = to_panoptic(label, objects, probabilities, things, told, scores=scores, where=image)
         ids = images.read_instances(row)

@@ -14,6 +14,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.evaluate.measure import Measured
 from maskwright.instances.files import ObjectFiles
 from maskwright.instances.measuring import measure_objects
+from maskwright.instances.objectness import object_scores
 from maskwright.instances.store import read_features, read_objects
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
@@ -66,7 +67,7 @@ class ToldApart:
             DataError: the objects of the image aren't there.
         """
         name, store = name_of(image), ProbabilityStore(self.folder.store(part))
-        scores = None if self.judges is None else self.judges.of(fold).predict(read_features(store, name))
+        scores = None if self.judges is None else object_scores(self.judges.of(fold), read_features(store, name))
         objects = read_objects(store, name)
         found = to_panoptic(label, objects, probabilities, self.things, self.spec, scores=scores, where=image)
         self.files.write(name, found)

@@ -15,11 +15,11 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 OF_LEARNING = {"loss", "apart"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
-OF_PREDICTING = {"cluster", "apart", "across", "minimum", "smallest"}
+OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
-AFTERWARDS = {"score", "across", "merge", "erosion", "dilation"}
+AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation"}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 

@@ -160,7 +160,9 @@ class _Round:
         base, told = f"round-{self.number}/pseudo/fold-{fold}", bool(self.sections.objects)
         if told:  # how they are merged and ranked decides no label
             known = self.sections.objects["instances"]
-            spec |= {"instances": {key: value for key, value in known.items() if key not in ("merge", "score")}}
+            spec |= {
+                "instances": {key: value for key, value in known.items() if key not in ("merge", "score", "least")}
+            }
         before = (*self._common(), self._name("precision"), *([self._name("objectness")] if told else ()), *after)
         function, end = (labelling.label, "") if step == "pseudo" else (labelling.relabel, "-2")
         made = (f"{base}/ledger{end}.parquet", f"{base}/labels{end}", *([f"{base}/objects{end}"] if told else ()))

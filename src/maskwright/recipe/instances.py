@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.cluster import ClusterSpec, MeanShiftPlusSpec
 from maskwright.recipe.embedding import EmbeddingLossSpec
+from maskwright.recipe.margin import margin_at
 from maskwright.recipe.panoptic import MergeSpec
 from maskwright.recipe.spec import Spec
 
@@ -21,13 +22,18 @@ class InstancesSpec(Spec):
 
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
-    are ignored; 0 are the others, stuff and background: here one region of its own, kept apart from the objects."""
+    are ignored, or unlabelled where objects are missing there (`data.drawn`); 0 are the others, stuff and background:
+    here one region of its own, kept apart from the objects."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
     """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
     pole."""
+    border: float | None = Field(None, ge=0)
+    """Least step of the embeddings from one instance to another that touches it: the mean distance of pixels on both
+    sides of their border, two apart. With less of a step they are one, as the embeddings of a half-trained network
+    drift across an object. null: half of δ_d, as the clustering's radius; 0: no such rule."""
     across: bool = False
     """Pixels of all things are clustered together, and an instance is what most of its pixels are: an object of which
     a part is taken for another category stays whole, and its vote mends the category. false: each category by itself,
@@ -43,11 +49,14 @@ class InstancesSpec(Spec):
     """Side in pixels of the square by which each instance is eroded, odd; 1: not at all."""
     dilation: int = Field(1, ge=1)
     """Side in pixels of the square by which each is dilated then, within the pixels of its category; 1: not at all."""
-    score: Literal["agreement", "objectness"] = "agreement"
+    score: Literal["agreement", "objectness"] = "objectness"
     """What an instance is ranked by, for AP and where `merge` lets the surest come first or drops what is below
     `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
     is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
-    instances."""
+    instances; the agreement where there are too few of these, or one fold."""
+    least: float = Field(0.5, ge=0, lt=1)
+    """Least objectness of an instance: what is more likely false than true is left out. Without effect where `score` is
+    the agreement, or no objectness could be learned."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one."""
 
@@ -67,9 +76,10 @@ class InstancesSpec(Spec):
         return whole
 
     def filled_in(self) -> InstancesSpec:
-        """Return the section with the distances of the clustering that are null as the margins of the loss say."""
+        """Return the section with the distances that are null as the margins of the loss say."""
         cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
-        return self.model_copy(update={"cluster": cluster})
+        border = margin_at(self.loss.push_margin, 1.0) / 2 if self.border is None else self.border
+        return self.model_copy(update={"cluster": cluster, "border": border})
 
     @field_validator("erosion", "dilation")
     @classmethod
