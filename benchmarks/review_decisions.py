@@ -42,13 +42,17 @@ from benchmarks.rounds import held_out_tables, where_it_runs
 from maskwright.errors import UsageError
 from maskwright.labels import components
 from maskwright.review import Desk, Reply, Reviewed, build_queue
-from maskwright.review.answers import answers_of
+from maskwright.review.answers import ANSWERS, answers_of
+from maskwright.review.items import Kind
 from maskwright.statistics import bootstrap
 from maskwright.types import IGNORE, LabelMap
 
 QUEUE, RANDOM = "queue", "random"
 GOOD = 0.9
 """Share of the pixels from which on a prediction is good enough to learn from."""
+ANSWERED = {kind: {answer.name for answer in taken} for kind, taken in ANSWERS.items()}
+"""Names of the answers that an item of each kind takes."""
+
 _HELD, _KEPT, _WRONG = 0.3, 0.25, 0.3
 _SETTINGS = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "evaluate.families=[]")
 _PLAIN = ("postprocess.search=[]", "split.folds=2", "split.seed=0", "report.price_of_leaks=false")
@@ -246,15 +250,15 @@ def answer(out: Path, truth: Truth, order: str, number: int, seed: int) -> dict[
     if order == RANDOM:
         places = np.random.default_rng((seed, 10)).permutation(places).tolist()
     for place in places[:number]:
-        said = Expert(desk, place, truth).answer
+        told = Expert(desk, place, truth).answer
         kind = desk.items[place].kind
         try:
-            if said is not None:
+            if told is not None:
                 shown = [run.digest(suggestion, desk.answers(place)) for suggestion in desk.items[place].suggestions]
-                desk.decide(Reply(item=desk.keys[place], answer=said, by="expert", shown=tuple(shown)))
+                desk.decide(Reply(item=desk.keys[place], answer=told, by="expert", shown=tuple(shown)))
         except UsageError:
-            said = "too late"
-        counted[f"{kind}: {said or 'passed over'}"] += 1
+            told = "too late"
+        counted[f"{kind}: {told or 'passed over'}"] += 1
     return dict(sorted(counted.items()))
 
 
@@ -274,7 +278,7 @@ class Expert:
     @property
     def answer(self) -> str | None:
         """What is answered; None: nothing, the item is passed over."""
-        item, names = self.item, [answer.name for answer in answers_of(self.item, target="masks")]
+        item, names = self.item, {answer.name for answer in answers_of(self.item, target="masks")}
         if item.kind == "outlier":
             return "not_alien"
         if item.kind == "duplicate":
@@ -282,14 +286,7 @@ class Expert:
             return "same" if np.array_equal(first, second) else "not_same"
         if item.kind == "suspect":
             return "b" if "b" in names and self._contradiction_is_right() else "a"
-        right = [agreement(label, self._truth) for label in self._labels]
-        best = int(np.argmax(right))
-        if item.kind in ("conflict", "shifted"):
-            return "ab"[best]
-        if item.kind == "rare":
-            return "accept" if right[0] >= GOOD else "reject"
-        wanted = "accept" if item.kind == "uncertain" else "ab"[best]
-        return wanted if wanted in names and right[best] >= GOOD else None
+        return said(item.kind, names, [agreement(label, self._truth) for label in self._labels])
 
     @cached_property
     def _truth(self) -> LabelMap:
@@ -303,6 +300,27 @@ class Expert:
         mask = self.desk.run.mask(self.item.image, self.known)
         where = self.desk.run.contradicted(self.item, self.item.suggestions[1], mask)
         return bool(where.any()) and float((self._truth == mask)[where].mean()) < 0.5
+
+
+def said(kind: Kind, names: set[str], right: list[float]) -> str | None:
+    """Return what is answered where labels are right in such shares of their pixels; None: nothing.
+
+    Args:
+        kind: of the item.
+        names: of the answers that it takes.
+        right: of each of its labels.
+
+    Example:
+        >>> said("conflict", {"a", "b"}, [0.4, 0.9]), said("uncertain", {"accept"}, [0.4])
+        ('b', None)
+    """
+    best = int(np.argmax(right))
+    if kind in ("conflict", "shifted"):
+        return "ab"[best]
+    if kind == "rare":
+        return "accept" if right[0] >= GOOD else "reject"
+    wanted = "accept" if kind == "uncertain" else "ab"[best]
+    return wanted if wanted in names and right[best] >= GOOD else None
 
 
 def agreement(label: LabelMap, truth: LabelMap) -> float:

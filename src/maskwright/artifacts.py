@@ -281,6 +281,8 @@ def sweep(root: Path) -> None:
     Folders with a lock file of their own are left out: whoever holds it may be writing. A review writes beside a run:
     to the log under a lock of its own, which is held here, and into `REVIEW`, of which only what is old is removed.
     """
+    if not root.is_dir():
+        return
     place = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(place, fcntl.LOCK_EX)  # as `decisions.held` does

@@ -114,7 +114,8 @@ def test_missing_and_broken_files_leave_items_out_and_nothing_else(folder):
     run = reviewed(folder)
     before = {(i.kind, i.image) for i in build_queue(run)}
     (folder.root / "round-1/pseudo/fold-0/labels/unlabeled/alone.png").write_bytes(b"no picture")
-    (folder.root / f"predictions/labels/{ODD}").unlink()
+    for place in ("predictions", "round-1/pseudo/fold-0"):
+        (folder.root / place / "labels" / ODD).unlink()
     assert before - {(i.kind, i.image) for i in build_queue(run)} == {("disagreement", ALONE), ("uncertain", ODD)}
 
 

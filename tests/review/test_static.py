@@ -131,8 +131,7 @@ def test_one_answer_that_can_not_be_written_holds_up_no_other(desk, tmp_path, mo
         return decide(self, said)
 
     monkeypatch.setattr(Desk, "decide", flaky)
-    last = len(desk.items) - 1
-    found = imported(desk, tmp_path, answer(desk, 0, "a"), answer(desk, last, "reject"))
+    found = imported(desk, tmp_path, answer(desk, 0, "a"), answer(desk, place_of(desk, "uncertain"), "reject"))
     assert (found.taken, len(found.refused)) == (1, 1)
     assert "No space" in found.refused[0][1]
 

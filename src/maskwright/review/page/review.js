@@ -17,7 +17,7 @@ const app = {
   async start() {
     if (location.search) history.replaceState(null, "", location.pathname);  // the token isn't left in the address
     const data = at("data");
-    addEventListener("beforeunload", (event) => {  // strokes, or answers that no file has
+    addEventListener("beforeunload", (event) => {  // strokes, or answers that neither browser nor file keeps
       if (this.editor?.strokes.length || this.source?.unsaved) event.preventDefault();
     });
     this.source = data ? new Disk(JSON.parse(data.textContent)) : new Server();
@@ -51,6 +51,7 @@ const app = {
   async show(place) {
     const asked = ++this.asked;
     this.ready = false;
+    this.shown = [];
     this.stopDrawing();
     await this.refresh();
     const item = await this.source.item(place, this.by);
@@ -205,7 +206,6 @@ const app = {
   stopDrawing() {
     this.drawing(false);
     if (this.panels.length && this.item) at("panels").replaceChildren(...this.panels.map((panel) => panel.figure));
-
     if (this.editor) this.editor.close();
     this.editor = null;
     at("editor").hidden = true;

@@ -80,8 +80,8 @@ class Disk {
     return { place: this.data.items.findIndex((item) => item.key === last.item), lost: !this.keep() };
   }
   keep() {
-    this.unsaved = true;
-    return remember(this.place, JSON.stringify(this.replies));
+    this.unsaved = !remember(this.place, JSON.stringify(this.replies));
+    return !this.unsaved;
   }
   async agreement() { return { rows: [] }; }
   download() {
