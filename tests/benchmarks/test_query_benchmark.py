@@ -7,9 +7,9 @@ import csv
 
 import numpy as np
 import pytest
+from benchmarks.query import FIRST, OURS, RANDOM, SETS, draw, folder_of, to_rows
 
 from benchmarks import query
-from benchmarks.query import FIRST, OURS, RANDOM, SETS, draw, folder_of, to_rows
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_rows_compare_ours_with_chance_and_chance_with_nothing():
     for arm, right in ((FIRST, 0), (RANDOM, 5), (OURS, 10)):
         found[arm][:, :, 1, 1], found[arm][:, :, 1, 0], found[arm][:, :, 0, 0] = right, 10 - right, 90
     rows = to_rows("teeth", found, ["a", "b"], {}, argparse.Namespace(seeds=[0, 1], steps=8))
-    ours, chance = rows["teeth, 24 labels, the second half by query"], rows["teeth, 24 labels, the second half by random"]
+    ours, chance = (rows[f"teeth, 24 labels, the second half by {arm}"] for arm in ("query", "random"))
     assert ours.figure == pytest.approx(1)
     assert ours.comparison.value == pytest.approx(1 / 3)
     assert ours.reached is True

@@ -126,7 +126,10 @@ FORMATS: dict[str, Format] = {
 """Name → layout. A folder that none of the others recognises is read as `folder`, if it has images/ or unlabeled/."""
 
 
-TOOLS: dict[str, Callable[[Path, Iterable[Suggested], Categories], None]] = {"label_studio": label_studio.write_tasks, "cvat": cvat.write_tasks}
+TOOLS: dict[str, Callable[[Path, Iterable[Suggested], Categories], None]] = {
+    "label_studio": label_studio.write_tasks,
+    "cvat": cvat.write_tasks,
+}
 """Annotation tool → what writes a task with suggested masks for it."""
 
 

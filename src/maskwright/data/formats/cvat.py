@@ -114,7 +114,8 @@ def write_tasks(folder: Path, suggested: Iterable[Suggested], categories: Catego
         height, width = one.label.shape
         entry = ET.SubElement(tree, "image", id=str(number), name=one.file, width=str(width), height=str(height))
         for category, mask in one.shapes(categories):
-            ET.SubElement(entry, "mask", label=category.name, source="auto", occluded="0", z_order="0", **_runs(mask))
+            about = {"label": category.name, "source": "auto", "occluded": "0", "z_order": "0"}
+            ET.SubElement(entry, "mask", about | _runs(mask))
     ET.indent(tree)
     write_text(folder / "annotations.xml", ET.tostring(tree, encoding="unicode", xml_declaration=False) + "\n")
     raw = [{"name": c.name, "color": hexadecimal(c), "type": "any", "attributes": list[str]()} for c in shown]
