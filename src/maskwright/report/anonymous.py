@@ -28,6 +28,7 @@ def hide(artifacts: Artifacts) -> Artifacts:
     digits = len(str(len(images)))
     names = {image: f"image {number:0{digits}d}" for number, image in enumerate(images, 1)}
     groups = {group: f"{number}" for number, group in enumerate(sorted(_groups(artifacts)), 1)}
+    groups |= {image: name for image, name in names.items() if image in groups}  # an image that is its own group
 
     def table(found: pl.DataFrame | None) -> pl.DataFrame | None:
         return None if found is None else _hidden(found, names, groups)

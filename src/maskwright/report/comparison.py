@@ -77,7 +77,7 @@ def write_comparison(
     ]
     every = [
         Section("summary", "In short", groups=[Group("What the difference is", list(_told(runs, metric, part)))]),
-        Section("scores", "Scores", _HOLD, [Group(metric_name(metric).capitalize(), tables=[_scores(runs, metric)])]),
+        Section("scores", "Scores", _HOLD, [Group(_headed(metric_name(metric)), tables=[_scores(runs, metric)])]),
         _recipes(runs),
         _by_category(runs, part),
         _training(runs),
@@ -135,7 +135,7 @@ def _scores(runs: Sequence[_Beside], metric: str) -> Table:
         between = DASH if gap is None else f"{gap.value:+.4f} ({gap.low:+.4f} to {gap.high:+.4f})"
         rows.append((run.name, _interval(run.found), between, DASH if p is None else f"{p:.4f}"))
     return Table(
-        f"{metric_name(metric)} of each run", ("run", "score (interval)", "difference to the first", "p"), rows
+        f"{_headed(metric_name(metric))} of each run", ("run", "score (interval)", "difference to the first", "p"), rows
     )
 
 
@@ -168,31 +168,43 @@ def _by_category(runs: Sequence[_Beside], part: str) -> Section | None:
         if any(cell != DASH for row in rows for cell in row[1:]):
             colors = [css(category.color) for category in categories.items]
             head = ("category", *(name for name, _ in known))
-            tables.append(Table(f"{metric_name(metric)} of each category", head, rows, colors=colors))
+            tables.append(Table(f"{_headed(metric_name(metric))} of each category", head, rows, colors=colors))
     return Section("categories", "Category by category", groups=[Group("Scores", tables=tables)]) if tables else None
 
 
 def _training(runs: Sequence[_Beside]) -> Section | None:
+    """Return the curves of the first round, the mean of the folds that were measured at a step."""
     charts = list[Chart]()
     for column in _CURVES:
         series = {}
         for run in runs:
-            for (round_number, fold), table in ({} if run.artifacts is None else run.artifacts.curves).items():
-                if round_number == 0 and column in table.columns:
-                    shown = table.with_columns(pl.col(column).fill_nan(None)).drop_nulls(["step", column])
-                    if shown.height:
-                        series[f"{run.name}, fold {fold}"] = shown["step"].to_numpy(), shown[column].to_numpy()
+            tables = {} if run.artifacts is None else run.artifacts.curves
+            own = [
+                table.select("step", column) for (r, _), table in tables.items() if not r and column in table.columns
+            ]
+            if own:
+                known = pl.concat(own).with_columns(pl.col(column).fill_nan(None)).drop_nulls()
+                mean = known.group_by("step").agg(pl.col(column).mean()).sort("step")
+                if mean.height:
+                    series[run.name] = mean["step"].to_numpy(), mean[column].to_numpy()
         if series:
-            name = "loss" if column == "loss" else metric_name(column)
-            alt = f"{name} over training steps, a line for each fold of each run"
-            charts.append(chart(curves(series, x="step", y=name, alt=alt), name.capitalize()))
+            name = _headed("loss" if column == "loss" else metric_name(column))
+            alt = f"{name} over training steps, a line for each run, the mean of its folds"
+            charts.append(chart(curves(series, x="step", y=name, alt=alt), f"{name}, mean of the folds"))
     return Section("training", "Training", groups=[Group("Curves", charts=charts)]) if charts else None
+
+
+def _headed(words: str) -> str:
+    """Return words as they begin a line."""
+    return words[:1].upper() + words[1:]
 
 
 def _pictures(runs: Sequence[_Beside], part: str, most: int) -> Section | None:
     """Return the images on which the first run and each other differ most, in both directions."""
     first, groups = runs[0], list[Group]()
-    legend = [] if first.gallery is None else first.gallery.legend()
+    categories = None if first.artifacts is None else first.artifacts.categories
+    counted = [] if categories is None else [categories.items[position] for position in categories.evaluated]
+    legend = [(css(category.color), category.name) for category in counted]
     for other in runs[1:]:
         gaps = _gaps(first, other, part)
         if gaps is None:

@@ -164,9 +164,9 @@ class Gallery:
             )
         if (fold := row.get("fold")) is not None and fold >= 0:
             facts.append(f"fold {fold}")
-        if (group := row.get("group")) is not None:
-            facts.append(f"group {group}")
         name = str(row["image"])
+        if (group := row.get("group")) not in (None, name):
+            facts.append(f"group {group}")
         digest = hashlib.blake2b(f"{score} {name}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         part, switch = str(row.get("part") or ""), f"show-{digest}"
         shown = self.strip(name, ", ".join(facts), lambda: self._panels(name, part), switch=switch)
