@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
+from maskwright.artifacts import START, RunFolder, read_folds, read_json, write_json
 from maskwright.data.formats.files import name_of
 from maskwright.data.index import Index, scored
 from maskwright.data.intensity import resize_label
@@ -25,7 +25,7 @@ from maskwright.instances.pseudo import ObjectLabels, object_labels
 from maskwright.instances.store import read_features, read_objects, write_objects
 from maskwright.labels import InstanceMap, relabel_consecutive
 from maskwright.pipeline import labellers, stages
-from maskwright.pipeline.honest import check_honest
+from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.objectness import JUDGES, Judges, fit_judges
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.telling import Way
@@ -105,7 +105,7 @@ def label(root: Path, spec: dict[str, Any]) -> None:
     images = pool_of_fold(job.folder, job.whole, selftrain, job.fold)
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     training = job.folder.fold(job.fold, job.number - 1)
-    check_honest(job.folder, job.whole, job.fold, job.number - 1)
+    check_honest(job.folder, job.whole, job.fold, seen_by(job.folder, job.number - 1, job.fold))
     rows = _labelled(job, spec, images, job.folder.kept_in(training, kind), ranked=True)
     write_ledger(job.place / "ledger.parquet", rows)
     _clean(job)
@@ -120,7 +120,10 @@ def relabel(root: Path, spec: dict[str, Any]) -> None:
     known = pl.scan_parquet(job.place / "ledger.parquet")
     rest = known.filter(~pl.col("used")).select("image").unique(maintain_order=True).collect()["image"].to_list()
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
-    paths = job.folder.kept_in(job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}", kind)
+    first = job.folder.root / f"round-{job.number}" / "first" / f"fold-{job.fold}"
+    paths = job.folder.kept_in(first, kind)
+    if (note := first / START).is_file():  # none in earlier versions' runs
+        check_honest(job.folder, job.whole, job.fold, read_json(note)["seen"])
     rows = _labelled(job, spec, rest, paths, ranked=False)
     write_ledger(job.place / "ledger-2.parquet", rows, before=known.filter(pl.col("used")))
     _clean(job)
