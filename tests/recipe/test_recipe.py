@@ -235,6 +235,14 @@ def test_another_kind_keeps_what_was_stated_and_takes_its_own_defaults():
         apply_settings(plain(), ["model.kind=unett"])
 
 
+def test_a_field_of_a_section_that_is_left_out_states_it():
+    """`model.embedding` and `selftrain.hard` are null by default."""
+    recipe = apply_settings(plain(), ["model.embedding.channels=4", "selftrain.hard.share=0.2"])
+    assert (recipe.model.embedding.channels, recipe.selftrain.hard.share) == (4, 0.2)
+    with pytest.raises(RecipeError, match=r"did you mean model\.embedding\.channels\?"):
+        apply_settings(plain(), ["model.embedding.channel=4"])
+
+
 def test_a_category_that_a_loss_leaves_out_is_there():
     tree = {"root": "/d", "categories": [{"id": 0, "name": "soil"}, {"id": 1, "name": "rock"}]}
     known = parse_recipe({"data": tree}, where="test")
