@@ -147,13 +147,17 @@ def _how(tool: str, folder: Path, run: Path) -> list[str]:
 
 
 def _take(source: Reviewed, labels: Path, by: str) -> dict[str, Any]:
+    from maskwright.review.sources import delivering
     from maskwright.review.tasks import import_labels
 
     with progress():
         found = import_labels(source, labels, by=by)
     say(f"{len(found.taken)} masks taken, {len(found.known)} were there before, in {source.folder.decisions}")
     if found.unchanged:
-        say(f"{len(found.unchanged)} of them are as they were suggested: learned from, never scored")
+        use = "never scored" if delivering(source)[1] is not None else "neither learned from nor scored"
+        say(f"{len(found.unchanged)} of them are as they were suggested, predictions of this run: {use}")
+    if found.taken and source.index.both:
+        say("numbers of objects aren't taken, categories are: see `maskwright query` in the documentation")
     if found.missing:
         say(f"{len(found.missing)} of what was asked for have no mask yet: {', '.join(found.missing[:5])}")
     if found.strangers:
