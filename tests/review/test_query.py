@@ -255,7 +255,7 @@ def test_a_broken_zip_is_told(fresh, tmp_path, where):
     with pytest.raises(DataError, match="whole zip"):
         import_labels(fresh, export, by="Anna")
     (tmp_path / "note.txt").write_text("nothing")
-    with pytest.raises(DataError, match=r"note\.txt") as caught:
+    with pytest.raises(DataError, match=r"none\n  where: .*note\.txt\n") as caught:
         import_labels(fresh, tmp_path / "note.txt", by="Anna")
     assert ".import-" not in str(caught.value)  # a folder that is gone
     assert not read_decisions(fresh.folder.decisions)

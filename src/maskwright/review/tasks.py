@@ -235,6 +235,11 @@ def _labels_of(run: Reviewed, export: Path, scratch: Path, files: Mapping[str, s
         if (stem := PurePosixPath(file).stem) not in there:
             place_picture(run, image, raw / "images", stem, anew=file.endswith(".png"))
     try:
+        if not any(row.mask or row.instances for row in read_source(raw).rows):
+            next_move = "export as CVAT for images 1.1, Label Studio JSON, COCO or masks, and give that"
+            raise DataError(
+                problem("masks in a form that is read as data", "none", where=str(raw), next_move=next_move)
+            )
         convert(DataSpec(root=str(raw)), plain, "folder")
     except DataError as error:  # which names a folder that is gone by the time it is read
         raise DataError(str(error).replace(str(raw), str(export))) from None
