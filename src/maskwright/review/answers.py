@@ -72,7 +72,9 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
 """What each kind of item takes."""
 
 
-_OF_POOL = ("disagreement", "uncertain")
+OF_POOL: tuple[Kind, ...] = ("disagreement", "uncertain")
+"""Kinds that ask about images without a mask."""
+
 _SEEN = ("a", "b", "accept", "edit")
 """Answers that take a label as it was shown."""
 
@@ -99,9 +101,7 @@ def answers_of(item: Item, *, target: str) -> list[Answer]:
     return [answer for answer in taken if answer.name not in drawn]
 
 
-def lines_of(
-    run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: Drawn | None = None
-) -> list[Decision]:
+def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: Drawn | None = None) -> list[Decision]:
     """Return the lines that an answer comes to; a mask that they speak of is written first.
 
     Args:
@@ -181,7 +181,7 @@ class _Said:
         """A: the first mask of a conflict, the prediction of an image without a mask, the mask as it is."""
         if self.item.kind == "conflict":
             return self._instead(self.item.image, str(self.item.other_image))
-        if self.item.kind in _OF_POOL:
+        if self.item.kind in OF_POOL:
             return [self._predicted(0)]
         return [self._line("confirm", region=self.item.region)]
 
@@ -189,7 +189,7 @@ class _Said:
         """B: of masks that are contradicted, what the networks say isn't learned, and A isn't either."""
         if self.item.kind == "conflict":
             return self._instead(str(self.item.other_image), self.item.image)
-        if self.item.kind in _OF_POOL:
+        if self.item.kind in OF_POOL:
             return [self._predicted(1)]
         if self.item.kind == "shifted":
             return [self._line("shift_mask", shift=self.item.suggestions[1].shift)]
@@ -242,13 +242,13 @@ class _Said:
             _refuse("a mask that was drawn on", "no stroke")
         if self.reply.base >= max(1, len(self.item.suggestions)):
             _refuse("a suggestion that there is", str(self.reply.base))
-        if self.reply.base < 0 and self.item.kind not in _OF_POOL:
+        if self.reply.base < 0 and self.item.kind not in OF_POOL:
             _refuse("a drawing that begins with a mask", "one that begins with nothing")
         before = self._base()
         label, where = painted(before, drawing, len(self.run.index.categories))
         if np.array_equal(label, before):
             _refuse("a drawing that changes the mask", "none that does")
-        if self.item.kind in _OF_POOL:
+        if self.item.kind in OF_POOL:
             return self._on_prediction(label, where)
         patch = self._patch(where, label)
         if self.item.kind == "conflict":

@@ -11,7 +11,7 @@ from typing import Any
 
 from maskwright.audit.masks import Answers
 from maskwright.decisions import Decision, append_decisions, settled, standing
-from maskwright.errors import UsageError, problem
+from maskwright.errors import DataError, MaskwrightError, UsageError, problem
 from maskwright.review.agreement import given_answers
 from maskwright.review.answers import answers_of, lines_of
 from maskwright.review.drawing import Drawn
@@ -95,6 +95,11 @@ class Desk:
     def title(self, image: str, which: int, place: int) -> str:
         """Return the name of an image as people may see it."""
         return f"image {place + 1}{'ab'[which]}" if self.anonymous else image
+
+    def told(self, error: MaskwrightError) -> str:
+        """Return what people may read of an error: messages about data name files."""
+        hidden = self.anonymous and isinstance(error, DataError)
+        return "a file of this item can't be read" if hidden else str(error)
 
     def next(self, by: str, *, second: bool = False, after: int = -1) -> int | None:
         """Return the next item that a reviewer is to look at, and keep it for them a while; None: all are answered.

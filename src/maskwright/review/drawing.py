@@ -100,7 +100,9 @@ def _copied(label: LabelMap, drawn: Drawn, categories: int) -> LabelMap:
     if drawn.label.shape != label.shape or drawn.where.shape != label.shape:
         next_move = "open the item again, and draw on what it shows"
         raise UsageError(
-            problem(f"a drawing of {label.shape} pixels", f"{drawn.label.shape}", where="a drawing", next_move=next_move)
+            problem(
+                f"a drawing of {label.shape} pixels", f"{drawn.label.shape}", where="a drawing", next_move=next_move
+            )
         )
     for category in np.unique(drawn.label[drawn.where]).tolist():
         _check_category(category, categories, "a drawing")
