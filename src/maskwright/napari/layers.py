@@ -23,7 +23,6 @@ GRAY = (0.5, 0.5, 0.5, 1.0)
 
 _CLEAR = (0.0, 0.0, 0.0, 0.0)
 _GAP = 0.06
-_ROOM = 4 / 3  # width over height of a canvas, about
 _OWN = "maskwright_review"
 
 
@@ -87,15 +86,18 @@ class Board:
         self.opacity, self.hidden, self.differs = 0.45, False, False
         self.drawing: Any = None
         self.rectangle: Any = None
+        self._colors = colormap(categories)
+        self._kinds = tuple[bool, ...]()
         self._labels: list[tuple[Any, LabelMap]] = []
-        self._places: list[dict[str, Any]] = []
+        self._layers: dict[str, Any] = {}
+        self._frame: Any = None
 
     def clear(self) -> None:
         """Take the item's layers out."""
         for layer in [layer for layer in self.viewer.layers if layer.metadata.get(_OWN)]:
             self.viewer.layers.remove(layer)
         self.drawing = self.rectangle = None
-        self._labels, self._places = [], []
+        self._labels, self._layers, self._frame = [], {}, None
 
     def show(self, panes: Sequence[Pane], region: Box | None = None) -> None:
         """Show an item, and what its question frames.
@@ -104,29 +106,42 @@ class Board:
             panes: pictures and labels.
             region: left, top, right and bottom in pixels, on every pane with a label.
         """
-        self.clear()
+        self.end()
+        kinds = tuple(pane.label is not None for pane in panes)
+        if kinds != self._kinds or any(layer not in self.viewer.layers for layer in self._layers.values()):
+            self.clear()  # else the layers stay, which spares seconds, and show other data
+        self._kinds, self._labels = kinds, []
+        if self._frame is not None and self._frame in self.viewer.layers:
+            self.viewer.layers.remove(self._frame)
+        self._frame = None
         if not panes:
             return
-        self._places = _places(panes)
-        layers, colors = need("napari.layers", "napari"), colormap(self.categories)
-        for pane, place in zip(panes, self._places, strict=True):
+        places = _places(panes, self.viewer.canvas.size)
+        for number, (pane, place) in enumerate(zip(panes, places, strict=True)):
             name = pane.title if pane.label is None else f"{pane.title} (image)"
-            self._add(layers.Image(pane.image, rgb=True, name=name, **place))
+            self._put(f"image {number}", "Image", pane.image, {"name": name, **place}, rgb=True)
             if pane.label is not None:
-                shown = layers.Labels(hatched(pane.label), colormap=colors, name=pane.title, **place)
-                shown.editable = False
-                self._labels.append((self._add(shown), pane.label))
+                layer = self._put(
+                    f"label {number}",
+                    "Labels",
+                    hatched(pane.label),
+                    {"name": pane.title, **place},
+                    colormap=self._colors,
+                )
+                layer.editable = False
+                self._labels.append((layer, pane.label))
+        self._caption(panes, places)
         if region is not None:
-            for pane, place in zip(panes, self._places, strict=True):
-                if pane.label is not None:
-                    self._add(_frame(layers, region, place))
-        self._add(_titles(layers, panes, self._places))
+            self._frame = self._add(
+                _frame(region, [p for p, pane in zip(places, panes, strict=True) if pane.label is not None])
+            )
         self.look()
         self.home()
 
     def home(self) -> None:
         """Bring all of the item into view."""
-        self.viewer.reset_view(layers=[layer for layer in self.viewer.layers if layer.metadata.get(_OWN)])
+        own = [layer for layer in self.viewer.layers if layer.metadata.get(_OWN)]
+        self.viewer.reset_view(layers=own if self.viewer.dims.ndim == 2 else None)  # napari asks all for one dimension
 
     def look(self) -> None:
         """Show labels as `opacity`, `hidden` and `differs` say."""
@@ -156,10 +171,10 @@ class Board:
         self.drawing = layers.Labels(label, colormap=colors, name="your drawing", **self._place_of(self._under))
         self._add(self.drawing)
         self.drawing.brush_size = max(3, round(min(label.shape) / 40))
-        self.drawing.mode = "paint"
         self.hidden = self.differs = False
         self.look()
         self.viewer.layers.selection.active = self.drawing
+        self.drawing.mode = "paint"
 
     def begin_region(self) -> None:
         """Put a layer on top on which one rectangle is dragged."""
@@ -170,8 +185,8 @@ class Board:
             None, ndim=2, name="to be ignored", edge_width=width, edge_color="white", face_color="#80808080", **place
         )
         self._add(self.rectangle)
-        self.rectangle.mode = "add_rectangle"
         self.viewer.layers.selection.active = self.rectangle
+        self.rectangle.mode = "add_rectangle"
 
     def paint(self, category: int) -> None:
         """Choose what is painted: a category's position, or `IGNORE`."""
@@ -192,16 +207,39 @@ class Board:
 
     def end(self) -> None:
         """Take what is drawn on out again."""
-        for layer in (self.drawing, self.rectangle):
-            if layer is not None and layer in self.viewer.layers:
-                self.viewer.layers.remove(layer)
+        gone = [layer for layer in (self.drawing, self.rectangle) if layer is not None]
         self.drawing = self.rectangle = None
-        self.look()
+        for layer in gone:
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+        if gone:
+            self.look()
 
     def _add(self, layer: Any) -> Any:
         layer.metadata[_OWN] = True
         self.viewer.add_layer(layer)
         return layer
+
+    def _put(self, role: str, kind: str, data: Array, shown: Mapping[str, Any], **more: Any) -> Any:
+        """Return the layer of a role with other data, or a new one."""
+        layer = self._layers.get(role)
+        if layer is None:
+            layer = self._add(getattr(need("napari.layers", "napari"), kind)(data, **shown, **more))
+            self._layers[role] = layer
+            return layer
+        layer.data = data
+        for name, value in shown.items():
+            setattr(layer, name, value)
+        return layer
+
+    def _caption(self, panes: Sequence[Pane], places: Sequence[Mapping[str, Any]]) -> None:
+        """Put the captions above the pictures."""
+        points = np.array([place["translate"] for place in places], np.float64)
+        words = captions([pane.caption for pane in panes])
+        layer = self._put(
+            "captions", "Points", points, {"name": "captions", "features": words.pop("features")}, **words
+        )
+        layer.editable = False
 
     def _place_of(self, which: int) -> dict[str, Any]:
         """Return where a suggestion's label lies."""
@@ -209,33 +247,44 @@ class Board:
         return {"translate": tuple(layer.translate), "scale": tuple(layer.scale)}
 
 
-def _places(panes: Sequence[Pane]) -> list[dict[str, Any]]:
-    """Return scale and place of pictures in a row or a column, whichever shows them larger, each at one height."""
+def _places(panes: Sequence[Pane], canvas: tuple[float, float]) -> list[dict[str, Any]]:
+    """Return scale and place of pictures in rows, as many as show them largest; the first row may be shorter.
+
+    Args:
+        panes: all are made as large as the first.
+        canvas: height and width.
+    """
     height, width = panes[0].image.shape[:2]
-    in_row, in_column = min(_ROOM / (len(panes) * width), 1 / height), min(_ROOM / width, 1 / (len(panes) * height))
-    row = in_row >= in_column
-    gap = _GAP * (width if row else 2 * height)  # between rows, there is a title
-    found, at = list[dict[str, Any]](), 0.0
-    for pane in panes:
-        scale = height / pane.image.shape[0] if row else width / pane.image.shape[1]
-        found.append({"scale": (scale, scale), "translate": (0.0, at) if row else (at, 0.0)})
-        at += scale * pane.image.shape[1 if row else 0] + gap
+    gap = _GAP * max(height, width)
+
+    def zoom(columns: int) -> float:
+        rows = -(-len(panes) // columns)
+        return min(canvas[0] / (rows * (height + gap)), canvas[1] / (columns * (width + gap)))
+
+    columns = max(range(len(panes), 0, -1), key=zoom)
+    empty = -len(panes) % columns
+    found = list[dict[str, Any]]()
+    for number, pane in enumerate(panes):
+        row, column = divmod(number + (empty if number + empty >= columns else 0), columns)
+        scale = min(height / pane.image.shape[0], width / pane.image.shape[1])
+        found.append({"scale": (scale, scale), "translate": (row * (height + gap), column * (width + gap))})
     return found
 
 
-def _frame(layers: Any, region: Box, place: Mapping[str, Any]) -> Any:
-    """Return a frame around a region, white on black."""
+def _frame(region: Box, places: Sequence[Mapping[str, Any]]) -> Any:
+    """Return frames around a region in several places, white on black."""
     left, top, right, bottom = (edge - 0.5 for edge in region)
     corners = np.array([[top, left], [top, right], [bottom, right], [bottom, left]])
+    boxes = [corners * place["scale"][0] + place["translate"] for place in places]
     width = _line((right - left, bottom - top))
-    shown = layers.Shapes(
-        [corners, corners],
+    shown = need("napari.layers", "napari").Shapes(
+        [box for box in boxes for _ in range(2)],
         shape_type="rectangle",
-        edge_width=[2.5 * width, width],
-        edge_color=["black", "white"],
+        edge_width=[2 * width, width] * len(boxes),
+        edge_color=["black", "white"] * len(boxes),
         face_color="transparent",
+        opacity=1,
         name="the region",
-        **place,
     )
     shown.editable = False
     return shown
@@ -245,22 +294,13 @@ def captions(texts: Sequence[str]) -> dict[str, Any]:
     """Return what makes points of napari's texts that begin there."""
     return {
         "features": {"title": list(texts)},
-        "text": {"string": "{title}", "anchor": "lower_left", "size": 11, "color": "white"},
+        "text": {"string": "{title}", "anchor": "upper_left", "size": 11, "color": "white"},
         "size": 0.1,
         "face_color": "transparent",
         "border_color": "transparent",
     }
 
 
-def _titles(layers: Any, panes: Sequence[Pane], places: Sequence[Mapping[str, Any]]) -> Any:
-    """Return the panes' titles, above them."""
-    points = np.array([place["translate"] for place in places], np.float64)
-    points[:, 0] -= 0.01 * panes[0].image.shape[0]
-    shown = layers.Points(points, name="titles", **captions([pane.title for pane in panes]))
-    shown.editable = False
-    return shown
-
-
 def _line(size: Sequence[float]) -> float:
     """Return how wide a line is, in pixels, that frames something of a size."""
-    return max(0.5, min(size) / 80)
+    return max(1.0, min(size) / 40)

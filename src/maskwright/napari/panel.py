@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,8 @@ from maskwright.napari.layers import GRAY
 from maskwright.types import IGNORE
 
 BAD = "color: #ff8f73"  # readable on napari's dark ground and on its light one
+
+_WIDE = 38
 
 
 class Panel:
@@ -52,9 +55,11 @@ class Panel:
         self.names.setText("  ·  ".join(described.get("names", ())))
         self.detail.setText(_told(described))
         while self.answers.count():
-            self.answers.takeAt(0).widget().deleteLater()
+            gone = self.answers.takeAt(0).widget()
+            gone.hide()
+            gone.deleteLater()
         for answer in described.get("answers", ()):
-            button = self.qt.QPushButton(f"{answer['label']}   [{answer['key']}]")
+            button = self.qt.QPushButton(textwrap.fill(f"{answer['label']}   [{answer['key']}]", _WIDE))
             button.setObjectName(f"answer-{answer['name']}")
             button.setAccessibleName(answer["label"])
             button.setEnabled(blind(answer["name"]))

@@ -29,12 +29,14 @@ class Pane:
     """One picture of those that stand side by side.
 
     Attributes:
-        title: what stands above it.
+        title: what it shows.
+        caption: that in a word, for above it.
         image: (H, W, 3) uint8.
         label: (H, W) category positions with `IGNORE`; None: the picture alone.
     """
 
     title: str
+    caption: str
     image: Array
     label: LabelMap | None = None
 
@@ -223,11 +225,13 @@ class Session:
             pictures[1] = apply(pictures[1], item.transform)
         alone = pictures if not labels else pictures[:1]
         titles = self.described["names"]
-        found = [Pane(title, picture) for title, picture in zip(titles, alone, strict=False)]
+        words = ("image",) if len(alone) == 1 else ("first", "second")
+        found = [Pane(*said) for said in zip(titles, words, alone, strict=False)]
         for place, (suggestion, label) in enumerate(zip(item.suggestions, labels, strict=True)):
-            letter = f"{'AB'[place]}: " if len(labels) > 1 else ""
             picture = resize(pictures[min(place, len(pictures) - 1)], (label.shape[0], label.shape[1]))
-            found.append(Pane(f"{letter}{suggestion.name}", picture, label))
+            several = len(labels) > 1
+            title = f"{'AB'[place]}: {suggestion.name}" if several else suggestion.name
+            found.append(Pane(title, "AB"[place] if several else "with label", picture, label))
         return tuple(found)
 
     def _decide(self, name: str, more: dict[str, Any], drawn: Drawn | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,8 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         """Begin with the first open item of a queue."""
         if self.board is not None:
             self.board.clear()
-        for layer in self.viewer.layers:  # the run's pictures are in the way
-            layer.visible = layer.visible and RUN not in layer.metadata
+        for layer in [layer for layer in self.viewer.layers if RUN in layer.metadata]:  # its slider is in the way
+            self.viewer.layers.remove(layer)
         self.session = Session(desk)
         self.session.by, self.session.second = self.panel.by.text(), self.panel.second.isChecked()
         self.board = Board(self.viewer, self.session.categories)
@@ -169,7 +170,7 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
             shortcut.setEnabled(False)
             shortcut.deleteLater()
         answers = self._session.described.get("answers", ())
-        self._bound = [self.panel.shortcut(a["key"], lambda name=a["name"]: self._pressed(name)) for a in answers]
+        self._bound = [self.panel.shortcut(a["key"], partial(self._pressed, a["name"])) for a in answers]
 
     def _pressed(self, name: str) -> None:
         if self._session.panes or self._session.can_be_blind(name):
