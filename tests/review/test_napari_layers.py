@@ -42,6 +42,7 @@ def show(session, board, kind):
 
 
 def test_candidates_are_labels_beside_each_other(session, board):
+    board.viewer.canvas.size = (600, 800)  # height, width: in two rows, pictures of 48 × 64 are largest
     found = show(session, board, "disagreement")
     plain, first, second = found[ALONE], found["A: round 1, fold 0"], found["B: round 1, fold 1"]
     assert np.array_equal(plain.data, session.desk.run.picture(ALONE))
@@ -53,6 +54,22 @@ def test_candidates_are_labels_beside_each_other(session, board):
     assert boxes[1][0][0] == boxes[2][0][0]  # A and B at one height
     assert first.colormap.map(np.uint8([1]))[0][:3] == pytest.approx(np.array(category_colors(1)[0]) / 255, abs=0.01)
     assert first.colormap.map(np.uint8([0, 255]))[:, 3].tolist() == [0, 1]  # the background is clear, ignored gray
+
+
+@pytest.mark.parametrize(
+    ("canvas", "expected"),
+    [
+        ((200, 800), [(0, 0), (0, 1), (0, 2)]),
+        ((800, 200), [(0, 0), (1, 0), (2, 0)]),
+        ((600, 800), [(0, 0), (1, 0), (1, 1)]),  # the picture alone above A and B
+    ],
+)
+def test_pictures_lie_as_they_are_largest(session, board, canvas, expected):
+    board.viewer.canvas.size = canvas
+    found = show(session, board, "disagreement")
+    images = [found[name] for name in (ALONE, "A: round 1, fold 0 (image)", "B: round 1, fold 1 (image)")]
+    corners = [layer.translate for layer in images]
+    assert [(round(y / 50), round(x / 68)) for y, x in corners] == expected  # 48 × 64, and a gap of 3.84
 
 
 def test_only_where_they_differ_and_nothing_at_all(session, board):
@@ -77,8 +94,8 @@ def test_the_next_item_takes_the_place_of_the_one_before(session, board):
     frame = before["the region"]
     left, top, right, bottom = BOX
     corners = np.asarray(frame.data[0]) - before["A: mask"].translate
-    assert corners.min(0).tolist() == [top - 0.5, left - 0.5]
-    assert corners.max(0).tolist() == [bottom - 0.5, right - 0.5]
+    assert corners.min(0) == pytest.approx(np.array([top - 0.5, left - 0.5]), abs=1e-4)
+    assert corners.max(0) == pytest.approx(np.array([bottom - 0.5, right - 0.5]), abs=1e-4)
     after = show(session, board, "disagreement")
     assert "the region" not in after and len(after) == len(before) - 1
     assert np.array_equal(after["B: round 1, fold 1"].data, half(50))

@@ -43,7 +43,7 @@ QTest.qWaitForWindowActive(window, 20_000)
 session, panel, board = widget.session, widget.panel, widget.board
 
 def press(key, modifier=Qt.KeyboardModifier.NoModifier, at=None):
-    QTest.keyClick(at or window, key, modifier)
+    QTest.keyClick(at or QApplication.focusWidget() or window, key, modifier)
     QApplication.processEvents()
 
 def until(kind):

@@ -303,4 +303,4 @@ def captions(texts: Sequence[str]) -> dict[str, Any]:
 
 def _line(size: Sequence[float]) -> float:
     """Return how wide a line is, in pixels, that frames something of a size."""
-    return max(1.0, min(size) / 40)
+    return max(1.0, float(min(size)) / 40)

@@ -52,7 +52,9 @@ class Panel:
             blind: tells the answers that can be given of what can't be shown; others are out of reach.
         """
         self.question.setText(described.get("question", "Nothing is left to answer."))
-        self.names.setText("  ·  ".join(described.get("names", ())))
+        labels = described.get("suggestions", ())
+        letters = [f"{letter}: {name}" for letter, name in zip("AB", labels, strict=False)]
+        self.names.setText("  ·  ".join((*described.get("names", ()), *(letters if len(labels) > 1 else labels))))
         self.detail.setText(_told(described))
         while self.answers.count():
             gone = self.answers.takeAt(0).widget()

@@ -10,7 +10,7 @@ import numpy as np
 
 from maskwright.augment.dihedral import DIHEDRAL, apply
 from maskwright.data.intensity import resize
-from maskwright.errors import MaskwrightError, UsageError, problem
+from maskwright.errors import UsageError, problem
 from maskwright.pictures import to_rgb8
 from maskwright.review import Desk, Drawn
 from maskwright.review.answers import OF_POOL
@@ -198,10 +198,6 @@ class Session:
             return "There is no answer of yours to take back."
         self.show(place)
         return f"Taken back: your answer to item {place + 1}."
-
-    def told_error(self, error: MaskwrightError) -> str:
-        """Return what people may read of an error."""
-        return self.desk.told(error)
 
     @property
     def names(self) -> list[str]:

@@ -18,7 +18,7 @@ from maskwright.review import Desk, Reviewed, build_queue
 _Widget: Any = need("qtpy.QtWidgets", "napari").QWidget
 
 
-def desk_of(run: Path, *, anonymous: bool = False) -> Desk:
+def desk_of(run: Path) -> Desk:
     """Return queue and log of a run.
 
     Raises:
@@ -26,7 +26,7 @@ def desk_of(run: Path, *, anonymous: bool = False) -> Desk:
         DataError: an artifact is damaged.
     """
     source = Reviewed.of(run)
-    return Desk(source, build_queue(source), anonymous=anonymous)
+    return Desk(source, build_queue(source))
 
 
 class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes alone, and Qt is nobody's requirement
@@ -48,12 +48,12 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         if (run := self._run_in_viewer()) is not None:
             self.open(run)
 
-    def open(self, run: Path, *, anonymous: bool = False) -> None:
+    def open(self, run: Path) -> None:
         """Open a run; reads its queue while the viewer goes on."""
         self.panel.say("Reading what is worth a look …")
         self.panel.open.setEnabled(False)
         create = need("napari.qt.threading", "napari").create_worker
-        self._worker = create(desk_of, run, anonymous=anonymous)
+        self._worker = create(desk_of, run)
         self._worker.returned.connect(self.begin)
         self._worker.errored.connect(self._failed)
         self._worker.finished.connect(lambda: self.panel.open.setEnabled(True))
@@ -246,12 +246,11 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
             self.board.paint(self.panel.paint.currentData())
 
     def _named(self) -> None:
-        if self.session is not None and self.session.by != self.panel.by.text():
-            self.session.by = self.panel.by.text()
-            self.panel.say("")
-            place = self.session.place  # the item stays: it may have been looked at already
-            self._guarded(self._forward if place is None else lambda: self._session.show(place))
-            self._shown()
+        if self.session is None or self.session.by == self.panel.by.text():
+            return
+        self.session.by = self.panel.by.text()
+        self.panel.say("")
+        self._guarded(self._forward if self.session.place is None else partial(self._step, 0))
 
     def _second(self) -> None:
         if self.session is not None:
@@ -277,6 +276,7 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         panel.opacity.setValue(45)
         panel.open.clicked.connect(lambda *_: self._browse())
         panel.by.editingFinished.connect(self._named)
+        panel.by.returnPressed.connect(panel.by.clearFocus)  # what is typed next is an answer
         panel.second.toggled.connect(lambda *_: self._second())
         for box in (panel.hidden, panel.differs):
             box.toggled.connect(lambda *_: self._look())
@@ -288,7 +288,9 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         panel.base.currentIndexChanged.connect(lambda *_: self._guarded(self._rebase))
         panel.save.clicked.connect(lambda *_: self.save())
         panel.cancel.clicked.connect(lambda *_: self.cancel())
-        self.viewer.layers.events.inserted.connect(self._inserted)
+        inserted = self.viewer.layers.events.inserted
+        inserted.connect(self._inserted)
+        self.destroyed.connect(lambda *_: inserted.disconnect(self._inserted))
 
     def _listen(self) -> None:
         panel = self.panel
