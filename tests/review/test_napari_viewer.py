@@ -21,6 +21,7 @@ SCREEN = [] if os.environ.get("DISPLAY") else ["xvfb-run", "-a", "-s", "-screen 
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(find_spec("napari") is None, reason="needs the extra napari"),
     pytest.mark.skipif(not any(find_spec(name) for name in BINDINGS), reason="needs a Qt binding"),
     pytest.mark.skipif(bool(SCREEN) and not shutil.which("xvfb-run"), reason="needs a screen, or xvfb-run"),
