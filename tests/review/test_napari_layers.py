@@ -105,9 +105,15 @@ def test_the_next_item_takes_the_place_of_the_one_before(session, board):
 
 
 def test_a_drawing_with_naparis_brush_is_saved(session, board):
-    show(session, board, "suspect")
+    found = show(session, board, "suspect")
     board.begin(session.begin(0), 0)
     assert board.drawing.mode == "paint" and board.viewer.layers.selection.active is board.drawing
+    board.hidden = True
+    board.look()
+    assert not board.drawing.visible
+    board.hidden = False
+    board.look()
+    assert board.drawing.visible and board.drawing.mode == "paint" and not found["A: mask"].visible
     board.drawing.brush_size = 1
     board.paint(1)
     board.drawing.paint((20, 50), board.drawing.selected_label)
@@ -120,7 +126,7 @@ def test_a_drawing_with_naparis_brush_is_saved(session, board):
     assert np.array_equal(board.drawn, expected)
     session.save(board.drawn)
     board.end()
-    assert board.drawn is None
+    assert board.drawn is None and found["A: mask"].visible
     assert np.array_equal(session.desk.run.mask(PLAIN, settled(session.desk.log())), expected)
 
 

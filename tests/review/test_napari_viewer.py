@@ -21,7 +21,7 @@ SCREEN = [] if os.environ.get("DISPLAY") else ["xvfb-run", "-a", "-s", "-screen 
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("napari") is None, reason="needs the extra napari"),
     pytest.mark.skipif(not any(find_spec(name) for name in BINDINGS), reason="needs a Qt binding"),
     pytest.mark.skipif(bool(SCREEN) and not shutil.which("xvfb-run"), reason="needs a screen, or xvfb-run"),
@@ -121,7 +121,7 @@ viewer.close()
 def drive(script, *arguments):
     """Run a script with a window; return its lines and how it ended."""
     command = [*SCREEN, sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800)
     return done.stdout.splitlines(), done
 
 

@@ -86,6 +86,7 @@ class Board:
         self.opacity, self.hidden, self.differs = 0.45, False, False
         self.drawing: Any = None
         self.rectangle: Any = None
+        self._under = 0
         self._colors = colormap(categories)
         self._kinds = tuple[bool, ...]()
         self._labels: list[tuple[Any, LabelMap]] = []
@@ -128,7 +129,6 @@ class Board:
                     {"name": pane.title, **place},
                     colormap=self._colors,
                 )
-                layer.editable = False
                 self._labels.append((layer, pane.label))
         self._caption(panes, places)
         if region is not None:
@@ -148,14 +148,13 @@ class Board:
         apart = None
         if self.differs and len(self._labels) > 1:
             apart = self._labels[0][1] != self._labels[1][1]
-        for layer, label in self._labels:
+        for place, (layer, label) in enumerate(self._labels):
             layer.data = hatched(label) if apart is None else np.where(apart, label, np.uint8(NO_LABEL))
-            layer.opacity = self.opacity
-            layer.visible = not self.hidden
+            layer.editable = False  # other data made it so
+            covered = self.drawing is not None and place == self._under
+            _fade(layer, self.opacity, visible=not self.hidden and not covered)
         if self.drawing is not None:
-            self._labels[self._under][0].visible = False
-            self.drawing.opacity = self.opacity
-            self.drawing.visible = not self.hidden
+            _fade(self.drawing, self.opacity, visible=not self.hidden)
 
     def begin(self, label: LabelMap, base: int) -> None:
         """Put a label on top to draw on, with napari's own tools.
@@ -299,6 +298,12 @@ def captions(texts: Sequence[str]) -> dict[str, Any]:
         "face_color": "transparent",
         "border_color": "transparent",
     }
+
+
+def _fade(layer: Any, opacity: float, *, visible: bool) -> None:
+    layer.opacity = opacity
+    if layer.visible is not visible:  # napari goes back to the mode that the layer had when it was hidden
+        layer.visible = visible
 
 
 def _line(size: Sequence[float]) -> float:
