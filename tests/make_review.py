@@ -7,6 +7,7 @@ from PIL import Image
 from make_copies import COARSE, FINE, TURNED, copies_folder, half, picture, put, run
 from maskwright.artifacts import write_table
 from maskwright.data.store import ProbabilityStore
+from maskwright.decisions import read_decisions, settled
 from maskwright.review import Reply, Reviewed
 
 ALONE, PLAIN, ODD = "unlabeled/alone.png", "images/plain.png", "unlabeled/<b>&'.png"
@@ -78,6 +79,17 @@ def reply(desk, place, answer, by="Anna", **more):
     answers = desk.answers(place)
     shown = [desk.run.digest(suggestion, answers) for suggestion in desk.items[place].suggestions]
     return Reply.model_validate({"item": desk.keys[place], "answer": answer, "by": by, "shown": shown, **more})
+
+
+def lines(desk, number=None):
+    """(image, action) of the lines of people, in order."""
+    people = [d for d in read_decisions(desk.run.folder.decisions) if not d.by_policy]
+    return people if number is None else people[-number:]
+
+
+def ignored_columns(desk):
+    mask = desk.run.mask(PLAIN, settled(lines(desk)))
+    return np.flatnonzero((mask == 255).all(0)).tolist()
 
 
 __all__ = ["ALONE", "COARSE", "FINE", "ODD", "PLAIN", "TURNED"]

@@ -325,3 +325,14 @@ def test_a_reader_parses_what_is_new_alone(tmp_path, monkeypatch):
     with log.open("a") as file:
         file.write("\n" + log.with_name("b").read_text())
     assert reader.read() == read_decisions(log)
+
+
+def test_whether_a_mask_was_drawn_before_or_after_a_patch_is_part_of_the_state(tmp_path):
+    """Drawn first, the patch lies on it; drawn again, with the same file, the mask has what the patch said in it."""
+    log = tmp_path / "decisions.jsonl"
+    drawn = Decision(image="a.png", action="drawn_mask", by="Ben", file="m.png")
+    append_decisions(log, [drawn, patch("1.png", "i")])
+    before = settled_state(log)
+    append_decisions(log, [drawn])
+    assert changes_of(settled(read_decisions(log))) == {}
+    assert settled_state(log) != before

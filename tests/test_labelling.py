@@ -16,12 +16,15 @@ from maskwright.checkpoint import KEY
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError, RecipeError
+from maskwright.instances import Objectness
 from maskwright.pipeline import labelling, pool, rounds, stages
 from maskwright.pipeline.honest import check_honest, seen_by
+from maskwright.pipeline.objectness import Judges
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.run import _TASKS
 from maskwright.predict import load_ensemble, predict_files, to_full_size
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
+from maskwright.recipe.instances import InstancesSpec
 from maskwright.selftrain import agreement, kept_apart
 
 ROUNDS = ("selftrain.rounds=1", 'selftrain.method.pixels={"kind": "all"}', "selftrain.method.keep_soft=true")
@@ -280,6 +283,33 @@ def test_a_pool_has_no_masks_that_could_be_looked_up(folder):
     training, pool = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
     assert len(pool.labelled) == 0 and pool.images == pool_of_fold(folder, whole, wanted, 0)
     assert set(training.images) == set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
+
+
+def test_where_no_object_can_be_relied_on_there_are_no_files_of_any(folder):
+    """The folders are there all the same: the task has made what it is to make."""
+    spec = spec_of(folder, 0)
+    write_json(folder.root / "round-1" / "pseudo" / "objectness.json", Judges(Objectness(), {}).to_plain())
+    whole, method = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain.method
+    job = labelling._Job(folder, whole, method, 1, 0, False, InstancesSpec())
+    assert list(labelling._labelled(job, spec, [], [folder.fold(0) / "last.ckpt"], ranked=True)) == []
+    assert [[*(job.place / kind).iterdir()] for kind in ("labels", "objects")] == [[], []]
+
+
+@pytest.mark.parametrize(("share", "protocol", "step", "real"), [
+    ("0.5", "mixed", "train", True),
+    ("0", "mixed", "train", False),
+    ("0", "pretrain_finetune", "pretrain", False),
+    ("0", "pretrain_finetune", "train", True),
+])  # fmt: skip
+def test_a_share_of_none_leaves_the_labelled_images_out(folder, share, protocol, step, real):
+    settings = (f"selftrain.method.labelled_share={share}", f"selftrain.protocol={protocol}")
+    spec = spec_of(folder, 0, *settings) | {"step": step}
+    labelling.label(folder.root, spec)
+    whole, wanted = stages.decided(folder, spec), load_recipe(folder.recipe).selftrain
+    training, _ = rounds._images(folder, whole, read_folds(folder.folds), spec, wanted)
+    labelled = set(read_folds(folder.folds).filter(pl.col("fold") == 1)["image"])
+    assert labelled & set(training.images) == (labelled if real else set())
+    assert bool(set(training.images) - labelled) == (step == "pretrain" or protocol == "mixed")
 
 
 def test_hard_images_are_those_with_the_lowest_scores(folder):

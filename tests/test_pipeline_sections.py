@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,7 +60,7 @@ CHANGES = {
 
 
 def fingerprints(recipe):
-    return [(task.spec, task.outside) for task in _train_tasks(RunFolder("."), recipe)]
+    return [(task.spec, task.outside) for task in _train_tasks(RunFolder(Path(".")), recipe)]
 
 
 @pytest.mark.parametrize("section", sorted(set(Recipe.model_fields) - {"version"}))
@@ -136,7 +137,7 @@ def test_what_one_network_says_of_the_held_out_part_is_labels_alone(monkeypatch)
     parts = ["oof", "holdout", "holdout-fold-0"]
     monkeypatch.setattr(sys.modules[_predict_tasks.__module__], "_parts", lambda *_: parts)
     recipe = Recipe(data=DataSpec(root=".", task="panoptic"))
-    told = [("instances" in task.spec) for task in _predict_tasks(RunFolder("."), recipe)]
+    told = [("instances" in task.spec) for task in _predict_tasks(RunFolder(Path(".")), recipe)]
     assert told == [True, True, False]
 
 
@@ -144,7 +145,7 @@ def test_checkpoints_that_rounds_need_make_a_training_stale():
     plain = Recipe(data=DataSpec(root="."))
     ranked = apply_settings(plain, ["selftrain.rounds=1", 'selftrain.method.images={"kind": "agreement"}'])
     assert fingerprints(ranked) != fingerprints(plain)
-    assert "round-0/fold-0/third-1.ckpt" in _train_tasks(RunFolder("."), ranked)[0].outputs
+    assert "round-0/fold-0/third-1.ckpt" in _train_tasks(RunFolder(Path(".")), ranked)[0].outputs
 
 
 @pytest.mark.parametrize("change", ["predict.tile=512", "predict.pad=zero", "evaluate.empty=one"])

@@ -42,6 +42,7 @@ def run_on(place, names, first):
         (["p", "q", "r"], 3, True),  # one of them
         (["p", "q", "r"], 50, False),  # others
         (["a", "b", "c"], 1, False),  # under the same names
+        (["b", "c", "a"], 1, True),  # under each other's names
     ],
 )
 def test_pictures_under_other_names(tmp_path, names, first, caught):
@@ -50,7 +51,7 @@ def test_pictures_under_other_names(tmp_path, names, first, caught):
     if not caught:
         check_names(other, folder, whole, where="train.start")
         return
-    with pytest.raises(DataError, match=r"images/[abc].png is images/[pqr].png there"):
+    with pytest.raises(DataError, match=r"images/[abc].png is images/[pqrabc].png there"):
         check_names(other, folder, whole, where="train.start")
 
 

@@ -11,7 +11,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -290,8 +290,9 @@ def sweep(root: Path) -> None:
             folders[:] = [name for name in folders if not (Path(folder) / name / LOCK).exists()]
             young = time.time() - _OLD if REVIEW in Path(folder).relative_to(root).parts else None
             for path in (Path(folder) / name for name in names if _TEMPORARY.fullmatch(name)):
-                if young is None or path.stat().st_mtime < young:
-                    path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):  # a review has just given it its name
+                    if young is None or path.stat().st_mtime < young:
+                        path.unlink()
     finally:
         os.close(place)
 

@@ -327,8 +327,10 @@ def settled_state(path: Path) -> dict[str, str]:
     """
     answers = settled(read_decisions(path))  # of all lines: an answer may replace what changed something
     found = {f"{image} ({asked})": _canonical(d) for (image, asked), d in answers.items() if d.action != "confirm"}
-    several = {image: changes for image, changes in changes_of(answers).items() if len(changes) > 1}
-    found |= {f"{image} (order)": " ".join(c.question[1] for c in changes) for image, changes in several.items()}
+    changes = changes_of(answers)
+    changed = {d.image: changes.get(d.image, []) for d in answers.values() if d.action in CHANGES}
+    orders = {i: " ".join(c.question[1] for c in each) for i, each in changed.items() if len(each) != 1}
+    found |= {f"{image} (order)": order for image, order in orders.items()}
     return dict(sorted(found.items()))
 
 

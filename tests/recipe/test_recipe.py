@@ -235,6 +235,23 @@ def test_another_kind_keeps_what_was_stated_and_takes_its_own_defaults():
         apply_settings(plain(), ["model.kind=unett"])
 
 
+@pytest.mark.parametrize("text", ["true", "'true'"])
+def test_true_objects_may_be_named_as_yaml_reads_it(text, tmp_path):
+    """In YAML and JSON `true` is no text; the recipe that is written says it as one."""
+    recipe = apply_settings(plain(), [f"selftrain.method.objects.votes={text}"])
+    assert recipe.selftrain.method.objects.votes == "true"
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_a_field_of_a_section_that_is_left_out_states_it():
+    """`model.embedding` and `selftrain.hard` are null by default."""
+    recipe = apply_settings(plain(), ["model.embedding.channels=4", "selftrain.hard.share=0.2"])
+    assert (recipe.model.embedding.channels, recipe.selftrain.hard.share) == (4, 0.2)
+    with pytest.raises(RecipeError, match=r"did you mean model\.embedding\.channels\?"):
+        apply_settings(plain(), ["model.embedding.channel=4"])
+
+
 def test_a_category_that_a_loss_leaves_out_is_there():
     tree = {"root": "/d", "categories": [{"id": 0, "name": "soil"}, {"id": 1, "name": "rock"}]}
     known = parse_recipe({"data": tree}, where="test")

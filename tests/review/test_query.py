@@ -13,13 +13,16 @@ import pytest
 from PIL import Image
 
 from make_copies import half, picture, put, run
-from maskwright.artifacts import read_table
+from maskwright.artifacts import read_json, read_table, write_json
 from maskwright.cli import main
+from maskwright.data.index import decided_index
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import read_decisions, settled
 from maskwright.errors import DataError, UsageError
+from maskwright.pipeline.accepted import accepted_labels
+from maskwright.recipe.data import DataSpec
 from maskwright.review import Reviewed
-from maskwright.review.query import Candidate, choose, query, tail_entropy
+from maskwright.review.query import Candidate, choose, need_of, query, tail_entropy
 from maskwright.review.tasks import asked, import_labels, write_query
 
 NAMES = ["sure", "doubt", "unsure", "copy"]
@@ -200,7 +203,9 @@ def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):
     export = tmp_path / "export.json"
     export.write_text(json.dumps(annotated(root / "queries" / "1")))
     assert main(["query", str(root), "--import", str(export), "--by", "Anna", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["taken"] == images
+    said = capsys.readouterr()
+    assert json.loads(said.out)["taken"] == images
+    assert "1 of them are as they were suggested, predictions of this run: neither learned from nor scored" in said.err
     run(fresh.index.root, more=["--redo"])
     table = read_table(fresh.folder.decided / "images.parquet")
     masks = dict(table.select("image", "mask").iter_rows())
@@ -208,9 +213,62 @@ def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):
     with (root / "folds.csv").open() as file:
         rows = {row["image"]: row["fold"] for row in csv.DictReader(file)}
     assert images[0] in rows  # what somebody drew is scored too
+    data = read_json(fresh.folder.records / "index.json")["resolved"]["data"]
+    whole = decided_index(fresh.folder, DataSpec.model_validate(data))
+    assert not any(images[1] in {*rows, *accepted_labels(fresh.folder, whole, fold)} for fold in (0, 1))
     assert main(["query", str(root), "-n", "2", "--json"]) == 0  # neither again, nor a copy of one
     left = [row["image"] for row in json.loads(capsys.readouterr().out)["images"]]
     assert not set(left) & set(images)
+
+
+@pytest.mark.parametrize("layout", ["masks", "SegmentationClass"])
+def test_masks_alone_come_back(fresh, tmp_path, layout):
+    """As tools export them, without the images: a picture of a mask is no image that was labelled."""
+    found, _ = query(fresh, 2)
+    names = sorted(path.stem for path in (write_query(fresh, found, "cvat") / "images").iterdir())
+    export = tmp_path / "export"
+    (export / layout).mkdir(parents=True)
+    if layout == "masks":
+        (export / "classes.json").write_text('{"0": "background", "1": "rock"}')
+    else:
+        lines = ["# label:color_rgb:parts:actions", "background:0,0,0::", "rock:255,0,0::"]
+        (export / "labelmap.txt").write_text("\n".join(lines))
+    for name in names:
+        colours = half(10)[..., None] * np.uint8([255, 0, 0])
+        Image.fromarray(half(10) if layout == "masks" else colours).save(export / layout / f"{name}.png")
+    assert set(import_labels(fresh, export, by="Eve").taken) == {one.candidate.image for one in found}
+    answers = settled(read_decisions(fresh.folder.decisions))
+    for one in found:
+        file = fresh.folder.root / answers[one.candidate.image, "mask"].file
+        assert np.array_equal(np.asarray(Image.open(file)), half(10))
+
+
+@pytest.mark.parametrize("where", ["content", "directory"])
+def test_a_broken_zip_is_told(fresh, tmp_path, where):
+    write_query(fresh, query(fresh, 1)[0], "cvat", out=tmp_path / "task")
+    export = tmp_path / "export.zip"
+    with zipfile.ZipFile(export, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(tmp_path / "task" / "annotations.xml", "annotations.xml")
+    data = bytearray(export.read_bytes())
+    data[slice(60, 90) if where == "content" else slice(-60, -50)] = b"\xff" * (30 if where == "content" else 10)
+    export.write_bytes(data)
+    with pytest.raises(DataError, match="whole zip"):
+        import_labels(fresh, export, by="Anna")
+    (tmp_path / "note.txt").write_text("nothing")
+    with pytest.raises(DataError, match=r"none\n  where: .*note\.txt\n") as caught:
+        import_labels(fresh, tmp_path / "note.txt", by="Anna")
+    assert ".import-" not in str(caught.value)  # a folder that is gone
+    assert not read_decisions(fresh.folder.decisions)
+
+
+def test_what_is_held_out_has_no_say_in_what_is_labelled(fresh):
+    """Where something is held out, the scores without a part's name are its scores. All of the images hold rock."""
+    scores = {"dice/rock": {"value": 0.1}, "holdout/dice/rock": {"value": 0.1}, "oof/dice/rock": {"value": 0.75}}
+    write_json(fresh.folder.predictions / "evaluation.json", scores)
+    assert need_of(fresh)["rock"] == 0.25
+    del scores["oof/dice/rock"]
+    write_json(fresh.folder.predictions / "evaluation.json", scores)
+    assert need_of(fresh)["rock"] == 0
 
 
 def test_anonymous_folders_name_no_file(fresh, tmp_path):

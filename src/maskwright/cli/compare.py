@@ -58,7 +58,6 @@ def compare(
     if not rows:
         next_move = "leave out --folds: these runs were scored on a held-out part alone"
         raise UsageError(problem("runs with out-of-fold scores", "none", where="--folds", next_move=next_move))
-    columns = list(rows[0])
     fields = list(found[0].fields)
     drawn = rows if folds else [_joined(row) for row in rows]
     if len(fields) > _BESIDE:  # more than fit beside the scores: a table of their own, a row for each
@@ -73,13 +72,17 @@ def compare(
     if out is not None and out.suffix.lower() == ".html":
         _write_page(out, found, name, scored)
     elif out is not None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(out, text.getvalue())
-        say(f"table: {out}")
+        _write_table(out, rows)
     result({"metric": name, "part": scored, "rows": rows}, as_json=json)
+
+
+def _write_table(out: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(out, text.getvalue())
+    say(f"table: {out}")
 
 
 def _write_page(out: Path, found: list[Compared], metric: str, part: str) -> None:

@@ -48,7 +48,7 @@ class Options:
     """all; binary (everything but 0 is foreground); or names, comma-separated (the rest becomes background)."""
     task: Annotated[Literal["semantic", "instances", "panoptic"] | None, Parameter(group=DATA)] = None
     """What is predicted: the category of each pixel; objects of one category, told apart; or both, of all categories
-    (default: instances where instances/ is without masks/, else semantic)."""
+    (default: instances where instances/ is without masks/, panoptic where both are there, else semantic)."""
     ignore: Annotated[str | None, Parameter(group=DATA)] = None
     """Mask values or category names whose pixels no loss and no metric sees, comma-separated."""
     leave_out: Annotated[str | None, Parameter(group=DATA)] = None

@@ -147,17 +147,22 @@ def _how(tool: str, folder: Path, run: Path) -> list[str]:
 
 
 def _take(source: Reviewed, labels: Path, by: str) -> dict[str, Any]:
+    from maskwright.review.sources import delivering
     from maskwright.review.tasks import import_labels
 
     with progress():
         found = import_labels(source, labels, by=by)
     say(f"{len(found.taken)} masks taken, {len(found.known)} were there before, in {source.folder.decisions}")
+    alone = delivering(source)[1] is not None  # one network, which no fold is scored by
     if found.unchanged:
-        say(f"{len(found.unchanged)} of them are as they were suggested: learned from, never scored")
+        use = "never scored" if alone else "neither learned from nor scored"
+        say(f"{len(found.unchanged)} of them are as they were suggested, predictions of this run: {use}")
+    if found.taken and source.index.both:
+        say("numbers of objects aren't taken, categories are: see `maskwright query` in the documentation")
     if found.missing:
         say(f"{len(found.missing)} of what was asked for have no mask yet: {', '.join(found.missing[:5])}")
     if found.strangers:
         say(f"left out: {len(found.strangers)} that were never asked for: {', '.join(found.strangers[:5])}")
-    if found.taken:
+    if len(found.taken) > (0 if alone else len(found.unchanged)):
         say(f"learn from them: {carried_out(source.folder.root)}")
     return asdict(found)

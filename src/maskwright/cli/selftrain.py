@@ -81,7 +81,7 @@ def with_method(options: Options) -> Recipe:
     """Return the recipe that options describe, with `OURS` where nothing else is said and no objects are told apart."""
     if options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set:
         return options.to_recipe()
-    if any(map(_says_how, options.settings)) or task_of(options.to_recipe().data) != "semantic":
+    if any(map(_says_how, options.settings)) or _tells_objects_apart(options):
         return options.to_recipe()
     if options.recipe is not None and load_recipe(options.recipe).selftrain.protocol != "mixed":
         return options.to_recipe()  # which belongs to pseudo-labels
@@ -90,6 +90,12 @@ def with_method(options: Options) -> Recipe:
         whole = setting.partition("=")[0].strip() == "selftrain"  # it replaces the section
         settings = [*settings, setting, *(ours if whole else ())]
     return replace(options, settings=tuple(settings)).to_recipe()
+
+
+def _tells_objects_apart(options: Options) -> bool:
+    """Tell what the task is, whatever settings say of rounds: fields of the default method are none of others."""
+    others = tuple(setting for setting in options.settings if not setting.strip().startswith("selftrain"))
+    return task_of(replace(options, settings=others).to_recipe().data) != "semantic"
 
 
 def _says_how(setting: str) -> bool:

@@ -180,7 +180,8 @@ def _labelled(
     What is held meanwhile is a few maps, however large the pool.
     """
     started = time.perf_counter()
-    job.named("labels").mkdir(parents=True, exist_ok=True)
+    for kind in ("labels",) if job.told is None else ("labels", "objects"):  # also where nothing can be relied on
+        job.named(kind).mkdir(parents=True, exist_ok=True)
     made_by, waited = _predict_soft(job, spec, images, paths, ranked=ranked)
     scores, chosen = dict[str, float](), set(images)
     if ranked and job.method.images.kind != "all":

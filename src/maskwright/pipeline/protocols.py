@@ -159,4 +159,4 @@ def _share_labels(first: RunFolder, inner: RunFolder, recipe: Recipe, method: An
         link_to(first, inner, ["round-1/pseudo"])
     if place.is_symlink():
         names = (f"selftrain-1-pseudo-{fold}" for fold in range(recipe.split.folds))
-        copy_records(first, inner, ["selftrain-1-precision", *names])
+        copy_records(first, inner, ["selftrain-1-precision", "selftrain-1-objectness", *names])

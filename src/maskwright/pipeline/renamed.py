@@ -24,7 +24,8 @@ def check_names(run: RunFolder, folder: RunFolder, whole: Index, *, where: str) 
     """Raise DataError if another run has learned from pictures of this one's folds under names that this one hasn't.
 
     Names are compared where both read one data folder, whose audit knows the copies in it; of two folders, pictures
-    are, as the audit compares them: flipped, turned, brighter and in other sizes, too.
+    are, as the audit compares them: flipped, turned, brighter and in other sizes, too. A name that both have is no
+    other one only if it is of the same picture.
 
     Args:
         run: the other one.
@@ -38,19 +39,22 @@ def check_names(run: RunFolder, folder: RunFolder, whole: Index, *, where: str) 
     if Path(data.root).resolve() == whole.root.resolve():
         return
     theirs, known = decided_index(run, data), set(whole.images)
-    there = [image for image in read_folds(run.folds).drop_nulls("fold")["image"] if image not in known]
+    there = read_folds(run.folds).drop_nulls("fold")["image"].to_list()
     here = read_folds(folder.folds).drop_nulls("fold")["image"].to_list()
     own = _thumbnails((image, whole.path(image)) for image in here)
     other = _thumbnails(
         (image, theirs.path(image)) for image in track(there, "compare pictures of two runs", len(there))
     )
-    spec, both = AuditSpec(), np.array([*own.values(), *other.values()])
+    shared = own | _thumbnails((image, whole.path(image)) for image in other if image in known and image not in own)
+    other = {i: small for i, small in other.items() if i not in shared or not np.array_equal(small, shared[i])}
     if not own or not other:
         return
+    spec, both = AuditSpec(), np.array([*own.values(), *other.values()])
     pairs = find_duplicates(both, hashes(both), radius=spec.duplicate_radius, correlation=spec.duplicate_correlation)
     names, count = [*own, *other], len(own)
-    same = [(names[p.first], names[p.second]) for p in pairs if p.first < count <= p.second]
-    if same:
+    alike = [(names[p.first], names[p.second]) for p in pairs if p.first < count <= p.second]
+    kept = {second for first, second in alike if first == second}  # encoded anew
+    if same := [pair for pair in alike if pair[1] not in kept]:
         listed = ", ".join(f"{a} is {b} there" for a, b in same[:_SHOWN])
         more = f" and {len(same) - _SHOWN} more" if len(same) > _SHOWN else ""
         raise DataError(

@@ -82,9 +82,9 @@ def choose_start(folder: RunFolder, recipe: Recipe, fold: int) -> Path | None:
         raise _leak(given, fold, leaks[known[0]] if known else None)
     place = clean[0] if clean else 0
     chosen = found[place]
-    if not recipe.train.start_unchecked:
-        older, whole = RunFolder(chosen.path.parents[2]), decided_index(folder, recipe.data)
-        check_names(older, folder, whole, where=f"train.start: {given}")
+    older = RunFolder(chosen.path.parents[2])
+    if not recipe.train.start_unchecked and older.recipe.is_file():
+        check_names(older, folder, decided_index(folder, recipe.data), where=f"train.start: {given}")
     note = {
         "checkpoint": str(chosen.path),
         "checked": chosen.folds is not None,

@@ -39,7 +39,8 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
         return weigh(before[metric], after[metric], groups, metric, evaluate, rule=rule, seed=spec["seed"])
 
     found = compared(spec["metric"], spec["rule"]).to_plain()
-    found |= {"also": {name: compared(name, "gain").scores() for name in before if name != spec["metric"]}}
+    others = [name for name in before if name in after and name != spec["metric"]]  # no AP where objects have no score
+    found |= {"also": {name: compared(name, "gain").scores() for name in others}}
     found |= {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
     effort = effort_behind(wanted, number, load_recipe(folder.recipe).train.batch)
     found |= {"rule": spec["rule"], "effort": effort._asdict()}

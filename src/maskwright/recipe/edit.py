@@ -90,6 +90,8 @@ def _set(tree: Any, parts: list[str], value: Any) -> None:
             if key == "kind":
                 _drop_defaults(node, parts[:depth], was=was)
         else:
+            if node[key] is None and parts[depth + 1] in field_names(tuple(parts[: depth + 1])):
+                node[key] = {}  # a section that is left out: stating one of its fields states it
             node = node[key]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from maskwright.recipe.augment import AugmentSpec
 from maskwright.recipe.loss import LossSpec
@@ -147,6 +147,11 @@ class ObjectLabelsSpec(Spec):
     rest: Literal["ignore", "unlabelled"] = "ignore"
     """Pixels of the other objects. ignore: nothing is learned from them. unlabelled: their category is, of an object
     that nobody knows."""
+
+    @field_validator("votes", "guide", mode="before")
+    @classmethod
+    def _is_no_boolean(cls, value: Any) -> Any:
+        return "true" if value is True else value  # as YAML and JSON read it
 
 
 class PseudoLabelsSpec(Spec):

@@ -39,9 +39,8 @@ MOST_LOOKED_AT = 5000
 with a mask, at most so many, too: every so many-th."""
 
 _TAIL = 0.1
-"""Share of the pixels, the most uncertain, whose entropy is averaged. Out of fold, on four data sets, its rank goes
-with that of the share of wrong pixels (Spearman .62 to .77) a little better than that of all pixels (.57 to .78) on
-three of them, and with that of 1 - Dice (.19 to .73 against .11 to .67) on three."""
+"""Share of the pixels, the most uncertain, whose entropy is averaged: that of all pixels is low wherever an object is
+small. A choice."""
 _THERE = 0.001
 _SETTLING = ("use_mask_of", "consensus", "drawn_mask", "drop")
 _GROUP = 0.8
@@ -141,16 +140,17 @@ def candidates(run: Reviewed, asked: frozenset[str] = frozenset()) -> list[Candi
 
 
 def need_of(run: Reviewed) -> dict[str, float]:
-    """Return category → 0..1: how rare it is in the labelled images, or 1 - its Dice, whichever is more.
+    """Return category → 0..1: how rare it is in the labelled images, or 1 - its out-of-fold Dice, whichever is more.
 
-    Categories that the metric leaves out are needed by nobody: 0.
+    The held-out part has no say in what is labelled: it scores what was learned from that. Categories that the metric
+    leaves out are needed by nobody: 0.
     """
     needed, path = rarity_of(run), run.folder.predictions / "evaluation.json"
     scores = read_json(path) if path.is_file() else {}
     left_out = run.index.categories.left_out
     found = dict[str, float]()
     for name in run.index.categories.names:
-        dice = scores.get(f"dice/{name}", {}).get("value")
+        dice = scores.get(f"oof/dice/{name}", {}).get("value")
         badly = 0.0 if dice is None else 1 - float(dice)
         found[name] = 0.0 if name in left_out else min(1.0, max(badly, needed.get(name, 0.0)))
     return found

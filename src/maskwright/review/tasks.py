@@ -11,6 +11,7 @@ import io
 import secrets
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ from maskwright.artifacts import write_text
 from maskwright.data.categories import read_label, recognise_categories
 from maskwright.data.convert import convert
 from maskwright.data.formats import TOOLS, read_source
-from maskwright.data.formats.annotated import Suggested
+from maskwright.data.formats.annotated import LABEL_FOLDERS, Suggested
 from maskwright.data.formats.files import find_files, name_of
 from maskwright.data.formats.pieces import BACKGROUND_NAMES
 from maskwright.data.images import orientation_of, read_ids, read_image, size_of
@@ -51,7 +52,8 @@ class Imported:
 
     Attributes:
         taken: images that have a mask by it now.
-        unchanged: of these, whose mask is the suggested one, pixel by pixel: learned from, never scored.
+        unchanged: of these, whose mask is the suggested one, pixel by pixel: never scored, and with several folds not
+            learned from, as networks of all folds made it.
         known: images whose mask by an earlier import is the same.
         missing: images that were asked for and have no mask in it.
         strangers: images in it that were never asked for.
@@ -116,8 +118,9 @@ def write_query(
 def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
     """Take the masks of an annotation tool's export as decisions: the next round learns from them.
 
-    A mask that is the suggested one, pixel by pixel, is learned from and never scored, as predictions are that people
-    accept in the review. Pixels that no shape covers are background, in a run that has one; in others they don't count.
+    A mask that is the suggested one, pixel by pixel, is never scored, and learned from by trainings alone that are
+    scored on none of the images that its networks have learned from: none of several folds. Pixels that no shape covers
+    are background, in a run that has one; in others they don't count. Numbers of objects aren't taken.
 
     Args:
         run: whose pool it is.
@@ -227,11 +230,19 @@ def _labels_of(run: Reviewed, export: Path, scratch: Path, files: Mapping[str, s
     """Yield (name, label in the run's categories) of the images that an export has a mask of."""
     raw, plain = scratch / "export", scratch / "plain"
     _unpacked(export, raw)
-    there = {path.stem for path in find_files(raw) if path.suffix.lower() in (".png", ".jpg", ".jpeg")}
+    there = {path.stem for path in find_files(raw) if _is_picture(path.relative_to(raw))}
     for file, image in files.items():
         if (stem := PurePosixPath(file).stem) not in there:
             place_picture(run, image, raw / "images", stem, anew=file.endswith(".png"))
-    convert(DataSpec(root=str(raw)), plain, "folder")
+    try:
+        if not any(row.mask or row.instances for row in read_source(raw).rows):
+            next_move = "export as CVAT for images 1.1, Label Studio JSON, COCO or masks, and give that"
+            raise DataError(
+                problem("masks in a form that is read as data", "none", where=str(raw), next_move=next_move)
+            )
+        convert(DataSpec(root=str(raw)), plain, "folder")
+    except DataError as error:  # which names a folder that is gone by the time it is read
+        raise DataError(str(error).replace(str(raw), str(export))) from None
     source = read_source(plain, "folder")
     theirs = recognise_categories(source, plain, DataSpec(root=str(plain)))
     table = _positions(theirs, run.index.categories, export)
@@ -240,20 +251,32 @@ def _labels_of(run: Reviewed, export: Path, scratch: Path, files: Mapping[str, s
             yield PurePosixPath(name_of(row.image)).name, table[read_label(plain / row.mask, theirs)]
 
 
+def _is_picture(path: Path) -> bool:
+    """Tell whether a file of an export is an image that was labelled, not a mask of one."""
+    return path.suffix.lower() in _SHOWN_BY_TOOLS and not LABEL_FOLDERS & {part.lower() for part in path.parts[:-1]}
+
+
 def _unpacked(export: Path, folder: Path) -> None:
-    """Copy an export, unpacked."""
+    """Copy an export, unpacked.
+
+    Raises:
+        DataError: it is broken, locked, or too large.
+    """
     folder.mkdir(parents=True)
     if export.is_dir():
         shutil.copytree(export, folder, dirs_exist_ok=True, symlinks=True)
         return
-    if not zipfile.is_zipfile(export):
+    if export.suffix.lower() != ".zip" and not zipfile.is_zipfile(export):
         shutil.copyfile(export, folder / export.name)
         return
-    with zipfile.ZipFile(export) as packed:
-        if sum(member.file_size for member in packed.infolist()) > _LARGEST_EXPORT:
-            next_move = "unpack it yourself, and give the folder"
-            raise DataError(problem("at most 8 GB unpacked", "more", where=str(export), next_move=next_move))
-        packed.extractall(folder)
+    next_move = "unpack it yourself, and give the folder"
+    try:
+        with zipfile.ZipFile(export) as packed:
+            if sum(member.file_size for member in packed.infolist()) > _LARGEST_EXPORT:
+                raise DataError(problem("at most 8 GB unpacked", "more", where=str(export), next_move=next_move))
+            packed.extractall(folder)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise DataError(problem("a whole zip", str(error), where=str(export), next_move=next_move)) from None
 
 
 def _positions(theirs: Categories, ours: Categories, export: Path) -> LabelMap:

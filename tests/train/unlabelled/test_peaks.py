@@ -19,7 +19,7 @@ def test_more_pixels_than_a_float_can_count(monkeypatch):
         return counted
 
     monkeypatch.setattr(peaks, "summed", summed)
-    found = Peaks(AdaptiveThresholdSpec(percentile=0.9), 2)
+    found = Peaks(2, AdaptiveThresholdSpec(percentile=0.9))
     found.update(torch.tensor([0.9, 0.1]).view(1, 2, 1, 1).expand(1, 2, 3, 5), torch.ones(1, 3, 5, dtype=torch.bool))
     assert seen == [torch.int64]
     assert float(found.value[0]) == pytest.approx(0.9, abs=0.01)

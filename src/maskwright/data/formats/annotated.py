@@ -19,7 +19,8 @@ from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Array, Categories, Category, LabelMap
 
 _LOOKED_AT = 8
-_LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
+LABEL_FOLDERS = frozenset({"masks", "instances", "segmentationclass", "segmentationobject"})
+"""Names of folders, in lower case, whose pictures are labels."""
 
 
 class Stems:
@@ -32,7 +33,7 @@ class Stems:
     def __init__(self, images: Images) -> None:
         self._by_stem: dict[str, list[str]] = {}
         for path in images.paths:
-            if not _LABEL_FOLDERS & {part.lower() for part in PurePosixPath(path).parts[:-1]}:
+            if not LABEL_FOLDERS & {part.lower() for part in PurePosixPath(path).parts[:-1]}:
                 self._by_stem.setdefault(_composed(PurePosixPath(path).stem), []).append(path)
 
     def find(self, stem: str, *, where: Path, beside: str = "") -> str | None:
