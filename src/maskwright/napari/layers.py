@@ -258,7 +258,7 @@ def _places(panes: Sequence[Pane], canvas: tuple[float, float]) -> list[dict[str
 
     def zoom(columns: int) -> float:
         rows = -(-len(panes) // columns)
-        return min(canvas[0] / (rows * (height + gap)), canvas[1] / (columns * (width + gap)))
+        return float(min(canvas[0] / (rows * (height + gap)), canvas[1] / (columns * (width + gap))))
 
     columns = max(range(len(panes), 0, -1), key=zoom)
     empty = -len(panes) % columns
