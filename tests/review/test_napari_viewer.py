@@ -111,7 +111,10 @@ viewer = napari.Viewer()
 viewer.open(sys.argv[1], plugin="maskwright")
 print([layer.name for layer in viewer.layers], flush=True)
 dock, widget = viewer.window.add_plugin_dock_widget("maskwright", "Review")
-QTest.qWaitFor(lambda: widget.session is not None, 60_000)
+for _ in range(1200):
+    if widget.session is not None:
+        break
+    QTest.qWait(50)
 print(widget.session.item.kind, widget.panel.run.text(), flush=True)
 print(len([layer for layer in viewer.layers if "maskwright_run" in layer.metadata]), flush=True)
 viewer.close()
@@ -136,7 +139,7 @@ def test_a_choice_and_a_drawing_survive_a_kill(folder):
     assert apart["differs"]
     assert drawing == {"answers": False, "paint": "rock", "mode": "paint"}
     assert saved["status"].startswith("Saved: draw the mask") and saved["answers"]
-    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr[-3000:]
     people = [d for d in read_decisions(folder.decisions) if not d.by_policy]
     assert [(d.image, d.answer, d.by) for d in people] == [(ALONE, "b", "Anna 21"), (PLAIN, "edit", "Anna 21")]
     expected = half(16)
