@@ -74,7 +74,10 @@ press(Qt.Key.Key_D)
 tell(differs=board.differs)
 press(Qt.Key.Key_E)
 tell(answers=panel.answer_box.isVisible(), paint=panel.paint.currentText(), mode=board.drawing.mode)
-press(Qt.Key.Key_X)  # not an answer while something is drawn
+press(Qt.Key.Key_2)  # not an answer while something is drawn
+board.drawing.selected_label = 0
+tell(picked=panel.paint.currentText())
+board.drawing.selected_label = 1
 board.drawing.brush_size = 1
 board.drawing.paint((20, 50), board.drawing.selected_label)
 panel.paint.setCurrentIndex(panel.paint.findText("ignored"))
@@ -130,14 +133,15 @@ def drive(script, *arguments):
 
 def test_a_choice_and_a_drawing_survive_a_kill(folder):
     lines, done = drive(BEGINNING + FIRST, folder.root, *filter(None, [os.environ.get("MASKWRIGHT_SCREENSHOT")]))
-    assert len(lines) == 6, done.stderr[-3000:]
-    unnamed, named, chosen, apart, drawing, saved = map(json.loads, lines)
+    assert len(lines) == 7, done.stderr[-3000:]
+    unnamed, named, chosen, apart, drawing, picked, saved = map(json.loads, lines)
     assert unnamed["status"].startswith("Type your name first") and unnamed["asked"]
     assert (named["by"], named["kind"]) == ("Anna 21", "disagreement")  # the 2 of a name is no answer
     assert named["layers"][:1] == [ALONE] and "B: round 1, fold 1" in named["layers"]
     assert chosen["status"].startswith("Saved: B is right") and ", 1 by you" in chosen["counted"]
     assert apart["differs"]
     assert drawing == {"answers": False, "paint": "rock", "mode": "paint"}
+    assert picked == {"picked": "background"}
     assert saved["status"].startswith("Saved: draw the mask") and saved["answers"]
     assert done.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), done.stderr[-3000:]
     people = [d for d in read_decisions(folder.decisions) if not d.by_policy]

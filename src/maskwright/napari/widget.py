@@ -186,6 +186,7 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         panel.hidden.setChecked(False)
         panel.differs.setChecked(False)
         self._paint()
+        board.drawing.events.selected_label.connect(self._picked)
         self._at_work()
         panel.say("Draw on the picture, then save the mask.")
 
@@ -200,6 +201,7 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         label[drawn != before] = drawn[drawn != before]
         board.begin(label, base)
         self._paint()
+        board.drawing.events.selected_label.connect(self._picked)
 
     def _mark(self) -> None:
         self._board.begin_region()
@@ -244,6 +246,11 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
     def _paint(self) -> None:
         if self.board is not None and self.panel.paint.currentData() is not None:
             self.board.paint(self.panel.paint.currentData())
+
+    def _picked(self, _: Any) -> None:
+        """Show what napari's own keys and controls chose to paint; what is no category leaves nothing chosen."""
+        if self.board is not None and self.board.drawing is not None:
+            self.panel.paint.setCurrentIndex(self.panel.paint.findData(int(self.board.drawing.selected_label)))
 
     def _named(self) -> None:
         if self.session is None or self.session.by == self.panel.by.text():
