@@ -208,6 +208,8 @@ def test_more_than_may_wait_are_sent_away_and_those_that_wait_are_served(runner)
         status, body, answer = ask(port, body=WHOLE)
         assert (status, answer.headers["Retry-After"]) == (503, "1")
         assert "at most 5 requests at a time" in json.loads(body)["error"]
+        while held.at_once < 2:
+            time.sleep(0.01)
         held.gate.set()
         assert [w.result()[0] for w in waiting] == [200] * 5
         assert held.most == 2
