@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,3 +77,27 @@ def test_the_forecast_is_of_the_right_size(tmp_path):
     forecast = store.forecast([(2, 256, 256)])
     assert store.path("smooth").stat().st_size <= forecast
     assert store.path("noise").stat().st_size <= 2 * forecast
+
+
+def test_no_two_threads_parse_a_header_at_once(tmp_path, monkeypatch):
+    """CPython up to 3.11.8 and 3.12.1 fails now and then where they do (gh-106905)."""
+    store, parsing, together = ProbabilityStore(tmp_path), threading.Semaphore(1), []
+    values = np.full((2, 3, 5), 0.5, np.float32)
+    store.write("a", values)
+    whole = np.lib.format.read_array
+
+    def alone(*arguments, **options):
+        if not parsing.acquire(blocking=False):
+            together.append(arguments)
+            return whole(*arguments, **options)
+        time.sleep(0.002)
+        try:
+            return whole(*arguments, **options)
+        finally:
+            parsing.release()
+
+    monkeypatch.setattr(np.lib.format, "read_array", alone)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(store.read, ["a"] * 20))
+    assert not together
+    assert all((one == values).all() for one in found)

@@ -5,7 +5,9 @@ Each file is an `.npz` whose members `R_C` are blocks of `BLOCK` x `BLOCK` pixel
 
 from __future__ import annotations
 
+import io
 import shutil
+import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from maskwright.types import Array, Probabilities
 
 BLOCK = 512
 _TYPICAL_RATIO = 0.6
+_PARSING = threading.Lock()
 
 
 class ProbabilityStore:
@@ -66,13 +69,15 @@ class ProbabilityStore:
             raise DataError(
                 problem("a probability map", "none", where=str(path), next_move="run `maskwright predict` again")
             )
-        with np.load(path) as file:
-            channels, height, width = file["shape"].tolist()
+        with zipfile.ZipFile(path) as file:
+            channels, height, width = unpack(file.read("shape.npy")).tolist()
             top, left, h, w = window or (0, 0, height, width)
             out = np.empty((channels, h, w), np.float32)
             for row in range(top // BLOCK, -(-(top + h) // BLOCK)):
                 for column in range(left // BLOCK, -(-(left + w) // BLOCK)):
-                    _paste(out, _values(file[f"{row}_{column}"]), row * BLOCK - top, column * BLOCK - left)
+                    _paste(
+                        out, _values(unpack(file.read(f"{row}_{column}.npy"))), row * BLOCK - top, column * BLOCK - left
+                    )
         return out
 
     def check_room(self, shapes: Sequence[tuple[int, int, int]]) -> None:
@@ -96,6 +101,17 @@ class ProbabilityStore:
     def forecast(shapes: Sequence[tuple[int, int, int]]) -> int:
         """Return the bytes that maps of these (C, H, W) shapes will take, from a typical compression."""
         return round(sum(2 * c * h * w for c, h, w in shapes) * _TYPICAL_RATIO)
+
+
+def unpack(raw: bytes) -> Array:
+    """Return the array of a .npy file's bytes, one at a time of all threads.
+
+    Its header is a Python literal, and CPython up to 3.11.8 and 3.12.1 may fail with a SystemError where two threads
+    parse one at once (python/cpython#106905).
+    """
+    with _PARSING:
+        found: Array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+    return found
 
 
 def _add(file: zipfile.ZipFile, name: str, array: Array) -> None:

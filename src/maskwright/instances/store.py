@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from maskwright.artifacts import atomic, write_bytes
 from maskwright.data.images import read_ids
-from maskwright.data.store import ProbabilityStore
+from maskwright.data.store import ProbabilityStore, unpack
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap
@@ -47,7 +47,7 @@ def read_features(store: ProbabilityStore, name: str) -> Features:
     Raises:
         DataError: there are none.
     """
-    return np.asarray(np.load(_there(store, name, ".npy"), allow_pickle=False), np.float64)
+    return np.asarray(unpack(_there(store, name, ".npy").read_bytes()), np.float64)
 
 
 def copy_objects(before: ProbabilityStore, now: ProbabilityStore, names: Collection[str]) -> None:
