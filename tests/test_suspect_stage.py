@@ -55,10 +55,13 @@ def test_tables_findings_and_picture(run):
 
 def test_each_map_of_the_store_is_read_once(run, monkeypatch):
     folder, index = run
-    opened, load = [], np.load
-    monkeypatch.setattr(
-        np, "load", lambda path, *given, **options: opened.append(path) or load(path, *given, **options)
-    )
+    opened, read = [], ProbabilityStore.read
+
+    def noted(store, name, window=None):
+        opened.append(store.path(name))
+        return read(store, name, window)
+
+    monkeypatch.setattr(ProbabilityStore, "read", noted)
     suspect_run(folder, index, SuspectSpec())
     store = ProbabilityStore(folder.store("oof"))
     assert sorted(opened) == sorted(store.path(name_of(image)) for image in index.images[:5])
