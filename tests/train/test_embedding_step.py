@@ -182,17 +182,15 @@ def clustered(embeddings, inside, least=12):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("share", "least"), [(1.0, 0.8), (0.5, 0.7)])
-def test_discs_are_told_apart(share, least):
-    # touching and overlapping discs; with a share of ½ every second one isn't drawn in the truth that is learned from
+def test_discs_are_told_apart():
+    # touching and overlapping discs, every second of which isn't drawn in the truth that is learned from
     step = step_of(momentum=0.99).train()
     optimizer = torch.optim.AdamW(step.network.parameters(), lr=1e-2)
     steps = 400
     for number in range(steps):
         batch = batch_of(range(4 * number, 4 * number + 4), size=32, count=3)
-        if share < 1:
-            instances = batch.targets[INSTANCES]
-            batch.targets[INSTANCES] = torch.where(instances % 2 == 0, 0, instances)
+        instances = batch.targets[INSTANCES]
+        batch.targets[INSTANCES] = torch.where(instances % 2 == 0, 0, instances)
         optimizer.zero_grad()
         sum(step.losses(batch, number / steps).values()).backward()
         optimizer.step()
@@ -207,5 +205,5 @@ def test_discs_are_told_apart(share, least):
         right, ours, true = right + matched.sum(), ours + len(matched), true + len(np.unique(truth)) - 1
     precision, recall = right / ours, right / true
     print(f"precision {precision:.3f}, recall {recall:.3f} at IoU .5 of {true} discs")
-    assert precision > least
-    assert recall > least
+    assert precision > 0.7
+    assert recall > 0.7
