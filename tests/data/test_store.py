@@ -63,6 +63,21 @@ def test_a_map_is_readable_by_numpy_alone(tmp_path):
         assert file["0_0"].shape == (3, 5, 6)
 
 
+@pytest.mark.parametrize("damage", ["no zip", "half", "flipped", "no member"])
+def test_a_damaged_map_names_its_file(tmp_path, damage):
+    store = ProbabilityStore(tmp_path)
+    store.write("a", np.random.default_rng(0).random((2, 30, 40), np.float32))
+    whole = store.path("a").read_bytes()
+    if damage == "no member":
+        np.savez(store.path("a"), shape=np.array([2, 30, 40]))
+    else:
+        middle = len(whole) // 2
+        flipped = whole[:middle] + bytes(255 - byte for byte in whole[middle : middle + 9]) + whole[middle + 9 :]
+        store.path("a").write_bytes({"no zip": b"nothing", "half": whole[:middle], "flipped": flipped}[damage])
+    with pytest.raises(DataError, match=r"a\.npz(.|\n)*--redo"):
+        store.read("a")
+
+
 def test_a_missing_map_names_its_file(tmp_path):
     with pytest.raises(DataError, match=r"a\.npz"):
         ProbabilityStore(tmp_path).read("a")

@@ -70,13 +70,9 @@ def review(
         check: see that the queue can be read and the address is free, or the window can be opened, and end.
         json: write the queue's size and answers, what was imported, or the agreement as JSON to stdout.
     """
-    from maskwright.review import Desk, Reviewed, build_queue
-
     token = token or os.environ.get(TOKEN) or None
     _check(host, token, most, no_token=no_token)
-    source = Reviewed.of(run)
-    with progress():
-        desk = Desk(source, build_queue(source), anonymous=anonymous)
+    desk = _desk(run, anonymous=anonymous)
     found: dict[str, Any] = {"run": str(run)}
     if agreement:
         found["agreement"] = _print_agreement(desk)
@@ -89,6 +85,14 @@ def review(
     else:
         _serve(desk, host, port, "" if no_token else _token(token), check=check)
     result(found | desk.progress(), as_json=json)  # as it is now that it is over
+
+
+def _desk(run: Path, *, anonymous: bool) -> Desk:
+    from maskwright.review import Desk, Reviewed, build_queue
+
+    source = Reviewed.of(run)
+    with progress():
+        return Desk(source, build_queue(source), anonymous=anonymous)
 
 
 def _token(given: str | None) -> str:

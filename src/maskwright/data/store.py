@@ -9,6 +9,7 @@ import io
 import shutil
 import threading
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from maskwright.types import Array, Probabilities
 BLOCK = 512
 _TYPICAL_RATIO = 0.6
 _PARSING = threading.Lock()
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError)
 
 
 class ProbabilityStore:
@@ -62,23 +64,19 @@ class ProbabilityStore:
         """Return the (C, h, w) float32 map, or its window (top, left, height, width); reads only the blocks it needs.
 
         Raises:
-            DataError: there is no such map.
+            DataError: there is no such map, or its file is damaged.
         """
         path = self.path(name)
         if not path.is_file():
-            raise DataError(
-                problem("a probability map", "none", where=str(path), next_move="run `maskwright predict` again")
-            )
-        with zipfile.ZipFile(path) as file:
-            channels, height, width = unpack(file.read("shape.npy")).tolist()
-            top, left, h, w = window or (0, 0, height, width)
-            out = np.empty((channels, h, w), np.float32)
-            for row in range(top // BLOCK, -(-(top + h) // BLOCK)):
-                for column in range(left // BLOCK, -(-(left + w) // BLOCK)):
-                    _paste(
-                        out, _values(unpack(file.read(f"{row}_{column}.npy"))), row * BLOCK - top, column * BLOCK - left
-                    )
-        return out
+            raise self._gone(path, "none")
+        try:
+            return _read(path, window)
+        except _DAMAGED as error:
+            raise self._gone(path, f"a damaged one: {error}") from error
+
+    def _gone(self, path: Path, got: str) -> DataError:
+        next_move = f"delete {self.folder}, and run the same command with --redo: its images are predicted anew"
+        return DataError(problem("a probability map", got, where=str(path), next_move=next_move))
 
     def check_room(self, shapes: Sequence[tuple[int, int, int]]) -> None:
         """See that the disk can hold maps of these (C, H, W) shapes, before the first is written.
@@ -101,6 +99,18 @@ class ProbabilityStore:
     def forecast(shapes: Sequence[tuple[int, int, int]]) -> int:
         """Return the bytes that maps of these (C, H, W) shapes will take, from a typical compression."""
         return round(sum(2 * c * h * w for c, h, w in shapes) * _TYPICAL_RATIO)
+
+
+def _read(path: Path, window: tuple[int, int, int, int] | None) -> Probabilities:
+    with zipfile.ZipFile(path) as file:
+        channels, height, width = unpack(file.read("shape.npy")).tolist()
+        top, left, h, w = window or (0, 0, height, width)
+        out = np.empty((channels, h, w), np.float32)
+        for row in range(top // BLOCK, -(-(top + h) // BLOCK)):
+            for column in range(left // BLOCK, -(-(left + w) // BLOCK)):
+                block = _values(unpack(file.read(f"{row}_{column}.npy")))
+                _paste(out, block, row * BLOCK - top, column * BLOCK - left)
+    return out
 
 
 def unpack(raw: bytes) -> Array:

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -132,7 +131,7 @@ def candidates(run: Reviewed, asked: frozenset[str] = frozenset()) -> list[Candi
     def read(image: str) -> Candidate | None:
         try:
             return _candidate(image, store.read(name_of(image)), names, need, groups[image])
-        except (DataError, OSError, ValueError, KeyError, BadZipFile):  # a map that can't be read is nobody's choice
+        except (DataError, OSError):  # a map that can't be read is nobody's choice
             return None
 
     with ThreadPoolExecutor(_THREADS) as threads:
