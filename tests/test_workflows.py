@@ -11,6 +11,7 @@ import pytest
 from maskwright.artifacts import RunFolder, read_json, write_json, write_table
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
+from maskwright.pipeline import divisions
 from maskwright.pipeline.divisions import _best
 from maskwright.pipeline.run import _TASKS
 from maskwright.pipeline.sections import planning, predicting, training
@@ -138,20 +139,24 @@ def test_the_best_division_of_each_thing():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_run_chooses_the_network_of_each_thing(tmp_path):
+def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
+    """Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three."""
+    monkeypatch.setattr(divisions, "_best", lambda scores: {"rock": "each", "plant": "all"})
     data, out = tmp_path / "data", tmp_path / "run"
     make_playground(data, labelled=9, unlabelled=1, size=(40, 64), planted=False)
     more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
     summary = maskwright(*command(data, out, **more))
     recipe = load_recipe(out / "recipe.yaml")
     things = [c.name for c in recipe.data.to_categories().items if c.isthing]
-    assert len(things) == 2
+    assert things == ["rock", "plant"]
     for team in ("", "team-1/", "team-2/"):
         assert all((out / f"round-1/{team}fold-{fold}/last.ckpt").is_file() for fold in (0, 1))
     assert not (out / "round-0" / "team-1").exists()
     choice = read_json(out / "round-1" / "mix.json")
-    assert set(choice["all"]) == set(things) and set(choice["folds"]) == {"0", "1"}
+    assert choice["all"] == {"rock": "each", "plant": "all"} and set(choice["folds"]) == {"0", "1"}
     assert set(choice["pq"]) == {"all", "each"}
+    asked, _ = asked_of(RunFolder(out), recipe, [0, 1], 1)
+    assert len(asked) == 4 and not any("team-2" in place for place in asked)
     assert summary["selftrain"]["round"] == 1 and "pq" in summary["scores"]
     assert maskwright(*command(data, out, **more))["scores"] == summary["scores"]  # nothing is left to do
     found = tmp_path / "found"
@@ -160,7 +165,8 @@ def test_a_run_chooses_the_network_of_each_thing(tmp_path):
         own = out / "predictions" / "instances" / path.name
         pool = own.is_file() and path.stem not in {i.split("/")[-1].removesuffix(".png") for i in folded(out)}
         if pool:
-            assert np.array_equal(read_ids(found / "instances" / path.name), read_ids(own))
+            new, kept = read_ids(found / "instances" / path.name), read_ids(own)  # from probabilities in float16
+            assert np.mean((new > 0) != (kept > 0)) < 0.01
 
 
 def folded(out):

@@ -13,14 +13,14 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 """Sections of the recipe that decide what a training gives."""
 
 
-OF_LEARNING = {"loss", "apart", "only"}
+OF_LEARNING = {"loss", "apart", "only", "partner_every"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
 OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest", "only", "workflow", "together"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
-_UNSAID: dict[str, Any] = {"only": None, "workflow": "all", "together": None}
+_UNSAID: dict[str, Any] = {"only": None, "workflow": "all", "together": None, "partner_every": 1}
 """Fields of `instances`, and the values with which they change nothing."""
 
 AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation"}

@@ -39,6 +39,11 @@ class InstancesSpec(Spec):
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored, or unlabelled where objects are missing there (`data.drawn`); 0 are the others, stuff and background:
     here one region of its own, kept apart from the objects."""
+    partner_every: int = Field(1, ge=1)
+    """Optimiser steps after which the partner, the moving average of `train.ema`, moves, and is frozen until then. With
+    `train.ema` 0 it is a frozen copy of the network that is renewed so often (source 4's other way). The partner gives
+    the consistency of unlabelled pixels, and is what is validated and shipped, as of its last move: take a divisor of
+    `train.steps`."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
     """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True

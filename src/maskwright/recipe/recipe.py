@@ -114,6 +114,11 @@ class Recipe(Spec):
             raise ValueError(f"report.price_of_leaks compares semantic scores: it is not for {task}")
         if self.model.kind == "python" or self.predict.fusion != "mean":
             raise ValueError(f"{task} needs a model with `embedding`, and predict.fusion: mean")
+        if (self.train.steps or self.instances.partner_every) < self.instances.partner_every:
+            raise ValueError(
+                f"instances.partner_every: after {self.instances.partner_every} steps, and there are "
+                f"{self.train.steps}: what is shipped would be the network before the first step"
+            )
         if self.instances.workflow != "all":
             self._can_train_teams(task)
         return self
