@@ -31,6 +31,7 @@ def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section |
             f"{plural(moved, 'image')} with low scores (and their groups) were moved into the training of their own "
             "fold: out of fold they are scored by the network of round 0, which has not seen them."
         )
+    words += [_networks(one) for one in found["rounds"] if one.get("networks")]
     tables = [_gains(found["rounds"]), *_objects(found["rounds"])]
     groups = (
         [Group("What each round brought", tables=tables, charts=_chart(found["rounds"]))] if found["rounds"] else []
@@ -38,6 +39,15 @@ def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section |
     groups += compared(artifacts, gallery, thumbnails)
     groups += [_labels(one, artifacts.labelling.get(one["round"])) for one in found["rounds"] if one.get("labels")]
     return Section("rounds", "Learning from images without masks", words, groups)
+
+
+_WHOSE = {"all": "the network of all things", "together": "that of its group", "each": "one of its own"}
+
+
+def _networks(verdict: dict[str, Any]) -> str:
+    """Return which network each thing has, where a round chose."""
+    named = [f"{thing} {_WHOSE[level]}" for thing, level in verdict["networks"].items()]
+    return f"In round {verdict['round']} each thing has the network that tells it best out of fold: {', '.join(named)}."
 
 
 def _gains(verdicts: list[dict[str, Any]]) -> Table:
