@@ -70,7 +70,7 @@ def test_balls_are_outlined_and_their_anchors_dotted():
     ball = np.zeros((1, 30, 30), bool)
     ball[0, 2:20, 2:20] = True
     picture = ball_picture(np.zeros((30, 30, 3), np.uint8), ball, np.array([[10, 10]]))
-    assert tuple(picture[2, 5]) == OKABE_ITO[0] and picture[10, 10].tolist() == [255] * 3
+    assert tuple(picture[2, 5]) == tuple(picture[1, 5]) == OKABE_ITO[0] and picture[10, 10].tolist() == [255] * 3
     assert picture[5, 5].tolist() == [0] * 3 and picture[25, 25].tolist() == [0] * 3  # inside of it and outside
 
 

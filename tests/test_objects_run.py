@@ -118,7 +118,7 @@ def test_a_panoptic_run_has_scores_files_and_a_section(panoptic, data):
     assert drawn["shown"].is_between(0, 1).all() and drawn["iou"].drop_nulls().is_between(0, 1).all()
     for image in drawn["image"]:
         with Image.open(out / "predictions" / "embeddings" / f"{name_of(image)}.jpg") as picture:
-            assert picture.size == (4 * 64 + 3 * 4, 40)
+            assert picture.size == (4 * 5 * 64 + 3 * 4, 5 * 40)  # enlarged to 320 pixels
     assert "Of the variance the colours show: fold 0" in text
 
 

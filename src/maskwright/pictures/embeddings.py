@@ -100,7 +100,7 @@ def embedding_picture(embeddings: Array, mask: Mask | None = None) -> Array:
 
 
 def ball_picture(picture: Array, balls: npt.NDArray[np.bool_], anchors: Array) -> Array:
-    """Return a picture with the outline of each anchor's ball in a colour of its own, and the anchors as dots.
+    """Return a picture with the outline of each anchor's ball in a colour of its own, two pixels wide, and its dot.
 
     Args:
         picture: (H, W, 3) uint8 RGB.
@@ -109,7 +109,7 @@ def ball_picture(picture: Array, balls: npt.NDArray[np.bool_], anchors: Array) -
     """
     found = picture.copy()
     for number, ball in enumerate(balls):
-        found[borders(ball) & ball] = OKABE_ITO[number % len(OKABE_ITO)]
+        found[borders(ball)] = OKABE_ITO[number % len(OKABE_ITO)]
     return anchor_picture(found, anchors)
 
 

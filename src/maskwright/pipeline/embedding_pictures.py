@@ -40,7 +40,7 @@ _SCHEMA: dict[str, Any] = {
 def draw_embeddings(folder: RunFolder, whole: Index, parts: Sequence[str], instances: InstancesSpec) -> None:
     """Draw predictions/embeddings/NAME.jpg of the images whose embeddings were kept: and embeddings.parquet.
 
-    From left to right: the image, its embeddings, these with balls around anchors, the objects over the image.
+    From left to right: the image, its embeddings, these darker with balls around anchors, the objects over the image.
     Embeddings of one network are comparable, so the images of a fold have the same colours, and so have those that all
     networks predict together. The table has the share of the variance that the colours of a set show, how many balls
     are drawn in each image, and the median of their IoU with their objects.
@@ -78,11 +78,18 @@ def _draw_set(
         thing = np.isin(store.read(name).argmax(axis=0), whole.categories.things)
         small = thinned_out(objects)
         found = anchor_balls(small, embeddings, radius, mask=thinned_out(thing), where=image)
-        picture = _row(to_rgb8(fit(read_image(whole.path(image)), _LONGEST)), basis.picture(embeddings), found, objects)
+        picture = _row(_shown(whole, image), basis.picture(embeddings), found, objects)
         write_bytes(folder.predictions / EMBEDDINGS / f"{name}.jpg", encode(picture, "jpeg", 85))
         iou = float(np.median(found.ious)) if len(found.ious) else None
         rows.append({"image": image, "shown": basis.shown, "anchors": len(found.ious), "iou": iou})
     return rows
+
+
+def _shown(whole: Index, image: str) -> Array:
+    """Return an image at the size at which it is drawn; a small one is enlarged, so that anchors don't hide it."""
+    pixels = to_rgb8(fit(read_image(whole.path(image)), _LONGEST))
+    factor = max(1, _LONGEST // max(pixels.shape[:2]))
+    return pixels.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _row(image: Array, colors: Array, found: Balls, objects: InstanceMap) -> Array:
@@ -94,4 +101,4 @@ def _row(image: Array, colors: Array, found: Balls, objects: InstanceMap) -> Arr
         balls[k] = cv2.resize(ball.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     middles = (found.anchors + 0.5) * np.array([height, width]) / np.array(colors.shape[:2])
     over = instance_picture(image, resize_instances(objects, (height, width)))
-    return side_by_side([image, large, ball_picture(large, balls, middles.astype(np.int64)), over])
+    return side_by_side([image, large, ball_picture(large // 2, balls, middles.astype(np.int64)), over])

@@ -146,9 +146,9 @@ def _embeddings(artifacts: Artifacts, gallery: Gallery, most: int) -> list[Group
     ]
     words = [
         "From left to right: the image; its embeddings, the three directions in which those of all images that the "
-        "same networks predicted differ most, as red, green and blue; the balls around an anchor of each of the "
-        "largest objects, outlined: all pixels of things whose embedding is within δ_v of the anchor's; the objects "
-        f"at working size. Of the variance the colours show: {', '.join(shares)}.",
+        "same networks predicted differ most, as red, green and blue; these, darker, with the balls around an anchor "
+        "of each of the largest objects, outlined: all pixels of things whose embedding is within δ_v of the anchor's; "
+        f"the objects at working size. Of the variance the colours show: {', '.join(shares)}.",
     ]
     return [Group("Embeddings", words, strips=strips)]
 
