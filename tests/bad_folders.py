@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -76,6 +78,28 @@ def with_bad(add: Callable[[Path], Any], stage: str, *more: object) -> Callable[
     def made(root: Path, patch: Patch) -> Command:
         add(pairs(root))
         return until(stage, root / "data", *more)
+
+    return made
+
+
+def window(screen: str | None, *absent: str) -> Callable[[Path, Patch], Command]:
+    """Return a maker of an audited run, and the command that opens a window of napari on it.
+
+    Args:
+        screen: what DISPLAY says; None: nothing.
+        absent: packages that can't be imported; of napari itself, an empty module stands there.
+    """
+
+    def made(root: Path, patch: Patch) -> Command:
+        assert main([str(word) for word in until("audit", pairs(root))]) == 0
+        for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+            patch.delenv(name, raising=False)
+        if screen is not None:
+            patch.setenv("DISPLAY", screen)
+        patch.setitem(sys.modules, "napari", ModuleType("napari"))
+        for name in absent:
+            patch.setitem(sys.modules, name, None)
+        return ["review", root / "run", "--napari", "--check"]
 
     return made
 

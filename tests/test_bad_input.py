@@ -209,6 +209,9 @@ CASES = [
          ("a checkpoint of maskwright, got one of another version", "last.ckpt")),
     Case("checkpoint without a field", bad.predicted(lambda state: state["maskwright"].pop("scale")), 2,
          ("got one of another version (KeyError: 'scale')",)),
+    Case("napari without a screen", bad.window(None), 2, ("leave --napari out",)),
+    Case("napari that isn't installed", bad.window(":0", "napari"), 2, ("the extra napari",)),
+    Case("napari without Qt", bad.window(":0", "qtpy", "qtpy.QtWidgets"), 2, ("where: napari",)),
     Case("checkpoint of another network", bad.predicted(lambda state: state["state_dict"].popitem()), 2,
          ("got one of another version (RuntimeError", "last.ckpt")),
 ]  # fmt: skip

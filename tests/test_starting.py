@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import polars as pl
 import pytest
 
-from maskwright.artifacts import RunFolder, read_json
+from maskwright.artifacts import RunFolder, read_json, write_table
 from maskwright.errors import DataError
-from maskwright.pipeline.starting import choose_start
+from maskwright.pipeline.starting import Old, choose_start
 from maskwright.recipe import Recipe
 from maskwright.recipe.data import DataSpec, SplitSpec
 from maskwright.recipe.train import TrainSpec
@@ -69,6 +71,21 @@ def test_a_network_that_has_seen_what_scores_the_new_one_is_refused(tmp_path, ch
         choose_start(new, a_recipe(old), 0)
     assert choose_start(new, a_recipe(old, unchecked=True), 0) == old / "round-0/fold-0/last.ckpt"
     assert read_json(new.fold(0) / "start.json")["leaked"]
+
+
+def test_predictions_that_were_accepted_have_been_seen(tmp_path):
+    """Image e lay in the pool of the old run, and a prediction of it was learned from; now it scores fold 0."""
+    old = a_run(tmp_path / "old", OLD)
+    new = RunFolder(a_run(tmp_path / "new", OLD | {"e": ("e", 0)}))
+    assert choose_start(new, a_recipe(old), 0) == old / "round-0/fold-0/last.ckpt"
+    write_table(RunFolder(old).decided / "accepted.parquet", pl.DataFrame({"image": ["e"], "mask": ["@/e.png"]}))
+    with pytest.raises(DataError, match="start_unchecked"):
+        choose_start(new, a_recipe(old), 0)
+    assert choose_start(new, a_recipe(old), 1) == old / "round-0/fold-1/last.ckpt"
+
+
+def test_a_checkpoint_at_the_top_of_a_disk_is_no_run_s():
+    assert Old.of(Path("/models/last.ckpt")) == Old(Path("/models/last.ckpt"), None, frozenset())
 
 
 def test_what_an_older_start_had_seen_counts_too(tmp_path):

@@ -73,6 +73,18 @@ def test_embeddings_are_shown_a_set_after_the_other(tmp_path):
     assert "no object" in part and "median IoU of 2 balls with their objects 0.50" in part
 
 
+def test_the_summary_says_what_is_found_and_made_up(tmp_path):
+    """Of each held-out image 3 objects are found, 1 is missed, and 2 are made up."""
+    run, table = with_objects(tmp_path)
+    images = table.filter((pl.col("category") == NAMES[1]) & (pl.col("part") == "holdout")).height
+    assert images > 1
+    _, page = write(run)
+    assert f"It finds {3 * images} of {4 * images} objects (75.0 %)." in page.words
+    assert f"Of the {5 * images} objects that it shows, {2 * images} (40.0 %) are none" in page.words
+    (tmp_path / "plain").mkdir()
+    assert "that it shows" not in write(make_run(tmp_path / "plain"))[1].words
+
+
 def test_nothing_is_said_where_there_is_nothing(tmp_path):
     run, _ = with_objects(tmp_path, "semantic")
     assert 'id="objects"' not in write(run)[0]

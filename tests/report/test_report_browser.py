@@ -6,6 +6,9 @@ import shutil
 
 import pytest
 
+from maskwright.report.blocks import Group, Section, Table
+from maskwright.report.page import render_page
+
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no browser")]
@@ -48,9 +51,8 @@ def test_pictures_switch_by_the_keyboard(opened):
 
 
 def test_tables_sort_and_come_back(opened):
-    table = opened.locator("table", has_text="What the metrics are")
-    if not table.count():
-        table = opened.locator("table:has(button.sort)").first
+    opened.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    table = opened.locator("table:has(button.sort)", has_text="Categories in the labelled images")
     names = lambda: table.locator("tbody th").all_inner_texts()  # noqa: E731
     before = names()
     button = table.locator("button.sort").first
@@ -76,3 +78,18 @@ def test_numbers_sort_as_numbers(opened):
 
 def test_nothing_is_wider_than_the_screen(opened):
     assert opened.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def test_a_column_without_a_name_has_no_button(tmp_path):
+    """One that says nothing to a screen reader."""
+    table = Table("Where", ("", "number"), [("a", "1"), ("b", "2"), ("c", "3")], frozenset({0}))
+    (tmp_path / "page.html").write_text(
+        render_page("Title", "Lead", "folder", [Section("one", "One", groups=[Group("group", tables=[table])])]),
+        encoding="utf-8",
+    )
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto((tmp_path / "page.html").as_uri())
+        assert page.locator("button.sort").all_text_contents() == ["number"]
+        browser.close()

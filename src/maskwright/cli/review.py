@@ -37,15 +37,18 @@ def review(
     static: Path | None = None,
     most: int = 200,
     replies: Annotated[Path | None, Parameter(name="--import")] = None,
+    napari: Annotated[bool, Flag] = False,
     check: Annotated[bool, Flag] = False,
     json: Annotated[bool, Flag] = False,
 ) -> None:
     """Decide in the browser on what a run isn't sure of: masks, copies, strangers, predictions. Needs no torch.
 
     Serves a page on this machine: one item at a time, the one whose answer is worth the most first, one key an answer.
+    With --napari, the same in a window of napari, with its tools to draw.
     Each answer is appended to RUN/decisions.jsonl at once; the next maskwright run on the folder carries them out.
 
     Examples: maskwright review runs/teeth
+              maskwright review runs/teeth --napari
               maskwright review runs/teeth --agreement
               maskwright review runs/teeth --static review.html
               maskwright review runs/teeth --import review-answers.json
@@ -63,7 +66,8 @@ def review(
         static: write the page as one file that works from disk instead, and end.
         most: items in that file.
         replies: take the answers that such a page saved, and end.
-        check: see that the queue can be read and the address is free, and end.
+        napari: open a window of napari instead of serving a page.
+        check: see that the queue can be read and the address is free, or the window can be opened, and end.
         json: write the queue's size and answers, what was imported, or the agreement as JSON to stdout.
     """
     from maskwright.review import Desk, Reviewed, build_queue
@@ -80,6 +84,8 @@ def review(
         found |= _import(desk, replies)
     elif static is not None:
         found |= _write(desk, static, most)
+    elif napari:
+        _view(desk, check=check)
     else:
         _serve(desk, host, port, "" if no_token else _token(token), check=check)
     result(found | desk.progress(), as_json=json)  # as it is now that it is over
@@ -132,6 +138,21 @@ def _serve(desk: Desk, host: str, port: int, token: str, *, check: bool) -> None
         for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn hands them on when it has ended
             signal.signal(number, lambda *_: None)
         uvicorn.Server(config).run(sockets=[place])
+    _say_answered(desk)
+
+
+def _view(desk: Desk, *, check: bool) -> None:
+    from maskwright.napari.window import check_window, show_window
+
+    check_window()
+    known = desk.progress()
+    say(f"{known['total']} items, {known['decided']} answered; close the window to end")
+    if not check:
+        show_window(desk)
+        _say_answered(desk)
+
+
+def _say_answered(desk: Desk) -> None:
     known = desk.progress()
     say(f"{known['decided']} of {known['total']} items answered, in {desk.run.folder.decisions}")
     if known["decided"]:

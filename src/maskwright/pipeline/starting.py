@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from maskwright.artifacts import START, RunFolder, read_folds, read_json, write_json
+from maskwright.artifacts import ACCEPTED, START, RunFolder, read_folds, read_json, read_table, write_json
 from maskwright.data.index import decided_index
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.renamed import check_names
@@ -24,7 +24,8 @@ class Old:
     Attributes:
         path: of it.
         folds: its run's folds.csv; None if there is none.
-        seen: images that its network and those it started from have been trained on.
+        seen: images that its network and those it started from have been trained on, with masks or with predictions
+            that somebody accepted.
     """
 
     path: Path
@@ -34,6 +35,8 @@ class Old:
     @classmethod
     def of(cls, path: Path) -> Old:
         """Look at the files around a checkpoint: RUN/round-R/fold-K/last.ckpt."""
+        if len(path.parents) < 3:  # /NAME.ckpt or /FOLDER/NAME.ckpt is no run's
+            return cls(path, None, frozenset())
         run, number = RunFolder(path.parents[2]), path.parent.name.removeprefix("fold-")
         if not run.folds.is_file() or not number.isdigit():
             return cls(path, None, frozenset())
@@ -43,6 +46,8 @@ class Old:
         seen = set(trained["image"] if alone else trained.filter(pl.col("fold") != int(number))["image"])
         if (note := path.parent / START).is_file():
             seen |= set(read_json(note)["seen"])
+        if (accepted := run.decided / ACCEPTED).is_file():  # by this or another of its networks
+            seen |= set(read_table(accepted)["image"])
         return cls(path, folds, frozenset(seen))
 
     def seen_of(self, folds: pl.DataFrame, wanted: frozenset[str]) -> list[str]:
@@ -82,9 +87,10 @@ def choose_start(folder: RunFolder, recipe: Recipe, fold: int) -> Path | None:
         raise _leak(given, fold, leaks[known[0]] if known else None)
     place = clean[0] if clean else 0
     chosen = found[place]
-    older = RunFolder(chosen.path.parents[2])
-    if not recipe.train.start_unchecked and older.recipe.is_file():
-        check_names(older, folder, decided_index(folder, recipe.data), where=f"train.start: {given}")
+    if not recipe.train.start_unchecked:  # else it may lie anywhere
+        older = RunFolder(chosen.path.parents[2])
+        if older.recipe.is_file():
+            check_names(older, folder, decided_index(folder, recipe.data), where=f"train.start: {given}")
     note = {
         "checkpoint": str(chosen.path),
         "checked": chosen.folds is not None,

@@ -4,6 +4,7 @@ for (const table of document.querySelectorAll("table")) {
   if (body.rows.length < 3) continue;
   const first = [...body.rows];
   for (const head of table.tHead.rows[0].cells) {
+    if (!head.textContent.trim()) continue;  // a button without a name says nothing to a screen reader
     const button = document.createElement("button");
     button.type = "button";
     button.className = "sort";

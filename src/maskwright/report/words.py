@@ -118,6 +118,20 @@ def _can(artifacts: Artifacts) -> Iterator[str]:
     good = sorted((s for s in category_scores(artifacts) if s.value >= GOOD), key=lambda s: -s.value)
     if good and len(artifacts.categories.evaluated) > 1:
         yield f"It finds these well: {_with_values(good)}."
+    if (objects := _objects(artifacts)) is not None and (true := objects[0] + objects[1]):
+        yield f"It finds {count(objects[0])} of {plural(true, 'object')} ({percent(objects[0] / true)})."
+
+
+def _objects(artifacts: Artifacts) -> tuple[int, int, int] | None:
+    """Return how many objects are found, missed and made up, held out where something is; None: none are told apart."""
+    table, task = artifacts.per_image, (artifacts.recipe.get("data") or {}).get("task")
+    if table is None or "segments_tp" not in table.columns or task not in ("instances", "panoptic"):
+        return None
+    counts = table.filter(pl.col("category").is_in([c.name for c in artifacts.categories.items if c.isthing]))
+    part = "holdout" if (counts["part"] == "holdout").any() else "oof"
+    sums = counts.filter(pl.col("part") == part).select("segments_tp", "segments_fn", "segments_fp").sum()
+    found, missed, made_up = sums.row(0)
+    return int(found), int(missed), int(made_up)
 
 
 def _cannot(artifacts: Artifacts) -> Iterator[str]:
@@ -129,6 +143,12 @@ def _cannot(artifacts: Artifacts) -> Iterator[str]:
         known = [s for s in scores if math.isfinite(s.value)]
         if known:
             yield f"Its weakest category is {_with_values([min(known, key=lambda s: s.value)])}."
+    if (objects := _objects(artifacts)) is not None and objects[2]:
+        shown = objects[0] + objects[2]
+        yield (
+            f"Of the {plural(shown, 'object')} that it shows, {count(objects[2])} ({percent(objects[2] / shown)}) are "
+            "none, or differ from a true one by half or more."
+        )
     for truth, predicted, share in confusions(artifacts)[:2]:
         verb = "is missed altogether" if predicted == "nothing" else f"is taken for {predicted}"
         yield f"{percent(share)} of the area of {truth} {verb}."

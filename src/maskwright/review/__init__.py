@@ -2,6 +2,7 @@
 
 from maskwright.review.agreement import Agreement, agreement
 from maskwright.review.desk import Desk
+from maskwright.review.drawing import Drawn
 from maskwright.review.items import Item, Suggestion
 from maskwright.review.queue import build_queue
 from maskwright.review.reply import Reply
@@ -12,6 +13,7 @@ from maskwright.review.static import import_replies, write_static
 __all__ = [
     "Agreement",
     "Desk",
+    "Drawn",
     "Item",
     "Reply",
     "Reviewed",

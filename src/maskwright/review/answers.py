@@ -15,7 +15,7 @@ from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import to_ids
 from maskwright.decisions import Decision
 from maskwright.errors import UsageError, problem
-from maskwright.review.drawing import painted
+from maskwright.review.drawing import Drawn, painted
 from maskwright.review.items import Box, Item, Kind
 from maskwright.review.makers import learned_by
 from maskwright.review.pictures import png
@@ -72,7 +72,9 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
 """What each kind of item takes."""
 
 
-_OF_POOL = ("disagreement", "uncertain")
+OF_POOL: tuple[Kind, ...] = ("disagreement", "uncertain")
+"""Kinds that ask about images without a mask."""
+
 _SEEN = ("a", "b", "accept", "edit")
 """Answers that take a label as it was shown."""
 
@@ -99,7 +101,7 @@ def answers_of(item: Item, *, target: str) -> list[Answer]:
     return [answer for answer in taken if answer.name not in drawn]
 
 
-def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[Decision]:
+def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: Drawn | None = None) -> list[Decision]:
     """Return the lines that an answer comes to; a mask that they speak of is written first.
 
     Args:
@@ -107,6 +109,7 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
         item: that is answered.
         reply: the answer.
         answers: what counts now, as `settled` returns it.
+        drawn: of an edit: what was drawn, in the place of the reply's strokes.
 
     Raises:
         UsageError: the item doesn't take this answer, or it lacks what it needs.
@@ -117,7 +120,7 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> list[
     if reply.answer in _SEEN and (wrong := changed_since(run, item, reply, answers)):
         next_move = "reload the page and look again"
         raise UsageError(problem("labels as they were shown", wrong, where="the review", next_move=next_move))
-    said = _Said(run, item, reply, answers)
+    said = _Said(run, item, reply, answers, drawn)
     return {
         "a": said.first,
         "b": said.second,
@@ -172,12 +175,13 @@ class _Said:
     item: Item
     reply: Reply
     answers: Answers
+    drawn: Drawn | None
 
     def first(self) -> list[Decision]:
         """A: the first mask of a conflict, the prediction of an image without a mask, the mask as it is."""
         if self.item.kind == "conflict":
             return self._instead(self.item.image, str(self.item.other_image))
-        if self.item.kind in _OF_POOL:
+        if self.item.kind in OF_POOL:
             return [self._predicted(0)]
         return [self._line("confirm", region=self.item.region)]
 
@@ -185,7 +189,7 @@ class _Said:
         """B: of masks that are contradicted, what the networks say isn't learned, and A isn't either."""
         if self.item.kind == "conflict":
             return self._instead(str(self.item.other_image), self.item.image)
-        if self.item.kind in _OF_POOL:
+        if self.item.kind in OF_POOL:
             return [self._predicted(1)]
         if self.item.kind == "shifted":
             return [self._line("shift_mask", shift=self.item.suggestions[1].shift)]
@@ -233,17 +237,18 @@ class _Said:
 
     def edit(self) -> list[Decision]:
         """What was drawn, on A, on B, or on nothing."""
-        if not self.reply.strokes:
+        drawing = self.reply.strokes if self.drawn is None else self.drawn
+        if not drawing:
             _refuse("a mask that was drawn on", "no stroke")
         if self.reply.base >= max(1, len(self.item.suggestions)):
             _refuse("a suggestion that there is", str(self.reply.base))
-        if self.reply.base < 0 and self.item.kind not in _OF_POOL:
+        if self.reply.base < 0 and self.item.kind not in OF_POOL:
             _refuse("a drawing that begins with a mask", "one that begins with nothing")
         before = self._base()
-        label, where = painted(before, self.reply.strokes, len(self.run.index.categories))
+        label, where = painted(before, drawing, len(self.run.index.categories))
         if np.array_equal(label, before):
-            _refuse("strokes that change the mask", "none that do")
-        if self.item.kind in _OF_POOL:
+            _refuse("a drawing that changes the mask", "none that does")
+        if self.item.kind in OF_POOL:
             return self._on_prediction(label, where)
         patch = self._patch(where, label)
         if self.item.kind == "conflict":

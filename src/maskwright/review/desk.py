@@ -11,9 +11,10 @@ from typing import Any
 
 from maskwright.audit.masks import Answers
 from maskwright.decisions import Decision, append_decisions, settled, standing
-from maskwright.errors import UsageError, problem
+from maskwright.errors import DataError, MaskwrightError, UsageError, problem
 from maskwright.review.agreement import given_answers
 from maskwright.review.answers import answers_of, lines_of
+from maskwright.review.drawing import Drawn
 from maskwright.review.items import QUESTIONS, Item
 from maskwright.review.log import LogReader
 from maskwright.review.reply import Reply
@@ -95,6 +96,11 @@ class Desk:
         """Return the name of an image as people may see it."""
         return f"image {place + 1}{'ab'[which]}" if self.anonymous else image
 
+    def told(self, error: MaskwrightError) -> str:
+        """Return what people may read of an error: messages about data name files."""
+        hidden = self.anonymous and isinstance(error, DataError)
+        return "a file of this item can't be read" if hidden else str(error)
+
     def next(self, by: str, *, second: bool = False, after: int = -1) -> int | None:
         """Return the next item that a reviewer is to look at, and keep it for them a while; None: all are answered.
 
@@ -118,8 +124,12 @@ class Desk:
                 self._lent[place] = by, now + LENT
             return place
 
-    def decide(self, reply: Reply) -> str:
+    def decide(self, reply: Reply, drawn: Drawn | None = None) -> str:
         """Append what an answer comes to, and return the answer's id. An id that the log has already changes nothing.
+
+        Args:
+            reply: the answer.
+            drawn: of an edit: what was drawn, in the place of the reply's strokes.
 
         Raises:
             UsageError: there is no such item, or it doesn't take this answer.
@@ -138,8 +148,8 @@ class Desk:
                 stamp = self._stamp
                 answers = self.answers(place)
                 if last:
-                    return self._append(lines_of(self.run, self.items[place], reply, answers), reply.id)
-            lines = lines_of(self.run, self.items[place], reply, answers)
+                    return self._append(lines_of(self.run, self.items[place], reply, answers, drawn), reply.id)
+            lines = lines_of(self.run, self.items[place], reply, answers, drawn)
             with self._lock:
                 self._refresh()
                 if self._has(reply.id):

@@ -1,8 +1,9 @@
-"""Strokes on a mask: polygons and brushes, painted at the size of the image one over the other."""
+"""What is drawn on a mask: polygons and brushes, painted at the size of the image one over the other; or pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,29 @@ from maskwright.types import IGNORE, LabelMap
 
 MOST_WORK = 1 << 31
 """Pixels that are looked at for the strokes of one answer at most; a pixel counts once for each piece of a brush."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What somebody drew, as pixels: what an editor has that keeps no strokes.
+
+    Attributes:
+        label: (H, W) category positions with `IGNORE`.
+        where: (H, W) pixels of it that were drawn; elsewhere, the mask stays what it is.
+    """
+
+    label: LabelMap
+    where: npt.NDArray[np.bool_]
+
+    @classmethod
+    def between(cls, before: LabelMap, after: LabelMap) -> Drawn:
+        """Return what leads from a mask, as it was shown, to an edited one of the same size.
+
+        Example:
+            >>> Drawn.between(np.uint8([[0, 1, 1]]), np.uint8([[0, 0, 1]])).where.tolist()
+            [[False, True, False]]
+        """
+        return cls(after.copy(), np.asarray(before != after, np.bool_))
 
 
 def draw(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> LabelMap:
@@ -40,16 +64,26 @@ def draw(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> LabelMa
     return found
 
 
-def painted(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> tuple[LabelMap, npt.NDArray[np.bool_]]:
-    """Return what `draw` does, and the (H, W) pixels that strokes cover; arguments and errors as there."""
+def painted(
+    label: LabelMap, drawing: Sequence[Stroke] | Drawn, categories: int
+) -> tuple[LabelMap, npt.NDArray[np.bool_]]:
+    """Return a label map with a drawing on it, and the (H, W) pixels that it covers.
+
+    Args:
+        label: (H, W) category positions with `IGNORE`.
+        drawing: strokes in order, as for `draw`; or pixels.
+        categories: how many there are.
+
+    Raises:
+        UsageError: as `draw`; or pixels of another image.
+    """
+    if isinstance(drawing, Drawn):
+        return _copied(label, drawing, categories), drawing.where
     found, covered = label.copy(), np.zeros(label.shape, np.bool_)
     diagonal = float(np.hypot(*label.shape)) + 1
-    _check_work(strokes, label.shape, diagonal)
-    for stroke in strokes:
-        if stroke.category >= categories and stroke.category != IGNORE:
-            expected = f"a category from 0 to {categories - 1}, or {IGNORE}"
-            next_move = "reload the page and draw again"
-            raise UsageError(problem(expected, str(stroke.category), where="a stroke", next_move=next_move))
+    _check_work(drawing, label.shape, diagonal)
+    for stroke in drawing:
+        _check_category(stroke.category, categories, "a stroke")
         points, here = np.array(stroke.points, np.float64), np.zeros(label.shape, np.bool_)
         if stroke.tool == "polygon":
             top, left, pixels = polygon(points, (label.shape[0], label.shape[1]))
@@ -60,6 +94,26 @@ def painted(label: LabelMap, strokes: Sequence[Stroke], categories: int) -> tupl
         found[here] = stroke.category
         covered |= here
     return found, covered
+
+
+def _copied(label: LabelMap, drawn: Drawn, categories: int) -> LabelMap:
+    if drawn.label.shape != label.shape or drawn.where.shape != label.shape:
+        next_move = "open the item again, and draw on what it shows"
+        raise UsageError(
+            problem(
+                f"a drawing of {label.shape} pixels", f"{drawn.label.shape}", where="a drawing", next_move=next_move
+            )
+        )
+    for category in np.unique(drawn.label[drawn.where]).tolist():
+        _check_category(category, categories, "a drawing")
+    return np.where(drawn.where, drawn.label, label)
+
+
+def _check_category(category: int, categories: int, where: str) -> None:
+    if category >= categories and category != IGNORE:
+        expected = f"a category from 0 to {categories - 1}, or {IGNORE}"
+        next_move = "open the item again, and draw again"
+        raise UsageError(problem(expected, str(category), where=where, next_move=next_move))
 
 
 def _pieces(points: npt.NDArray[np.float64]) -> Iterable[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]:

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from maskwright.pictures import category_colors
 from maskwright.review.desk import Desk
+from maskwright.types import Categories
 
 STYLE, SCRIPTS = "review.css", ("view.js", "edit.js", "source.js", "review.js")
 """Files of the page, scripts in the order in which they are loaded."""
@@ -39,13 +40,12 @@ def page_of(desk: Desk, *, inside: dict[str, Any] | None = None) -> str:
     )
 
 
-def shown_categories(desk: Desk) -> list[dict[str, Any]]:
+def shown_categories(categories: Categories) -> list[dict[str, Any]]:
     """Return name, position, colour and whether it is tinted of each category, as plain data.
 
     The colours are those that people with any colour vision tell apart, not the data's; what the metric leaves out,
     such as a background, is not tinted.
     """
-    categories = desk.run.index.categories
     colors = category_colors(len(categories))
     tinted = categories.evaluated
     order = [*tinted, *(p for p in range(len(categories)) if p not in tinted)]  # the best colours for what is seen

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from maskwright.doors import need
-from maskwright.errors import DataError, MaskwrightError, UsageError, problem
+from maskwright.errors import MaskwrightError, UsageError, problem
 from maskwright.review.agreement import agreement
 from maskwright.review.desk import Desk
 from maskwright.review.guard import HEADERS, Guard
@@ -76,7 +76,7 @@ class _Service:
 
     async def state(self, request: Any) -> Any:
         def found() -> dict[str, Any]:
-            return {"categories": shown_categories(self.desk), **self.desk.progress(_by(request))}
+            return {"categories": shown_categories(self.desk.run.index.categories), **self.desk.progress(_by(request))}
 
         return await self._json(found)
 
@@ -146,8 +146,7 @@ class _Service:
         try:
             return await self.pool(make)
         except MaskwrightError as error:
-            hidden = self.desk.anonymous and isinstance(error, DataError)  # whose text names files
-            return self._refused("a file of this item can't be read" if hidden else str(error), 422)
+            return self._refused(self.desk.told(error), 422)
         except Exception:
             traceback.print_exc(file=sys.stderr)
             return self._refused("the review failed on this; the command's output says where", 500)

@@ -35,6 +35,22 @@ _APART = 0.005
 _SIDE = 128
 
 
+@dataclass(frozen=True)
+class Labels:
+    """A folder of predicted labels.
+
+    Attributes:
+        told: what people read.
+        folder: where it lies, relative to the run folder.
+        number, fold: of the round and the fold of its networks; fold None: all.
+    """
+
+    told: str
+    folder: str
+    number: int
+    fold: int | None
+
+
 def pair_items(run: Reviewed, findings: pl.DataFrame) -> Iterator[Item]:
     """Yield conflicts, and pairs that may show the same thing; the more so the less they are alike."""
     for row in findings.filter(pl.col("other_image").is_not_null()).iter_rows(named=True):
@@ -111,7 +127,7 @@ def pool_items(run: Reviewed, rarity: dict[str, float], answered: frozenset[str]
     """
     pool = [i for i in run.index.images if not run.masked(i) and i not in answered and i not in run.unusable]
     step = -(-len(pool) // MOST_POOL) or 1
-    store, rounds = ProbabilityStore(run.folder.store("pool")), _label_folders(run.folder.root)
+    store, rounds = ProbabilityStore(run.folder.store("pool")), label_folders(run.folder.root)
     for image in track(pool[::step], "review: images without masks", len(pool[::step])):
         try:
             found = _pool_item(run, image, store, rounds, rarity)
@@ -130,13 +146,27 @@ def rarity_of(run: Reviewed) -> dict[str, float]:
     return {name: max(0.0, 1 - share / _RARE) for name, share in shares}
 
 
+def label_folders(root: Path) -> list[Labels]:
+    """Return the pseudo-labels of the last two rounds; those of a round are made by the networks of the one before."""
+    found = []
+    for path in root.glob("round-*/pseudo/fold-*/labels*"):
+        place = re.fullmatch(r"round-(\d+)/pseudo/fold-(\d+)/labels(-2)?", path.relative_to(root).as_posix())
+        if place and path.is_dir():
+            found.append((int(place[1]), int(place[2]), place[3] or "", path.relative_to(root).as_posix()))
+    last = max((number for number, *_ in found), default=0)
+    kept = [entry for entry in sorted(found) if entry[0] >= last - 1]
+    second = {(number, fold) for number, fold, again, _ in kept if again}
+    chosen = [e for e in kept if e[2] or (e[0], e[1]) not in second]  # the second pass is the one that is learned from
+    return [Labels(f"round {n}, fold {fold}", folder, n if again else n - 1, fold) for n, fold, again, folder in chosen]
+
+
 def _pool_item(
-    run: Reviewed, image: str, store: ProbabilityStore, rounds: Sequence[_Labels], rarity: dict[str, float]
+    run: Reviewed, image: str, store: ProbabilityStore, rounds: Sequence[Labels], rarity: dict[str, float]
 ) -> Item | None:
     name = name_of(image)
     known = [_predicted(run, image, f"{labels.folder}/{name}.png", labels) for labels in rounds]
     found = [suggestion for suggestion in known if suggestion is not None]
-    everyone = _Labels("prediction", "predictions/labels", *delivering(run))
+    everyone = Labels("prediction", "predictions/labels", *delivering(run))
     mean = _predicted(run, image, f"{everyone.folder}/{name}.png", everyone)
     if mean is not None and (mean.learnable or not found):
         found.append(mean)
@@ -158,17 +188,7 @@ def _pool_item(
     return Item("uncertain", image, score=unsure, need=need, detail=f"entropy {unsure:.3f} of 1", suggestions=one)
 
 
-@dataclass(frozen=True)
-class _Labels:
-    """A folder of predicted labels: what people read, where it lies, and the round and fold of its networks."""
-
-    told: str
-    folder: str
-    number: int
-    fold: int | None
-
-
-def _predicted(run: Reviewed, image: str, file: str, labels: _Labels) -> Suggestion | None:
+def _predicted(run: Reviewed, image: str, file: str, labels: Labels) -> Suggestion | None:
     """Return a predicted label as it stands in its file, None if there is none."""
     path = run.folder.root / file
     if not path.is_file():
@@ -183,22 +203,6 @@ def delivering(run: Reviewed) -> tuple[int, int | None]:
     folds = read_folds(run.folder.folds) if run.folder.folds.is_file() else None
     alone = folds is not None and folds.filter(pl.col("fold") != HELD_OUT)["fold"].n_unique() == 1
     return run.folder.adopted_round, 0 if alone else None
-
-
-def _label_folders(root: Path) -> list[_Labels]:
-    """Return the pseudo-labels of the last two rounds; those of a round are made by the networks of the one before."""
-    found = []
-    for path in root.glob("round-*/pseudo/fold-*/labels*"):
-        place = re.fullmatch(r"round-(\d+)/pseudo/fold-(\d+)/labels(-2)?", path.relative_to(root).as_posix())
-        if place and path.is_dir():
-            found.append((int(place[1]), int(place[2]), place[3] or "", path.relative_to(root).as_posix()))
-    last = max((number for number, *_ in found), default=0)
-    kept = [entry for entry in sorted(found) if entry[0] >= last - 1]
-    second = {(number, fold) for number, fold, again, _ in kept if again}
-    chosen = [e for e in kept if e[2] or (e[0], e[1]) not in second]  # the second pass is the one that is learned from
-    return [
-        _Labels(f"round {n}, fold {fold}", folder, n if again else n - 1, fold) for n, fold, again, folder in chosen
-    ]
 
 
 def _small(label: LabelMap) -> LabelMap:

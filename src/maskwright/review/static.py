@@ -63,7 +63,7 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
         except (DataError, OSError):  # what can't be shown can't be answered
             continue
     made = hashlib.blake2b("".join(item["key"] for item in items).encode(), digest_size=8).hexdigest()
-    data = {"made": made, "categories": shown_categories(desk), "items": items}
+    data = {"made": made, "categories": shown_categories(desk.run.index.categories), "items": items}
     script = "\n".join(asset(name) for name in SCRIPTS)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = "default-src 'none'; img-src blob: data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "

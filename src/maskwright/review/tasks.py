@@ -131,7 +131,7 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
         UsageError: nothing was asked for, or the run learns from instances.
         DataError: the export can't be read, or has other categories or sizes.
     """
-    files = asked(run)
+    files = {file: image for file, image in asked(run).items() if image in run.rows}  # others are in the folder no more
     _check_import(run, export, files)
     images = {PurePosixPath(file).stem: image for file, image in files.items()}
     taken, unchanged, known, strangers = list[str](), list[str](), list[str](), list[str]()
