@@ -15,7 +15,9 @@ from maskwright.pictures import (
     FALSE_POSITIVE,
     OKABE_ITO,
     TRUE_POSITIVE,
+    Basis,
     anchor_picture,
+    ball_picture,
     color_numbers,
     embedding_picture,
     instance_picture,
@@ -37,6 +39,39 @@ def test_colours_follow_the_principal_components():
         inside = (shown > 0) & (shown < 255)
         assert abs(np.corrcoef(shown[inside], expected[inside])[0, 1]) > 0.9999
         assert 0.01 < (shown == 255).mean() < 0.03  # 2 % above the 98th percentile
+
+
+def test_one_basis_for_several_images_and_what_it_shows():
+    rng = np.random.default_rng(1)
+    two = (rng.normal(0, 1, (6, 6)) @ rng.normal(0, 1, (6, 2 * 20 * 30))).reshape(6, 2, 20, 30).swapaxes(0, 1)
+    theirs = PCA(3).fit(two.swapaxes(1, 2).swapaxes(2, 3).reshape(-1, 6))
+    basis = Basis.of(np.concatenate([one.reshape(6, -1).T for one in two]))
+    assert basis.shown == pytest.approx(theirs.explained_variance_ratio_.sum())
+    assert np.abs(np.sum(basis.directions * theirs.components_.T, axis=0)) == pytest.approx(1)
+    # a pixel of the same embedding has the same colour in both images, which their own bases don't give
+    two[1, :, 3, 4] = two[0, :, 7, 8]
+    assert np.array_equal(basis.picture(two[0])[7, 8], basis.picture(two[1])[3, 4])
+    assert not np.array_equal(embedding_picture(two[0])[7, 8], embedding_picture(two[1])[3, 4])
+
+
+def test_a_basis_of_points_without_variance_and_of_none():
+    flat = Basis.of(np.full((5, 4), 7.0))
+    assert np.isnan(flat.shown) and (flat.picture(np.full((4, 2, 3), 9.0)) == 128).all()
+    assert Basis.of(np.array([[0.0, 5], [3, 5]])).shown == pytest.approx(1)  # all of it lies along the first axis
+    with pytest.raises(DataError, match=r"finite points"):
+        Basis.of(np.zeros((0, 4)))
+    with pytest.raises(DataError, match=r"1 values that aren't finite"):
+        Basis.of(np.array([[0.0, np.nan]]))
+    with pytest.raises(DataError, match=r"expected \(2, H, W\) embeddings"):
+        Basis.of(np.eye(2)).picture(np.zeros((3, 4, 4)))
+
+
+def test_balls_are_outlined_and_their_anchors_dotted():
+    ball = np.zeros((1, 30, 30), bool)
+    ball[0, 2:20, 2:20] = True
+    picture = ball_picture(np.zeros((30, 30, 3), np.uint8), ball, np.array([[10, 10]]))
+    assert tuple(picture[2, 5]) == tuple(picture[1, 5]) == OKABE_ITO[0] and picture[10, 10].tolist() == [255] * 3
+    assert picture[5, 5].tolist() == [0] * 3 and picture[25, 25].tolist() == [0] * 3  # inside of it and outside
 
 
 def test_few_channels_constant_ones_and_no_pixel():

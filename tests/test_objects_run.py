@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from maskwright.cli import main
+from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError
@@ -111,6 +112,14 @@ def test_a_panoptic_run_has_scores_files_and_a_section(panoptic, data):
     text = (out / "predictions" / "report.html").read_text()
     assert 'id="objects"' in text
     assert "data:image/jpeg" in text
+    drawn = pl.read_parquet(out / "predictions" / "embeddings.parquet")
+    assert drawn.group_by("part").len().sort("part").rows() == [("oof", 6), ("pool", 1)]  # 3 of each fold
+    assert drawn.group_by("part", "fold").agg(pl.col("shown").n_unique())["shown"].max() == 1
+    assert drawn["shown"].is_between(0, 1).all() and drawn["iou"].drop_nulls().is_between(0, 1).all()
+    for image in drawn["image"]:
+        with Image.open(out / "predictions" / "embeddings" / f"{name_of(image)}.jpg") as picture:
+            assert picture.size == (4 * 5 * 64 + 3 * 4, 5 * 40)  # enlarged to 320 pixels
+    assert "Of the variance the colours show: fold 0" in text
 
 
 def test_evaluate_and_the_same_command_again_say_what_the_run_said(panoptic, data):

@@ -134,9 +134,10 @@ class RunFolder:
         """Masks that out-of-fold predictions contradict."""
         return self.root / "suspects"
 
-    def fold(self, fold: int, round_number: int = 0) -> Path:
-        """Checkpoints and curves of one training."""
-        return self.root / f"round-{round_number}" / f"fold-{fold}"
+    def fold(self, fold: int, round_number: int = 0, team: int = 0) -> Path:
+        """Checkpoints and curves of one training; of a fold's several networks for different things, of one of them."""
+        base = self.root / f"round-{round_number}"
+        return (base / f"team-{team}" if team else base) / f"fold-{fold}"
 
     @property
     def adopted(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskwright.cluster import anchor_ious, stable_instances
+from maskwright.cluster import anchor_balls, anchor_ious, stable_instances
 from maskwright.errors import DataError
 
 
@@ -44,6 +44,23 @@ def test_an_instance_that_the_other_network_tears_apart_is_dropped():
     assert np.unique(stable_instances(instances, embeddings, 0.5, iou=0.5)).tolist() == [0, 1, 2, 3]
     things = instances > 0
     assert anchor_ious(instances, embeddings, 0.5, mask=things).tolist() == pytest.approx([1, 0.5, 1])
+
+
+def test_balls_to_be_looked_at():
+    # 2 is the largest: 8 pixels at 5, 5, 5, 5, 5, 5, 9, 9, mean 6; the nearest pixel is the first at 5, and within 0.5
+    # of it lie 6 of its own and one of the background: 6 of 9. Then 1: its 4 pixels at 0 and nothing else
+    embeddings = np.float32([[[0] * 4 + [5] * 6 + [9] * 2 + [5] + [20] * 2]])
+    instances = np.int32([[1] * 4 + [2] * 8 + [0] * 3])
+    found = anchor_balls(instances, embeddings, 0.5)
+    assert found.anchors.tolist() == [[0, 4], [0, 0]]
+    assert found.ious.tolist() == pytest.approx([6 / 9, 1])
+    assert np.flatnonzero(found.balls[0]).tolist() == [4, 5, 6, 7, 8, 9, 12]
+    inside = anchor_balls(instances, embeddings, 0.5, mask=instances > 0, most=1)
+    assert inside.ious.tolist() == pytest.approx([6 / 8]) and len(inside.anchors) == 1
+    none = anchor_balls(np.zeros((2, 3), np.int32), np.zeros((4, 2, 3)), 0.5)
+    assert none.anchors.shape == (0, 2) and none.balls.shape == (0, 2, 3) and none.ious.shape == (0,)
+    with pytest.raises(DataError, match="finite"):
+        anchor_balls(np.int32([[1]]), np.full((1, 1, 1), np.nan), 0.5)
 
 
 def test_few_anchors_repeat_themselves():

@@ -13,7 +13,10 @@ from maskwright.errors import DataError, UsageError
 from maskwright.instances import networks as module
 from maskwright.instances.networks import ObjectNetworks
 from maskwright.instances.passes import Passes
+from maskwright.instances.telling import tell_apart
+from maskwright.labels import relabel_consecutive
 from maskwright.models import build_model
+from maskwright.predict.files import read_ahead, reader_of
 from maskwright.predict.memory import Need, whole_bytes
 from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.instances import InstancesSpec
@@ -21,6 +24,7 @@ from maskwright.recipe.networks import CustomUNetSpec
 from maskwright.recipe.predict import PredictSpec
 from maskwright.types import Categories, Category
 
+THREE = Categories((Category(0, "background"), Category(1, "car", isthing=True), Category(2, "bus", isthing=True)))
 TWO = Categories((Category(0, "background"), Category(1, "object", isthing=True)))
 
 
@@ -35,13 +39,15 @@ class Counting:
         self.passes += 1
 
 
-def trained_of(seed=0, channels_last=False):
+def trained_of(seed=0, channels_last=False, categories=TWO):
     torch.manual_seed(seed)
     spec = CustomUNetSpec(depth=2, width=4, embedding=EmbeddingSpec(channels=3))
-    network = build_model(spec, in_channels=1, classes=2).train()
+    network = build_model(spec, in_channels=1, classes=len(categories)).train()
     network(torch.randn(4, 1, 32, 32))
     network = network.eval().requires_grad_(False)
-    return Trained(network, TWO, Intensity(1, (0.0, 255.0), (0.5,), (0.25,)), 1.0, "float32", channels_last, None)
+    return Trained(
+        network, categories, Intensity(1, (0.0, 255.0), (0.5,), (0.25,)), 1.0, "float32", channels_last, None
+    )
 
 
 def passes_of(trained, **fields):
@@ -98,6 +104,39 @@ def test_an_image_whose_objects_cannot_be_told_apart_is_left_out_and_no_other(fi
     assert [line.partition(":")[0] for line in unreadable] == ["a", "b"]
     with pytest.raises(MemoryError):
         list(networks.stream(files))
+
+
+def halves(size):
+    """Return a label whose left half is of the one thing and whose right half of the other, but for the last row."""
+    label = np.ones(size, np.uint8)
+    label[:, size[1] // 2 :] = 2
+    label[-1] = 0
+    return label
+
+
+def test_each_thing_is_told_apart_by_the_networks_that_are_asked_for_it(files):
+    trained = [trained_of(seed, categories=THREE) for seed in range(3)]
+    spec, predict, asked = InstancesSpec(minimum=1), PredictSpec(tta=("identity",)), [(1,), (2,), (1,)]
+    others = [trained_of(seed + 5, categories=THREE) for seed in range(3)]
+    how = {"describe": True, "others": others, "shown": ["a"], "guide": lambda _, size: halves(size)}
+    told = next(iter(ObjectNetworks(trained, predict, spec, "cpu", asked=asked, **how).stream(files)))
+    plain = ObjectNetworks(trained, predict, spec, "cpu", **how)
+    image = next(iter(plain.passes.probabilities(read_ahead(reader_of(plain.networks), files, None))))[1]
+    label = halves(told.objects.shape)
+    assert told.probabilities == pytest.approx(plain.passes.of(image).probabilities, abs=1e-6)  # all say it together
+    for thing, members in ((1, [0, 2]), (2, [1])):
+        own = ObjectNetworks([trained[k] for k in members], predict, spec, "cpu", describe=True)
+        embeddings = own.passes.embeddings(image)
+        expected = tell_apart(told.probabilities, embeddings, [thing], spec, guide=label)
+        mine = np.where(label == thing, told.objects, 0)
+        assert np.array_equal(relabel_consecutive(mine), relabel_consecutive(expected)) and expected.any()
+        other = ObjectNetworks([others[k] for k in members], predict, spec, "cpu").passes.embeddings(image)
+        known = own.features(image, label, told.probabilities, embeddings, expected, other)
+        rows = told.features[np.unique(mine[mine > 0]) - 1]
+        assert rows == pytest.approx(known[np.unique(expected[expected > 0]) - 1], rel=1e-4, abs=1e-5, nan_ok=True)
+        if len(members) == 2:  # more channels than the other: these are shown, alone
+            assert told.seen == pytest.approx(embeddings, rel=1e-2, abs=1e-2)
+    assert len(told.features) == told.objects.max()
 
 
 def test_a_device_that_is_too_small_gets_smaller_tiles(monkeypatch):

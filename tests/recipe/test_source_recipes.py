@@ -9,12 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from benchmarks.nuclei import draw, write_generated, write_pool
 from PIL import Image
 
+from make_streets import make_streets
 from maskwright.cli import main
 from maskwright.recipe import load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+PLAIN = [path for path in RECIPES if not path.stem.startswith(("synthia", "nuclei"))]
 MARS = ["background", "soil", "bedrock", "sand", "big_rock"]
 TINY = (
     "split.folds=2", "split.holdout=0", "train.epochs=null", "train.steps=4", "train.validate_every=2", "train.batch=2",
@@ -23,11 +26,15 @@ TINY = (
 )  # fmt: skip
 ENCODER = ("model.encoder=resnet10t", "model.decoder_channels=[8, 8, 8, 8, 8]", "model.encoder_weights=none")
 RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none")
+STREETS = (*TINY, *ENCODER, "train.scale=1", "instances.minimum=1", "selftrain.method.pixels={kind: all}")
 SMALL = {
     "mars_aspp": (*TINY, "model.width=4"),
     "mars_wnet": (*TINY, "model.width=4"),
+    "nuclei": (*TINY, *ENCODER, "train.crop=[32, 32]", "instances.minimum=1", "selftrain.rounds=1"),
     "stas": (*TINY, *ENCODER, "train.accumulate=2", "train.keep=2", "predict.members=true"),
     "synthia_sac": (*TINY, *RESNET, "train.scale=1", "train.lr=1e-3"),
+    "synthia_panoptic_16": STREETS,
+    "synthia_panoptic_19": STREETS,
     "synthia_source": (*TINY, *RESNET),
     "sts_2d_1024": (*TINY, *ENCODER, "train.scale=[64, 64]", "train.crop=[64, 64]"),
     "sts_2d_640x1280": (*TINY, *ENCODER, "train.scale=[32, 64]"),
@@ -56,7 +63,7 @@ def make_data(root: Path, names: list[str], channels: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("path", [p for p in RECIPES if not p.stem.startswith("synthia")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.stem)
 def test_it_runs(path, tmp_path, capsys):
     mars = path.stem.startswith("mars")
     data = make_data(tmp_path / "data", MARS if mars else ["background", "target"], 1 if mars else 3)
@@ -88,6 +95,60 @@ def test_source_4_goes_from_stage_to_stage_and_delivers_what_was_adapted(tmp_pat
     for fold in (tmp_path / "sac").glob("round-1/fold-*"):
         began = Path(json.loads((fold / "start.json").read_text())["checkpoint"])
         assert began == tmp_path / "source" / "round-1" / fold.name / "last.ckpt"
+
+
+FURTHER = {
+    "16": "[{root: SYNTHIA, domain: synthetic}]",
+    "19": "[{root: SYNTHIA, domain: synthetic}, {root: GTAV, domain: synthetic, holds: [truck, train]}]",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("name", "images"), [("16", 6), ("19", 9)])
+def test_source_4_whole_from_the_three_folders(tmp_path, monkeypatch, capsys, name, images):
+    """Networks of three groups of things for each fold, on labelled SYNTHIA (and GTA-V), Cityscapes as the pool."""
+    monkeypatch.chdir(make_streets(tmp_path))
+    path = next(path for path in RECIPES if path.stem == f"synthia_panoptic_{name}")
+    more = f"data.further={FURTHER[name]}"
+    settings = [word for setting in (*SMALL[path.stem], more) for word in ("--set", setting)]
+    words = ["selftrain", "--recipe", path, "--data", "CITYSCAPES", "--out", "run", *settings, "--json"]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    found = load_recipe("run/recipe.yaml")
+    assert len(found.data.categories) == int(name)
+    assert len(Path("run/folds.csv").read_text().splitlines()) == 1 + images
+    assert json.loads(Path("run/adopted.json").read_text())["round"] == 1
+    for team in ("", "team-1/", "team-2/"):
+        assert Path(f"run/round-1/{team}fold-0/last.ckpt").is_file()
+    pool = json.loads(Path("run/round-1/adopt.json").read_text())["images"]
+    assert [one["pool"] for one in pool] == [6, 6]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_generated_nuclei_teach_real_ones(tmp_path, capsys):
+    real = tmp_path / "real"
+    (real / "images").mkdir(parents=True)
+    for name in ("a", "b", "c"):
+        Image.fromarray(draw(np.random.default_rng(ord(name)), "stained", 64)[0]).save(real / "images" / f"{name}.png")
+    (real / "meta.csv").write_text("name,kind\na,stained\nb,stained\nc,fluorescence\n")
+    write_generated(tmp_path / "data", "stained", 6, 64, 0)
+    assert write_pool(tmp_path / "data", real, "stained") == 2
+    path = next(path for path in RECIPES if path.stem == "nuclei")
+    settings = [word for setting in SMALL["nuclei"] for word in ("--set", setting)]
+    words = ["selftrain", "--recipe", path, "--data", tmp_path / "data", "--out", tmp_path / "run", *settings, "--json"]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "adopted.json").read_text())["round"] == 1
+
+
+def test_generated_nuclei_are_numbered_and_the_same_again():
+    for kind in ("fluorescence", "stained"):
+        image, ids = draw(np.random.default_rng(3), kind, 96)
+        again, same = draw(np.random.default_rng(3), kind, 96)
+        assert np.array_equal(image, again) and np.array_equal(ids, same) and image.dtype == np.uint8
+        assert np.unique(ids).tolist() == list(range(ids.max() + 1)) and ids.max() > 2
+        inside, outside = image[ids > 0].mean(), image[ids == 0].mean()
+        assert (inside > outside) == (kind == "fluorescence")
 
 
 def recipe(name: str):
@@ -152,6 +213,17 @@ def test_source_4_has_two_stages():
         assert (found.train.optimizer.kind, found.train.schedule.kind) == ("sgd", "constant")
         assert (found.train.weight_decay, found.train.head_lr, found.train.ema) == (5e-4, 10, 0)
         assert (found.model.kind, found.model.encoder) == ("deeplabv2", "resnet101")
+    both = [recipe(f"synthia_panoptic_{count}") for count in (16, 19)]
+    for found in both:
+        told = found.instances
+        assert (found.model.encoder, found.model.embedding.channels) == ("resnet101", 8)
+        assert told.workflow == "base" and told.cluster.kind == "mean_shift_plus"
+        assert (told.loss.consistency.weight, told.loss.consistency.rotation) == (0.1, (0, 180))
+        assert (told.loss.pull_margin.at(0), told.loss.push_margin.at(0)) == pytest.approx((0.7, 1.3))
+        assert found.selftrain.method.labelled_share == 0.25  # its best, of icm
+    groups = [("car", "bus", "truck", "train"), ("person", "rider"), ("bicycle", "motorcycle")]
+    assert both[1].instances.together == tuple(groups)
+    assert both[0].instances.together == (("car", "bus"), *groups[1:])
     method = stage2.selftrain.method
     assert (method.teacher_momentum, method.teacher_every, method.focal, method.weight) == (0.99, 100, 3, 5)
     assert (method.batch, method.views, method.ramp, method.renormalise) == (2, 4, None, True)

@@ -54,6 +54,25 @@ def test_objects_are_counted_scored_and_shown(tmp_path):
     assert part.count("data:image/jpeg") == 2
 
 
+def test_embeddings_are_shown_a_set_after_the_other(tmp_path):
+    run, table = with_objects(tmp_path)
+    images = table["image"].unique(maintain_order=True).to_list()[1:4]
+    rows = [("oof", 0, images[0], 0.9), ("oof", 0, images[1], 0.9), ("oof", 1, images[2], 0.75)]
+    drawn = [dict(zip(("part", "fold", "image", "shown"), row, strict=True)) for row in rows]
+    drawn = pl.DataFrame([row | {"anchors": k, "iou": 0.5 if k else None} for k, row in enumerate(drawn)])
+    drawn.write_parquet(run / "predictions/embeddings.parquet")
+    for image in images:
+        picture = run / "predictions/embeddings" / image.removeprefix("images/")
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((20, 92, 3), np.uint8)).save(picture.with_suffix(".jpg"))
+    text, _ = write(run, thumbnails=2)
+    part = text[text.index("<h3>Embeddings") :]
+    part = part[: part.index("</section>")]
+    assert "fold 0 90.0 %, fold 1 75.0 %" in part
+    assert part.count("data:image/jpeg") == 2 and images[0] in part and images[2] in part and images[1] not in part
+    assert "no object" in part and "median IoU of 2 balls with their objects 0.50" in part
+
+
 def test_the_summary_says_what_is_found_and_made_up(tmp_path):
     """Of each held-out image 3 objects are found, 1 is missed, and 2 are made up."""
     run, table = with_objects(tmp_path)

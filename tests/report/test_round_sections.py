@@ -2,6 +2,10 @@
 
 import json
 
+import numpy as np
+import polars as pl
+from PIL import Image
+
 from make_report import NAMES, make_run, write
 
 
@@ -40,6 +44,40 @@ def test_rounds_are_shown_with_their_gain_and_what_they_learned_from(tmp_path):
     assert "learns from 5 of 7 images" in page.words and "0, 2" in page.words
     assert "took 20 s for 7 images" in page.words and "95.0 % of that was waiting for the networks" in page.words
     assert page.row(NAMES[0])
+
+
+def test_true_and_false_objects_over_the_rounds_and_whose_network_each_thing_has(tmp_path):
+    run = make_run(tmp_path)
+    also = {
+        name: {key: interval(0.5) for key in ("before", "after", "gain")} for name in ("true_objects", "false_objects")
+    }
+    rounds = [verdict(k, adopted=True) | {"also": also} for k in (1, 2)]
+    rounds[1]["networks"] = {NAMES[1]: "each", NAMES[2]: "all"}
+    (run / "adopted.json").write_text(json.dumps({"round": 2, "why": "round 2 is used", "rounds": rounds}))
+    text, page = write(run, thumbnails=0)
+    assert "Out-of-fold objects: numbers over the rounds" in text and "true objects an image" in page.words
+    assert f"{NAMES[1]} one of its own, {NAMES[2]} the network of all things" in page.words
+    del also["true_objects"]  # a run of an earlier version
+    (run / "adopted.json").write_text(json.dumps({"round": 2, "why": "round 2 is used", "rounds": rounds}))
+    assert "numbers over the rounds" not in write(run, thumbnails=0)[0]
+
+
+def test_objects_of_the_pool_beside_the_true_ones(tmp_path):
+    run = make_run(tmp_path)
+    (run / "adopted.json").write_text(json.dumps({"round": 1, "why": "w", "rounds": [verdict(1, adopted=True)]}))
+    image = "images/part/im1.png"
+    for number, true in ((1, 3), (2, 6)):
+        place = run / f"round-{number}" / "pseudo" / "compared" / "part"
+        place.mkdir(parents=True)
+        Image.fromarray(np.zeros((20, 92, 3), np.uint8)).save(place / "im1.jpg")
+        rows = [(0, image, NAMES[1], true, 1, 2, 4, True), (1, image, NAMES[1], 0, 0, 0, 0, False)]
+        columns = ["fold", "image", "category", "true", "false", "unknown", "missed", "drawn"]
+        pl.DataFrame(rows, schema=columns, orient="row").write_parquet(place.parents[1] / "compared.parquet")
+    text, page = write(run, thumbnails=2)
+    assert page.row("2")[1:] == ["2", "6", "1", "4", "2", "85.7 %"]  # 6 of the 7 that are known
+    assert "round 1: 3 true, 1 false, 4 missed" in page.words and "round 2: 6 true, 1 false, 4 missed" in page.words
+    assert "Objects that were learned from: numbers over the rounds" in text
+    assert text.count(f'alt="Objects of {image}"') == 2
 
 
 def test_a_run_without_rounds_has_no_such_section(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.cluster import AgglomerativeClustering
 
 from maskwright.data.index import Index
@@ -26,7 +27,7 @@ from maskwright.recipe.model import UNetSpec
 from maskwright.recipe.networks import CustomUNetSpec
 from maskwright.train.batch import Batch
 from maskwright.train.embedding import EmbeddingStep
-from maskwright.train.fit import _checked
+from maskwright.train.fit import _checked, build_module
 from maskwright.train.targets import INSTANCES
 from maskwright.types import Categories, Category
 
@@ -108,6 +109,18 @@ def test_a_frozen_teacher_that_is_copied_now_and_then():
         step.after_update()
         assert torch.allclose(next(step.predictor.parameters()), first + update // 3 * 3)
     assert set(step.losses(batch_of([0]), 0.0)) >= {"embedding_pull", "embedding_consistency"}
+
+
+def test_the_recipe_says_how_often_the_partner_is_renewed():
+    items = [{"id": 0, "name": "ground"}, {"id": 1, "name": "disc", "isthing": True}]
+    fields = {"data": DataSpec(root=".", channels=1, categories=items, task="instances")}
+    fields["model"] = CustomUNetSpec(depth=2, width=4, embedding=EmbeddingSpec())
+    train = {"steps": 4, "scale": 1.0, "ema": 0, "precision": "float32"}
+    step = build_module(Recipe(**fields, train=train, instances={"partner_every": 3}), 0).step
+    assert (step.every, step.average.momentum) == (3, 0)
+    assert build_module(Recipe(**fields, train=train), 0).step.every == 1
+    with pytest.raises(ValidationError, match="partner_every: after 5 steps, and there are 4"):
+        Recipe(**fields, train=train, instances={"partner_every": 5})
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from maskwright.artifacts import RunFolder
 from maskwright.cli.console import progress
 from maskwright.errors import UsageError, problem
-from maskwright.recipe import load_recipe
+from maskwright.recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from maskwright.pipeline.teams import Asked
 
 STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
@@ -30,6 +33,8 @@ def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> R
 
 def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
     """Return the checkpoints of all folds; the trainings must be finished."""
+    from maskwright.pipeline.delivered import trainings_of
+
     recipe = load_recipe(folder.recipe)
     folds = recipe.split.folds
     if recipe.selftrain.rounds and not folder.adopted.is_file():
@@ -41,7 +46,8 @@ def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
                 next_move=f"finish it: maskwright selftrain --recipe {folder.recipe} --out {folder.root}",
             )
         )
-    if open_folds := [k for k in range(folds) if not (folder.records / f"train-fold-{k}.json").is_file()]:
+    needed = [trainings_of(recipe, 0, fold) for fold in range(folds)]
+    if open_folds := [own for own in needed if not all((folder.records / f"{n}.json").is_file() for n in own)]:
         raise UsageError(
             problem(
                 f"{folds} finished trainings",
@@ -51,6 +57,15 @@ def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
             )
         )
     return folder.all_checkpoints(kind, folds)
+
+
+def telling_networks(folder: RunFolder, recipe: Recipe, kind: str) -> Asked:
+    """Return the checkpoints of all folds of a run that tells objects apart, and what each is asked."""
+    from maskwright.pipeline.teams import networks_asked
+
+    checkpoints(folder, kind)
+    categories, folds = recipe.data.to_categories(), range(recipe.split.folds)
+    return networks_asked(folder, recipe.instances, categories, folds, kind, folder.adopted_round)
 
 
 def refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:

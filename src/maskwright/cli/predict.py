@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import LOCK, RunFolder, is_export, read_json, write_json
 from maskwright.cli.console import progress, result, say
-from maskwright.cli.finished import checkpoints, refuse
+from maskwright.cli.finished import checkpoints, refuse, telling_networks
 from maskwright.errors import UsageError, problem
 from maskwright.progress import track
 from maskwright.recipe import apply_settings, load_recipe
@@ -108,15 +108,16 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     check_fresh(folder.root, "tune")
     stated = recipe.postprocess.chain or ()
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else stated
-    found = checkpoints(folder, checkpoint or recipe.predict.checkpoint)
+    kind = checkpoint or recipe.predict.checkpoint
     if recipe.tells_instances:
         from maskwright.instances.source import object_source
         from maskwright.pipeline.objectness import Judges
 
         tuned = read_json(folder.tuned) if folder.tuned.is_file() else {}
         judges = Judges.from_plain(tuned)
-        return object_source(found, recipe, None if judges is None else judges.whole), chain, recipe
-    return found, chain, recipe
+        found, judge = telling_networks(folder, recipe, kind), None if judges is None else judges.whole
+        return object_source(found.paths, recipe, judge, asked=found.things), chain, recipe
+    return checkpoints(folder, kind), chain, recipe
 
 
 def _stream(

@@ -15,7 +15,7 @@ from maskwright.cluster.linkage import agglomerative
 from maskwright.cluster.masked import Clusterer, cluster_pixels, cluster_things
 from maskwright.cluster.modes import Modes, mean_shift, merge_near
 from maskwright.cluster.points import Indices
-from maskwright.cluster.stable import anchor_ious, stable_instances
+from maskwright.cluster.stable import Balls, anchor_balls, anchor_ious, stable_instances
 from maskwright.recipe.cluster import (
     AgglomerativeSpec,
     ClusterSpec,
@@ -30,9 +30,11 @@ from maskwright.types import Array
 
 __all__ = [
     "CLUSTERERS",
+    "Balls",
     "Clusterer",
     "Modes",
     "agglomerative",
+    "anchor_balls",
     "anchor_ious",
     "build_clusterer",
     "cluster_pixels",

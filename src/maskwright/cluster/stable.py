@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -96,6 +98,62 @@ def stable_instances(
     ids = np.unique(instances)
     lost = ids[ids > 0][found < iou]
     return np.where(np.isin(instances, lost), np.int32(0), instances).astype(np.int32, copy=False)
+
+
+class Balls(NamedTuple):
+    """What lies around one pixel of each of some instances.
+
+    Attributes:
+        anchors: (K, 2) int64 rows and columns.
+        balls: (K, H, W) bool, the pixels whose embedding is within the radius of the anchor's.
+        ious: (K,) float64 IoU of each ball with its instance.
+    """
+
+    anchors: npt.NDArray[np.int64]
+    balls: npt.NDArray[np.bool_]
+    ious: npt.NDArray[np.float64]
+
+
+def anchor_balls(
+    instances: InstanceMap,
+    embeddings: Array,
+    radius: float,
+    *,
+    most: int = 6,
+    mask: Mask | None = None,
+    where: str = "anchor_balls",
+) -> Balls:
+    """Return the balls of `anchor_ious` around one pixel of each of the largest instances, to be looked at.
+
+    The pixel is the one whose embedding is nearest to the mean of its instance, the first of several.
+
+    Args:
+        instances: (H, W) int32 ids, 0 for none.
+        embeddings: (E, H, W) float, finite in the mask and where instances are.
+        radius: of the ball; δ_v of the loss.
+        most: instances, by area; of two that are alike, the one with the lower id.
+        mask: (H, W) bool, pixels that a ball may hold; all pixels of instances are among them. None: all pixels.
+        where: the image's name, for error messages.
+
+    Raises:
+        DataError: as `anchor_ious`.
+    """
+    _check(instances, embeddings, mask, where)
+    ids, areas = np.unique(instances[instances > 0], return_counts=True)
+    chosen = ids[np.argsort(-areas, kind="stable")[:most]]
+    inside = np.ones(instances.shape, bool) if mask is None else mask | (instances > 0)
+    points = embeddings[:, inside].T.astype(np.float64)
+    check_finite(points, where)
+    owner, places = instances[inside], np.argwhere(inside)
+    anchors, balls = np.zeros((len(chosen), 2), np.int64), np.zeros((len(chosen), *instances.shape), bool)
+    ious = np.zeros(len(chosen))
+    for k, number in enumerate(chosen):
+        own = owner == number
+        at = np.flatnonzero(own)[np.square(points[own] - points[own].mean(axis=0)).sum(axis=1).argmin()]
+        near = np.square(points - points[at]).sum(axis=1) <= radius**2
+        anchors[k], balls[k, inside] = places[at], near
+        ious[k] = np.count_nonzero(near & own) / np.count_nonzero(near | own)
+    return Balls(anchors, balls, ious)
 
 
 def _farthest(points: Array, middle: Array) -> float:

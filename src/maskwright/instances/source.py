@@ -18,7 +18,13 @@ from maskwright.tasks import file_state
 from maskwright.types import Array, Probabilities
 
 
-def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness | None = None) -> Source:
+def object_source(
+    checkpoints: Sequence[Path],
+    recipe: Recipe,
+    judge: Objectness | None = None,
+    *,
+    asked: Sequence[Sequence[int]] | None = None,
+) -> Source:
     """Return networks that tell objects apart as what predicts a folder.
 
     Images must fit into the memory: what is larger is named as one that can't be read.
@@ -27,10 +33,12 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness
         checkpoints: of one recipe.
         recipe: resolved; how they predict, and how objects are clustered and merged.
         judge: says how likely each object is a true one; None: its score is the mean probability of its category.
+        asked: of each network the positions of the things that it tells apart; None: each tells all.
     """
     spec = recipe.instances.filled_in()
     about = recipe.predict, spec, recipe.train.accelerator
-    networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judge is not None and bool(judge.weights))
+    judged = judge is not None and bool(judge.weights)
+    networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judged, asked=asked)
     waiting = dict[str, tuple[InstanceMap, Array | None]]()
 
     def noted(told: Told) -> tuple[str, tuple[int, int], Probabilities]:
@@ -53,6 +61,7 @@ def object_source(checkpoints: Sequence[Path], recipe: Recipe, judge: Objectness
             "checkpoints": [[str(path.resolve()), *file_state(path)] for path in checkpoints],
             "predict": recipe.predict.model_dump(mode="json", exclude={"overlays", "checkpoint", "batch"}),
             "instances": spec.model_dump(mode="json", exclude={"loss"}),
+            **({"asked": [list(team.things) for team in networks.teams]} if len(networks.teams) > 1 else {}),
             **({} if judge is None else {"objectness": judge.to_plain()}),
         },
         members,

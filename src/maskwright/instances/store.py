@@ -16,10 +16,14 @@ from maskwright.data.store import ProbabilityStore, unpack
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap
+from maskwright.types import Array
 
 Features = npt.NDArray[np.float64]
 
-_OBJECTS = "objects"
+SEEN = 160
+"""Longest side, in pixels, at which embeddings are kept to be looked at."""
+
+_OBJECTS, _SEEN = "objects", "embeddings"
 _SUFFIXES = (".png", ".tif", ".npy")
 
 
@@ -48,6 +52,34 @@ def read_features(store: ProbabilityStore, name: str) -> Features:
         DataError: there are none.
     """
     return np.asarray(unpack(_there(store, name, ".npy").read_bytes()), np.float64)
+
+
+def thinned_out(array: Array) -> Array:
+    """Return every so many pixels of an array (…, h, w), so that neither side is longer than `SEEN`; floats as float16.
+
+    Pixels aren't averaged: a mean of two objects' embeddings would be that of none.
+    """
+    step = max(1, -(-max(array.shape[-2:]) // SEEN))
+    thin = array[..., ::step, ::step]
+    limit = float(np.finfo(np.float16).max)
+    found: Array = thin.clip(-limit, limit).astype(np.float16) if thin.dtype.kind == "f" else thin.copy()
+    return found
+
+
+def write_seen(store: ProbabilityStore, name: str, seen: Array) -> None:
+    """Write the embeddings of an image as `thinned_out` made them: embeddings/NAME.npy beside its map."""
+    buffer = io.BytesIO()
+    np.save(buffer, seen, allow_pickle=False)
+    write_bytes(_with(store.folder / _SEEN / name, ".npy"), buffer.getvalue())
+
+
+def read_seen(store: ProbabilityStore, name: str) -> Array | None:
+    """Return the (E, h', w') float16 embeddings of an image to look at, None where none were kept."""
+    path = _with(store.folder / _SEEN / name, ".npy")
+    if not path.is_file():
+        return None
+    found: Array = np.load(path, allow_pickle=False)
+    return found
 
 
 def copy_objects(before: ProbabilityStore, now: ProbabilityStore, names: Collection[str]) -> None:

@@ -12,6 +12,7 @@ from maskwright.pictures.charts import (
     reliability,
 )
 from maskwright.pictures.colors import OKABE_ITO, category_colors
+from maskwright.pictures.embeddings import Basis, ball_picture, embedding_picture
 from maskwright.pictures.images import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
@@ -28,7 +29,6 @@ from maskwright.pictures.instances import (
     TRUE_POSITIVE,
     anchor_picture,
     color_numbers,
-    embedding_picture,
     instance_picture,
     judged_picture,
     panoptic_beside,
@@ -41,7 +41,9 @@ __all__ = [
     "FALSE_POSITIVE",
     "OKABE_ITO",
     "TRUE_POSITIVE",
+    "Basis",
     "anchor_picture",
+    "ball_picture",
     "bars",
     "boxes",
     "category_colors",

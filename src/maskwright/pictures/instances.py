@@ -1,4 +1,4 @@
-"""Embeddings, instances and panoptic maps as pictures, in colours that people tell apart."""
+"""Instances and panoptic maps as pictures, in colours that people tell apart."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from maskwright.errors import DataError, problem
 from maskwright.labels import borders
 from maskwright.pictures.colors import OKABE_ITO, Color, category_colors
 from maskwright.pictures.images import FALSE_NEGATIVE, FALSE_POSITIVE, overlay, side_by_side, to_rgb8
@@ -18,42 +16,6 @@ TRUE_POSITIVE: Color = OKABE_ITO[2]
 VOID: Color = (0, 0, 0)
 _SHADES = (1.0, 0.7, 1.3, 0.85, 1.15)
 """Of a category's colour, for its instances in turn."""
-
-
-def embedding_picture(embeddings: Array, mask: npt.NDArray[np.bool_] | None = None) -> Array:
-    """Return the three directions in which embeddings differ most as red, green and blue, uint8 (H, W, 3).
-
-    Each is stretched from its 2nd to its 98th percentile. Of several pictures each has its own colours.
-
-    Args:
-        embeddings: (E, H, W) float; with fewer than three channels, the others stay at mid gray. Values that aren't
-            finite are black and don't count.
-        mask: (H, W) bool, the pixels that are shown; others are black. None: all.
-
-    Raises:
-        DataError: shapes that don't fit.
-    """
-    if embeddings.ndim != 3 or (mask is not None and mask.shape != embeddings.shape[1:]):
-        got = f"{embeddings.shape}" + ("" if mask is None else f" and a mask {mask.shape}")
-        next_move = "give both the same height and width"
-        raise DataError(problem("(E, H, W) embeddings", got, where="embedding_picture", next_move=next_move))
-    shown = np.isfinite(embeddings).all(axis=0) & (True if mask is None else mask)
-    picture = np.zeros((*shown.shape, 3), np.uint8)
-    points = embeddings[:, shown].T.astype(np.float64)
-    if len(points) == 0:
-        return picture
-    points -= points.mean(axis=0)
-    _, directions = np.linalg.eigh(points.T @ points)
-    directions = directions[:, ::-1][:, :3]
-    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(directions.shape[1])])
-    along = points @ (directions * signs)  # of a direction and its opposite, the one whose largest part is above 0
-    colors = np.full((len(points), 3), 128.0)
-    low, high = np.percentile(along, (2, 98), axis=0)
-    spread = high - low > 1e-12
-    scaled = (along[:, spread] - low[spread]) / (high - low)[spread]
-    colors[:, : along.shape[1]][:, spread] = 255 * np.clip(scaled, 0, 1)
-    picture[shown] = colors.round().astype(np.uint8)
-    return picture
 
 
 def color_numbers(instances: Array) -> LabelMap:

@@ -18,17 +18,18 @@ from maskwright.data.index import Index, scored
 from maskwright.data.intensity import resize_label
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.written import write_array
-from maskwright.errors import DataError, problem
 from maskwright.instances.features import FEATURES
 from maskwright.instances.objectness import Objectness
 from maskwright.instances.pseudo import ObjectLabels, object_labels
 from maskwright.instances.store import read_features, read_objects, write_objects
-from maskwright.labels import InstanceMap, relabel_consecutive
+from maskwright.labels import relabel_consecutive
 from maskwright.pipeline import labellers, stages
 from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.objectness import JUDGES, Judges, fit_judges
 from maskwright.pipeline.pool import pool_of_fold
+from maskwright.pipeline.teams import Asked, networks_asked
 from maskwright.pipeline.telling import Way
+from maskwright.pipeline.truths import true_label, true_objects
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label
 from maskwright.processes import in_order
@@ -106,7 +107,8 @@ def label(root: Path, spec: dict[str, Any]) -> None:
     kind = PredictSpec.model_validate(spec["predict"]).checkpoint
     training = job.folder.fold(job.fold, job.number - 1)
     check_honest(job.folder, job.whole, job.fold, seen_by(job.folder, job.number - 1, job.fold))
-    rows = _labelled(job, spec, images, job.folder.kept_in(training, kind), ranked=True)
+    paths = job.folder.kept_in(training, kind) if job.told is None else _asked(job, kind).paths
+    rows = _labelled(job, spec, images, paths, ranked=True)
     write_ledger(job.place / "ledger.parquet", rows)
     _clean(job)
 
@@ -264,50 +266,35 @@ def _objects(job: _Job, image: str, kept: LabelMap, said: LabelMap, judge: Objec
     features = read_features(job.soft, name)
     return object_labels(
         kept,
-        _true_label(job, image) if wanted.guide == "true" else said,
+        true_label(job.whole, image) if wanted.guide == "true" else said,
         read_objects(job.soft, name),
         judge.predict(features),
         job.whole.categories.things,
         wanted,
         job.told,
         stability=features[:, FEATURES.index("stability")],
-        voters=_true_objects(job, image) if wanted.votes == "true" else None,
+        voters=true_objects(job.whole, image) if wanted.votes == "true" else None,
     )
 
 
-def _way(job: _Job) -> Way | None:
+def _asked(job: _Job, kind: str) -> Asked:
+    """Return the networks of the round before that label, where objects are told apart."""
+    assert job.told is not None
+    return networks_asked(job.folder, job.told, job.whole.categories, [job.fold], kind, job.number - 1)
+
+
+def _way(job: _Job, kind: str) -> Way | None:
     """Return how objects are told apart, None where they aren't."""
     if job.told is None:
         return None
     wanted, images = job.method.objects, {name_of(image): image for image in job.whole.images}
 
     def guide(name: str, size: tuple[int, int]) -> LabelMap:
-        return resize_label(_true_label(job, images[name]), size)
+        return resize_label(true_label(job.whole, images[name]), size)
 
-    return Way(job.told, stable=wanted.stable is not None, guide=guide if wanted.guide == "true" else None)
-
-
-def _true_label(job: _Job, image: str) -> LabelMap:
-    """Return the true label of an image of the pool, which a study has."""
-    found = job.whole.only([image]).read_label(0)
-    if found is None:
-        raise _unknown("guide", image)
-    return found
-
-
-def _true_objects(job: _Job, image: str) -> InstanceMap:
-    """Return the true objects of an image of the pool, which a study has."""
-    found = job.whole.only([image]).read_instances(0)
-    if found is None:
-        raise _unknown("votes", image)
-    return found
-
-
-def _unknown(field: str, image: str) -> DataError:
-    where = f"selftrain.method.objects.{field}: true, of {image}"
-    return DataError(
-        problem("a true map of each image of the pool", "none", where=where, next_move="set it to predicted")
-    )
+    asked = None if job.again else _asked(job, kind).things
+    known = guide if wanted.guide == "true" else None
+    return Way(job.told, stable=wanted.stable is not None, guide=known, asked=asked)
 
 
 def _score_file(job: _Job, image: str) -> Path:
@@ -324,7 +311,9 @@ def _predict_soft(
     """
     method = job.method if ranked else job.method.model_copy(update={"images": AllImagesSpec()})
     predict = PredictSpec.model_validate(spec["predict"])
-    speaker = labellers.Labellers.of(job.folder, job.whole, job.fold, paths, method, predict, _way(job))
+    speaker = labellers.Labellers.of(
+        job.folder, job.whole, job.fold, paths, method, predict, _way(job, predict.checkpoint)
+    )
     store = job.soft
     missing = [image for image in images if name_of(image) not in store]
     if not missing:

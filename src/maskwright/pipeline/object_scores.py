@@ -31,6 +31,8 @@ from maskwright.types import Array
 
 FALSE_OBJECTS = "false_objects"
 """Mean number of predicted things in an image that match no true one."""
+TRUE_OBJECTS = "true_objects"
+"""Mean number of those that match one."""
 
 Chain = Sequence[PostprocessStep]
 _NAMES = ("pq", "sq", "rq", "ap")
@@ -41,7 +43,7 @@ def object_statistics(
 ) -> tuple[pl.DataFrame, dict[str, Statistic]]:
     """Return the scored rows of folds.csv, and {metric: score as a function of image weights} of a round's objects.
 
-    Without post-processing. Metrics are pq, sq, rq, ap where objects have scores, and `FALSE_OBJECTS`.
+    Without post-processing. Metrics are pq, sq, rq, ap where objects have scores, `FALSE_OBJECTS` and `TRUE_OBJECTS`.
 
     Args:
         folder: of the run.
@@ -55,12 +57,18 @@ def object_statistics(
     known = statistics_of(evidence, whole.categories, evaluate)
     found = {name: known[name][1] for name in _NAMES if name in known}
     assert evidence.segments is not None
-    made_up = evidence.segments.fp[:, whole.categories.things].sum(axis=1).astype(np.float64)
+    sides = {FALSE_OBJECTS: evidence.segments.fp, TRUE_OBJECTS: evidence.segments.tp}
+    return rows, found | {name: _mean_number(counts[:, whole.categories.things]) for name, counts in sides.items()}
 
-    def false_objects(weights: Array) -> Array:
-        return np.asarray(weights @ made_up / weights.sum(axis=1))
 
-    return rows, found | {FALSE_OBJECTS: false_objects}
+def _mean_number(counts: Array) -> Statistic:
+    """Return the mean number in an image as a function of image weights, of counts (images, things)."""
+    each = counts.sum(axis=1).astype(np.float64)
+
+    def mean(weights: Array) -> Array:
+        return np.asarray(weights @ each / weights.sum(axis=1))
+
+    return mean
 
 
 def measurer(
@@ -71,6 +79,7 @@ def measurer(
     evaluate: EvaluateSpec,
     *,
     judges: Judges | None,
+    part: str = "oof",
 ) -> Callable[[int, int, Chain], Measured]:
     """Return what measures the out-of-fold objects of a row, in a fold, under a chain.
 
@@ -81,8 +90,9 @@ def measurer(
         spec: of the stage: data and instances.
         evaluate: which families.
         judges: who says how likely objects are true; None: their score is the mean probability of their category.
+        part: whose store has the objects, another one than that of the round.
     """
-    told, store = InstancesSpec.model_validate(spec["instances"]), ProbabilityStore(folder.store("oof", number))
+    told, store = InstancesSpec.model_validate(spec["instances"]), ProbabilityStore(folder.store(part, number))
     things, stuff = images.categories.things, spec["data"]["task"] == "panoptic"
 
     def measured(row: int, fold: int, chain: Chain) -> Measured:

@@ -7,6 +7,9 @@ from pathlib import Path
 from maskwright.recipe import Recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 
+OF_OBJECTS = ("instances", "panoptic", "pictures", "embeddings")
+"""Folders of predictions/ that are there where objects are told apart."""
+
 
 def absolute(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths; relative ones are below the folder that the command is given in."""

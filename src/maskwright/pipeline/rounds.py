@@ -22,6 +22,7 @@ from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.accepted import with_accepted
 from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.pool import pool_of_fold
+from maskwright.pipeline.teams import team_recipe
 from maskwright.predict import to_full_size
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
@@ -34,15 +35,17 @@ _TOGETHER = 256
 """Images that are scored at once, each with weights over all of these."""
 
 
-def training_folder(number: int, fold: int, step: str) -> str:
+def training_folder(number: int, fold: int, step: str, team: int = 0) -> str:
     """Return where a training of a round lies in the run folder.
 
     Args:
         number: of the round.
         fold: of the training.
         step: train; pretrain for what comes before it; first for that on the images that are relied on.
+        team: which of a fold's networks for different things.
     """
-    return f"round-{number}/fold-{fold}" if step == "train" else f"round-{number}/{step}/fold-{fold}"
+    place = f"round-{number}" if step == "train" else f"round-{number}/{step}"
+    return f"{place}/team-{team}/fold-{fold}" if team else f"{place}/fold-{fold}"
 
 
 def train(root: Path, spec: dict[str, Any]) -> None:
@@ -51,13 +54,13 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.train.memory import check_whole
 
     folder, fold, number, step = RunFolder(root), spec["fold"], spec["round"], spec["step"]
-    recipe = load_recipe(folder.recipe)
+    recipe = team_recipe(load_recipe(folder.recipe), spec)
     wanted = SelftrainSpec.model_validate(spec["selftrain"])
     whole, folds = stages.decided(folder, spec), read_folds(folder.folds)
     apart = kept_apart(folder, folds)
     held = folds.filter((pl.col("fold") == fold) & ~pl.col("image").is_in(list(apart)))
     validation = scored(whole, held)["image"].to_list()
-    place = root / training_folder(number, fold, step)
+    place = root / training_folder(number, fold, step, spec.get("team", 0))
     check_whole(place / "last.ckpt")
     images, pool = _images(folder, whole, folds, spec, wanted)
     start = _start(folder, spec, wanted)
@@ -153,14 +156,17 @@ def _images(
         alone = wanted.protocol == "labelled_only"
         pool = None if alone else _without_masks(whole.only(pool_of_fold(folder, whole, wanted, fold)))
         return training_index(whole, [*inside, *moved], {}, often=often, times=times), pool
-    labels = _label_files(folder, spec, wanted.method)
+    number = spec["round"]
+    first = folder.pseudo(number, fold) / "ledger.parquet"
+    ledger = first if step == "first" else last_ledger(folder, number, fold, wanted.method)
+    labels = label_files(folder, number, fold, ledger)
     made_alone = labels and (step == "pretrain" or wanted.method.labelled_share == 0)
     real = [] if made_alone else [*inside, *moved]
     if wanted.protocol == "pretrain_finetune" and step == "train":
         labels, real = {}, [*inside, *moved]
     soft = _soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
     share = wanted.method.labelled_share or None
-    objects = _object_files(folder, labels) if "instances" in spec else None
+    objects = object_files(folder, labels) if "instances" in spec else None
     return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft, objects=objects), None
 
 
@@ -170,19 +176,17 @@ def _without_masks(pool: Index) -> Index:
     return replace(pool, table=pool.table.with_columns(mask=nothing, instances=nothing))
 
 
-def _label_files(folder: RunFolder, spec: dict[str, Any], method: PseudoLabelsSpec) -> dict[str, str]:
-    """Return image → label file, as the index reads it, of what a fold learns from."""
-    number, fold = spec["round"], spec["fold"]
+def label_files(folder: RunFolder, number: int, fold: int, ledger: Path) -> dict[str, str]:
+    """Return image → label file, as the index reads it, of what a fold of a round learns from by a ledger."""
     place = folder.pseudo(number, fold)
-    path = place / "ledger.parquet" if spec["step"] == "first" else last_ledger(folder, number, fold, method)
-    rows = pl.scan_parquet(path).filter(pl.col("used")).select("image", "pass")
+    rows = pl.scan_parquet(ledger).filter(pl.col("used")).select("image", "pass")
     used = rows.unique("image", maintain_order=True).collect()
     base = f"{MADE}{place.relative_to(folder.root).as_posix()}"
     folders = {1: "labels", 2: "labels-2"}
     return {image: f"{base}/{folders[number]}/{name_of(image)}.png" for image, number in used.iter_rows()}
 
 
-def _object_files(folder: RunFolder, labels: dict[str, str]) -> dict[str, str]:
+def object_files(folder: RunFolder, labels: dict[str, str]) -> dict[str, str]:
     """Return image → file with the objects of a label file, beside it in objects/ or objects-2/."""
     found = {image: label.replace("/labels", "/objects", 1) for image, label in labels.items()}
     there = {image: (folder.root / file.removeprefix(MADE)).is_file() for image, file in found.items()}
@@ -204,7 +208,9 @@ def _start(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> Pa
     if spec["step"] == "train" and wanted.protocol.startswith("pretrain"):
         return folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / "last.ckpt"
     if wanted.goes_on:
-        return folder.fold(spec["fold"], spec["round"] - 1) / "last.ckpt"
+        before = folder.fold(spec["fold"], spec["round"] - 1, spec.get("team", 0))  # of the first, where it had one
+        before = before if before.is_dir() else folder.fold(spec["fold"], spec["round"] - 1)
+        return before / "last.ckpt"
     note = folder.fold(spec["fold"], 0) / START
     return Path(read_json(note)["checkpoint"]) if note.is_file() else None
 

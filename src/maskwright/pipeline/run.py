@@ -18,13 +18,15 @@ from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.accepted import accepted_states
 from maskwright.pipeline.decide import decide_task, log_state
-from maskwright.pipeline.delivered import delivered
+from maskwright.pipeline.delivered import delivered, training_name, trainings_of
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
-from maskwright.pipeline.paths import absolute
+from maskwright.pipeline.paths import OF_OBJECTS, absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
+from maskwright.pipeline.rounds import training_folder
 from maskwright.pipeline.sections import AFTERWARDS, choosing, comparing, of_objects, planning, predicting, training
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
+from maskwright.pipeline.teams import of_team, training_teams
 from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
@@ -254,22 +256,24 @@ def _train_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     learned = accepted_states(folder, recipe.data, recipe.split.folds)
     return [
         Task(
-            f"train-fold-{fold}",
+            training_name(0, fold, team),
             stages.train,
-            spec | {"fold": fold},
+            spec | {"fold": fold} | of_team(team, only),
             ("index", "split"),
-            tuple(f"round-0/fold-{fold}/{name}" for name in files),
+            tuple(f"{place}/{name}" for name in files),
             learned[fold],
-            keeps=(f"round-0/fold-{fold}",),
+            keeps=(place,),
         )
+        for team, only in enumerate(training_teams(recipe, 0))
         for fold in range(recipe.split.folds)
+        for place in [training_folder(0, fold, "train", team)]
     ]
 
 
 def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = predicting(recipe)
     labels = {key: value for key, value in spec.items() if key != "instances"}  # one network's categories alone
-    after = ("index", "split", *(f"train-fold-{fold}" for fold in range(recipe.split.folds)))
+    after = ("index", "split", *(name for fold in range(recipe.split.folds) for name in trainings_of(recipe, 0, fold)))
     return [
         Task(
             f"predict-{part}",
@@ -308,7 +312,7 @@ def _evaluate_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec["parts"] = _parts(folder, recipe)
     members = ("members.json",) if any(map(stages.is_member, spec["parts"])) else ()
     files = ("per_image.parquet", "calibration.parquet", "evaluation.json", "confusion.json", "labels", "overlays")
-    told = ("instances", "panoptic", "panoptic.json", "pictures") if recipe.tells_instances else ()
+    told = ("panoptic.json", *OF_OBJECTS, "embeddings.parquet") if recipe.tells_instances else ()
     outputs = tuple(f"predictions/{name}" for name in (*files, *members, *told))
     return [Task("evaluate", stages.evaluate, spec, after, outputs)]
 

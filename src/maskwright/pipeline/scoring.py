@@ -22,9 +22,11 @@ from maskwright.evaluate import (
     summarise_by,
 )
 from maskwright.pipeline import stages
+from maskwright.pipeline.embedding_pictures import draw_embeddings
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.objectness import Judges
 from maskwright.pipeline.objects import ToldApart
+from maskwright.pipeline.paths import OF_OBJECTS
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label, write_overlay
@@ -39,7 +41,6 @@ _MADE_BY = {
 }
 _MEMBERS = "Images that no training saw, predicted by one fold's network alone."
 _MEMBERS_LABELS = " Their categories alone: objects are told apart by all networks together."
-_OF_OBJECTS = ("instances", "panoptic", "pictures")
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
 _ADOPTED = (
@@ -66,11 +67,12 @@ def score_run(
     """Write predictions/ afresh: labels, overlays, per_image.parquet, confusion.json, evaluation.json.
 
     The headline scores are those of the held-out part where there is one, else the out-of-fold ones. Where objects are
-    told apart, as `told`, the sections data and instances, say, also instances/, panoptic/, panoptic.json, pictures/.
+    told apart, as `told`, the sections data and instances, say, also instances/, panoptic/, panoptic.json, pictures/,
+    embeddings/ and embeddings.parquet.
     """
     tuned = read_json(folder.tuned)
     folds = read_folds(folder.folds)
-    for name in ("labels", "overlays", *(_OF_OBJECTS if told else ())):
+    for name in ("labels", "overlays", *(OF_OBJECTS if told else ())):
         shutil.rmtree(folder.predictions / name, ignore_errors=True)
         (folder.predictions / name).mkdir(parents=True)
     tables, bins, confusion, scores = (
@@ -104,6 +106,8 @@ def score_run(
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict, objects)
     if objects is not None:
         objects.finish()
+        told_apart = [part for part in parts if not stages.is_member(part)] if predict.overlays else []
+        draw_embeddings(folder, whole, told_apart, objects.spec)
     write_json(folder.predictions / "confusion.json", confusion)
     write_json(folder.predictions / "evaluation.json", (headline if tables else {}) | scores)
     write_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from maskwright.pipeline.teams import training_teams
 from maskwright.recipe import Recipe
 from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.optimise import PlateauSpec
@@ -12,12 +13,15 @@ LEARNING = {"seed", "data", "split", "model", "loss", "levels", "augment", "mix"
 """Sections of the recipe that decide what a training gives."""
 
 
-OF_LEARNING = {"loss", "apart"}
+OF_LEARNING = {"loss", "apart", "only", "partner_every"}
 """Fields of `instances` that decide what embeddings are learned; the others only what is made of them."""
 
-OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest"}
+OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest", "only", "workflow", "together"}
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
+
+_UNSAID: dict[str, Any] = {"only": None, "workflow": "all", "together": None, "partner_every": 1}
+"""Fields of `instances`, and the values with which they change nothing."""
 
 AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation"}
 """Fields of `instances` that decide what is made of objects that were found."""
@@ -34,9 +38,16 @@ def training(recipe: Recipe) -> dict[str, Any]:
 
 def planning(recipe: Recipe) -> dict[str, Any]:
     """Return what decides what a plan fills in."""
-    rounds = all_rounds(recipe.selftrain, recipe.train.batch) if recipe.train.minutes is not None else 0
+    rounds = _further(recipe) if recipe.train.minutes is not None else 0
     spec = _learning(recipe) | recipe.model_dump(mode="json", include={"executor"})
     return spec | ({"rounds": rounds} if rounds else {})
+
+
+def _further(recipe: Recipe) -> float:
+    """Return what is trained beside one network of each fold, in supervised trainings."""
+    rounds = all_rounds(recipe.selftrain, recipe.train.batch)
+    first, each = (len(training_teams(recipe, number)) for number in (0, 1))
+    return first - 1 + each * rounds
 
 
 def _learning(recipe: Recipe) -> dict[str, Any]:
@@ -48,7 +59,8 @@ def of_objects(recipe: Recipe, fields: set[str] | None = None) -> dict[str, Any]
     """Return the section of objects, or some of its fields, where they are told apart."""
     if not recipe.tells_instances:
         return {}
-    return {"instances": recipe.instances.filled_in().model_dump(mode="json", include=fields)}
+    found = recipe.instances.filled_in().model_dump(mode="json", include=fields)
+    return {"instances": {k: v for k, v in found.items() if k not in _UNSAID or v != _UNSAID[k]}}
 
 
 def predicting(recipe: Recipe) -> dict[str, Any]:

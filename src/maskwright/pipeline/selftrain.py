@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwright.artifacts import THIRDS, RunFolder, read_json
-from maskwright.pipeline import labelling, rounds, stages, verdicts
-from maskwright.pipeline.delivered import delivered, training_name, trainings
+from maskwright.pipeline import comparing, labelling, rounds, stages, verdicts
+from maskwright.pipeline.delivered import delivered, training_name, trainings, trainings_of
+from maskwright.pipeline.divisions import choose_divisions, part_of
 from maskwright.pipeline.pool import all_strangers, learns_from_pool, other_trainings, strangers
 from maskwright.pipeline.sections import selftraining
+from maskwright.pipeline.teams import CHOICE, of_team, training_teams
 from maskwright.recipe import Recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.tasks import Task, drop_others, fingerprint, run_tasks, status
@@ -124,6 +126,7 @@ class _Round:
         self.section = {k: v for k, v in selftraining(recipe).items() if k not in ("rounds", "adopt")}
         self.labels = isinstance(recipe.selftrain.method, PseudoLabelsSpec)
         self.pool = recipe.selftrain.protocol != "labelled_only"
+        self.teams = training_teams(recipe, number)
 
     def tasks(self) -> list[Task]:
         """Return them in order; the last is the verdict."""
@@ -135,17 +138,16 @@ class _Round:
             found += [self._known("objectness", labelling.judge_objects)] if self.sections.objects else []
         for fold in self.folds:
             found += self._of_fold(fold)
-        return [*found, self._oof(), self._adopt()]
+        return [*found, *self._compare(), *self._choose(), self._oof(), self._adopt()]
 
     def _of_fold(self, fold: int) -> list[Task]:
         steps = [step for step in self._steps() if step != "train"]
-        found, last = list[Task](), training_name(self.number - 1, fold)
-        after: tuple[str, ...] = (last,)
-        for step in [*steps, "train"]:
+        found, after = list[Task](), tuple(trainings_of(self.recipe, self.number - 1, fold))
+        for step in steps:
             task = self._label(fold, step, after) if step in ("pseudo", "relabel") else self._train(fold, step, after)
             found.append(task)
             after = (*after, task.name)
-        return found
+        return found + [self._train(fold, "train", after, team) for team in range(len(self.teams))]
 
     def _steps(self) -> list[str]:
         method = self.recipe.selftrain.method
@@ -174,14 +176,16 @@ class _Round:
         method = {key: value for key, value in self.section["method"].items() if key not in _OF_TRAINING}
         return {"method": method, "aliens": self.section["aliens"]}
 
-    def _train(self, fold: int, step: str, after: tuple[str, ...]) -> Task:
+    def _train(self, fold: int, step: str, after: tuple[str, ...], team: int = 0) -> Task:
         spec = self.sections.learning | {"selftrain": self.section, "round": self.number, "fold": fold, "step": step}
+        spec |= of_team(team, self.teams[team])
         outside = self.outside["pool"] if self.pool and not self.labels else {}  # labels know their pool
-        place = rounds.training_folder(self.number, fold, step)
+        place = rounds.training_folder(self.number, fold, step, team)
         before = (*self._common(), *self._hard_name(), *after)
         made = tuple(f"{place}/{name}" for name in _TRAINED)
         made += tuple(f"{place}/{name}" for name in THIRDS if self.recipe.selftrain.keeps_thirds)
-        return Task(self._name(step, fold), rounds.train, spec, before, made, outside, keeps=(place,))
+        name = training_name(self.number, fold, team) if step == "train" else self._name(step, fold)
+        return Task(name, rounds.train, spec, before, made, outside, keeps=(place,))
 
     def _hard(self) -> Task:
         spec = self.sections.scoring | {"selftrain": self.section}
@@ -193,9 +197,42 @@ class _Round:
         made = (f"round-{self.number}/pseudo/{step}.json",)
         return Task(self._name(step), function, spec, (*self._common(), self._before("oof")), made)
 
+    def _compare(self) -> list[Task]:
+        """Return what compares objects that were learned from with the true ones, where a study wants that."""
+        if not (self.labels and self.pool and self.sections.objects and self.recipe.report.compare_pool):
+            return []
+        spec = {key: self.sections.predicting[key] for key in ("data", "split")} | {"round": self.number}
+        spec |= {"selftrain": {"method": {"kind": "pseudo_labels", "images": self.section["method"]["images"]}}}
+        trained = (self._name(step, fold) for fold in self.folds for step in self._steps() if step != "pretrain")
+        base = f"round-{self.number}/pseudo"
+        made = (f"{base}/compared.parquet", f"{base}/compared")
+        return [Task(self._name("compare"), comparing.compare, spec, (*self._common(), *trained), made)]
+
+    def _choose(self) -> list[Task]:
+        """Return what chooses the network of each thing, where there are several that tell it apart."""
+        names = [category.name for category in self.recipe.data.categories or () if category.isthing]
+        levels = self.recipe.instances.divisions(names, self.number) if len(self.teams) > 1 else {}
+        if len(levels) < 2:
+            return []
+        found = list[Task]()
+        for level in levels:
+            spec = self.sections.predicting | {"part": part_of(level), "round": self.number, "level": level}
+            store = (f"round-{self.number}/{part_of(level)}",)
+            after = (*self._common(), *self._trainings())
+            found.append(Task(self._name(part_of(level)), stages.predict, spec, after, store, keeps=store))
+        spec = self.sections.scoring | self.sections.objects | {"round": self.number, "levels": list(levels)}
+        judged = (self._name("objectness"),) if self.labels and self.pool else ()
+        after = (*self._common(), *self._hard_name(), *judged, *(task.name for task in found))
+        made = (f"round-{self.number}/{CHOICE}",)
+        return [*found, Task(self._name("choose"), choose_divisions, spec, after, made)]
+
+    def _trainings(self) -> tuple[str, ...]:
+        return tuple(name for fold in self.folds for name in trainings_of(self.recipe, self.number, fold))
+
     def _oof(self) -> Task:
         spec = self.sections.predicting | {"part": "oof", "round": self.number}
-        after = (*self._common(), *self._hard_name(), *(self._name("train", fold) for fold in self.folds))
+        chosen = tuple(task.name for task in self._choose()[-1:])
+        after = (*self._common(), *self._hard_name(), *self._trainings(), *chosen)
         store = (f"round-{self.number}/oof",)
         return Task(self._name("oof"), rounds.predict_oof, spec, (*after, self._before("oof")), store, keeps=store)
 

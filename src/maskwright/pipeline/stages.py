@@ -28,6 +28,7 @@ from maskwright.pipeline.accepted import with_accepted
 from maskwright.pipeline.folds import copies_of, pool_of, previous_folds
 from maskwright.pipeline.pictures import write_audit_pictures
 from maskwright.pipeline.starting import choose_start
+from maskwright.pipeline.teams import networks_asked, team_recipe
 from maskwright.pipeline.telling import Way, predict_objects, store_told
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
@@ -39,6 +40,9 @@ from maskwright.split import HELD_OUT, split_images
 from maskwright.split.files import read_previous, read_stated
 from maskwright.split.leaks import with_leaks
 from maskwright.types import Array, LabelMap
+
+EMBEDDED = 4
+"""Images of a part, and of each fold, whose embeddings are kept to be looked at."""
 
 _CHAIN: TypeAdapter[tuple[PostprocessStep, ...]] = TypeAdapter(tuple[PostprocessStep, ...])
 
@@ -141,49 +145,62 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     from maskwright.train.memory import check_whole
 
     folder, fold = RunFolder(root), spec["fold"]
-    recipe = load_recipe(folder.recipe)  # what decides a number is in the spec, too; workers and the like only here
+    # what decides a number is in the spec, too; workers and the like only here
+    recipe, place = team_recipe(load_recipe(folder.recipe), spec), folder.fold(fold, team=spec.get("team", 0))
     folds = read_folds(folder.folds)
     whole = decided(folder, spec)
     alone = recipe.split.folds == 1
     training = folds.filter((pl.col("fold") != HELD_OUT) & ((pl.col("fold") != fold) | alone))["image"].to_list()
     held = [] if alone else scored(whole, folds.filter(pl.col("fold") == fold))["image"].to_list()
     validation = whole.only(held) if held else None
-    last = folder.fold(fold) / "last.ckpt"
+    last = place / "last.ckpt"
     check_whole(last)
     start = None if last.is_file() else choose_start(folder, recipe, fold)  # what goes on has started
     learned, accepted = with_accepted(folder, whole, fold)
-    train_fold(folder.fold(fold), learned.only([*training, *accepted]), validation, recipe, fold=fold, start=start)
+    train_fold(place, learned.only([*training, *accepted]), validation, recipe, fold=fold, start=start)
 
 
 def predict(root: Path, spec: dict[str, Any]) -> None:
     """Predict one part into its probability store: each fold by its own network, all else by the mean of all."""
-    from maskwright.predict import load_ensemble, predict_files
-
     folder, part = RunFolder(root), spec["part"]
     wanted = PredictSpec.model_validate(spec["predict"])
     number = spec.get("round", 0)
     whole, store = decided(folder, spec), ProbabilityStore(folder.store(part, number))
     store.folder.mkdir(parents=True, exist_ok=True)
     count = spec["split"]["folds"]
-    paths = [folder.checkpoints(fold, wanted.checkpoint, number) for fold in range(count)]
     recipe = load_recipe(folder.recipe)
-    for networks, images in _jobs(folder, whole, part, count):
+    for networks, images in jobs(folder, whole, part, count):
         missing = [image for image in images if name_of(image) not in store]
         if not missing:
             continue
         store.check_room(working_shapes(recipe, whole.only(missing)))
         todo = [(name_of(image), whole.path(image)) for image in missing]
-        files = [path for n in networks for path in paths[n]]
         if "instances" in spec:
-            way = Way(InstancesSpec.model_validate(spec["instances"]))
-            for one in track(
-                predict_objects(files, todo, wanted, way, spec["accelerator"]), f"predict {part}", len(todo)
-            ):
+            told, level = InstancesSpec.model_validate(spec["instances"]), spec.get("level")
+            about = networks_asked(folder, told, whole.categories, networks, wanted.checkpoint, number, level)
+            shown = frozenset(map(name_of, images[:EMBEDDED] if level is None else ()))
+            way = Way(told, shown=shown, asked=about.things)
+            found = predict_objects(about.paths, todo, wanted, way, spec["accelerator"])
+            for one in track(found, f"predict {part}", len(todo)):
                 store_told(store, one)
             continue
-        found = predict_files(load_ensemble(files), todo, wanted, accelerator=spec["accelerator"])
-        for name, _, probabilities in track(found, f"predict {part}", len(todo)):
-            store.write(name, probabilities)
+        files = [path for n in networks for path in folder.checkpoints(n, wanted.checkpoint, number)]
+        _predict_categories(store, files, todo, wanted, spec)
+
+
+def _predict_categories(
+    store: ProbabilityStore,
+    files: list[Path],
+    todo: list[tuple[str, Path]],
+    wanted: PredictSpec,
+    spec: dict[str, Any],
+) -> None:
+    """Write the probabilities of images where objects aren't told apart."""
+    from maskwright.predict import load_ensemble, predict_files
+
+    found = predict_files(load_ensemble(files), todo, wanted, accelerator=spec["accelerator"])
+    for name, _, probabilities in track(found, f"predict {spec['part']}", len(todo)):
+        store.write(name, probabilities)
 
 
 def tune(root: Path, spec: dict[str, Any]) -> None:
@@ -318,10 +335,10 @@ def is_member(part: str) -> bool:
     return part.startswith("holdout-")
 
 
-def _jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
-    """Return which networks predict which images."""
+def jobs(folder: RunFolder, whole: Index, part: str, count: int) -> list[tuple[list[int], list[str]]]:
+    """Return which networks, by their folds, predict which images of a part."""
     folds = read_folds(folder.folds)
-    if part == "oof":
+    if part.startswith("oof"):  # also of one division of things among networks alone
         return [([k], folds.filter(pl.col("fold") == k)["image"].to_list()) for k in range(count)]
     everyone = list(range(count))
     if part.startswith("holdout"):

@@ -15,6 +15,7 @@ from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.object_scores import object_statistics
 from maskwright.pipeline.rounds import counts_of, last_ledger
+from maskwright.pipeline.teams import CHOICE, training_teams
 from maskwright.recipe import load_recipe
 from maskwright.recipe.effort import effort_behind, said_of
 from maskwright.recipe.predict import EvaluateSpec
@@ -44,7 +45,11 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     found |= {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
     effort = effort_behind(wanted, number, load_recipe(folder.recipe).train.batch)
     found |= {"rule": spec["rule"], "effort": effort._asdict()}
+    choice = root / f"round-{number}" / CHOICE
+    found |= {"networks": read_json(choice)["all"]} if choice.is_file() and "instances" in spec else {}
     remarks = [f"its network has {said}"] if (said := said_of(effort)) else []
+    count = len(training_teams(load_recipe(folder.recipe), number))
+    remarks += [f"{count} networks of a fold say the categories together: a part of the gain may be that"] * (count > 1)
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
     found["why"] = "; ".join([found["why"], *remarks])
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])

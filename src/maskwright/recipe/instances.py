@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -11,6 +12,7 @@ from maskwright.recipe.embedding import EmbeddingLossSpec
 from maskwright.recipe.margin import margin_at
 from maskwright.recipe.panoptic import MergeSpec
 from maskwright.recipe.spec import Spec
+from maskwright.recipe.workflow import Level, Team, Workflow, divisions, teams
 
 
 class InstancesSpec(Spec):
@@ -20,10 +22,28 @@ class InstancesSpec(Spec):
     clusters are brought to the image's size, cleaned up and merged into the semantic map.
     """
 
+    only: tuple[str, ...] | None = Field(None, min_length=1)
+    """Things whose objects are learned and told apart; to embeddings all others are stuff, and they have no objects.
+    null: all things."""
+    workflow: Workflow = "all"
+    """Which things share a network (source 4). all: one network for all of them. icm: so in the supervised training,
+    and one for each thing in rounds of self-training. base: so in the supervised training, and one for each of
+    `together` in rounds. ccm: one for each of `together` from the start. mix: in rounds those of all, icm and base, and
+    each thing has the network that tells it best out of fold. Several networks of a fold say together what category a
+    pixel is of, and each tells its own things apart; they are trainings of their own, side by side where the executor
+    has room."""
+    together: tuple[tuple[str, ...], ...] | None = Field(None, min_length=1)
+    """Things that share a network in base, ccm and mix, such as [[car, bus], [person, rider]]; each thing in one of
+    them. null: there is no such division, and mix chooses between all and icm."""
     loss: EmbeddingLossSpec = EmbeddingLossSpec(zero="background")
     """What embeddings are learned from, beside the semantic loss. Pixels of things that have no id in the instance map
     are ignored, or unlabelled where objects are missing there (`data.drawn`); 0 are the others, stuff and background:
     here one region of its own, kept apart from the objects."""
+    partner_every: int = Field(1, ge=1)
+    """Optimiser steps after which the partner, the moving average of `train.ema`, moves, and is frozen until then. With
+    `train.ema` 0 it is a frozen copy of the network that is renewed so often (source 4's other way). The partner gives
+    the consistency of unlabelled pixels, and is what is validated and shipped, as of its last move: take a divisor of
+    `train.steps`."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
     """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
     apart: bool = True
@@ -80,6 +100,36 @@ class InstancesSpec(Spec):
         cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
         border = margin_at(self.loss.push_margin, 1.0) / 2 if self.border is None else self.border
         return self.model_copy(update={"cluster": cluster, "border": border})
+
+    def divisions(self, things: Sequence[str], number: int) -> dict[Level, tuple[Team, ...]]:
+        """Return the ways in which a round divides things, of all those that there are, among networks."""
+        return divisions(self.workflow, self.only or things, self.together, number)
+
+    def teams(self, things: Sequence[str], number: int) -> tuple[Team, ...]:
+        """Return the things of each network of a fold in a round, of all those that there are."""
+        return teams(self.workflow, self.only or things, self.together, number)
+
+    def strangers(self, names: Collection[str], things: Collection[str]) -> str | None:
+        """Return what is wrong with the things that are named, given all categories and the things among them."""
+        named = {"only": self.only or (), "together": tuple(name for team in self.together or () for name in team)}
+        for field, own in named.items():
+            if unknown := [name for name in own if name not in things]:
+                why = "is no thing" if unknown[0] in names else "isn't there"
+                return f"{field}: {unknown[0]!r} {why}; things are {', '.join(things) or 'none'}"
+        missing = [name for name in self.only or things if self.together is not None and name not in named["together"]]
+        return f"together: {', '.join(missing)} in none of them" if missing else None
+
+    @model_validator(mode="after")
+    def _divides_once(self) -> InstancesSpec:
+        named = [name for team in self.together or () for name in team]
+        if len(set(named)) < len(named) or not all(self.together or ()):
+            raise ValueError("together: each thing once, and no group without one")
+        if self.workflow in ("base", "ccm") and self.together is None:
+            raise ValueError(
+                f"workflow: {self.workflow} has a network for each group of things: name them in instances.together, "
+                "such as [[car, bus], [person, rider]]"
+            )
+        return self
 
     @field_validator("erosion", "dilation")
     @classmethod

@@ -241,6 +241,9 @@ class ReportSpec(Spec):
 
     thumbnails: int = Field(12, ge=0)
     """Images shown in each gallery."""
+    compare_pool: bool = False
+    """Count which objects of the pool that rounds learned from are true, and draw some beside the true ones, which the
+    pool's images then have: for studies. Nothing is learned from or chosen by it."""
     price_of_leaks: bool = False
     """Train all folds once more on naive folds, which know of no group and no duplicate, and state how much better
     their score looks; doubles the training. Needs at least two folds."""

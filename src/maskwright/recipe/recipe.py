@@ -114,7 +114,25 @@ class Recipe(Spec):
             raise ValueError(f"report.price_of_leaks compares semantic scores: it is not for {task}")
         if self.model.kind == "python" or self.predict.fusion != "mean":
             raise ValueError(f"{task} needs a model with `embedding`, and predict.fusion: mean")
+        if (self.train.steps or self.instances.partner_every) < self.instances.partner_every:
+            raise ValueError(
+                f"instances.partner_every: after {self.instances.partner_every} steps, and there are "
+                f"{self.train.steps}: what is shipped would be the network before the first step"
+            )
+        if self.instances.workflow != "all":
+            self._can_train_teams(task)
         return self
+
+    def _can_train_teams(self, task: str) -> None:
+        where, rounds = f"instances.workflow: {self.instances.workflow}", self.selftrain
+        if task.endswith("instances"):
+            raise ValueError(f"{where} divides several things among networks, and {task} has one: set it to all")
+        method = rounds.method
+        if rounds.protocol != "mixed" or (isinstance(method, PseudoLabelsSpec) and method.relabels):
+            raise ValueError(
+                f"{where} has several trainings of a fold in a round, and one step for each: set selftrain.protocol to "
+                "mixed, and selftrain.method.images.relabel_rest to false"
+            )
 
     def _can_learn_objects_from_a_pool(self, task: str) -> None:
         method = self.selftrain.method
@@ -184,6 +202,9 @@ class Recipe(Spec):
                 for name in names:
                     if name not in known:
                         raise ValueError(f"{place}: no category is called {name!r}; there are {', '.join(known)}")
+            things = [category.name for category in self.data.categories if category.isthing]
+            if self.tells_instances and (wrong := self.instances.strangers(known, things)) is not None:
+                raise ValueError(f"instances.{wrong}")
         return self
 
     @model_validator(mode="after")

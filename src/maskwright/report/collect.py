@@ -84,10 +84,12 @@ class Artifacts:
         confusion: confusion.json.
         per_image: predictions/per_image.parquet.
         calibration: predictions/calibration.parquet.
+        embedded: predictions/embeddings.parquet, images whose embeddings were drawn.
         run: run.json.
         price: predictions/price_of_leaks.json.
         selftrain: adopted.json, what the rounds came to.
         labelling: round → pseudo/seconds.json, how long the pool's labels took.
+        compared: round → pseudo/compared.parquet, objects of the pool beside the true ones.
         starts: fold → start.json, where trainings started from an older run.
         class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
         hidden: what images are called in all tables where names are hidden → the image; empty where they aren't.
@@ -116,9 +118,11 @@ class Artifacts:
     selftrain: dict[str, Any] | None = None
     divided: tuple[Score, ...] = ()
     labelling: dict[int, dict[str, Any]] = field(default_factory=dict)
+    compared: dict[int, pl.DataFrame] = field(default_factory=dict)
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
     calibration: pl.DataFrame | None = None
+    embedded: pl.DataFrame | None = None
     hidden: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -212,10 +216,14 @@ def collect(run: Path) -> Artifacts:
         confusion=_read(paths.predictions / "confusion.json", read_json),
         per_image=_read(paths.predictions / "per_image.parquet", read_table),
         calibration=_read(paths.predictions / "calibration.parquet", read_table),
+        embedded=_read(paths.predictions / "embeddings.parquet", read_table),
         run=_read(run / "run.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
         selftrain=_read(paths.adopted, read_json),
         labelling={k: told for k, p in _rounds(run) if (told := _read(p / "pseudo" / "seconds.json", read_json))},
+        compared={
+            k: t for k, p in _rounds(run) if (t := _read(p / "pseudo" / "compared.parquet", read_table)) is not None
+        },
         starts={k: note for k, p in _folds(run) if (note := _read(p / "start.json", read_json)) is not None},
         class_weights={k: lines for k, p in _folds(run) if (lines := _read(p / "log.txt", _class_weights))},
     )

@@ -8,6 +8,7 @@ import polars as pl
 
 from maskwright.report.blocks import DASH, Group, Section, Table, count, number, percent, plural, with_interval
 from maskwright.report.collect import Artifacts
+from maskwright.report.collect import number as to_float
 from maskwright.report.families import part_word
 from maskwright.report.gallery import Gallery
 
@@ -32,6 +33,7 @@ def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section 
     ]
     groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
     groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
+    groups += _embeddings(artifacts, gallery, thumbnails)
     return Section("objects", "Objects", words, groups)
 
 
@@ -119,6 +121,36 @@ def _pictures(
         for title, rows in chosen.items()
         if rows
     ]
+
+
+def _embeddings(artifacts: Artifacts, gallery: Gallery, most: int) -> list[Group]:
+    """Return the images whose embeddings were drawn, those of each set in turn, up to `most`."""
+    folder, table = artifacts.folder / "predictions" / "embeddings", artifacts.embedded
+    if table is None or not table.height or not most:
+        return []
+    sets = table.group_by("part", "fold", maintain_order=True).agg(pl.col("shown").first())
+    shares = [
+        f"{part_word(part) if fold is None else f'fold {fold}'} {percent(to_float(share))}"
+        for part, fold, share in sets.iter_rows()
+    ]
+    turn = table.with_columns(turn=pl.int_range(pl.len()).over("part", "fold")).sort("turn", maintain_order=True)
+    strips = [
+        gallery.drawn(
+            _file(artifacts, folder, row["image"]),
+            row["image"],
+            f"median IoU of {plural(row['anchors'], 'ball')} with their objects {number(to_float(row['iou']), 2)}"
+            if row["anchors"]
+            else "no object",
+        )
+        for row in turn.head(most).iter_rows(named=True)
+    ]
+    words = [
+        "From left to right: the image; its embeddings, the three directions in which those of all images that the "
+        "same networks predicted differ most, as red, green and blue; these, darker, with the balls around an anchor "
+        "of each of the largest objects, outlined: all pixels of things whose embedding is within δ_v of the anchor's; "
+        f"the objects at working size. Of the variance the colours show: {', '.join(shares)}.",
+    ]
+    return [Group("Embeddings", words, strips=strips)]
 
 
 def _file(artifacts: Artifacts, folder: Path, image: str) -> Path:

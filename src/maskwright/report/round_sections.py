@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from maskwright.report.blocks import DASH, Group, Section, Table, between, count, percent, plural
+from maskwright.report.blocks import DASH, Chart, Group, Section, Table, between, count, percent, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
+from maskwright.report.compared_sections import compared, number_chart
+from maskwright.report.gallery import Gallery
 from maskwright.report.words import metric_name
 
 
-def rounds(artifacts: Artifacts) -> Section | None:
+def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section | None:
     """Return what the rounds came to, None where there were none."""
     found = artifacts.selftrain
     if found is None:
@@ -29,10 +31,23 @@ def rounds(artifacts: Artifacts) -> Section | None:
             f"{plural(moved, 'image')} with low scores (and their groups) were moved into the training of their own "
             "fold: out of fold they are scored by the network of round 0, which has not seen them."
         )
+    words += [_networks(one) for one in found["rounds"] if one.get("networks")]
     tables = [_gains(found["rounds"]), *_objects(found["rounds"])]
-    groups = [Group("What each round brought", tables=tables)] if found["rounds"] else []
+    groups = (
+        [Group("What each round brought", tables=tables, charts=_chart(found["rounds"]))] if found["rounds"] else []
+    )
+    groups += compared(artifacts, gallery, thumbnails)
     groups += [_labels(one, artifacts.labelling.get(one["round"])) for one in found["rounds"] if one.get("labels")]
     return Section("rounds", "Learning from images without masks", words, groups)
+
+
+_WHOSE = {"all": "the network of all things", "together": "that of its group", "each": "one of its own"}
+
+
+def _networks(verdict: dict[str, Any]) -> str:
+    """Return which network each thing has, where a round chose."""
+    named = [f"{thing} {_WHOSE[level]}" for thing, level in verdict["networks"].items()]
+    return f"In round {verdict['round']} each thing has the network that tells it best out of fold: {', '.join(named)}."
 
 
 def _gains(verdicts: list[dict[str, Any]]) -> Table:
@@ -50,7 +65,8 @@ def _gains(verdicts: list[dict[str, Any]]) -> Table:
     return Table("Out-of-fold scores, without post-processing", names, rows, frozenset({0, 1, 2, 6}))
 
 
-_OBJECTS = {"sq": "SQ", "rq": "RQ", "ap": "AP", "false_objects": "false objects an image"}
+_NUMBERS = {"true_objects": "true objects an image", "false_objects": "false objects an image"}
+_OBJECTS = {"sq": "SQ", "rq": "RQ", "ap": "AP"} | _NUMBERS
 
 
 def _objects(verdicts: list[dict[str, Any]]) -> list[Table]:
@@ -67,6 +83,19 @@ def _objects(verdicts: list[dict[str, Any]]) -> list[Table]:
         if rows
         else []
     )
+
+
+def _chart(verdicts: list[dict[str, Any]]) -> list[Chart]:
+    """Return the true and the false out-of-fold objects over the rounds, nothing where they aren't told apart."""
+    if not all(name in one.get("also", {}) for one in verdicts for name in _NUMBERS):  # of an earlier version, too
+        return []
+    steps = [verdicts[0]["round"] - 1, *(one["round"] for one in verdicts)]
+    known = {name: [one["also"][name] for one in verdicts] for name in _NUMBERS}
+    found = {
+        name: [to_float(own[0]["before"]["value"]), *(to_float(one["after"]["value"]) for one in own)]
+        for name, own in known.items()
+    }
+    return [number_chart({_NUMBERS[name]: (steps, values) for name, values in found.items()}, "Out-of-fold objects")]
 
 
 def _labels(verdict: dict[str, Any], labelling: dict[str, Any] | None) -> Group:

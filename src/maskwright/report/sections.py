@@ -32,7 +32,7 @@ def sections(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> list[Se
         data(artifacts, gallery, thumbnails),
         folds(artifacts),
         training(artifacts),
-        rounds(artifacts),
+        rounds(artifacts, gallery, thumbnails),
         scores(artifacts),
         categories(artifacts),
         objects(artifacts, gallery, thumbnails),

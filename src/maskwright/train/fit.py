@@ -225,8 +225,8 @@ def build_module(
     step: Any
     if recipe.tells_instances:
         embedding = EmbeddingLoss(recipe.instances.loss)
-        how = {"momentum": spec.ema, "seed": recipe.seed * 1000 + fold, "compiled": bool(spec.compile)}
-        step = EmbeddingStep(network, embedding, loss, **how)  # type: ignore[arg-type]
+        how = {"momentum": spec.ema, "every": recipe.instances.partner_every, "compiled": bool(spec.compile)}
+        step = EmbeddingStep(network, embedding, loss, seed=recipe.seed * 1000 + fold, **how)  # type: ignore[arg-type]
     else:
         step = build_step(network, loss, recipe, **average) if pool else SupervisedStep(network, loss, **average)
     about = describe(

@@ -37,9 +37,9 @@ class LabelTargets:
 class ObjectTargets:
     """Makes the ids that embeddings are learned from: call crop → {`INSTANCES`: (h, w) int64}.
 
-    Objects count where the label is a thing; all other known pixels are 0. What is ignored is `IGNORED`, and so is a
-    thing of which nobody knows which object it is of. Where objects are missing from the maps (`data.drawn`), such a
-    thing is `UNLABELLED`, and where there are no other labels, so is the background.
+    Objects count where the label is a thing, or one of `instances.only`; all other known pixels are 0. What is ignored
+    is `IGNORED`, and so is a thing of which nobody knows which object it is of. Where objects are missing from the maps
+    (`data.drawn`), such a thing is `UNLABELLED`, and where there are no other labels, so is the background.
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -47,7 +47,8 @@ class ObjectTargets:
         self.partial = recipe.data.drawn < 1
         self.alone = self.partial and recipe.data.target == "instances"
         self.isthing = np.zeros(256, bool)
-        self.isthing[categories.things] = True
+        only = recipe.instances.only
+        self.isthing[[thing for thing in categories.things if only is None or categories.names[thing] in only]] = True
 
     def __call__(self, crop: Crop) -> dict[str, torch.Tensor]:
         """Return the target of one crop, made after it was varied and mixed."""

@@ -1,0 +1,93 @@
+"""Of several divisions of things among networks, the one that tells each thing best out of fold: round-R/mix.json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
+from maskwright.data.index import Index, scored
+from maskwright.evaluate import Overlaps
+from maskwright.metrics import PanopticCounts, panoptic_quality
+from maskwright.pipeline import stages
+from maskwright.pipeline.object_scores import measurer
+from maskwright.pipeline.objectness import JUDGES, Judges
+from maskwright.pipeline.teams import CHOICE
+from maskwright.progress import track
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.recipe.workflow import Level
+from maskwright.selftrain import kept_apart
+from maskwright.split import HELD_OUT
+from maskwright.types import Array, Categories
+
+
+def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
+    """Write which division each thing has its network from, for each fold and for new images: round-R/mix.json.
+
+    For an image of a fold it is the one with the highest PQ of the thing over the images of the other folds, so that
+    nothing is chosen by what it is scored on; for other images, over all folds. Of equal ones, or where nothing is
+    there, it is the first.
+    """
+    folder, number = RunFolder(root), spec["round"]
+    whole, folds = stages.decided(folder, spec), read_folds(folder.folds)
+    rows = scored(whole, folds.filter(pl.col("fold") != HELD_OUT))
+    rows = rows.filter(~pl.col("image").is_in(list(kept_apart(folder, folds))))
+    counts = {level: _counts(folder, whole, rows, spec, level) for level in spec["levels"]}
+    own, categories = rows["fold"].to_numpy(), whole.categories
+    scores = {level: _scores(found, np.ones((1, len(own))), categories)[0] for level, found in counts.items()}
+    chosen = {
+        str(fold): _best(
+            {level: _scores(found, (own != fold)[None].astype(float), categories)[0] for level, found in counts.items()}
+        )
+        for fold in range(spec["split"]["folds"])
+    }
+    write_json(
+        root / f"round-{number}" / CHOICE,
+        {
+            "all": _best(scores),
+            "folds": chosen,
+            "pq": {
+                level: {thing: None if np.isnan(value) else value for thing, value in found.items()}
+                for level, found in scores.items()
+            },
+        },
+    )
+
+
+def _counts(folder: RunFolder, whole: Index, rows: pl.DataFrame, spec: dict[str, Any], level: Level) -> PanopticCounts:
+    """Return (images, C) counts of segments as the networks of a division have them."""
+    evaluate = EvaluateSpec.model_validate(spec["evaluate"] | {"families": ["panoptic"]})
+    known = folder.root / f"round-{spec['round']}" / "pseudo" / JUDGES
+    asks = spec["instances"]["score"] == "objectness" and known.is_file()
+    judges = Judges.from_plain(read_json(known)) if asks else None
+    images = whole.only(rows["image"].to_list())
+    measured = measurer(folder, images, spec["round"], spec, evaluate, judges=judges, part=part_of(level))
+    overlaps = Overlaps(whole.categories, evaluate)
+    each = track(rows.select("image", "group", "fold").iter_rows(), f"score the networks of {level}", rows.height)
+    for row, (image, group, fold) in enumerate(each):
+        overlaps.put(image, measured(row, fold, ()), group=group, fold=fold)
+    found = overlaps.evidence().segments
+    assert found is not None
+    return found
+
+
+def _scores(counts: PanopticCounts, weights: Array, categories: Categories) -> list[dict[str, float]]:
+    """Return PQ of each thing, NaN where there is none, for each row of image weights."""
+    values = panoptic_quality(counts.pooled(weights))
+    names = {position: categories.names[position] for position in categories.things}
+    return [{name: float(row[position]) for position, name in names.items()} for row in values]
+
+
+def _best(scores: dict[Level, dict[str, float]]) -> dict[str, Level]:
+    """Return thing → the division with its highest score."""
+    things: Sequence[str] = list(next(iter(scores.values())))
+    return {thing: max(scores, key=lambda level: np.nan_to_num(scores[level][thing], nan=-1.0)) for thing in things}
+
+
+def part_of(level: Level) -> str:
+    """Return what the out-of-fold part is called where the networks of one division predict it."""
+    return f"oof-{level}"

@@ -1,0 +1,174 @@
+"""Several networks of a fold for different things: their tasks, what each is asked, a run that chooses among them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from maskwright.artifacts import RunFolder, read_json, write_json, write_table
+from maskwright.data.images import read_ids
+from maskwright.data.synthetic import make_playground
+from maskwright.pipeline import divisions
+from maskwright.pipeline.divisions import _best
+from maskwright.pipeline.run import _TASKS
+from maskwright.pipeline.sections import planning, predicting, training
+from maskwright.pipeline.teams import networks_asked
+from maskwright.recipe import Recipe, apply_settings, load_recipe
+from maskwright.recipe.data import DataSpec
+from maskwright.train.targets import INSTANCES, ObjectTargets
+from test_objects_run import maskwright
+from test_objects_selftrain import command
+
+NAMES = ["road", "car", "bus", "rider"]
+TOGETHER = 'instances.together=[["car", "bus"], ["rider"]]'
+
+
+def recipe_of(*settings):
+    items = [{"id": k, "name": name, "isthing": k > 0} for k, name in enumerate(NAMES)]
+    recipe = Recipe(data=DataSpec(root=".", task="panoptic", categories=items))
+    return apply_settings(recipe, ["split.folds=2", "selftrain.rounds=1", *settings])
+
+
+def folder_of(root, recipe):
+    folder = RunFolder(root)
+    write_table(folder.folds, pl.DataFrame({"image": ["a", "b"], "group": ["a", "b"], "fold": [0, 1]}))
+    write_table(folder.decided / "images.parquet", pl.DataFrame({"image": ["a", "b"], "mask": ["a", "b"]}))
+    write_json(folder.audit / "unusable.json", [])
+    return folder
+
+
+def tasks(folder, recipe, *stages):
+    return {task.name: task for stage in stages for task in _TASKS[stage](folder, recipe)}
+
+
+@pytest.mark.parametrize(
+    ("workflow", "first", "rounds"),
+    [("all", [None], [None]), ("icm", [None], [["car"], ["bus"], ["rider"]]),
+     ("base", [None], [["car", "bus"], ["rider"]]), ("ccm", [["car", "bus"], ["rider"]], [["car", "bus"], ["rider"]])],
+)  # fmt: skip
+def test_every_network_is_a_task_that_an_executor_can_take(tmp_path, workflow, first, rounds):
+    recipe = recipe_of(f"instances.workflow={workflow}", TOGETHER)
+    folder = folder_of(tmp_path, recipe)
+    train = tasks(folder, recipe, "train")
+    assert [t.spec.get("only") for t in train.values() if t.spec["fold"] == 1] == first
+    places = [t.outputs[1] for t in train.values() if t.spec["fold"] == 1]
+    assert places == ["round-0/fold-1/last.ckpt", "round-0/team-1/fold-1/last.ckpt"][: len(first)]
+    round_ = tasks(folder, recipe, "selftrain")
+    own = [t for t in round_.values() if t.spec.get("fold") == 1 and t.spec.get("step") == "train"]
+    assert [t.spec.get("only") for t in own] == rounds
+    for task in own:  # side by side: none waits for another one of the round
+        assert not {t.name for t in own} & set(task.after)
+        assert "selftrain-1-pseudo-1" in task.after
+    assert {t.name for t in train.values() if t.spec["fold"] == 1} <= set(round_["selftrain-1-pseudo-1"].after)
+    assert {t.name for t in own} <= set(round_["selftrain-1-oof"].after)
+
+
+def test_mix_has_all_of_them_and_a_choice(tmp_path):
+    recipe = recipe_of("instances.workflow=mix", TOGETHER)
+    found = tasks(folder_of(tmp_path, recipe), recipe, "selftrain")
+    own = [t.spec["only"] for t in found.values() if t.spec.get("fold") == 0 and t.spec.get("step") == "train"]
+    assert own == [["car", "bus", "rider"], ["car", "bus"], ["rider"], ["car"], ["bus"]]
+    levels = ["all", "together", "each"]
+    assert [found[f"selftrain-1-oof-{level}"].spec["level"] for level in levels] == levels
+    assert set(found["selftrain-1-choose"].after) >= {f"selftrain-1-oof-{level}" for level in levels}
+    assert "selftrain-1-choose" in found["selftrain-1-oof"].after
+
+
+def test_what_is_not_said_changes_no_fingerprint():
+    plain, said = recipe_of(), recipe_of("instances.workflow=all")
+    for section in (training, predicting, planning):
+        assert "workflow" not in str(section(plain)) and section(plain) == section(said)
+    assert training(recipe_of('instances.only=["car"]'))["instances"]["only"] == ["car"]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "extra"),
+    [("all", 2), ("icm", 6), ("base", 4), ("ccm", 1 + 4), ("mix", 10)],  # of two rounds; ccm has one more in round 0
+)
+def test_a_budget_counts_every_training(workflow, extra):
+    recipe = recipe_of(f"instances.workflow={workflow}", TOGETHER, "train.minutes=9", "selftrain.rounds=2")
+    assert planning(recipe)["rounds"] == extra
+
+
+def test_objects_of_other_things_are_stuff_to_embeddings():
+    targets = ObjectTargets(recipe_of('instances.only=["bus"]'))
+    label = np.uint8([[0, 1, 1, 2, 2, 2, 3, 255]])
+    ids = np.int32([[0, 4, 4, 7, 0, 9, 5, 0]])
+    # of the bus: an object, one that nobody numbered (ignored), another object; cars and riders are 0 like the road
+    found = targets(SimpleNamespace(label=label, instances=ids))[INSTANCES][0].tolist()
+    assert found[:3] == [0, 0, 0] and found[6] == 0
+    assert found[3] > 0 and found[5] > 0 and found[3] != found[5] and found[4] < 0 and found[7] < 0
+
+
+def asked_of(folder, recipe, folds, number, level=None):
+    about = networks_asked(folder, recipe.instances, recipe.data.to_categories(), folds, "last", number, level)
+    return [p.relative_to(folder.root).parent.as_posix() for p in about.paths], list(about.things)
+
+
+def test_each_network_is_asked_for_its_own_things(tmp_path):
+    base = recipe_of("instances.workflow=base", TOGETHER)
+    folder = folder_of(tmp_path, base)
+    assert asked_of(folder, base, [1], 0) == (["round-0/fold-1"], [(1, 2, 3)])
+    assert asked_of(folder, base, [0, 1], 1) == (
+        ["round-1/fold-0", "round-1/fold-1", "round-1/team-1/fold-0", "round-1/team-1/fold-1"],
+        [(1, 2), (1, 2), (3,), (3,)],
+    )
+    mix = recipe_of("instances.workflow=mix", TOGETHER)
+    assert asked_of(folder, mix, [0], 1, "each") == (
+        ["round-1/team-2/fold-0", "round-1/team-3/fold-0", "round-1/team-4/fold-0"],
+        [(3,), (1,), (2,)],  # the team of riders is one of `together`, too
+    )
+    known = {"car": "all", "bus": "each", "rider": "all"}
+    write_json(folder.root / "round-1" / "mix.json", {"all": known, "folds": {"0": known | {"bus": "together"}}})
+    assert asked_of(folder, mix, [0, 1], 1) == (
+        ["round-1/fold-0", "round-1/fold-1", "round-1/team-4/fold-0", "round-1/team-4/fold-1"],
+        [(1, 3), (1, 3), (2,), (2,)],
+    )
+    assert asked_of(folder, mix, [0], 1) == (["round-1/fold-0", "round-1/team-1/fold-0"], [(1, 3), (2,)])
+
+
+def test_the_best_division_of_each_thing():
+    nan = float("nan")
+    scores = {"all": {"car": 0.5, "bus": 0.2, "rider": nan}, "each": {"car": 0.5, "bus": 0.3, "rider": 0.0}}
+    assert _best(scores) == {"car": "all", "bus": "each", "rider": "each"}
+    assert _best({"all": {"car": nan}, "each": {"car": nan}}) == {"car": "all"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
+    """Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three."""
+    monkeypatch.setattr(divisions, "_best", lambda scores: {"rock": "each", "plant": "all"})
+    data, out = tmp_path / "data", tmp_path / "run"
+    make_playground(data, labelled=9, unlabelled=1, size=(40, 64), planted=False)
+    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
+    summary = maskwright(*command(data, out, **more))
+    recipe = load_recipe(out / "recipe.yaml")
+    things = [c.name for c in recipe.data.to_categories().items if c.isthing]
+    assert things == ["rock", "plant"]
+    for team in ("", "team-1/", "team-2/"):
+        assert all((out / f"round-1/{team}fold-{fold}/last.ckpt").is_file() for fold in (0, 1))
+    assert not (out / "round-0" / "team-1").exists()
+    choice = read_json(out / "round-1" / "mix.json")
+    assert choice["all"] == {"rock": "each", "plant": "all"} and set(choice["folds"]) == {"0", "1"}
+    assert set(choice["pq"]) == {"all", "each"}
+    asked, _ = asked_of(RunFolder(out), recipe, [0, 1], 1)
+    assert len(asked) == 4 and not any("team-2" in place for place in asked)
+    assert summary["selftrain"]["round"] == 1 and "pq" in summary["scores"]
+    assert maskwright(*command(data, out, **more))["scores"] == summary["scores"]  # nothing is left to do
+    found = tmp_path / "found"
+    maskwright("predict", out, data / "images", "--out", found)
+    for path in sorted(found.glob("*.png")):  # the run's own predictions of the pool come from the same networks
+        own = out / "predictions" / "instances" / path.name
+        pool = own.is_file() and path.stem not in {i.split("/")[-1].removesuffix(".png") for i in folded(out)}
+        if pool:
+            new, kept = read_ids(found / "instances" / path.name), read_ids(own)  # from probabilities in float16
+            assert np.mean((new > 0) != (kept > 0)) < 0.01
+
+
+def folded(out):
+    table = pl.read_csv(out / "folds.csv", schema_overrides={"image": pl.String})
+    return table.drop_nulls("fold")["image"].to_list()
