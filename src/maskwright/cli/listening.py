@@ -10,7 +10,7 @@ _LAST_PORT = 65535
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound.
+    """Return a socket that listens: who connects from now on waits until it is served.
 
     Raises:
         UsageError: there is no such port or address, or it is taken.
@@ -26,6 +26,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
+        place.listen()
     except OSError as error:
         place.close()
         raise _taken(host, port, error) from None
