@@ -32,6 +32,7 @@ from maskwright.cli import build_app, main
 from maskwright.data.synthetic import make_playground
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.file import parse_recipe
+from maskwright.recipe.model import UNetSpec
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -107,6 +108,7 @@ def folder(tmp_path, monkeypatch):
 
     def tiny(recipe, *arguments, **options):
         few = [] if recipe.split.folds > 20 else [f"split.folds={min(recipe.split.folds, 2)}"]
+        few += ["model.encoder=resnet10t"] if recipe.model == UNetSpec() else []
         few += ["data.task=semantic"] if recipe.data.task == "auto" else []  # the pages' own data has no instance maps
         return full(apply_settings(recipe, [*TINY, *few]), *arguments, **options)
 
