@@ -54,6 +54,20 @@ def test_objects_are_counted_scored_and_shown(tmp_path):
     assert part.count("data:image/jpeg") == 2
 
 
+def test_what_parts_objects_is_said_with_what_it_was_chosen_by(tmp_path):
+    run, _ = with_objects(tmp_path)
+    tuned = json.loads((run / "tuned.json").read_text()) if (run / "tuned.json").is_file() else {}
+    pq = {"embeddings": {NAMES[1]: 0.6518}, "shape 0.4": {NAMES[1]: 0.7469}}
+    write(run)
+    assert "Objects that touch" not in write(run)[0]
+    for distance, said in ((9, f"by their shape: {NAMES[1]} (middles 9 px apart)"), (None, "by their embeddings")):
+        known = tuned | {"ways": {"all": {NAMES[1]: distance}, "folds": {}, "pq": pq}}
+        (run / "tuned.json").write_text(json.dumps(known))
+        text, _ = write(run)
+        assert f"Objects that touch are parted {said}. Chosen by out-of-fold PQ" in text
+        assert f"{NAMES[1]}: embeddings 0.652, shape 0.4 0.747." in text
+
+
 def test_embeddings_are_shown_a_set_after_the_other(tmp_path):
     run, table = with_objects(tmp_path)
     images = table["image"].unique(maintain_order=True).to_list()[1:4]

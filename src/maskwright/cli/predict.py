@@ -111,12 +111,15 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     kind = checkpoint or recipe.predict.checkpoint
     if recipe.tells_instances:
         from maskwright.instances.source import object_source
+        from maskwright.pipeline.object_ways import Ways
         from maskwright.pipeline.objectness import Judges
 
         tuned = read_json(folder.tuned) if folder.tuned.is_file() else {}
         judges = Judges.from_plain(tuned)
         found, judge = telling_networks(folder, recipe, kind), None if judges is None else judges.whole
-        return object_source(found.paths, recipe, judge, asked=found.things), chain, recipe
+        ways = Ways.from_plain(tuned, recipe.data.to_categories())
+        source = object_source(found.paths, recipe, judge, middles=ways.whole, asked=found.things)
+        return source, chain, recipe
     return checkpoints(folder, kind), chain, recipe
 
 

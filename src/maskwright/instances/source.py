@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskwright.instances.files import ObjectFiles
@@ -23,6 +23,7 @@ def object_source(
     recipe: Recipe,
     judge: Objectness | None = None,
     *,
+    middles: Mapping[int, int] | None = None,
     asked: Sequence[Sequence[int]] | None = None,
 ) -> Source:
     """Return networks that tell objects apart as what predicts a folder.
@@ -33,6 +34,7 @@ def object_source(
         checkpoints: of one recipe.
         recipe: resolved; how they predict, and how objects are clustered and merged.
         judge: says how likely each object is a true one; None: its score is the mean probability of its category.
+        middles: things that are parted by their shape, as of `to_panoptic`.
         asked: of each network the positions of the things that it tells apart; None: each tells all.
     """
     spec = recipe.instances.filled_in()
@@ -63,9 +65,10 @@ def object_source(
             "instances": spec.model_dump(mode="json", exclude={"loss"}),
             **({"asked": [list(team.things) for team in networks.teams]} if len(networks.teams) > 1 else {}),
             **({} if judge is None else {"objectness": judge.to_plain()}),
+            **({"middles": {categories.names[thing]: own for thing, own in middles.items()}} if middles else {}),
         },
         members,
-        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), spec, waiting),
+        beside=lambda out, place: _Objects(ObjectFiles(out, categories, place), spec, waiting, middles or {}),
     )
 
 
@@ -73,16 +76,19 @@ class _Objects:
     """The objects of each image beside its label."""
 
     def __init__(
-        self, files: ObjectFiles, spec: InstancesSpec, waiting: dict[str, tuple[InstanceMap, Array | None]]
+        self,
+        files: ObjectFiles,
+        spec: InstancesSpec,
+        waiting: dict[str, tuple[InstanceMap, Array | None]],
+        middles: Mapping[int, int],
     ) -> None:
-        self.files, self.spec, self.waiting = files, spec, waiting
+        self.files, self.spec, self.waiting, self.middles = files, spec, waiting, middles
 
     def write(self, found: Found) -> None:
         """Merge the objects into the label and write them."""
         objects, scores = self.waiting.pop(found.name)
-        told = to_panoptic(
-            found.label, objects, found.at_size, self.files.things, self.spec, scores=scores, where=found.name
-        )
+        about = found.label, objects, found.at_size, self.files.things, self.spec
+        told = to_panoptic(*about, scores=scores, middles=self.middles, where=found.name)
         self.files.write(found.name, told)
 
     def gather(self, names: Sequence[str], suffix: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from maskwright.errors import DataError, problem
 from maskwright.instances.features import agreement
 from maskwright.labels import InstanceMap, components, relabel_consecutive
 from maskwright.panoptic import PanopticMap, count_votes, merge
+from maskwright.postprocess import split_touching
 from maskwright.postprocess.instances import erode_then_dilate, split_parts
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.types import Array, LabelMap, Probabilities
@@ -83,6 +84,7 @@ def to_panoptic(
     spec: InstancesSpec,
     *,
     scores: npt.ArrayLike | None = None,
+    middles: Mapping[int, int] | None = None,
     where: str = "to_panoptic",
 ) -> PanopticMap:
     """Return the panoptic map of an image at its own size, each instance with its score.
@@ -98,18 +100,27 @@ def to_panoptic(
         spec: morphology and rule of merging.
         scores: objectness of the ids 1..K of `instances`, of which those below `spec.least` are left out; None: scores
             are the mean probability of the category inside.
+        middles: things whose objects are told apart by the shape of what the label has of them, whatever `instances`
+            says, and how far apart two middles are at least, in pixels; their scores are the mean probability, too.
         where: the image's name, for error messages.
     """
-    large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
+    large, last = (
+        to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0)),
+        int(instances.max(initial=0)),
+    )
+    if scores is not None:
+        large[np.isin(large, 1 + np.flatnonzero(np.asarray(scores) < spec.least))] = 0
+    for thing, distance in (middles or {}).items():
+        own = label == thing
+        parts = _tidied(split_touching(own, distance), own, spec)
+        large[own] = np.where(parts > 0, parts + max(last, int(large.max())), 0)[own]
     votes = count_votes(label, large, where=where)
     owners = votes.winners(things)
-    rule = spec.merge
-    if scores is None:
-        sure = agreement(large, probabilities, owners)
-    else:
-        sure, least = np.asarray(scores)[votes.ids - 1], max(rule.score_threshold, spec.least)
-        rule = rule.model_copy(update={"score_threshold": least})
-    return merge(label, large, things, rule, scores=sure, classes=owners, where=where)
+    sure = agreement(large, probabilities, owners)
+    if scores is not None:
+        judged = votes.ids <= last
+        sure[judged] = np.asarray(scores)[votes.ids[judged] - 1]
+    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:

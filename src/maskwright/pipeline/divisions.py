@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.data.index import Index, scored
 from maskwright.evaluate import Overlaps
-from maskwright.metrics import PanopticCounts, panoptic_quality
+from maskwright.metrics import PanopticCounts
 from maskwright.pipeline import stages
-from maskwright.pipeline.object_scores import measurer
+from maskwright.pipeline.object_scores import AS_FOUND, best_of_things, measurer, segments_of
 from maskwright.pipeline.objectness import JUDGES, Judges
 from maskwright.pipeline.teams import CHOICE
 from maskwright.progress import track
@@ -22,7 +20,6 @@ from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.workflow import Level
 from maskwright.selftrain import kept_apart
 from maskwright.split import HELD_OUT
-from maskwright.types import Array, Categories
 
 
 def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
@@ -37,25 +34,9 @@ def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
     rows = scored(whole, folds.filter(pl.col("fold") != HELD_OUT))
     rows = rows.filter(~pl.col("image").is_in(list(kept_apart(folder, folds))))
     counts = {level: _counts(folder, whole, rows, spec, level) for level in spec["levels"]}
-    own, categories = rows["fold"].to_numpy(), whole.categories
-    scores = {level: _scores(found, np.ones((1, len(own))), categories)[0] for level, found in counts.items()}
-    chosen = {
-        str(fold): _best(
-            {level: _scores(found, (own != fold)[None].astype(float), categories)[0] for level, found in counts.items()}
-        )
-        for fold in range(spec["split"]["folds"])
-    }
-    write_json(
-        root / f"round-{number}" / CHOICE,
-        {
-            "all": _best(scores),
-            "folds": chosen,
-            "pq": {
-                level: {thing: None if np.isnan(value) else value for thing, value in found.items()}
-                for level, found in scores.items()
-            },
-        },
-    )
+    chosen = best_of_things(counts, rows["fold"].to_list(), whole.categories)
+    others = {str(fold): chosen["all"] for fold in range(spec["split"]["folds"])}  # of whose images none is scored
+    write_json(root / f"round-{number}" / CHOICE, chosen | {"folds": others | chosen["folds"]})
 
 
 def _counts(folder: RunFolder, whole: Index, rows: pl.DataFrame, spec: dict[str, Any], level: Level) -> PanopticCounts:
@@ -69,23 +50,8 @@ def _counts(folder: RunFolder, whole: Index, rows: pl.DataFrame, spec: dict[str,
     overlaps = Overlaps(whole.categories, evaluate)
     each = track(rows.select("image", "group", "fold").iter_rows(), f"score the networks of {level}", rows.height)
     for row, (image, group, fold) in enumerate(each):
-        overlaps.put(image, measured(row, fold, ()), group=group, fold=fold)
-    found = overlaps.evidence().segments
-    assert found is not None
-    return found
-
-
-def _scores(counts: PanopticCounts, weights: Array, categories: Categories) -> list[dict[str, float]]:
-    """Return PQ of each thing, NaN where there is none, for each row of image weights."""
-    values = panoptic_quality(counts.pooled(weights))
-    names = {position: categories.names[position] for position in categories.things}
-    return [{name: float(row[position]) for position, name in names.items()} for row in values]
-
-
-def _best(scores: dict[Level, dict[str, float]]) -> dict[str, Level]:
-    """Return thing → the division with its highest score."""
-    things: Sequence[str] = list(next(iter(scores.values())))
-    return {thing: max(scores, key=lambda level: np.nan_to_num(scores[level][thing], nan=-1.0)) for thing in things}
+        overlaps.put(image, measured(row, fold, (), AS_FOUND)[0], group=group, fold=fold)
+    return segments_of(overlaps)
 
 
 def part_of(level: Level) -> str:

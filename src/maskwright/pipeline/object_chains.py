@@ -11,7 +11,7 @@ import polars as pl
 from maskwright.artifacts import RunFolder
 from maskwright.data.index import Index
 from maskwright.evaluate import Overlaps, statistics_of
-from maskwright.pipeline.object_scores import Chain, measurer
+from maskwright.pipeline.object_scores import AS_FOUND, Chain, measurer
 from maskwright.pipeline.objectness import Judges
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.statistics import Statistic, paired_difference
@@ -41,7 +41,7 @@ def gain_in_pq(
     sides = Overlaps(whole.categories, evaluate), Overlaps(whole.categories, evaluate)
     for row, (image, group, fold) in enumerate(rows.select("image", "group", "fold").iter_rows()):
         for overlaps, chain in zip(sides, (chains[fold], ()), strict=True):
-            overlaps.put(image, measured(row, fold, chain), group=group, fold=fold)
+            overlaps.put(image, measured(row, fold, chain, AS_FOUND)[0], group=group, fold=fold)
     with_chain, without = (_pq(overlaps, evaluate) for overlaps in sides)
     found = paired_difference(
         with_chain,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from maskwright.instances.measuring import measure_objects
 from maskwright.instances.objectness import object_scores
 from maskwright.instances.store import read_features, read_objects
 from maskwright.instances.telling import to_panoptic
+from maskwright.metrics import PanopticCounts, panoptic_quality
 from maskwright.pipeline.objectness import Judges, fit_judges
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
@@ -27,7 +28,7 @@ from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import EvaluateSpec, PostprocessStep
 from maskwright.split import HELD_OUT
 from maskwright.statistics import Statistic
-from maskwright.types import Array
+from maskwright.types import Array, Categories
 
 FALSE_OBJECTS = "false_objects"
 """Mean number of predicted things in an image that match no true one."""
@@ -35,6 +36,9 @@ TRUE_OBJECTS = "true_objects"
 """Mean number of those that match one."""
 
 Chain = Sequence[PostprocessStep]
+Key = TypeVar("Key", bound=str)
+AS_FOUND: tuple[Mapping[int, int], ...] = ({},)
+"""The one way in which nothing is parted by its shape."""
 _NAMES = ("pq", "sq", "rq", "ap")
 
 
@@ -71,6 +75,53 @@ def _mean_number(counts: Array) -> Statistic:
     return mean
 
 
+def segments_of(overlaps: Overlaps) -> PanopticCounts:
+    """Return (images, C) counts of segments."""
+    found = overlaps.evidence().segments
+    assert found is not None
+    return found
+
+
+def best_of_things(
+    counts: Mapping[Key, PanopticCounts], folds: Sequence[int], categories: Categories
+) -> dict[str, dict[str, Any]]:
+    """Return, of several ways to find objects, the one that finds each thing best: for new images and for each fold.
+
+    For a fold it is the one with the highest PQ of the thing over the images of the other folds, so that nothing is
+    chosen by what it is scored on; for new images, over all. Of equal ones, or where nothing is there, it is the first.
+
+    Args:
+        counts: way → its counts of segments (images, C).
+        folds: of the images.
+        categories: their things are chosen for.
+
+    Returns:
+        `all`: thing → way; `folds`: fold, as a word, → the same; `pq`: way → thing → PQ over all, None where there is
+        none.
+    """
+    own = np.asarray(folds)
+
+    def scores(weights: Array) -> dict[Key, dict[str, float]]:
+        values = {
+            way: panoptic_quality(found.pooled(weights[None].astype(np.float64)))[0] for way, found in counts.items()
+        }
+        return {way: {categories.names[p]: float(one[p]) for p in categories.things} for way, one in values.items()}
+
+    def best(known: dict[Key, dict[str, float]]) -> dict[str, Key]:
+        names = [categories.names[position] for position in categories.things]
+        return {thing: max(known, key=lambda way: np.nan_to_num(known[way][thing], nan=-1.0)) for thing in names}
+
+    over_all = scores(np.ones(len(own)))
+    return {
+        "all": best(over_all),
+        "folds": {str(fold): best(scores(own != fold)) for fold in sorted(set(own.tolist()))},
+        "pq": {
+            way: {thing: None if np.isnan(value) else value for thing, value in one.items()}
+            for way, one in over_all.items()
+        },
+    }
+
+
 def measurer(
     folder: RunFolder,
     images: Index,
@@ -80,8 +131,10 @@ def measurer(
     *,
     judges: Judges | None,
     part: str = "oof",
-) -> Callable[[int, int, Chain], Measured]:
-    """Return what measures the out-of-fold objects of a row, in a fold, under a chain.
+) -> Callable[[int, int, Chain, Sequence[Mapping[int, int]]], list[Measured]]:
+    """Return what measures the out-of-fold objects of a row, in a fold, under a chain, parted in several ways.
+
+    A way is the things that are parted by their shape, as the `middles` of `to_panoptic`.
 
     Args:
         folder: of the run.
@@ -95,7 +148,7 @@ def measurer(
     told, store = InstancesSpec.model_validate(spec["instances"]), ProbabilityStore(folder.store(part, number))
     things, stuff = images.categories.things, spec["data"]["task"] == "panoptic"
 
-    def measured(row: int, fold: int, chain: Chain) -> Measured:
+    def measured(row: int, fold: int, chain: Chain, ways: Sequence[Mapping[int, int]]) -> list[Measured]:
         image, truth = images.images[row], images.read_label(row)
         name = name_of(image)
         assert truth is not None
@@ -103,9 +156,12 @@ def measurer(
         label = apply_chain(probabilities, chain, image=lambda: read_image(images.path(image)))
         scores = None if judges is None else object_scores(judges.of(fold), read_features(store, name))
         objects = read_objects(store, name)
-        found = to_panoptic(label, objects, probabilities, things, told, scores=scores, where=image)
-        ids = images.read_instances(row)
-        return measure_objects(truth, ids, label, found, images.categories, evaluate, stuff=stuff, where=image)
+        ids, about = images.read_instances(row), (images.categories, evaluate)
+        found = [
+            to_panoptic(label, objects, probabilities, things, told, scores=scores, middles=way, where=image)
+            for way in ways
+        ]
+        return [measure_objects(truth, ids, label, one, *about, stuff=stuff, where=image) for one in found]
 
     return measured
 
@@ -117,5 +173,5 @@ def _measured(folder: RunFolder, whole: Index, rows: pl.DataFrame, number: int, 
     overlaps = Overlaps(whole.categories, evaluate)
     each = track(rows.select("image", "group", "fold").iter_rows(), f"score round {number}", rows.height)
     for row, (image, group, fold) in enumerate(each):
-        overlaps.put(image, measured(row, fold, ()), group=group, fold=fold)
+        overlaps.put(image, measured(row, fold, (), AS_FOUND)[0], group=group, fold=fold)
     return overlaps

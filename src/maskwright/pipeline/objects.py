@@ -20,6 +20,7 @@ from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
 from maskwright.panoptic import PanopticMap
 from maskwright.pictures import encode, fit, instance_picture, panoptic_beside, side_by_side, to_rgb8
+from maskwright.pipeline.object_ways import Ways
 from maskwright.pipeline.objectness import Judges
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.predict import EvaluateSpec
@@ -37,13 +38,14 @@ class ToldApart:
         whole: its index.
         spec: of the stage: data and instances.
         evaluate: which families are scored.
-        judges: who says how likely objects are true; None: their score is the mean probability of their category.
+        tuned: what tuned.json holds: who says how likely objects are true, and by what those of each thing are parted.
     """
 
     def __init__(
-        self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec, judges: Judges | None
+        self, folder: RunFolder, whole: Index, spec: dict[str, Any], evaluate: EvaluateSpec, tuned: dict[str, Any]
     ) -> None:
-        self.folder, self.whole, self.evaluate, self.judges = folder, whole, evaluate, judges
+        self.folder, self.whole, self.evaluate = folder, whole, evaluate
+        self.judges, self.ways = Judges.from_plain(tuned), Ways.from_plain(tuned, whole.categories)
         self.spec = InstancesSpec.model_validate(spec["instances"])
         self.stuff = spec["data"]["task"] == "panoptic"
         self.categories = whole.categories
@@ -69,7 +71,8 @@ class ToldApart:
         name, store = name_of(image), ProbabilityStore(self.folder.store(part))
         scores = None if self.judges is None else object_scores(self.judges.of(fold), read_features(store, name))
         objects = read_objects(store, name)
-        found = to_panoptic(label, objects, probabilities, self.things, self.spec, scores=scores, where=image)
+        how = {"scores": scores, "middles": self.ways.of(fold), "where": image}
+        found = to_panoptic(label, objects, probabilities, self.things, self.spec, **how)  # type: ignore[arg-type]
         self.files.write(name, found)
         self.names.append(name)
         return found

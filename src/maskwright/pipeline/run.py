@@ -24,7 +24,7 @@ from maskwright.pipeline.paths import OF_OBJECTS, absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
 from maskwright.pipeline.rounds import training_folder
-from maskwright.pipeline.sections import AFTERWARDS, choosing, comparing, of_objects, planning, predicting, training
+from maskwright.pipeline.sections import AFTERWARDS, CHOSEN, choosing, comparing, of_objects, planning, predicting, training
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.pipeline.teams import of_team, training_teams
 from maskwright.processes import cores
@@ -291,7 +291,7 @@ def _predict_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
 def _selftrain_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     scoring = recipe.model_dump(mode="json", include={"seed", "data", "split"}) | comparing(recipe)
     scoring["metric"] = recipe.metric()
-    objects = of_objects(recipe)
+    objects = of_objects(recipe, set(type(recipe.instances).model_fields) - CHOSEN)  # chosen after rounds
     sections = Sections(training(recipe), predicting(recipe), scoring, objects, recipe.adoption_metric())
     return selftrain_tasks(folder, recipe, sections, _parts(folder, recipe))
 

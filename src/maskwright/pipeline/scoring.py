@@ -24,7 +24,6 @@ from maskwright.evaluate import (
 from maskwright.pipeline import stages
 from maskwright.pipeline.embedding_pictures import draw_embeddings
 from maskwright.pipeline.folds import pool_of
-from maskwright.pipeline.objectness import Judges
 from maskwright.pipeline.objects import ToldApart
 from maskwright.pipeline.paths import OF_OBJECTS
 from maskwright.postprocess import apply_chain
@@ -81,7 +80,7 @@ def score_run(
         dict[str, Any](categories=whole.categories.names),
         dict[str, Any](),
     )
-    objects = None if told is None else ToldApart(folder, whole, told, evaluate, Judges.from_plain(tuned))
+    objects = None if told is None else ToldApart(folder, whole, told, evaluate, tuned)
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
         if part not in parts:

@@ -20,10 +20,13 @@ OF_PREDICTING = {"cluster", "apart", "across", "border", "minimum", "smallest", 
 """Fields of `instances` that decide which objects are found; the others what is made of those afterwards."""
 
 
+CHOSEN = {"by", "middles"}
+"""Fields of `instances` that decide what parts objects once the networks are chosen."""
+
 _UNSAID: dict[str, Any] = {"only": None, "workflow": "all", "together": None, "partner_every": 1}
 """Fields of `instances`, and the values with which they change nothing."""
 
-AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation"}
+AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation", "minimum", "smallest", *CHOSEN}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 

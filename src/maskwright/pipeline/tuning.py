@@ -13,7 +13,9 @@ from maskwright.data.images import read_image
 from maskwright.data.index import Index, scored
 from maskwright.data.store import ProbabilityStore
 from maskwright.pipeline.object_chains import gain_in_pq
-from maskwright.pipeline.objectness import fit_judges
+from maskwright.pipeline.object_scores import Chain
+from maskwright.pipeline.object_ways import choose_ways
+from maskwright.pipeline.objectness import Judges, fit_judges
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec, PostprocessSpec
 from maskwright.split import HELD_OUT
@@ -31,6 +33,18 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     asked = spec.get("instances", {}).get("score") == "objectness"
     judges = fit_judges(folder, whole) if asked else None
     more = {} if judges is None else judges.to_plain()
+    known, chains = _tuned(folder, whole, spec, judges)
+    if "instances" in spec:
+        rows = scored(whole, read_folds(folder.folds)).filter(pl.col("fold") != HELD_OUT)
+        ways = choose_ways(folder, whole, rows, chains, spec, judges=judges)
+        more |= {"ways": ways} if ways else {}
+    write_json(folder.tuned, known | more)
+
+
+def _tuned(
+    folder: RunFolder, whole: Index, spec: dict[str, Any], judges: Judges | None
+) -> tuple[dict[str, Any], dict[int, Chain]]:
+    """Return what is known of the chain that ships, as plain data, and of each fold the chain that its images get."""
     wanted, evaluate = (
         PostprocessSpec.model_validate(spec["postprocess"]),
         EvaluateSpec.model_validate(spec["evaluate"]),
@@ -38,8 +52,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     if (why := _nothing_to_tune(wanted, spec["split"]["folds"], partial=whole.partial)) is not None:
         chain = [step.model_dump(mode="json") for step in wanted.chain or ()]
         known = {"adopted": bool(chain), "chain": chain, "fold_chains": {}, "gain": None, "fitted_on": why}
-        write_json(folder.tuned, known | more)
-        return
+        return known, dict.fromkeys(range(spec["split"]["folds"]), wanted.chain or ())
     folds = scored(whole, read_folds(folder.folds))
     inside, held = (folds.filter((pl.col("fold") == HELD_OUT) == there) for there in (False, True))
     images = whole.only(inside["image"].to_list())
@@ -62,7 +75,7 @@ def tune_run(folder: RunFolder, whole: Index, spec: dict[str, Any]) -> None:
     if tuned.adopted and "instances" in spec:
         found = gain_in_pq(folder, whole, inside, tuned.fold_chains, spec, judges=judges)
         tuned = replace(tuned if found["value"] >= 0 else tuned.not_adopted(), pq_gain=found)
-    write_json(folder.tuned, tuned.to_plain() | more)
+    return tuned.to_plain(), dict(tuned.fold_chains) if tuned.adopted else {}
 
 
 def _nothing_to_tune(wanted: PostprocessSpec, folds: int, *, partial: bool) -> str | None:

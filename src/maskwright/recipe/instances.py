@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -46,6 +47,14 @@ class InstancesSpec(Spec):
     `train.steps`."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
     """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
+    by: Literal["best", "embeddings", "shape"] = "best"
+    """What parts two objects that touch. embeddings: `cluster`. shape: a watershed on the distance to the border of
+    what the network, after post-processing, says is of a thing, as it is without embeddings. best: for each thing what
+    has the higher out-of-fold PQ; embeddings where there is one fold, or objects are missing from the maps."""
+    middles: tuple[float, ...] = Field((0.15, 0.25, 0.4, 0.6, 1.0), min_length=1)
+    """Least distances of two middles that a shape is parted at, as shares of the median diameter of the thing's true
+    objects; of several the one with the highest out-of-fold PQ, of equal ones the first, and the middle one of these
+    where there is one fold."""
     apart: bool = True
     """Pixels of a cluster that don't touch are instances of their own, in training, too: a network sees no difference
     between two equal objects that lie far from each other. false: an object may be in pieces, such as a car behind a
@@ -130,6 +139,13 @@ class InstancesSpec(Spec):
                 "such as [[car, bus], [person, rider]]"
             )
         return self
+
+    @field_validator("middles")
+    @classmethod
+    def _is_some_way(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 < value < math.inf for value in values) or len(set(values)) < len(values):
+            raise ValueError("each above 0, and each once")
+        return values
 
     @field_validator("erosion", "dilation")
     @classmethod

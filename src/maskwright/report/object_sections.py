@@ -30,6 +30,7 @@ def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section 
     words = [
         "An object counts as found where a predicted one overlaps it by more than half of what both cover together. "
         f"{_score_words(artifacts)} The checkpoint that is kept as the best is chosen by the semantic metric.",
+        *_way_words(artifacts),
     ]
     groups = [Group("Found, missed, made up", tables=[_counts(counts), _scores(artifacts)])]
     groups += _pictures(artifacts, gallery, counts, thumbnails, panoptic=task == "panoptic")
@@ -48,6 +49,30 @@ def _score_words(artifacts: Artifacts) -> str:
         f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "
         "scored by a classifier that has not seen its fold's truth."
     )
+
+
+def _way_words(artifacts: Artifacts) -> list[str]:
+    """Return what parts objects that touch, and by how much it is better than the other ways."""
+    ways = (artifacts.tuned or {}).get("ways")
+    if ways is None:
+        return []
+    by_shape = {name: distance for name, distance in ways["all"].items() if distance is not None}
+    words = "Objects that touch are parted by their embeddings"
+    if by_shape:
+        of_each = ", ".join(f"{name} (middles {distance} px apart)" for name, distance in by_shape.items())
+        rest = "" if len(by_shape) == len(ways["all"]) else f"{words}, but "
+        words = f"{rest}{'by' if rest else 'Objects that touch are parted by'} their shape: {of_each}"
+    known = ways.get("pq", {})
+    if not known:
+        return [f"{words}."]
+    tried = [
+        f"{name}: " + ", ".join(f"{way} {number(pq[name])}" for way, pq in known.items() if pq[name] is not None)
+        for name in ways["all"]
+    ]
+    return [
+        f"{words}. Chosen by out-of-fold PQ of each thing, for images of a fold by that of the other folds: "
+        f"{'; '.join(tried)}."
+    ]
 
 
 def _counts(counts: pl.DataFrame) -> Table:
