@@ -11,8 +11,8 @@ import pytest
 from maskwright.artifacts import RunFolder, read_json, write_json, write_table
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
-from maskwright.pipeline import divisions
-from maskwright.pipeline.divisions import _best
+from maskwright.pipeline import object_scores
+from maskwright.pipeline.object_scores import best_of_each
 from maskwright.pipeline.run import _TASKS
 from maskwright.pipeline.sections import planning, predicting, training
 from maskwright.pipeline.teams import networks_asked
@@ -133,18 +133,18 @@ def test_each_network_is_asked_for_its_own_things(tmp_path):
 def test_the_best_division_of_each_thing():
     nan = float("nan")
     scores = {"all": {"car": 0.5, "bus": 0.2, "rider": nan}, "each": {"car": 0.5, "bus": 0.3, "rider": 0.0}}
-    assert _best(scores) == {"car": "all", "bus": "each", "rider": "each"}
-    assert _best({"all": {"car": nan}, "each": {"car": nan}}) == {"car": "all"}
+    assert best_of_each(scores) == {"car": "all", "bus": "each", "rider": "each"}
+    assert best_of_each({"all": {"car": nan}, "each": {"car": nan}}) == {"car": "all"}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
     """Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three."""
-    monkeypatch.setattr(divisions, "_best", lambda scores: {"rock": "each", "plant": "all"})
+    monkeypatch.setattr(object_scores, "best_of_each", lambda scores: {"rock": "each", "plant": "all"})
     data, out = tmp_path / "data", tmp_path / "run"
     make_playground(data, labelled=9, unlabelled=1, size=(40, 64), planted=False)
-    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
+    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01", "instances.by": "embeddings"}
     summary = maskwright(*command(data, out, **more))
     recipe = load_recipe(out / "recipe.yaml")
     things = [c.name for c in recipe.data.to_categories().items if c.isthing]

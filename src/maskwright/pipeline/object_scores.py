@@ -82,6 +82,12 @@ def segments_of(overlaps: Overlaps) -> PanopticCounts:
     return found
 
 
+def best_of_each(scores: Mapping[Key, Mapping[str, float]]) -> dict[str, Key]:
+    """Return thing → the way with its highest score, of way → thing → score; of equal ones the first, NaN last."""
+    things = list(next(iter(scores.values())))
+    return {thing: max(scores, key=lambda way: np.nan_to_num(scores[way][thing], nan=-1.0)) for thing in things}
+
+
 def best_of_things(
     counts: Mapping[Key, PanopticCounts], folds: Sequence[int], categories: Categories
 ) -> dict[str, dict[str, Any]]:
@@ -107,14 +113,10 @@ def best_of_things(
         }
         return {way: {categories.names[p]: float(one[p]) for p in categories.things} for way, one in values.items()}
 
-    def best(known: dict[Key, dict[str, float]]) -> dict[str, Key]:
-        names = [categories.names[position] for position in categories.things]
-        return {thing: max(known, key=lambda way: np.nan_to_num(known[way][thing], nan=-1.0)) for thing in names}
-
     over_all = scores(np.ones(len(own)))
     return {
-        "all": best(over_all),
-        "folds": {str(fold): best(scores(own != fold)) for fold in sorted(set(own.tolist()))},
+        "all": best_of_each(over_all),
+        "folds": {str(fold): best_of_each(scores(own != fold)) for fold in sorted(set(own.tolist()))},
         "pq": {
             way: {thing: None if np.isnan(value) else value for thing, value in one.items()}
             for way, one in over_all.items()

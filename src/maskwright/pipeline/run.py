@@ -24,7 +24,16 @@ from maskwright.pipeline.paths import OF_OBJECTS, absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
 from maskwright.pipeline.rounds import training_folder
-from maskwright.pipeline.sections import AFTERWARDS, CHOSEN, choosing, comparing, of_objects, planning, predicting, training
+from maskwright.pipeline.sections import (
+    AFTERWARDS,
+    CHOSEN,
+    choosing,
+    comparing,
+    of_objects,
+    planning,
+    predicting,
+    training,
+)
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.pipeline.teams import of_team, training_teams
 from maskwright.processes import cores
