@@ -124,7 +124,7 @@ def by_embeddings(run: Path) -> Path:
     words += ["--set", "instances.by=embeddings"]
     if not note.is_file():
         shutil.copytree(run, out, dirs_exist_ok=True)
-        subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
+        subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out), "--redo"], check=True)
         note.write_text(json.dumps(words))
     return out
 

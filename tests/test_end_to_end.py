@@ -19,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from make_command import run_command
 from maskwright.data.categories import to_ids
 from maskwright.data.images import size_of
 from maskwright.data.store import ProbabilityStore
@@ -70,7 +71,10 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from maskwright.cli import entry; entry()", *map(str, arguments)]
 
 
-def maskwright(*arguments: object) -> subprocess.CompletedProcess[str]:
+maskwright = run_command
+
+
+def in_a_process(*arguments: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, check=False)
 
@@ -94,7 +98,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory):
     """An undisturbed run; its folder and what it wrote to stdout."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = maskwright(*run_of(data, out, "--json"))
+    done = in_a_process(*run_of(data, out, "--json"))
     assert done.returncode == 0, done.stderr[-4000:]
     return out, done
 

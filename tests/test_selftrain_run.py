@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from make_command import run_command
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
@@ -67,7 +68,7 @@ def command(data, out, *options, folds=2, **settings):
 
 
 def selftrain(data, out, *options, code=0, **settings):
-    done = subprocess.run(command(data, out, *options, **settings), capture_output=True, text=True)
+    done = run_command(*command(data, out, *options, **settings)[3:])
     assert done.returncode == code, done.stderr[-3000:]
     return json.loads(done.stdout) if code == 0 else done.stderr
 
@@ -290,7 +291,7 @@ def check_protocols(out, found, *, steps):
 def test_sac_goes_on_from_the_supervised_network_of_its_own_fold(tmp_path, data):
     method = {"selftrain.method": '{"kind": "sac"}'}
     words = [word for word in command(data, tmp_path / "run", **method) if "method.pixels" not in word]
-    done = subprocess.run(words, capture_output=True, text=True)
+    done = run_command(*words[3:])
     assert done.returncode == 0, done.stderr[-3000:]
     for fold in (0, 1):
         note = read_json(tmp_path / "run" / "round-1" / f"fold-{fold}" / "start.json")

@@ -1,11 +1,9 @@
 """A run with a round of self-training, answers about it, and the same run again: it learns from the answers."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
+from make_command import run_command
 from make_pool import SETTINGS
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.index import decided_index
@@ -32,7 +30,7 @@ SMALL = (
 def selftrain(data, out, *more):
     pairs = [f"--set={setting}" for setting in SMALL]
     words = ["selftrain", "--data", str(data), "--out", str(out), "--folds", "2", "--json", *pairs, *more]
-    done = subprocess.run([sys.executable, "-m", "maskwright", *words], capture_output=True, text=True)
+    done = run_command(*words)
     assert done.returncode == 0, done.stderr[-3000:]
     return RunFolder(out)
 

@@ -1,0 +1,231 @@
+"""Objects from another world, without a label of the target: rounds of self-training, step by step.
+
+`fluorescence` and `stained`: generated nuclei (`python -m benchmarks nuclei`) → real ones of dsb2018; `scenes`: drawn
+places with two kinds of things and three of stuff → the same with other textures, light and noise. Half of the target's
+images (of scenes, other places) are the pool, without a label, the other half is scored. Rows: `source only`, strongly
+augmented, one training of the labelled source; `source only, twice as long`; `batch norm`, its statistics measured anew
+on the pool; `self-trained`, a round of pseudo-labels with neither votes nor a choice of objects; `guided`, objects vote
+on the category of their pixels, too; `objectness`, those alone are learned from that are rather true than false; `two
+rounds` of that; `target labels`, the upper end, learns twice as long from the labels of the pool. Rounds begin with the
+networks of source only; all trainings have as many steps, but for those twice as long, which have those of two. All
+objects are parted by embeddings. Scores are those of the mean of two folds' networks, the mean over the seeds;
+intervals resample the target's images that are scored. `share of the gap` is the gain over source only as a share of
+that of target labels.
+
+Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from benchmarks import record
+from benchmarks.object_worlds import WORLDS, World
+from benchmarks.record import Comparison, Row
+from maskwright.artifacts import RunFolder, read_json
+from maskwright.checkpoint import KEY, load_trained, read_checkpoint
+from maskwright.data.images import read_image
+from maskwright.data.intensity import standardise, to_working
+from maskwright.data.kind import OBJECT
+from maskwright.data.scenes import CATEGORIES
+from maskwright.evaluate import evaluate_folders
+from maskwright.instances.source import object_source
+from maskwright.metrics import PanopticCounts, panoptic_quality
+from maskwright.metrics.panoptic import recognition_quality, segmentation_quality
+from maskwright.pipeline.objectness import Judges
+from maskwright.pipeline.stages import read_chain
+from maskwright.predict import predict_folder
+from maskwright.recipe import load_recipe
+from maskwright.recipe.predict import EvaluateSpec
+from maskwright.statistics import Statistic, bootstrap, paired_difference
+from maskwright.train.unlabelled.norm import batch_norms
+
+SOURCE, NORM, UPPER = "source only", "batch norm", "target labels"
+LONGER = f"{SOURCE}, twice as long"
+ROUNDS: dict[str, tuple[int, str]] = {
+    "self-trained": (1, "{objectness: null, votes: none}"),
+    "guided": (1, "{objectness: null, votes: predicted}"),
+    "objectness": (1, "{objectness: 0.5, votes: predicted}"),
+    "two rounds": (2, "{objectness: 0.5, votes: predicted}"),
+}
+"""Row → how many rounds, and selftrain.method.objects."""
+ROWS = (SOURCE, LONGER, NORM, *ROUNDS, UPPER)
+FALSE = "false objects an image"
+METRICS = ("pq", "sq", "rq", "ap", FALSE)
+_SPEC = EvaluateSpec(families=("panoptic", "instances"), samples=100)
+_QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "evaluate.samples=100")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks object_rounds", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
+    parser.add_argument("--only", nargs="*", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=500, help="of a training of a fold")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
+    arguments = parser.parse_args()
+    rows = record.read("object_rounds")
+    for name in arguments.only:
+        world = WORLDS[name]
+        world.make(arguments.data, arguments.keep / "data" / name)
+        done = {row: [measured(row, world, seed, arguments) for seed in arguments.seeds] for row in arguments.rows}
+        for row in done:
+            for metric in METRICS:
+                rows[f"{name}, {metric}: {row}"] = to_row(row, metric, done, arguments)
+        record.write("object_rounds", rows)
+
+
+def measured(row: str, world: World, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return {metric: function of weights of the scored images} of a row, and `ap`, a number."""
+    data, stem = arguments.keep / "data" / world.name, f"{world.name}-{arguments.steps}-{seed}"
+    first, run = (arguments.keep / f"{stem}-{name}".replace(", ", "-").replace(" ", "-") for name in (SOURCE, row))
+    rounds, objects = ROUNDS.get(row, (0, ""))
+    settings = [*world.settings, *_QUICK, f"train.steps={arguments.steps * (2 if row in (LONGER, UPPER) else 1)}"]
+    settings += [f"train.validate_every={arguments.steps}"]
+    if rounds:
+        settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
+        settings += [f"selftrain.method={{kind: pseudo_labels, objects: {objects}}}"]
+        settings += [f"selftrain.rounds={rounds}"]
+    learned = data / ("target" if row == UPPER else "source")
+    command = ["selftrain" if rounds else "run", "--data", str(learned), "--seed", str(seed), "--task", world.task]
+    command += ["--folds", "2", "--holdout", "0", *(word for setting in settings for word in ("--set", setting))]
+    if row != NORM:
+        finish(command, run, first if rounds else None)
+    found = run.with_name(f"{run.name}-found")
+    if not (found / "done").is_file():
+        chosen = [RunFolder(run).checkpoints(fold, "last")[0] for fold in (0, 1)] if row != NORM else None
+        pool = learned / "unlabeled"
+        predict(first if row == NORM else run, chosen or adapted(first, pool, run), data / "test" / "images", found)
+        (found / "done").touch()
+    return statistics(found, data / "test", world)
+
+
+def finish(command: list[str], run: Path, start: Path | None) -> None:
+    """Run a command to its end, in a copy of a finished run where there is one to start from."""
+    note = run.with_name(f"{run.name}.json")
+    if note.is_file() and json.loads(note.read_text()) == command:
+        return
+    if start is not None and not run.exists():
+        shutil.copytree(start, run)
+    redo = ["--redo"] if start is not None else []  # of what comes after the trainings alone
+    subprocess.run([sys.executable, "-m", "maskwright", *command, "--out", str(run), *redo], check=True)
+    note.write_text(json.dumps(command))
+
+
+def adapted(run: Path, pool: Path, out: Path) -> list[Path]:
+    """Write the networks of a run with batch norm's statistics of the pool's images, measured one by one."""
+    files = []
+    for fold in (0, 1):
+        known, images = load_trained(RunFolder(run).checkpoints(fold, "last")[0]), sorted(pool.iterdir())
+        network, norms = known.network, batch_norms(known.network)
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over the images
+            norm.train()
+        for path in images:
+            image = standardise(to_working(read_image(path), known.intensity, known.scale), known.intensity)
+            high, wide = (side // 32 * 32 for side in image.shape[:2])
+            with torch.no_grad():
+                network(torch.from_numpy(np.ascontiguousarray(image[:high, :wide].transpose(2, 0, 1)))[None])
+        state = read_checkpoint(known.path)
+        own = {f"step.network.{name}": value for name, value in network.state_dict().items()}
+        files.append(out / f"fold-{fold}.ckpt")
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        torch.save({KEY: state[KEY], "state_dict": own}, files[-1])
+    return files
+
+
+def predict(run: Path, checkpoints: Sequence[Path], images: Path, out: Path) -> None:
+    """Predict images by the mean of networks as `maskwright predict RUN` does."""
+    folder = RunFolder(run)
+    recipe, tuned = load_recipe(folder.recipe), read_json(folder.tuned)
+    judges = Judges.from_plain(tuned)
+    source = object_source(checkpoints, recipe, None if judges is None else judges.whole)
+    predict_folder(source, images, out, spec=recipe.predict, chain=read_chain(tuned["chain"]))
+
+
+def statistics(found: Path, test: Path, world: World) -> dict[str, Any]:
+    """Return {metric: function of weights of the images} of predicted files, and `ap`, a number."""
+    if world.task == "panoptic":
+        scores = evaluate_folders(found, test / "truth", kind="panoptic", spec=_SPEC)
+    else:
+        scores = evaluate_folders(found / "instances", test / "instances", kind="instances", spec=_SPEC)
+    names = scores.categories
+    ordered = scores.per_image.sort("image", maintain_order=True)
+    tp, fp, fn, iou = (
+        ordered[f"segments_{name}"].cast(pl.Float64).fill_null(0).to_numpy().reshape(-1, len(names))
+        for name in ("tp", "fp", "fn", "iou")
+    )
+    things = (tp + fp + fn).sum(0) > 0 if world.task == "instances" else np.ones(len(names), bool)
+    counted = np.flatnonzero(things)
+
+    def quality(kind: Callable[[PanopticCounts], np.ndarray]) -> Statistic:
+        def score(weights: np.ndarray) -> np.ndarray:
+            sums = [weights @ counts for counts in (iou, tp, fp, fn)]
+            return np.asarray(np.nanmean(kind(PanopticCounts(*sums, np.zeros_like(sums[0])))[:, counted], axis=1))
+
+        return score
+
+    kinds = (("pq", panoptic_quality), ("sq", segmentation_quality), ("rq", recognition_quality))
+    of_things = [position for position, name in enumerate(names) if name in _things(world)]
+    return {name: quality(kind) for name, kind in kinds} | {
+        FALSE: lambda weights: (weights @ fp[:, of_things]).sum(1) / weights.sum(1),
+        "ap": scores.scores["ap"]["value"],
+        "images": len(fp),
+    }
+
+
+def _things(world: World) -> set[str]:
+    return {c.name for c in CATEGORIES if c.isthing} if world.task == "panoptic" else {OBJECT, "foreground"}
+
+
+def to_row(row: str, metric: str, done: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> Row:
+    """Return a row's metric, its gain over source only, and of PQ the share of the gap."""
+    each, count = done[row], done[row][0]["images"]
+    details: dict[str, Any] = {"steps": arguments.steps, "seeds": arguments.seeds}
+    if metric == "ap":
+        values = [one["ap"] for one in each]
+        return Row(figure=float(np.mean(values)), unit=f"mean of {len(each)} seeds", details=details | {"each": values})
+    score, source = (_mean([one[metric] for one in done[name]]) for name in (row, SOURCE))
+    found = bootstrap(score, count, rng=np.random.default_rng(0))
+    details["each"] = [float(one[metric](np.ones((1, count)))[0]) for one in each]
+    told = Row(
+        figure=found.value,
+        unit=f"mean of {len(each)} seeds, {count} images",
+        interval=(found.low, found.high),
+        details=details,
+    )
+    if row == SOURCE:
+        return told
+    gain = paired_difference(score, source, count, rng=np.random.default_rng(0))
+    if metric == "pq" and row != UPPER and UPPER in done:
+        upper = _mean([one[metric] for one in done[UPPER]])
+
+        def share(weights: np.ndarray) -> np.ndarray:
+            before = source(weights)
+            return (score(weights) - before) / (upper(weights) - before)
+
+        part = bootstrap(share, count, rng=np.random.default_rng(0))
+        details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
+    compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
+    other = float(source(np.ones((1, count)))[0])
+    return told.model_copy(update={"against": SOURCE, "other": other, "comparison": compared})
+
+
+def _mean(each: Sequence[Statistic]) -> Statistic:
+    return lambda weights: np.asarray(np.mean([one(weights) for one in each], axis=0))
+
+
+if __name__ == "__main__":
+    main()
