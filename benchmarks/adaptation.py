@@ -212,6 +212,7 @@ def to_row(
         details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
     return row.model_copy(
         update={
+            "details": details,  # the row has a copy
             "against": SOURCE,
             "other": float(source(whole)[0]),
             "comparison": Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n),

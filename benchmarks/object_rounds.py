@@ -181,7 +181,7 @@ def statistics(found: Path, test: Path, world: World) -> dict[str, Any]:
     of_things = [position for position, name in enumerate(names) if name in _things(world)]
     return {name: quality(kind) for name, kind in kinds} | {
         FALSE: lambda weights: (weights @ fp[:, of_things]).sum(1) / weights.sum(1),
-        "ap": scores.scores["ap"]["value"],
+        "ap": scores.scores.get("ap", {"value": np.nan})["value"],  # none where nothing was found
         "images": len(fp),
     }
 
@@ -220,7 +220,7 @@ def to_row(row: str, metric: str, done: dict[str, list[dict[str, Any]]], argumen
         details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
     other = float(source(np.ones((1, count)))[0])
-    return told.model_copy(update={"against": SOURCE, "other": other, "comparison": compared})
+    return told.model_copy(update={"against": SOURCE, "other": other, "comparison": compared, "details": details})
 
 
 def _mean(each: Sequence[Statistic]) -> Statistic:

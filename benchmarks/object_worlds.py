@@ -17,9 +17,9 @@ from PIL import Image
 from benchmarks.adaptation_sets import STRONG, other_world
 from benchmarks.nuclei import write_generated
 from maskwright.data.scenes import CATEGORIES, draw_layout, draw_views, render
-from maskwright.metrics import panoptic_map
-from maskwright.panoptic import PanopticMap
+from maskwright.panoptic import PanopticMap, merge
 from maskwright.panoptic.files import write_coco_panoptic
+from maskwright.recipe.panoptic import MergeSpec
 from maskwright.types import Categories
 
 _BASE = (
@@ -108,8 +108,7 @@ def _true_maps(test: Path) -> Iterator[tuple[str, PanopticMap]]:
     things = [position for position, category in enumerate(CATEGORIES) if category.isthing]
     for path in sorted((test / "masks").iterdir()):
         label, ids = (np.array(Image.open(test / kind / path.name)) for kind in ("masks", "instances"))
-        joined, segments = panoptic_map(label, ids.astype(np.int32), len(CATEGORIES), things=things)
-        yield path.stem, PanopticMap(joined.astype(np.int32), segments)
+        yield path.stem, merge(label, ids.astype(np.int32), things, MergeSpec(stuff_min_area=0))
 
 
 def _write(array: np.ndarray, path: Path) -> None:

@@ -1,0 +1,95 @@
+"""The figures of `python -m benchmarks object_rounds`, worked by hand, and the worlds that it goes through."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.object_rounds import FALSE, LONGER, SOURCE, UPPER, adapted, statistics, to_row
+from benchmarks.object_worlds import WORLDS
+from PIL import Image
+
+from maskwright.artifacts import RunFolder
+from maskwright.checkpoint import KEY, describe, load_trained
+from maskwright.data.images import read_image
+from maskwright.data.intensity import standardise, to_working
+from maskwright.data.synthetic import make_playground
+from maskwright.models import build_model
+from maskwright.recipe.data import DataSpec
+from maskwright.recipe.model import UNetSpec
+from maskwright.types import Category
+
+
+def write(path, ids):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(ids.astype(np.uint8)).save(path)
+
+
+def test_scores_of_files_by_hand(tmp_path):
+    """Two images: one of two objects is found, then one is found and two are made up."""
+    true, found = np.zeros((2, 20, 40), int), np.zeros((2, 20, 40), int)
+    true[0, 2:8, 2:8], true[0, 2:8, 20:26], found[0, 2:8, 2:8] = 1, 2, 1
+    true[1, 2:8, 2:8] = found[1, 2:8, 2:8] = 1
+    found[1, 10:14, 2:6], found[1, 10:14, 20:24] = 2, 3
+    for name, one, other in zip("ab", true, found, strict=True):
+        write(tmp_path / "test" / "instances" / f"{name}.png", one)
+        write(tmp_path / "found" / "instances" / f"{name}.png", other)
+    known = statistics(tmp_path / "found", tmp_path / "test", WORLDS["fluorescence"])
+    ones, first = np.ones((1, 2)), np.array([[1.0, 0.0]])
+    assert known["images"] == 2
+    assert known["pq"](ones)[0] == known["rq"](ones)[0] == pytest.approx(2 / (2 + 0.5 * 1 + 0.5 * 2))
+    assert known["sq"](ones)[0] == 1
+    assert known["pq"](first)[0] == pytest.approx(1 / 1.5)
+    assert known[FALSE](ones)[0] == 1 and known[FALSE](first)[0] == 0
+
+
+def test_the_share_of_the_gap():
+    """Images weigh alike; source ¼, the row ½, the upper end ¾: half of the gap."""
+    done = {
+        name: [{"pq": lambda weights, own=own: np.full(len(weights), own), "images": 4}]
+        for name, own in ((SOURCE, 0.25), (LONGER, 0.5), (UPPER, 0.75))
+    }
+    row = to_row(LONGER, "pq", done, argparse.Namespace(steps=5, seeds=[0]))
+    assert row.figure == 0.5 and row.other == 0.25 and row.comparison.value == 0.25
+    assert row.details["share of the gap"]["value"] == pytest.approx(0.5)
+    assert "share of the gap" not in to_row(UPPER, "pq", done, argparse.Namespace(steps=5, seeds=[0])).details
+
+
+def test_batch_norm_has_the_statistics_of_the_pool(tmp_path):
+    make_playground(tmp_path / "data", labelled=1, unlabelled=3, size=(64, 64), planted=False)
+    pool = tmp_path / "data" / "unlabeled"
+    spec = UNetSpec(encoder="resnet10t", encoder_weights="none", decoder_channels=(8, 8, 8, 8, 8))
+    data = DataSpec(
+        root=".",
+        categories=(Category(0, "background"), Category(1, "object", isthing=True)),
+        channels=3,
+        value_range=(0, 255),
+        mean=(0.4,) * 3,
+        std=(0.2,) * 3,
+    )
+    network = build_model(spec, in_channels=3, classes=2)
+    about = describe(spec, data, scale=1.0, precision="float32", channels_last=False)
+    for fold in (0, 1):
+        path = RunFolder(tmp_path / "run").checkpoints(fold, "last", 0)[0]
+        path.parent.mkdir(parents=True)
+        torch.save({KEY: about, "state_dict": network.state_dict()}, path)
+    (tmp_path / "run" / "adopted.json").write_text(json.dumps({"round": 0, "rounds": []}))
+    files = adapted(tmp_path / "run", pool, tmp_path / "out")
+    before, after = (
+        load_trained(p).network for p in (RunFolder(tmp_path / "run").checkpoints(0, "last", 0)[0], files[0])
+    )
+    seen = []
+    first = next(m for m in after.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    convolution = next(m for m in after.modules() if isinstance(m, torch.nn.Conv2d))
+    convolution.register_forward_hook(lambda _, __, out: seen.append(out.mean((0, 2, 3))))
+    known = load_trained(files[0])
+    for path in sorted(pool.iterdir()):
+        image = standardise(to_working(read_image(path), known.intensity), known.intensity)
+        with torch.no_grad():
+            after(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None])
+    torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), rtol=1e-4, atol=1e-5)
+    weights = [dict(one.named_parameters()) for one in (before, after)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
