@@ -97,7 +97,8 @@ class DecidedMasks:
         numbers = self._whole_numbers(image)
         if numbers is None:
             return None
-        replaced = self.answer(image).action in ("consensus", "drawn_mask") and self.labelled(image)
+        answer = self.answer(image)
+        replaced = answer.action in ("consensus", "drawn_mask") and answer.objects is None and self.labelled(image)
         if replaced or image in self.changes:
             whole = self.whole(image)
             before = self._own(image) if replaced else whole  # what the numbers belong to
@@ -117,6 +118,8 @@ class DecidedMasks:
                 return None
             turned = apply(numbers, answer.transform or "identity").astype(np.int32)
             return resize_instances(turned, self._size(image))
+        if answer.objects is not None:
+            return read_objects(self._place(answer.objects))
         file = self.index.table["instances"][self.rows[image]]
         if file is None:
             return None

@@ -222,7 +222,7 @@ class Reviewed:
         return stat.st_size, stat.st_mtime_ns
 
 
-def digest_of(label: LabelMap) -> str:
+def digest_of(label: Array) -> str:
     """Return 16 hex digits that tell a label map from others.
 
     Example:
