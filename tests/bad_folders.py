@@ -82,12 +82,13 @@ def with_bad(add: Callable[[Path], Any], stage: str, *more: object) -> Callable[
     return made
 
 
-def window(screen: str | None, *absent: str) -> Callable[[Path, Patch], Command]:
+def window(screen: str | None, *absent: str, present: tuple[str, ...] = ()) -> Callable[[Path, Patch], Command]:
     """Return a maker of an audited run, and the command that opens a window of napari on it.
 
     Args:
         screen: what DISPLAY says; None: nothing.
         absent: packages that can't be imported; of napari itself, an empty module stands there.
+        present: further packages of which an empty module stands there.
     """
 
     def made(root: Path, patch: Patch) -> Command:
@@ -96,7 +97,8 @@ def window(screen: str | None, *absent: str) -> Callable[[Path, Patch], Command]
             patch.delenv(name, raising=False)
         if screen is not None:
             patch.setenv("DISPLAY", screen)
-        patch.setitem(sys.modules, "napari", ModuleType("napari"))
+        for name in ("napari", *present):
+            patch.setitem(sys.modules, name, ModuleType(name))
         for name in absent:
             patch.setitem(sys.modules, name, None)
         return ["review", root / "run", "--napari", "--check"]

@@ -137,7 +137,9 @@ class Desk:
         """
         if reply.item not in self.places:
             next_move = "reload the page: the queue may have changed"
-            raise UsageError(problem("an item of the queue", reply.item, where="the review", next_move=next_move))
+            raise UsageError(
+                problem("an item of the queue", "one that isn't in it", where="the review", next_move=next_move)
+            )
         reply = reply if reply.id else reply.model_copy(update={"id": secrets.token_hex(8)})
         place = self.places[reply.item]
         for last in (False, False, True):  # what is drawn is drawn while others may go on

@@ -99,7 +99,7 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
 
     Raises:
         UsageError: there is nothing to choose from, or the pool isn't predicted.
-        DataError: an artifact is damaged.
+        DataError: an artifact is damaged, or none of the images can be read.
     """
     taken = frozenset(asked)
     found = candidates(run, taken)
@@ -111,6 +111,9 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
     known = [*labelled, *sorted(taken & run.rows.keys())]
     looks, own = _looks(run, known), _looks(run, [candidate.image for candidate in kept])
     shown = [candidate for candidate in kept if candidate.image in own]
+    if not shown:
+        got, next_move = f"none of {len(kept)}", "put the images back that the run was made of"
+        raise DataError(problem("images that can be read", got, where=str(run.index.root), next_move=next_move))
     table = np.array([own[candidate.image] for candidate in shown], np.float64)
     anchors = {image: np.asarray(values, np.float64) for image, values in looks.items()}
     return choose(shown, table, anchors, count, copies=pictures_of(run), ranks=_ranks(found)), len(found)
