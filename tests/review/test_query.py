@@ -18,7 +18,7 @@ from maskwright.artifacts import read_json, read_table, write_json
 from maskwright.cli import main
 from maskwright.data.index import decided_index
 from maskwright.data.store import ProbabilityStore
-from maskwright.decisions import read_decisions, settled
+from maskwright.decisions import Decision, append_decisions, read_decisions, settled
 from maskwright.errors import DataError, UsageError
 from maskwright.pipeline.accepted import accepted_labels
 from maskwright.recipe.data import DataSpec
@@ -124,6 +124,14 @@ def test_what_is_being_labelled_is_not_asked_again(made):
     assert set(chosen_names(found)) == {"sure", "doubt"}  # the copy of it neither
     with pytest.raises(UsageError, match="asked for before"):
         query(made, 1, asked=[f"unlabeled/{name}.png" for name in NAMES])
+
+
+def test_what_somebody_drew_is_not_asked_for_nor_a_copy_of_it(fresh):
+    """In the review: begun with nothing it is a mask; strokes on a prediction leave the rest to be labelled."""
+    line = {"action": "patch_mask", "by": "Anna", "where": "review/masks/w.png", "file": "review/masks/l.png"}
+    on_top = Decision(image="unlabeled/doubt.png", made_by="round 0, fold 0", **line)
+    append_decisions(fresh.folder.decisions, [Decision(image="unlabeled/unsure.png", **line), on_top])
+    assert set(chosen_names(query(fresh, 4)[0])) == {"sure", "doubt"}  # `copy` shows what `unsure` shows
 
 
 def annotated(folder):

@@ -42,7 +42,7 @@ _TAIL = 0.1
 """Share of the pixels, the most uncertain, whose entropy is averaged: that of all pixels is low wherever an object is
 small. A choice."""
 _THERE = 0.001
-_SETTLING = ("use_mask_of", "consensus", "drawn_mask", "drop")
+_GIVING = ("use_mask_of", "consensus", "drawn_mask", "patch_mask")
 _GROUP = 0.8
 _SIDE = 256
 _THREADS = 4
@@ -122,9 +122,10 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
 def candidates(run: Reviewed, asked: frozenset[str] = frozenset()) -> list[Candidate]:
     """Return the images of a run's pool that could be labelled, with what their predictions say; see `query`."""
     answers = settled(read_decisions(run.folder.decisions))
-    out = {d.image for d in answers.values() if d.action in _SETTLING} | run.unusable | _strangers(run) | asked
+    given = {d.image for d in answers.values() if d.action in _GIVING and (d.action != "patch_mask" or not d.made_by)}
+    out = {d.image for d in answers.values() if d.action == "drop"} | given | run.unusable | _strangers(run) | asked
     copies = pictures_of(run)
-    covered = {copies[i] for i in run.index.images if i in copies and (run.masked(i) or i in asked)}
+    covered = {copies[i] for i in run.index.images if i in copies and (run.masked(i) or i in asked | given)}
     pool = [i for i in run.index.images if not run.masked(i) and i not in out and copies.get(i) not in covered]
     store = ProbabilityStore(run.folder.store("pool", run.folder.adopted_round))
     pool = [image for image in pool if name_of(image) in store]

@@ -195,7 +195,8 @@ def _suggestions(run: Reviewed, files: Mapping[str, str], certainty: Mapping[str
 
 def _suggested_objects(run: Reviewed, image: str) -> Array | None:
     file = run.folder.predictions / "instances" / f"{name_of(image)}.png"
-    return read_ids(file) if file.is_file() else None
+    numbers = read_ids(file) if file.is_file() else None
+    return numbers if numbers is not None and numbers.shape == run.size(image) else None
 
 
 def suggested_label(run: Reviewed, image: str) -> LabelMap:
