@@ -129,11 +129,11 @@ class Panel:
         self.counted.setText(text)
 
     def shortcut(self, key: str, work: Callable[[], None]) -> Any:
-        """Return a key of the whole window; where somebody types, it is typed, and where no panel is seen, nothing."""
+        """Return a key of the whole window; where somebody types, it is typed. Of a panel that is hidden, Qt hears none."""
         found = self.gui.QShortcut(self.gui.QKeySequence(key), self.root)
         found.setContext(self.core.Qt.ShortcutContext.ApplicationShortcut)
         found.setAutoRepeat(False)
-        found.activated.connect(lambda: work() if self.root.isVisible() else None)
+        found.activated.connect(work)
         return found
 
     def _build_head(self, column: Any) -> None:
