@@ -14,9 +14,11 @@ import pytest
 from make_copies import half
 from make_review import ALONE, PLAIN
 from maskwright.decisions import read_decisions, settled
+from maskwright.napari.binding import binding_fault
 from maskwright.review import Reviewed
 
 BINDINGS = ("PySide6", "PyQt6", "PyQt5")
+FAULT = binding_fault() if find_spec("napari") and any(find_spec(name) for name in BINDINGS) else ""
 SCREEN = [] if os.environ.get("DISPLAY") else ["xvfb-run", "-a", "-s", "-screen 0 1400x1000x24"]
 
 pytestmark = [
@@ -24,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("napari") is None, reason="needs the extra napari"),
     pytest.mark.skipif(not any(find_spec(name) for name in BINDINGS), reason="needs a Qt binding"),
+    pytest.mark.skipif(bool(FAULT), reason=f"needs a Qt binding that lasts, not {FAULT}"),
     pytest.mark.skipif(bool(SCREEN) and not shutil.which("xvfb-run"), reason="needs a screen, or xvfb-run"),
 ]
 

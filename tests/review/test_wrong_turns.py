@@ -1,14 +1,16 @@
 """What a new user gets wrong with `review` and `query`: each message names the next move, and nothing is written."""
 
+import ctypes
 import json
 import shutil
+import sys
 
 import pytest
 
 from make_review import place_of, reply
 from maskwright.cli import main
 from maskwright.errors import DataError, UsageError
-from maskwright.napari.window import _fault
+from maskwright.napari.binding import loses_references, screen_fault
 from maskwright.review import Desk, Reviewed, build_queue, import_replies, write_static
 
 
@@ -115,7 +117,21 @@ def test_what_was_imported_is_to_be_carried_out(folder, tmp_path, capsys):
 
 def test_where_qt_ends_a_process_the_reason_is_what_it_said():
     end = "import os, sys; print('could not connect to display :9\\nmore', file=sys.stderr, flush=True); os.abort()"
-    assert _fault({}, end) == "could not connect to display :9"
-    assert _fault({}, "import os; os.abort()") == "exit status -6"
-    assert _fault({}, "import nothing_of_this_name") == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
-    assert _fault({}, "print('fine')") == ""
+    assert screen_fault({}, end) == "could not connect to display :9"
+    assert screen_fault({}, "import os; os.abort()") == "exit status -6"
+    assert (
+        screen_fault({}, "import nothing_of_this_name") == "ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    )
+    assert screen_fault({}, "print('fine')") == ""
+
+
+def test_a_binding_that_takes_references_away_is_found():
+    """As PySide6 6.12.0 does; from Python 3.12 on, None isn't counted, and nothing comes of it."""
+    none = ctypes.py_object(None)
+    counted = sys.version_info < (3, 12)
+    try:
+        assert loses_references(lambda: ctypes.pythonapi.Py_DecRef(none)) is counted
+    finally:
+        for _ in range(100 if counted else 0):
+            ctypes.pythonapi.Py_IncRef(none)
+    assert not loses_references(lambda: None)

@@ -129,7 +129,7 @@ class Panel:
         self.counted.setText(text)
 
     def shortcut(self, key: str, work: Callable[[], None]) -> Any:
-        """Return a key of the whole window; where somebody types, it is typed. Of a panel that is hidden, Qt hears none."""
+        """Return a key of the whole window; where somebody types, it is typed. A hidden panel hears none."""
         found = self.gui.QShortcut(self.gui.QKeySequence(key), self.root)
         found.setContext(self.core.Qt.ShortcutContext.ApplicationShortcut)
         found.setAutoRepeat(False)
