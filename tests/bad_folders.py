@@ -82,12 +82,16 @@ def with_bad(add: Callable[[Path], Any], stage: str, *more: object) -> Callable[
     return made
 
 
-def window(screen: str | None, *absent: str) -> Callable[[Path, Patch], Command]:
+def window(
+    screen: str | None, *absent: str, present: tuple[str, ...] = (), fault: str = ""
+) -> Callable[[Path, Patch], Command]:
     """Return a maker of an audited run, and the command that opens a window of napari on it.
 
     Args:
         screen: what DISPLAY says; None: nothing.
         absent: packages that can't be imported; of napari itself, an empty module stands there.
+        present: further packages of which an empty module stands there.
+        fault: what is wrong with a Qt that opens windows.
     """
 
     def made(root: Path, patch: Patch) -> Command:
@@ -96,7 +100,11 @@ def window(screen: str | None, *absent: str) -> Callable[[Path, Patch], Command]
             patch.delenv(name, raising=False)
         if screen is not None:
             patch.setenv("DISPLAY", screen)
-        patch.setitem(sys.modules, "napari", ModuleType("napari"))
+        if fault:
+            patch.setattr("maskwright.napari.window.screen_fault", lambda _: "")
+            patch.setattr("maskwright.napari.window.binding_fault", lambda: fault)
+        for name in ("napari", *present):
+            patch.setitem(sys.modules, name, ModuleType(name))
         for name in absent:
             patch.setitem(sys.modules, name, None)
         return ["review", root / "run", "--napari", "--check"]

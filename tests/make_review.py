@@ -1,5 +1,8 @@
 """A run folder that holds something of each kind to review: an audit of made images, predictions made by hand."""
 
+import json
+import shutil
+
 import numpy as np
 import polars as pl
 from PIL import Image
@@ -27,6 +30,30 @@ def review_folder(place):
     folder = run(data_folder(place / "data"))
     write_predictions(folder)
     return folder
+
+
+def objects_run(place, task):
+    """Audit and split a made folder whose rocks are told apart, and of which two images have no mask.
+
+    Each mask is two rocks beside each other, 301 the first four columns, 300 the others.
+
+    Args:
+        place: where.
+        task: `panoptic`; or `instances`, without the masks.
+    """
+    data = place / "data"
+    for k in range(4):
+        put(data, f"x{k}", picture(100 + k), half(8 + 4 * k))
+        (data / "instances").mkdir(exist_ok=True)
+        Image.fromarray(half(8 + 4 * k) * np.uint16(300) + half(4)).save(data / "instances" / f"x{k}.png")
+    for k in range(2):
+        put(data, f"new{k}", picture(k))
+    things = [{"id": 0, "name": "background"}, {"id": 1, "name": "rock", "isthing": True}]
+    (data / "classes.json").write_text(json.dumps({"categories": things}))
+    if task == "instances":
+        shutil.rmtree(data / "masks")
+        (data / "classes.json").unlink()
+    return Reviewed.of(run(data, f"data.task={task}").root)
 
 
 def write_label(folder, name, label):

@@ -37,6 +37,7 @@ class Case:
     absent: tuple[str, ...] = ()
 
 
+_QT = ("qtpy", "qtpy.QtWidgets")
 AUDITED, SPLIT = ("run/audit/findings.parquet",), ("run/folds.csv",)
 DROP = ("--set", "audit.on_error=drop")
 CUT_OFF, VALUES = "bad.png: unreadable: is truncated", "7 (384 px)"
@@ -211,6 +212,9 @@ CASES = [
          ("got one of another version (KeyError: 'scale')",)),
     Case("napari without a screen", bad.window(None), 2, ("leave --napari out",)),
     Case("napari that isn't installed", bad.window(":0", "napari"), 2, ("the extra napari",)),
+    Case("napari whose screen is gone", bad.window(":979", present=_QT), 2, ("DISPLAY=:979", "leave --napari out")),
+    Case("napari whose Qt does not last", bad.window(":0", present=_QT, fault="one that ends Python 3.11"), 2,
+         ("got one that ends Python 3.11", "pip install 'PySide6<6.12'")),
     Case("napari without Qt", bad.window(":0", "qtpy", "qtpy.QtWidgets"), 2, ("where: napari",)),
     Case("checkpoint of another network", bad.predicted(lambda state: state["state_dict"].popitem()), 2,
          ("got one of another version (RuntimeError", "last.ckpt")),

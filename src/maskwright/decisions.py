@@ -86,7 +86,7 @@ _NEEDS: dict[Action, str] = {
 """Fields that a line must have beside its action."""
 
 _UNSEALED = {"time", "seal", "line", "sealed"}
-_REVIEWED = {"file", "where", "shift", "made_by", "seen", "id", "item", "answer"}
+_REVIEWED = {"file", "objects", "where", "shift", "made_by", "begun_with", "seen", "id", "item", "answer"}
 """Fields that no policy writes: a seal that was made before they were thought of holds."""
 
 
@@ -116,6 +116,8 @@ class Decision(Spec):
     """Left, top, right and bottom in pixels; right and bottom are outside."""
     file: str | None = None
     """A label file with category ids, in the run folder."""
+    objects: str | None = None
+    """Of a drawn_mask: a file of the numbers of its objects, in the run folder; 0 is none."""
     where: str | None = None
     """A file of pixels that count, not 0, in the run folder."""
     shift: tuple[int, int] | None = None
@@ -123,6 +125,8 @@ class Decision(Spec):
     made_by: str = ""
     """Of a drawn_mask that nobody drew: what predicted it; of a patch_mask: on what prediction it was drawn. An image
     without a mask of its own is learned from by it, and never scored."""
+    begun_with: str = ""
+    """Of a mask that a person saved: the prediction that they began with. It counts as theirs, whole."""
     seen: str = ""
     """Of a drawn_mask that was predicted: a JSON file in the run folder with the images whose masks its networks have
     learned from. Only trainings that are scored on none of them learn from it; without it, none does."""
@@ -179,7 +183,8 @@ class Decision(Spec):
             "same": f" as {self.other_image}",
             "not_same": f" as {self.other_image}",
         }.get(self.action, "")
-        return f"{self.action}{object_of}, by {self.by}"
+        begun = f", begun with: {self.begun_with}" if self.begun_with else ""
+        return f"{self.action}{object_of}, by {self.by}{begun}"
 
 
 def read_decisions(path: Path) -> list[Decision]:
@@ -337,7 +342,7 @@ def settled_state(path: Path) -> dict[str, str]:
 def _canonical(decision: Decision) -> str:
     """Return all that an answer says; without a transform, or with `identity`, a mask is taken over as it stands."""
     said = decision.model_dump(
-        mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image", "id", "item", "answer"}
+        mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image", "begun_with", "id", "item", "answer"}
     )
     if said.get("transform") == "identity":
         del said["transform"]

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import closing, contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 import uvicorn
@@ -142,9 +143,9 @@ def test_from_disk_and_back(page, desk, tmp_path):
 
 
 @contextmanager
-def commanded(folder):
+def commanded(folder, port=0):
     """The command itself, as its own process: yields its address, with the token, and the process."""
-    words = [sys.executable, "-m", "maskwright", "review", str(folder.root), "--port", "0"]
+    words = [sys.executable, "-m", "maskwright", "review", str(folder.root), "--port", str(port)]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = next(line for line in process.stderr if "open http" in line)
@@ -173,6 +174,26 @@ def test_killed_in_the_middle_and_resumed(page, desk, folder):
     assert len(before) == 2
     assert after[:2] == before
     assert len(after) > 2
+
+
+def test_a_drawing_survives_the_server(page, desk, folder):
+    """Killed while somebody draws; begun again on the same port, with another token, and opened in another tab."""
+    with commanded(folder) as (address, process):
+        page.goto(address)
+        named(page)
+        go_to(page, desk, "suspect", PLAIN)
+        press(page, "e", "Draw on the picture")
+        page.keyboard.press(" ")
+        process.kill()
+        process.wait()
+        press(page, "Enter", "The server doesn’t answer, so nothing was saved. Start it again")
+    with commanded(folder, urlsplit(address).port) as (again, _):
+        press(page, "Enter", "with another token, so nothing was saved; open the address that it prints in another tab")
+        with page.context.new_page() as other:
+            other.goto(again)
+            other.wait_for_selector("canvas")
+        press(page, "Enter", "Saved: draw the mask")
+    assert [d.action for d in people(desk)] == ["patch_mask"]
 
 
 def test_what_would_throw_a_drawing_away_is_out_of_reach(page, desk):

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from scipy import ndimage
 
 from make_copies import half
 from make_review import ALONE, COARSE, FINE, ODD, PLAIN, TURNED, place_of, reply, write_label
@@ -127,6 +128,24 @@ def test_pixels_that_come_to_a_thing_are_an_object():
     expected[0:2, 2], expected[2:4, 6:8], expected[5, 1] = 3, 8, 0
     assert np.array_equal(_renumbered(numbers, before, after, [1]), expected)
     assert np.array_equal(_renumbered(numbers, before, after, []), np.where(after == before, numbers, 0))
+
+
+def test_thousands_of_pieces_are_numbered_as_one_by_one():
+    """The definition, a piece at a time; pieces of a pixel, with several neighbours, and of two categories."""
+    rng = np.random.default_rng(0)
+    before, after = rng.integers(0, 3, (2, 90, 80)).astype(np.uint8)
+    before, after = before.repeat(2, 0), after.repeat(2, 0)
+    numbers = np.where(before > 0, ndimage.label(before > 0)[0] + rng.integers(0, 3, before.shape), 0)
+    expected = np.where(after == before, numbers, 0)
+    for category in (1, 2):
+        pieces, count = ndimage.label((after == category) & (before != category), np.ones((3, 3)))
+        assert count > 500
+        for piece in range(1, count + 1):
+            inside = pieces == piece
+            around = expected[ndimage.binary_dilation(inside, np.ones((3, 3))) & (after == category)]
+            counts = np.bincount(around[around > 0])
+            expected[inside] = counts.argmax() if counts.any() else expected.max() + 1
+    assert np.array_equal(_renumbered(numbers.astype(np.int32), before, after, [1, 2]), expected)
 
 
 def test_the_other_mask_of_a_conflict(desk, folder):

@@ -310,3 +310,23 @@ def test_images_that_can_not_be_read_are_not_asked_about(desk):
     height = pl.when(pl.col("image") == image).then(None).otherwise(pl.col("height")).alias("height")
     run = replace(desk.run, index=replace(index, table=index.table.with_columns(height)))
     assert image not in {name for item in build_queue(run) for name in item.images}
+
+
+def test_an_answer_to_what_is_not_asked_any_more_is_not_taken_back_unseen(desk):
+    """Nor is an older one in its place: that wouldn't be the last."""
+    first, second = place_of(desk, "outlier"), place_of(desk, "duplicate")
+    desk.decide(reply(desk, first, "alien"))
+    desk.decide(reply(desk, second, "same"))
+    later = Desk(desk.run, [desk.items[first]])  # the run was made anew
+    with pytest.raises(UsageError, match="which isn't asked any more") as caught:
+        later.undo("Anna")
+    assert settled(lines(desk)) == settled(desk.log()[-2:])
+    with desk.run.folder.decisions.open("a") as log:
+        log.write(str(caught.value).partition("decisions.jsonl: ")[2] + "\n")
+    assert later.undo("Anna") == 0
+    assert later.undo("Anna") is None
+    hidden = Desk(desk.run, [], anonymous=True)
+    desk.decide(reply(desk, first, "alien"))
+    with pytest.raises(UsageError) as caught:
+        hidden.undo("Anna")
+    assert desk.items[first].image not in str(caught.value)

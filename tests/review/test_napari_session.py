@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import yaml
 
-from make_copies import half
-from make_review import ALONE, BOX, ODD, PLAIN, place_of, reply, write_label
+from make_copies import half, picture, put
+from make_review import ALONE, BOX, ODD, PLAIN, objects_run, place_of, reply, write_label
 from maskwright.artifacts import read_folds, read_json
 from maskwright.cli import main
 from maskwright.data.index import decided_index, scored
-from maskwright.decisions import append_decisions, read_decisions, settled
+from maskwright.decisions import Decision, append_decisions, read_decisions, settled
 from maskwright.errors import DataError, UsageError
 from maskwright.napari.layers import box_of, hatched
-from maskwright.napari.reader import Stack, reader_of
+from maskwright.napari.reader import Stack, reader_of, run_stacks
 from maskwright.napari.session import Session
 from maskwright.recipe.data import DataSpec
 from maskwright.review import Desk, answers
@@ -185,8 +185,6 @@ def test_what_can_not_be_shown_can_be_left_out_and_nothing_else(desk):
 
 def restore(desk, image):
     """The data folder is all tests' own."""
-    from make_copies import picture, put
-
     put(desk.run.index.root, image.removeprefix("unlabeled/").removesuffix(".png"), picture(5))
 
 
@@ -300,6 +298,40 @@ def test_a_stack_reads_anew_what_was_decided_since():
     assert stack[0].item() == 0
     state[0] = 7
     assert stack[0].item() == 7
+
+
+@pytest.mark.parametrize("task", ["panoptic", "instances"])
+def test_objects_of_a_run_as_stacks(tmp_path, task):
+    """Two rocks with numbers above 255; objects are predicted of one image."""
+    source = objects_run(tmp_path, task)
+    write_label(source.folder, "predictions/instances/x1.png", half(10) * np.uint8(5))
+    stacks, names = run_stacks(source), source.index.images
+    first, bare = names.index("images/x1.png"), names.index("unlabeled/new0.png")
+    assert {"images", "masks", "objects", "predicted objects"} == stacks.keys()
+    assert stacks["objects"].dtype == stacks["predicted objects"].dtype == np.int32
+    assert np.array_equal(stacks["objects"][first], half(12).astype(np.int32) * 300 + half(4))
+    assert np.array_equal(stacks["predicted objects"][first], half(10).astype(np.int32) * 5)
+    assert not stacks["objects"][bare].any() and not stacks["predicted objects"][bare].any()
+    assert np.array_equal(stacks["masks"][first], half(12))
+    assert (stacks["masks"][bare] == 254).all()
+
+
+def test_objects_follow_what_is_decided(tmp_path):
+    """A rock is drawn away from the others: it is an object, in the stack that is open, without opening it anew."""
+    source = objects_run(tmp_path, "panoptic")
+    stacks, place = run_stacks(source), source.index.images.index("images/x1.png")
+    assert stacks["objects"][place][0, 30] == 0
+    label = np.full((48, 64), 255, np.uint8)
+    label[:5, 30:40] = 1
+    files = {"where": "review/masks/w.png", "file": "review/masks/l.png"}
+    write_label(source.folder, files["where"], np.where(label == 1, 255, 0).astype(np.uint8))
+    write_label(source.folder, files["file"], label)
+    drawn = Decision(image="images/x1.png", action="patch_mask", by="Anna", **files)
+    append_decisions(source.folder.decisions, [drawn])
+    expected = half(12).astype(np.int32) * 300 + half(4)
+    expected[:5, 30:40] = 302
+    assert np.array_equal(stacks["objects"][place], expected)
+    assert (stacks["masks"][place][:5, 30:40] == 1).all()
 
 
 def test_the_reader_takes_runs_alone(folder, tmp_path):

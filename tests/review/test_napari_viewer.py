@@ -14,9 +14,11 @@ import pytest
 from make_copies import half
 from make_review import ALONE, PLAIN
 from maskwright.decisions import read_decisions, settled
+from maskwright.napari.binding import binding_fault
 from maskwright.review import Reviewed
 
 BINDINGS = ("PySide6", "PyQt6", "PyQt5")
+FAULT = binding_fault() if find_spec("napari") and any(find_spec(name) for name in BINDINGS) else ""
 SCREEN = [] if os.environ.get("DISPLAY") else ["xvfb-run", "-a", "-s", "-screen 0 1400x1000x24"]
 
 pytestmark = [
@@ -24,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(find_spec("napari") is None, reason="needs the extra napari"),
     pytest.mark.skipif(not any(find_spec(name) for name in BINDINGS), reason="needs a Qt binding"),
+    pytest.mark.skipif(bool(FAULT), reason=f"needs a Qt binding that lasts, not {FAULT}"),
     pytest.mark.skipif(bool(SCREEN) and not shutil.which("xvfb-run"), reason="needs a screen, or xvfb-run"),
 ]
 
@@ -102,6 +105,32 @@ tell(status=panel.status.text(), drawn=board.drawn is not None)
 viewer.close()
 """
 
+CLICKED = """
+from qtpy.QtWidgets import QDockWidget
+mine = lambda: session.desk.progress("Eva")["mine"]
+panel.by.setFocus()
+QTest.keyClicks(panel.by, "Eva")
+button = panel.answers.itemAt(0).widget()
+held = (button, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, button.rect().center())
+QTest.mousePress(*held)
+QTest.qWait(100)  # the name is taken in: the field has lost the focus
+QTest.mouseRelease(*held)
+tell(by=session.by, mine=mine())
+press(Qt.Key.Key_X, at=window)
+tell(mine=mine())
+dock = widget
+while not isinstance(dock, QDockWidget):
+    dock = dock.parent()
+dock.hide()
+press(Qt.Key.Key_X, at=window)
+tell(mine=mine())
+dock.show()
+QTest.qWait(100)
+press(Qt.Key.Key_X, at=window)
+tell(mine=mine())
+viewer.close()
+"""
+
 PLUGIN = """
 import sys
 import napari, npe2
@@ -155,6 +184,15 @@ def test_a_choice_and_a_drawing_survive_a_kill(folder):
     assert opened["counted"].startswith("2 of ")
     assert undone["status"].startswith("Taken back") and (undone["kind"], undone["mine"]) == ("suspect", "")
     assert cancelled == {"status": "Nothing was changed.", "drawn": False}
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_click_takes_in_the_name_and_a_hidden_panel_hears_no_key(folder):
+    lines, done = drive(BEGINNING + CLICKED, folder.root)
+    assert len(lines) == 4, done.stderr[-3000:]
+    clicked, pressed, hidden, shown = map(json.loads, lines)
+    assert (clicked["by"], clicked["mine"]) == ("Eva", 1)  # the button that was held down is the one that is let go
+    assert (pressed["mine"], hidden["mine"], shown["mine"]) == (2, 2, 3)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

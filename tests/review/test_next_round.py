@@ -1,6 +1,7 @@
 """A run with a round of self-training, answers about it, and the same run again: it learns from the answers."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from make_command import run_command
@@ -8,6 +9,7 @@ from make_pool import SETTINGS
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.index import decided_index
 from maskwright.data.synthetic import make_playground
+from maskwright.napari.session import Session
 from maskwright.pipeline.accepted import with_accepted
 from maskwright.recipe.data import DataSpec
 from maskwright.review import Desk, Reply, Reviewed, build_queue
@@ -78,6 +80,43 @@ def test_answers_are_what_the_next_run_learns_from(tmp_path):
     assert item.image not in read_table(folder.predictions / "per_image.parquet")["image"].to_list()
     again = Reviewed.of(folder.root)
     assert item.image not in [i.image for i in build_queue(again) if i.kind in ("disagreement", "uncertain")]
+
+
+def test_a_choice_and_a_drawing_in_napari_are_what_the_next_run_learns_from(tmp_path):
+    """The whole command again: the targets of each fold's training, pixel by pixel, and what is scored."""
+    make_playground(tmp_path / "data", labelled=24, unlabelled=6, size=(48, 64))
+    folder = selftrain(tmp_path / "data", tmp_path / "run")
+    run = Reviewed.of(folder.root)
+    session = Session(Desk(run, build_queue(run)))
+    session.by = "Anna"
+    choice = next(n for n, i in enumerate(session.desk.items) if i.kind in ("disagreement", "uncertain"))
+    session.show(choice)
+    pool, maker, taken = session.item.image, session.item.suggestions[-1].maker, session.labels[-1]
+    session.answer("b" if session.item.kind == "disagreement" else "accept")
+    suspect = next(n for n, i in enumerate(session.desk.items) if i.kind == "suspect")
+    session.show(suspect)
+    masked, drawn = session.item.image, session.begin(0)
+    drawn[:9, :20], drawn[40:, 50:] = (drawn[:9, :20] + 1) % 2, 255  # another category, and ignored
+    session.save(drawn)
+    whole = next(n for n, i in enumerate(session.desk.items) if i.kind in ("disagreement", "uncertain") and n != choice)
+    session.show(whole)
+    bare, painted = session.item.image, session.begin(-1)
+    painted[:] = (np.arange(64) // 8 % 2)[None]
+    session.save(painted)
+    selftrain(tmp_path / "data", tmp_path / "run", "--redo")
+    index, folds = decided_index(folder, spec_of(folder)), read_folds(folder.folds)
+    fold_of = dict(folds.select("image", "fold").iter_rows())
+    assert {fold_of[masked], fold_of[bare]} <= {0, 1} and pool not in fold_of
+    for fold in (0, 1):
+        learned, accepted = with_accepted(folder, index, fold)
+        assert accepted == ([pool] if fold == maker[1] else [])
+        targets = {masked: drawn, bare: painted} | ({pool: taken} if accepted else {})
+        for image, expected in targets.items():
+            assert np.array_equal(learned.only([image]).read_label(0), expected)
+    counted = read_table(folder.decided / "contents.parquet").filter(pl.col("image").is_in([masked, bare]))
+    pixels = {image: np.bincount(mask[mask < 255], minlength=2) for image, mask in ((masked, drawn), (bare, painted))}
+    assert {r["image"]: r["pixels"][:2] for r in counted.to_dicts()} == {i: n[:2].tolist() for i, n in pixels.items()}
+    assert {masked, bare} <= set(read_table(folder.predictions / "per_image.parquet")["image"])
 
 
 def said(desk, place, answer):

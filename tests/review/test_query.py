@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from make_copies import half, picture, put, run
+from make_review import objects_run, write_label
 from maskwright.artifacts import read_json, read_table, write_json
 from maskwright.cli import main
 from maskwright.data.index import decided_index
 from maskwright.data.store import ProbabilityStore
-from maskwright.decisions import read_decisions, settled
+from maskwright.decisions import Decision, append_decisions, read_decisions, settled
 from maskwright.errors import DataError, UsageError
 from maskwright.pipeline.accepted import accepted_labels
 from maskwright.recipe.data import DataSpec
@@ -125,6 +126,14 @@ def test_what_is_being_labelled_is_not_asked_again(made):
         query(made, 1, asked=[f"unlabeled/{name}.png" for name in NAMES])
 
 
+def test_what_somebody_drew_is_not_asked_for_nor_a_copy_of_it(fresh):
+    """In the review: begun with nothing it is a mask; strokes on a prediction leave the rest to be labelled."""
+    line = {"action": "patch_mask", "by": "Anna", "where": "review/masks/w.png", "file": "review/masks/l.png"}
+    on_top = Decision(image="unlabeled/doubt.png", made_by="round 0, fold 0", **line)
+    append_decisions(fresh.folder.decisions, [Decision(image="unlabeled/unsure.png", **line), on_top])
+    assert set(chosen_names(query(fresh, 4)[0])) == {"sure", "doubt"}  # `copy` shows what `unsure` shows
+
+
 def annotated(folder):
     """Return Label Studio's export of a task in which the first mask was mended and the others submitted as they were.
 
@@ -162,6 +171,10 @@ def test_label_studio_there_and_back(fresh, tmp_path):
     first = answers[images[0], "mask"]
     assert (first.action, first.by, first.made_by) == ("drawn_mask", "Anna", "")
     assert answers[images[1], "mask"].made_by == "prediction"
+    assert (first.begun_with, answers[images[1], "mask"].begun_with) == ("prediction, round 0, all folds", "")
+    width = 20 + len(chosen_names(found)[0])  # of the suggestion; 32 columns of 64 are right
+    assert first.value == done.corrected[images[0]] == abs(width - 32) / 64
+    assert done.corrected.keys() == {images[0]}
     assert np.array_equal(np.asarray(Image.open(fresh.folder.root / first.file)), half(32))
     again = import_labels(fresh, export, by="Anna")
     assert (again.taken, set(again.known)) == ((), set(images))
@@ -191,6 +204,85 @@ def test_cvat_there_and_back(fresh, tmp_path):
     assert set(done.unchanged) == set(images[1:])
     file = settled(read_decisions(fresh.folder.decisions))[images[0], "mask"].file
     assert not np.asarray(Image.open(fresh.folder.root / file)).any()
+
+
+def test_a_suggestion_of_networks_that_are_gone_is_still_a_prediction(fresh, tmp_path):
+    """Asked, predicted anew, then submitted as it was: nobody drew that, and nobody knows what its networks saw."""
+    found, _ = query(fresh, 2)
+    folder = write_query(fresh, found, "cvat", out=tmp_path / "task")
+    images = [one.candidate.image for one in found]
+    for image in images:
+        Image.fromarray(half(3)).save(fresh.folder.predictions / "labels" / image)
+    tree = ET.parse(folder / "annotations.xml")
+    mask = tree.find("image").find("mask")
+    mask.set("rle", f"0, {48 * 9}")
+    mask.set("width", "9")
+    tree.write(tmp_path / "annotations.xml")
+    done = import_labels(fresh, tmp_path / "annotations.xml", by="Anna")
+    assert (done.unchanged, done.corrected) == ((images[1],), {})  # how much was corrected, nobody can say any more
+    answers = settled(read_decisions(fresh.folder.decisions))
+    changed, same = (answers[image, "mask"] for image in images)
+    assert (changed.made_by, changed.begun_with, changed.value) == ("", "prediction, round 0, all folds", None)
+    assert (same.made_by, same.seen, same.begun_with) == ("prediction", "", "")
+
+
+@pytest.fixture
+def told_apart(tmp_path):
+    """A run of masks and objects, whose prediction of each image of the pool is two rocks beside each other."""
+    made = objects_run(tmp_path, "panoptic")
+    store = ProbabilityStore(made.folder.store("pool", 0))
+    for k in range(2):
+        store.write(f"unlabeled/new{k}", np.full((2, 48, 64), 0.5, np.float32))
+        write_label(made.folder, f"predictions/labels/unlabeled/new{k}.png", half(20))
+        objects = half(20) * np.uint8(7) + half(8) * np.uint8(2)
+        write_label(made.folder, f"predictions/instances/unlabeled/new{k}.png", objects)
+    return made
+
+
+def test_objects_come_back(told_apart, tmp_path):
+    """One image as it was suggested; of the other, the two rocks are one, and another one is drawn."""
+    found, _ = query(told_apart, 2)
+    folder = write_query(told_apart, found, "cvat", out=tmp_path / "task")
+    images = [one.candidate.image for one in found]
+    tree = ET.parse(folder / "annotations.xml")
+    first = tree.find("image")
+    assert len(first.findall("mask")) == 2  # 12 and 8 columns
+    about = dict(first.find("mask").attrib)
+    for mask in first.findall("mask"):
+        first.remove(mask)
+    for left, width in ((0, 20), (40, 10)):
+        runs = {"left": f"{left}", "top": "0", "width": f"{width}", "height": "48", "rle": f"0, {48 * width}"}
+        ET.SubElement(first, "mask", about | runs)
+    tree.write(tmp_path / "annotations.xml")
+    done = import_labels(told_apart, tmp_path / "annotations.xml", by="Anna")
+    assert (done.unchanged, done.corrected) == ((images[1],), {images[0]: 10 / 64})
+    assert import_labels(told_apart, tmp_path / "annotations.xml", by="Anna").known == tuple(images)
+    run(told_apart.index.root, "data.task=panoptic", more=["--redo"])
+    data = read_json(told_apart.folder.records / "index.json")["resolved"]["data"]
+    index = decided_index(told_apart.folder, DataSpec.model_validate(data)).only([images[0]])
+    label, numbers = index.read_label(0), index.read_instances(0)
+    expected = half(20)
+    expected[:, 40:50] = 1
+    assert np.array_equal(label, expected)
+    expected[:, 40:50] = 2
+    assert np.array_equal(numbers, expected)
+
+
+def test_rocks_that_were_told_apart_otherwise_are_no_prediction_any_more(told_apart, tmp_path):
+    """The mask is the same, pixel by pixel; of the two rocks somebody has made one."""
+    folder = write_query(told_apart, query(told_apart, 1)[0], "cvat", out=tmp_path / "task")
+    tree = ET.parse(folder / "annotations.xml")
+    first = tree.find("image")
+    one, other = first.findall("mask")
+    first.remove(other)
+    one.attrib |= {"left": "0", "width": "20", "rle": f"0, {48 * 20}"}
+    tree.write(tmp_path / "annotations.xml")
+    done = import_labels(told_apart, tmp_path / "annotations.xml", by="Anna")
+    assert (done.unchanged, [*done.corrected.values()]) == ((), [0.0])
+    (line,) = [d for d in read_decisions(told_apart.folder.decisions) if d.action == "drawn_mask"]
+    assert np.array_equal(np.asarray(Image.open(told_apart.folder.root / line.objects)), half(20))
+    (told_apart.folder.root / line.objects).unlink()
+    run(told_apart.index.root, "data.task=panoptic", more=["--redo"], code=2)  # it says which file is missing
 
 
 def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):

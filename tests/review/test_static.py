@@ -10,13 +10,14 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from make_copies import half
 from make_review import FINE, ODD, place_of, reply
 from maskwright.cli import main
-from maskwright.decisions import read_decisions
+from maskwright.decisions import read_decisions, standing
 from maskwright.errors import UsageError
-from maskwright.review import Desk, import_replies, write_static
+from maskwright.review import Desk, build_queue, build_review, import_replies, write_static
 from maskwright.review.answers import answers_of
 
 SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
@@ -119,6 +120,21 @@ def test_an_older_answer_overrules_none_that_was_given_since(desk, tmp_path):
     assert "Ben answered at" in found.refused[0][1]
     late = answer(desk, 0, "a", time="2100-01-02T03:04:05.678Z")
     assert imported(desk, tmp_path, late).taken == 1
+
+
+def test_what_was_imported_is_taken_back_on_the_page_one_by_one(desk, tmp_path):
+    """By its reviewer, in a server that began since; the same file again doesn't bring it back."""
+    other = place_of(desk, "uncertain")
+    whole = answer(desk, 0, "a"), answer(desk, other, "reject")
+    desk.decide(reply(desk, place_of(desk, "outlier"), "alien", by="Ben"))
+    assert imported(desk, tmp_path, *whole).taken == 2
+    page = Desk(desk.run, build_queue(desk.run))
+    client = TestClient(build_review(page, token=""), base_url="http://127.0.0.1:8765")
+    undone = [client.post("/api/undo", json={"by": "Cleo"}).json()["place"] for _ in range(3)]
+    assert undone == [page.places[desk.keys[other]], page.places[desk.keys[0]], None]
+    people = [d for d in standing(read_decisions(desk.run.folder.decisions)) if not d.by_policy]
+    assert [d.by for d in people] == ["Ben"]
+    assert (imported(page, tmp_path, *whole).taken, imported(page, tmp_path, *whole).known) == (0, 2)
 
 
 def test_one_answer_that_can_not_be_written_holds_up_no_other(desk, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from maskwright.artifacts import MADE, turned_like
 from maskwright.audit.copies import fitted
@@ -96,7 +97,8 @@ class DecidedMasks:
         numbers = self._whole_numbers(image)
         if numbers is None:
             return None
-        replaced = self.answer(image).action in ("consensus", "drawn_mask") and self.labelled(image)
+        answer = self.answer(image)
+        replaced = answer.action in ("consensus", "drawn_mask") and answer.objects is None and self.labelled(image)
         if replaced or image in self.changes:
             whole = self.whole(image)
             before = self._own(image) if replaced else whole  # what the numbers belong to
@@ -116,6 +118,8 @@ class DecidedMasks:
                 return None
             turned = apply(numbers, answer.transform or "identity").astype(np.int32)
             return resize_instances(turned, self._size(image))
+        if answer.objects is not None:
+            return read_objects(self._place(answer.objects))
         file = self.index.table["instances"][self.rows[image]]
         if file is None:
             return None
@@ -215,12 +219,39 @@ def _renumbered(numbers: Array, before: LabelMap, after: LabelMap, things: Seque
     """
     found = np.where(after == before, numbers, 0).astype(np.int64)
     for category in things:
-        pieces, count = components((after == category) & (before != category))
-        for piece in range(1, count + 1):
-            inside = pieces == piece
-            around = found[(cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & (after == category)]
-            near, pixels = np.unique(around[around > 0], return_counts=True)
-            found[inside] = near[pixels.argmax()] if len(near) else found.max() + 1
+        there = after == category
+        pieces, count = components(there & (before != category))
+        names = _touched(pieces, count, np.where(there, found, 0))
+        new = np.flatnonzero(names[1:] == 0) + 1
+        names[new] = found.max(initial=0) + 1 + np.arange(len(new))
+        found = np.where(pieces > 0, names[pieces], found)
+    return found
+
+
+def _touched(pieces: Array, count: int, numbers: Array) -> npt.NDArray[np.int64]:
+    """Return for each piece the number with most pixels around it, the smallest of equals; 0 where it touches none.
+
+    Args:
+        pieces: (H, W), 1..count, 0 outside.
+        count: how many there are.
+        numbers: (H, W) object numbers, 0 in pieces.
+
+    Returns:
+        (1 + count,), of 0 first.
+    """
+    beside = cv2.dilate((pieces > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    rows, columns = np.nonzero(beside & (numbers > 0))
+    padded = np.pad(pieces, 1)
+    around = np.stack([padded[rows + down, columns + right] for down in range(3) for right in range(3)], axis=1)
+    around.sort(axis=1)
+    once = (around > 0) & (
+        np.diff(around, axis=1, prepend=0) != 0
+    )  # a pixel counts once for each piece that it touches
+    number = np.broadcast_to(numbers[rows, columns][:, None], around.shape)[once]
+    pairs, pixels = np.unique(np.stack([around[once], number]), axis=1, return_counts=True)
+    order = np.lexsort((-pairs[1], pixels))
+    found = np.zeros(1 + count, np.int64)
+    found[pairs[0, order]] = pairs[1, order]  # of several for one piece, the last one stays
     return found
 
 

@@ -94,7 +94,7 @@ def check_decisions(index: Index, answers: Answers, unusable: Sequence[str], log
             _refuse(decision, log, "images with a mask that can be used", f"{bare[0]}", "name another image")
         if decision.image in broken and decision.action not in ("drop", "same", "not_same"):
             _refuse(decision, log, "an image that can be used", decision.image, "mend its files, or drop it")
-        for name in (decision.file, decision.where):
+        for name in (decision.file, decision.objects, decision.where):
             if name is not None:
                 _check_drawn(index, decision, name, log)
         if decision.action in ("consensus", "ignore_region", "drawn_mask", "patch_mask") and index.target != "masks":
@@ -109,7 +109,7 @@ def _check_drawn(index: Index, decision: Decision, name: str, log: Path) -> None
     if not file.is_file():
         _refuse(decision, log, f"the mask {name} in the run folder", "none", "draw it again, or undo this line")
     size = index.table["height"][row], index.table["width"][row]
-    found = size_of(file)[:2] if name == decision.where else read_label(file, as_written(index.categories)).shape
+    found = read_label(file, as_written(index.categories)).shape if name == decision.file else size_of(file)[:2]
     if found != size:
         got = f"{found[0]} × {found[1]} in {name}"
         _refuse(decision, log, f"a mask of {size[0]} × {size[1]} pixels", got, "draw it again, or undo this line")

@@ -21,7 +21,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise _taken(host, port, error) from None
+        next_move = "leave --host out, or give an address of this machine: 127.0.0.1, or 0.0.0.0 for all that it has"
+        got = f"{host}: {error.strerror or error}"
+        raise UsageError(problem("an address of this machine", got, where="--host", next_move=next_move)) from None
     place = socket.socket(family, kind, protocol)
     try:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -157,8 +158,12 @@ def _take(source: Reviewed, labels: Path, by: str) -> dict[str, Any]:
     if found.unchanged:
         use = "never scored" if alone else "neither learned from nor scored"
         say(f"{len(found.unchanged)} of them are as they were suggested, predictions of this run: {use}")
-    if found.taken and source.index.both:
-        say("numbers of objects aren't taken, categories are: see `maskwright query` in the documentation")
+    if found.corrected:
+        share = statistics.median(found.corrected.values())
+        say(
+            f"{len(found.corrected)} of them are the suggested ones, corrected in {share:.2%} of the pixels (median): "
+            "they are learned from and scored whole, with what was left of the suggestion"
+        )
     if found.missing:
         say(f"{len(found.missing)} of what was asked for have no mask yet: {', '.join(found.missing[:5])}")
     if found.strangers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +73,15 @@ def review(
     """
     token = token or os.environ.get(TOKEN) or None
     _check(host, token, most, no_token=no_token)
+    ways = {
+        "--agreement": agreement,
+        "--import": replies is not None,
+        "--static": static is not None,
+        "--napari": napari,
+    }
+    if len(given := [name for name, wanted in ways.items() if wanted]) > 1:
+        next_move = "leave the others out, and give the command once for each"
+        raise UsageError(problem("one way to review", ", ".join(given), where="review", next_move=next_move))
     desk = _desk(run, anonymous=anonymous)
     found: dict[str, Any] = {"run": str(run)}
     if agreement:
@@ -167,7 +177,7 @@ def carried_out(run: Path) -> str:
     """Return what carries out what was decided."""
     if not RunFolder(run).recipe.is_file():
         return "give the command that made this folder again, with --redo"
-    return f"maskwright run --recipe {run}/recipe.yaml --out {run} --redo"
+    return f"maskwright run --recipe {shlex.quote(f'{run}/recipe.yaml')} --out {shlex.quote(str(run))} --redo"
 
 
 def _import(desk: Desk, path: Path) -> dict[str, Any]:
@@ -178,6 +188,8 @@ def _import(desk: Desk, path: Path) -> dict[str, Any]:
     say(f"{found.taken} answers taken, {found.known} were there before, {len(found.refused)} can't be taken")
     for item, why in found.refused[:20]:
         say(f"  item {item}: {why}")
+    if found.taken:
+        say(f"carry them out: {carried_out(desk.run.folder.root)}")
     return {"taken": found.taken, "known": found.known, "refused": [list(pair) for pair in found.refused]}
 
 

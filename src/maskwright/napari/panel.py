@@ -27,6 +27,7 @@ class Panel:
         self.core: Any = need("qtpy.QtCore", "napari")
         self.gui: Any = need("qtpy.QtGui", "napari")
         self.root = root
+        self._offered: Sequence[Mapping[str, str]] = ()
         self.root.setMinimumWidth(300)
         column = self.qt.QVBoxLayout(self.root)
         self._build_head(column)
@@ -56,19 +57,27 @@ class Panel:
         letters = [f"{letter}: {name}" for letter, name in zip("AB", labels, strict=False)]
         self.names.setText("  ·  ".join((*described.get("names", ()), *(letters if len(labels) > 1 else labels))))
         self.detail.setText(_told(described))
+        answers = described.get("answers", ())
+        if answers != self._offered:  # else they stay: one of them may be held down while a name is taken in
+            self._offer(answers, choose)
+        for place, answer in enumerate(answers):
+            button = self.answers.itemAt(place).widget()
+            button.setEnabled(blind(answer["name"]))
+            button.setStyleSheet("font-weight: bold" if answer["name"] == described["mine"] else "")
+
+    def _offer(self, answers: Sequence[Mapping[str, str]], choose: Callable[[str], None]) -> None:
+        """Put a button for each answer in the place of those that are there."""
         while self.answers.count():
             gone = self.answers.takeAt(0).widget()
             gone.hide()
             gone.deleteLater()
-        for answer in described.get("answers", ()):
+        for answer in answers:
             button = self.qt.QPushButton(textwrap.fill(f"{answer['label']}   [{answer['key']}]", _WIDE))
             button.setObjectName(f"answer-{answer['name']}")
             button.setAccessibleName(answer["label"])
-            button.setEnabled(blind(answer["name"]))
-            if answer["name"] == described["mine"]:
-                button.setStyleSheet("font-weight: bold")
             button.clicked.connect(lambda *_, name=answer["name"]: choose(name))
             self.answers.addWidget(button)
+        self._offered = answers
 
     def draws(self, bases: Sequence[tuple[int, str]] | None, *, region: bool = False) -> None:
         """Show what is drawn with in the place of the answers, or these again.
@@ -120,7 +129,7 @@ class Panel:
         self.counted.setText(text)
 
     def shortcut(self, key: str, work: Callable[[], None]) -> Any:
-        """Return a key of the whole window; where somebody types, it is typed."""
+        """Return a key of the whole window; where somebody types, it is typed. A hidden panel hears none."""
         found = self.gui.QShortcut(self.gui.QKeySequence(key), self.root)
         found.setContext(self.core.Qt.ShortcutContext.ApplicationShortcut)
         found.setAutoRepeat(False)

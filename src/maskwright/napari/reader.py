@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.artifacts import RECORDS
+from maskwright.audit.masks import DecidedMasks
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_ids
 from maskwright.data.intensity import resize_label
@@ -52,21 +53,34 @@ def run_layers(run: Path) -> list[LayerData]:
         DataError: an artifact is damaged.
     """
     source = Reviewed.of(run)
-    images = [image for image in source.index.images if image not in source.unreadable]
-    size = _largest(source, images)
     about = {RUN: str(run)}
-    picture = Stack(lambda row: to_rgb8(source.picture(images[row])), (len(images), *size, 3), 0)
-    found: list[LayerData] = [(picture, {"name": "images", "rgb": True, "metadata": about}, "image")]
     colors = colormap(shown_categories(source.index.categories))
+    found = list[LayerData]()
+    for name, stack in run_stacks(source).items():
+        shown: dict[str, Any] = {"name": name, "metadata": about}
+        if stack.ndim == 4:
+            found.append((stack, shown | {"rgb": True}, "image"))
+            continue
+        known = {"colormap": colors} if stack.dtype == np.uint8 else {}  # of objects, napari's own
+        found.append((stack, shown | known | {"opacity": 0.45, "visible": name == "masks"}, "labels"))
+    found.append(_names(_shown(source), about))
+    return found
+
+
+def run_stacks(source: Reviewed) -> dict[str, Stack]:
+    """Return the images of a run, its labels and the numbers of its objects, one an image, by what they are.
+
+    Labels are (N, H, W) uint8 category positions, `NO_LABEL` where there is none; numbers are int32, 0 where there are
+    none. Masks and their objects are those that count now, read anew when somebody wrote to the log.
+    """
+    images = _shown(source)
+    size, masks = _largest(source, images), _masks_now(source)
     shape = (len(images), *size)
-    for name, read in _label_readers(source, images).items():
-        stack = Stack(read, shape, NO_LABEL, stamp=source.stamp)
-        shown = {"name": name, "colormap": colors, "opacity": 0.45, "visible": name == "masks", "metadata": about}
-        found.append((stack, shown, "labels"))
-    for name, numbers in _object_readers(source, images).items():
-        stack = Stack(numbers, shape, 0, dtype=np.int32)
-        found.append((stack, {"name": name, "opacity": 0.45, "visible": False, "metadata": about}, "labels"))
-    found.append(_names(images, about))
+    found = {"images": Stack(lambda row: to_rgb8(source.picture(images[row])), (*shape, 3), 0)}
+    for name, read in _label_readers(source, images, masks).items():
+        found[name] = Stack(read, shape, NO_LABEL, stamp=source.stamp)
+    for name, numbers in _object_readers(source, images, masks).items():
+        found[name] = Stack(numbers, shape, 0, dtype=np.int32, stamp=source.stamp)
     return found
 
 
@@ -123,13 +137,24 @@ class Stack:
         return found
 
 
-def _label_readers(source: Reviewed, images: Sequence[str]) -> dict[str, Callable[[int], LabelMap | None]]:
+def _shown(source: Reviewed) -> list[str]:
+    return [image for image in source.index.images if image not in source.unreadable]
+
+
+def _masks_now(source: Reviewed) -> Callable[[], DecidedMasks]:
+    """Return what gives the masks as the log leaves them, which is read when somebody wrote to it."""
+    kept = lru_cache(1)(lambda _: source.masks(settled(read_decisions(source.folder.decisions))))
+    return lambda: kept(source.stamp())
+
+
+def _label_readers(
+    source: Reviewed, images: Sequence[str], masks: Callable[[], DecidedMasks]
+) -> dict[str, Callable[[int], LabelMap | None]]:
     """Return what reads the labels of a row, by what they are."""
 
     def mask(row: int) -> LabelMap | None:
-        masks = source.masks(settled(read_decisions(source.folder.decisions)))
-        image = images[row]
-        return masks.label(image) if masks.labelled(image) or masks.differs(image) else None
+        now, image = masks(), images[row]
+        return now.label(image) if now.labelled(image) or now.differs(image) else None
 
     def predicted(folder: str) -> Callable[[int], LabelMap | None]:
         def read(row: int) -> LabelMap | None:
@@ -148,13 +173,13 @@ def _label_readers(source: Reviewed, images: Sequence[str]) -> dict[str, Callabl
     return found
 
 
-def _object_readers(source: Reviewed, images: Sequence[str]) -> dict[str, Callable[[int], Array | None]]:
+def _object_readers(
+    source: Reviewed, images: Sequence[str], masks: Callable[[], DecidedMasks]
+) -> dict[str, Callable[[int], Array | None]]:
     """Return what reads the object numbers of a row, where the run has any."""
     found: dict[str, Callable[[int], Array | None]] = {}
     if source.index.table["instances"].is_not_null().any():
-        answers = settled(read_decisions(source.folder.decisions))
-        masks = source.masks(answers)
-        found["objects"] = lambda row: masks.numbers(images[row])
+        found["objects"] = lambda row: masks().numbers(images[row])
     folder = source.folder.predictions / "instances"
     if folder.is_dir():
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskwright.doors import need
 from maskwright.errors import MaskwrightError
+from maskwright.napari.binding import MENDS_BINDING, binding_fault
 from maskwright.napari.layers import Board
 from maskwright.napari.panel import Panel
 from maskwright.napari.reader import RUN
@@ -70,7 +71,8 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         self.board = Board(self.viewer, self.session.categories)
         self.panel.run.setText("a run" if desk.anonymous else desk.run.folder.root.resolve().name)
         self.panel.show_categories(self.session.categories)
-        self.panel.say("")
+        fault = binding_fault()
+        self.panel.say(f"The Qt binding is {fault}: {MENDS_BINDING}." if fault else "", bad=bool(fault))
         self._guarded(self._forward)
 
     def choose(self, name: str) -> None:

@@ -47,7 +47,7 @@ def log_state(root: Path) -> dict[str, Any]:
     """Return what the log of a run folder says, as it counts, and what the masks hold that it names."""
     path = RunFolder(root).decisions
     answers = settled(read_decisions(path)).values()
-    named = sorted({name for d in answers for name in (d.file, d.where, d.seen) if name})
+    named = sorted({name for d in answers for name in (d.file, d.objects, d.where, d.seen) if name})
     masks = {name: _digest(root / name) if (root / name).is_file() else None for name in named}
     return {path.name: settled_state(path), **masks}
 

@@ -13,15 +13,17 @@ from maskwright.artifacts import REVIEW, write_bytes
 from maskwright.audit.masks import Answers
 from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import to_ids
+from maskwright.data.written import write_array
 from maskwright.decisions import Decision
 from maskwright.errors import UsageError, problem
+from maskwright.labels import relabel_consecutive
 from maskwright.review.drawing import Drawn, painted
 from maskwright.review.items import Box, Item, Kind
 from maskwright.review.makers import learned_by
 from maskwright.review.pictures import png
 from maskwright.review.reply import Reply
 from maskwright.review.source import Pixels, Reviewed
-from maskwright.types import IGNORE, LabelMap
+from maskwright.types import IGNORE, Array, LabelMap
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,15 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: D
 def written_mask(run: Reviewed, label: LabelMap) -> str:
     """Write a mask into the run folder under a name that says what it holds, and return that: the same is one file."""
     return _kept_file(run, "masks", png(to_ids(label, run.index.categories)), ".png")
+
+
+def written_objects(run: Reviewed, numbers: Array) -> str:
+    """Write objects' numbers into the run folder as `written_mask` writes masks, numbered without gaps."""
+    packed = relabel_consecutive(numbers)
+    digest = hashlib.blake2b(repr(packed.shape).encode() + packed.tobytes(), digest_size=16).hexdigest()
+    path = run.folder.root / REVIEW / "objects" / f"{digest}.png"
+    known = next((p for p in (path, path.with_suffix(".tif")) if p.is_file()), None)
+    return (known or write_array(path, packed)).relative_to(run.folder.root).as_posix()
 
 
 def written_seen(run: Reviewed, number: int, fold: int | None) -> str:
@@ -263,9 +274,11 @@ class _Said:
 
     def _on_prediction(self, label: LabelMap, where: Pixels) -> list[Decision]:
         """A drawing on an image without a mask: what networks made and what a person drew are told apart."""
-        if self.reply.base < 0 or where.all():
+        if self.reply.base < 0:
             return [self._patch(where, label)]
         base = self.item.suggestions[self.reply.base]
+        if where.all():
+            return [self._patch(where, label).model_copy(update={"begun_with": base.name})]
         patch = self._patch(where, label).model_copy(update={"made_by": base.name})
         return [self._predicted(self.reply.base), patch] if base.learnable else [patch]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import threading
 import time
@@ -137,7 +138,9 @@ class Desk:
         """
         if reply.item not in self.places:
             next_move = "reload the page: the queue may have changed"
-            raise UsageError(problem("an item of the queue", reply.item, where="the review", next_move=next_move))
+            raise UsageError(
+                problem("an item of the queue", "one that isn't in it", where="the review", next_move=next_move)
+            )
         reply = reply if reply.id else reply.model_copy(update={"id": secrets.token_hex(8)})
         place = self.places[reply.item]
         for last in (False, False, True):  # what is drawn is drawn while others may go on
@@ -166,15 +169,28 @@ class Desk:
         return name
 
     def undo(self, by: str) -> int | None:
-        """Take back a reviewer's last answer; return its item's place, None if there is none to take back."""
+        """Take back a reviewer's last answer; return its item's place, None if there is none to take back.
+
+        Raises:
+            UsageError: it is about what isn't asked any more: nobody would see what was taken back.
+        """
         with self._lock:
             self._refresh()
             gone = {decision.id for decision in self._known if decision.action == "undo"}
-            mine = [d for d in self._known if d.by == by and d.item in self.places and d.id not in gone]
+            mine = [d for d in self._known if d.by == by and d.item and d.action != "undo" and d.id not in gone]
             if not mine:
                 return None
+            if mine[-1].item not in self.places:
+                raise self._out_of_sight(mine[-1])
             self.take_back(mine[-1].id, by)
             return self.places[mine[-1].item]
+
+    def _out_of_sight(self, line: Decision) -> UsageError:
+        about = "an image" if self.anonymous else line.image
+        got = f"“{line.reason}”, of {about}, which isn't asked any more"
+        undo = {"image": "" if self.anonymous else line.image, "action": "undo", "by": line.by, "id": line.id}
+        next_move = f"to take it back all the same, append this line to decisions.jsonl: {json.dumps(undo)}"
+        return UsageError(problem("a last answer to what is asked", got, where="the review", next_move=next_move))
 
     def take_back(self, name: str, by: str) -> bool:
         """Take back an answer by its id; return False if there is nothing of that reviewer's to take back."""

@@ -42,7 +42,7 @@ _TAIL = 0.1
 """Share of the pixels, the most uncertain, whose entropy is averaged: that of all pixels is low wherever an object is
 small. A choice."""
 _THERE = 0.001
-_SETTLING = ("use_mask_of", "consensus", "drawn_mask", "drop")
+_GIVING = ("use_mask_of", "consensus", "drawn_mask", "patch_mask")
 _GROUP = 0.8
 _SIDE = 256
 _THREADS = 4
@@ -99,7 +99,7 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
 
     Raises:
         UsageError: there is nothing to choose from, or the pool isn't predicted.
-        DataError: an artifact is damaged.
+        DataError: an artifact is damaged, or none of the images can be read.
     """
     taken = frozenset(asked)
     found = candidates(run, taken)
@@ -111,6 +111,9 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
     known = [*labelled, *sorted(taken & run.rows.keys())]
     looks, own = _looks(run, known), _looks(run, [candidate.image for candidate in kept])
     shown = [candidate for candidate in kept if candidate.image in own]
+    if not shown:
+        got, next_move = f"none of {len(kept)}", "put the images back that the run was made of"
+        raise DataError(problem("images that can be read", got, where=str(run.index.root), next_move=next_move))
     table = np.array([own[candidate.image] for candidate in shown], np.float64)
     anchors = {image: np.asarray(values, np.float64) for image, values in looks.items()}
     return choose(shown, table, anchors, count, copies=pictures_of(run), ranks=_ranks(found)), len(found)
@@ -119,9 +122,10 @@ def query(run: Reviewed, count: int, *, asked: Iterable[str] = ()) -> tuple[list
 def candidates(run: Reviewed, asked: frozenset[str] = frozenset()) -> list[Candidate]:
     """Return the images of a run's pool that could be labelled, with what their predictions say; see `query`."""
     answers = settled(read_decisions(run.folder.decisions))
-    out = {d.image for d in answers.values() if d.action in _SETTLING} | run.unusable | _strangers(run) | asked
+    given = {d.image for d in answers.values() if d.action in _GIVING and (d.action != "patch_mask" or not d.made_by)}
+    out = {d.image for d in answers.values() if d.action == "drop"} | given | run.unusable | _strangers(run) | asked
     copies = pictures_of(run)
-    covered = {copies[i] for i in run.index.images if i in copies and (run.masked(i) or i in asked)}
+    covered = {copies[i] for i in run.index.images if i in copies and (run.masked(i) or i in asked | given)}
     pool = [i for i in run.index.images if not run.masked(i) and i not in out and copies.get(i) not in covered]
     store = ProbabilityStore(run.folder.store("pool", run.folder.adopted_round))
     pool = [image for image in pool if name_of(image) in store]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import secrets
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from maskwright.artifacts import IMPORTED, MADE, REVIEW, RunFolder, read_json, read_table, write_bytes
+from maskwright.artifacts import IMPORTED, MADE, RECORDS, REVIEW, RunFolder, read_json, read_table, write_bytes
 from maskwright.audit.copies import fitted
 from maskwright.audit.masks import Answers, DecidedMasks, shifted
 from maskwright.augment.dihedral import DIHEDRAL
@@ -49,20 +50,17 @@ class Reviewed:
 
         Raises:
             UsageError: the folder holds no audited run.
-            DataError: an artifact is damaged.
+            DataError: an artifact is damaged, or the data folder is gone.
         """
         folder = RunFolder(run)
         record = folder.records / "index.json"
         if not record.is_file() or not folder.findings.is_file():
-            raise UsageError(
-                problem(
-                    "the folder of a run whose data was audited",
-                    "another folder" if run.is_dir() else "none",
-                    where=str(run),
-                    next_move=f"make it: maskwright audit --data FOLDER --out {run} (or maskwright run)",
-                )
-            )
-        return cls(folder, load_index(folder.index, DataSpec.model_validate(read_json(record)["resolved"]["data"])))
+            raise _no_run(folder)
+        index = load_index(folder.index, DataSpec.model_validate(read_json(record)["resolved"]["data"]))
+        if not index.root.is_dir():
+            expected, next_move = "the data folder of the run", "put it back there, or a link to where it is now"
+            raise DataError(problem(expected, "nothing", where=f"{index.root}, of {run}", next_move=next_move))
+        return cls(folder, index)
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -222,7 +220,29 @@ class Reviewed:
         return stat.st_size, stat.st_mtime_ns
 
 
-def digest_of(label: LabelMap) -> str:
+def _no_run(folder: RunFolder) -> UsageError:
+    """Return what is wrong with a folder that holds no audited run, and which one may be meant."""
+    place, near = folder.root, _runs_near(folder.root)
+    if folder.records.is_dir():
+        got, next_move = "one whose audit isn't over", "give the command that began it again: it goes on"
+        if folder.recipe.is_file():
+            next_move = f"finish it: maskwright run --recipe {folder.recipe} --out {place}"
+    else:
+        got = "a file" if place.is_file() else "a folder without a run" if place.is_dir() else "nothing"
+        next_move = f"did you mean {' or '.join(near)}?" if near else "make one: maskwright run --data FOLDER"
+    return UsageError(problem("the folder of a run whose data was audited", got, where=str(place), next_move=next_move))
+
+
+def _runs_near(place: Path) -> list[str]:
+    """Return the run that a place lies in, else those in it, else those beside it of a like name; three at most."""
+    inside = [str(parent) for parent in place.parents if (parent / RECORDS).is_dir()]
+    below = sorted(str(found.parent) for depth in ("*", "*/*") for found in place.glob(f"{depth}/{RECORDS}"))
+    beside = {found.parent.name: str(found.parent) for found in place.parent.glob(f"*/{RECORDS}")}
+    alike = [beside[name] for name in difflib.get_close_matches(place.name, beside, 3)]
+    return (inside[:1] or below or alike)[:3]
+
+
+def digest_of(label: Array) -> str:
     """Return 16 hex digits that tell a label map from others.
 
     Example:

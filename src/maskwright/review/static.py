@@ -6,6 +6,7 @@ import base64
 import datetime
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,8 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
         most: items at most.
 
     Raises:
-        UsageError: the file stands already.
+        UsageError: the file stands already, or no item is open.
+        DataError: none can be shown.
     """
     if path.exists():
         next_move = "give another name; nothing is overwritten"
@@ -57,11 +59,14 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
     answered = {item for _, item in given_answers(desk.log())}
     places = [place for place, key in enumerate(desk.keys) if key not in answered]
     items = list[dict[str, Any]]()
+    failed: Exception | None = None
     for place in track(places[:most], "review: write pictures", min(most, len(places))):
         try:
             items.append(_packed(desk, place, len(items)))
-        except (DataError, OSError):  # what can't be shown can't be answered
-            continue
+        except (DataError, OSError) as error:  # what can't be shown can't be answered
+            failed = failed or error
+    if not items:
+        raise _nothing(desk, len(places), failed)
     made = hashlib.blake2b("".join(item["key"] for item in items).encode(), digest_size=8).hexdigest()
     data = {"made": made, "categories": shown_categories(desk.run.index.categories), "items": items}
     script = "\n".join(asset(name) for name in SCRIPTS)
@@ -83,8 +88,10 @@ def import_replies(desk: Desk, path: Path) -> Imported:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise _strange(path, str(error)) from None
+    except OSError as error:
+        raise _strange(path, error.strerror or str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise _strange(path, f"no whole JSON: {error}") from None
     if (
         not isinstance(value, dict)
         or value.get("maskwright_review") != _FORM
@@ -93,6 +100,7 @@ def import_replies(desk: Desk, path: Path) -> Imported:
         raise _strange(path, "another file")
     taken, known, refused = 0, 0, list[tuple[str, str]]()
     entries = value["replies"]
+    _check_whose(desk, path, entries)
     taken_back = {str(e["undo"]) for e in entries if isinstance(e, dict) and "undo" in e}
     for entry in entries:
         try:
@@ -136,6 +144,21 @@ def _moment(text: str) -> datetime.datetime | None:
     return found if found.tzinfo is not None else found.astimezone()
 
 
+def _nothing(desk: Desk, left: int, failed: Exception | None) -> MaskwrightError:
+    """Return why a page would hold no item."""
+    where = "a run" if desk.anonymous else str(desk.run.folder.root)
+    if failed is not None:
+        told = desk.told(failed) if isinstance(failed, MaskwrightError) else type(failed).__name__
+        got = f"none of {left}: {told.partition(chr(10))[0]}"
+        next_move = "put the files back that the run was made of"
+        return DataError(problem("items that can be shown", got, where=where, next_move=next_move))
+    got = f"none: all {len(desk.items)} are answered" if desk.items else "none: nothing in this run is in doubt"
+    next_move = "carry the answers out (maskwright run … --redo), which may bring up others"
+    if not desk.items:
+        next_move = "finish the run, if it was audited alone: its predictions bring up more"
+    return UsageError(problem("items that are left to answer", got, where=where, next_move=next_move))
+
+
 def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
     """Return an item with its pictures, under its number in the file."""
     item, answers = desk.item(place), desk.answers(place)
@@ -148,6 +171,15 @@ def _packed(desk: Desk, place: int, number: int) -> dict[str, Any]:
 
 def _text(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def _check_whose(desk: Desk, path: Path, entries: Sequence[object]) -> None:
+    """Raise UsageError if none of a file's answers is to anything that this run asks, or has asked."""
+    items = {str(entry["item"]) for entry in entries if isinstance(entry, dict) and "item" in entry}
+    if items and items.isdisjoint(desk.places) and items.isdisjoint(line.item for line in desk.log()):
+        got = f"to {len(items)} others: of another run, or of this one before it was made anew"
+        next_move = "name the run whose page it was: maskwright review RUN --import FILE; or write the page again"
+        raise UsageError(problem("answers to what this run asks", got, where=str(path), next_move=next_move))
 
 
 def _strange(path: Path, got: str) -> UsageError:

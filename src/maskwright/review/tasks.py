@@ -26,7 +26,7 @@ from maskwright.data.formats import TOOLS, read_source
 from maskwright.data.formats.annotated import LABEL_FOLDERS, Suggested
 from maskwright.data.formats.files import find_files, name_of
 from maskwright.data.formats.pieces import BACKGROUND_NAMES
-from maskwright.data.images import orientation_of, read_ids, read_image, size_of
+from maskwright.data.images import orientation_of, read_ids, read_image, read_objects, size_of
 from maskwright.data.intensity import resize_label
 from maskwright.data.written import place_image, write_array
 from maskwright.decisions import Decision, append_decisions, read_decisions, settled
@@ -34,16 +34,18 @@ from maskwright.errors import DataError, UsageError, problem
 from maskwright.pictures import to_rgb8
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec
-from maskwright.review.answers import written_mask, written_seen
+from maskwright.review.answers import written_mask, written_objects, written_seen
 from maskwright.review.query import Chosen
-from maskwright.review.source import Reviewed
+from maskwright.review.source import Reviewed, digest_of
 from maskwright.review.sources import delivering
-from maskwright.types import IGNORE, Categories, LabelMap
+from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 QUERIES = "queries"
 _SHOWN_BY_TOOLS = (".png", ".jpg", ".jpeg")
 _LARGEST_EXPORT = 8 << 30
 _COLUMNS = ("order", "file", "image", "worth", "uncertainty", "rank", "novelty", "need", "category", "nearest", "group")
+_OURS = ("suggested", "maker")
+"""Columns of `queries/N.csv` alone: the digest of the mask that was suggested, and whose networks' it is."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,9 @@ class Imported:
 
     Attributes:
         taken: images that have a mask by it now.
-        unchanged: of these, whose mask is the suggested one, pixel by pixel: never scored, and with several folds not
-            learned from, as networks of all folds made it.
+        unchanged: of these, whose mask is the suggested one, pixel by pixel and object by object: never scored, and
+            with several folds not learned from, as networks of all folds made it.
+        corrected: of these, image → share of its pixels that are otherwise than suggested; they count whole.
         known: images whose mask by an earlier import is the same.
         missing: images that were asked for and have no mask in it.
         strangers: images in it that were never asked for.
@@ -61,6 +64,7 @@ class Imported:
 
     taken: tuple[str, ...]
     unchanged: tuple[str, ...]
+    corrected: dict[str, float]
     known: tuple[str, ...]
     missing: tuple[str, ...]
     strangers: tuple[str, ...]
@@ -68,10 +72,15 @@ class Imported:
 
 def asked(run: Reviewed) -> dict[str, str]:
     """Return file name → image of all that was asked for."""
-    found = dict[str, str]()
+    return {file: row["image"] for file, row in _queried(run).items()}
+
+
+def _queried(run: Reviewed) -> dict[str, dict[str, str]]:
+    """Return file name → its row of all that was asked for."""
+    found = dict[str, dict[str, str]]()
     for path in sorted((run.folder.root / QUERIES).glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
-            found |= {row["file"]: row["image"] for row in csv.DictReader(file)}
+            found |= {row["file"]: row for row in csv.DictReader(file)}
     return found
 
 
@@ -106,21 +115,23 @@ def write_query(
         stem = "" if anonymous else "-" + PurePosixPath(name_of(image)).name
         path = place_picture(run, image, folder / "images", f"{number}-{order:0{digits}d}{stem}", anew=anonymous)
         files[image] = path.name
-        rows.append(_row(order, path.name, one))
+        suggested = {"suggested": "-".join(_suggested(run, image)), "maker": _maker(run)}
+        rows.append(_row(order, path.name, one) | suggested)
     certainty = {one.candidate.image: 1 - one.candidate.uncertainty for one in chosen}
     TOOLS[tool](folder, _suggestions(run, files, certainty), run.index.categories)
     hidden = ("image", "nearest", "group") if anonymous else ()
     write_text(folder / "query.csv", _table(rows, [c for c in _COLUMNS if c not in hidden]))
-    write_text(run.folder.root / QUERIES / f"{number}.csv", _table(rows, _COLUMNS))  # last: now it is asked for
+    write_text(run.folder.root / QUERIES / f"{number}.csv", _table(rows, _COLUMNS + _OURS))  # last: now it is asked for
     return folder
 
 
 def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
     """Take the masks of an annotation tool's export as decisions: the next round learns from them.
 
-    A mask that is the suggested one, pixel by pixel, is never scored, and learned from by trainings alone that are
-    scored on none of the images that its networks have learned from: none of several folds. Pixels that no shape covers
-    are background, in a run that has one; in others they don't count. Numbers of objects aren't taken.
+    A mask that is the suggested one, pixel by pixel and object by object, is never scored, and learned from by
+    trainings alone that are scored on none of the images that its networks have learned from: none of several folds.
+    One that was changed counts whole, and its line says what it began with. Pixels that no shape covers are background,
+    in a run that has one; in others they don't count. Objects are taken by runs that tell them apart beside masks.
 
     Args:
         run: whose pool it is.
@@ -131,14 +142,17 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
         UsageError: nothing was asked for, or the run learns from instances.
         DataError: the export can't be read, or has other categories or sizes.
     """
-    files = {file: image for file, image in asked(run).items() if image in run.rows}  # others are in the folder no more
+    rows = {file: row for file, row in _queried(run).items() if row["image"] in run.rows}  # others are there no more
+    files = {file: row["image"] for file, row in rows.items()}
     _check_import(run, export, files)
+    given = {row["image"]: row for row in rows.values()}
     images = {PurePosixPath(file).stem: image for file, image in files.items()}
     taken, unchanged, known, strangers = list[str](), list[str](), list[str](), list[str]()
+    corrected = dict[str, float]()
     lines, answers = list[Decision](), settled(read_decisions(run.folder.decisions))
     shared = {"by": by, "kind": "query", "id": secrets.token_hex(8), "reason": f"labelled, {export.name}"}
     with TemporaryDirectory(prefix=".import-", dir=run.folder.root / QUERIES) as scratch:
-        for stem, label in _labels_of(run, export, Path(scratch), files):
+        for stem, label, numbers in _labels_of(run, export, Path(scratch), files):
             if (image := images.get(stem)) is None:
                 strangers.append(stem)
                 continue
@@ -146,21 +160,23 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
                 got, wanted = (f"{w}×{h}" for h, w in (label.shape, run.size(image)))
                 next_move = "label the images as they were exported, not smaller copies"
                 raise DataError(problem(f"a mask of {wanted} pixels", got, where=stem, next_move=next_move))
-            same = _is_suggested(run, image, label)
             file, before = written_mask(run, label), answers.get((image, "mask"))
-            if before is not None and before.file == file and not before.by_policy:
+            objects = None if numbers is None else written_objects(run, numbers)
+            if before is not None and (before.file, before.objects) == (file, objects) and not before.by_policy:
                 known.append(image)
                 continue
-            about = {"image": image, "action": "drawn_mask", "file": file}
-            if same:
-                about |= {"made_by": "prediction", "seen": written_seen(run, *delivering(run))}
-            lines.append(Decision.model_validate(shared | about))
+            said = _whose(run, image, given[image], label, numbers)
+            about = {"image": image, "action": "drawn_mask", "file": file, "objects": objects}
+            lines.append(Decision.model_validate(shared | about | said))
             taken.append(image)
-            unchanged += [image] if same else []
+            if "made_by" in said:
+                unchanged.append(image)
+            elif "value" in said:
+                corrected[image] = float(said["value"])
     if lines:
         append_decisions(run.folder.decisions, lines)
     missing = [image for image in images.values() if image not in {*taken, *known} and (image, "mask") not in answers]
-    return Imported(*map(tuple, (taken, unchanged, known, missing, strangers)))
+    return Imported(tuple(taken), tuple(unchanged), corrected, tuple(known), tuple(missing), tuple(strangers))
 
 
 def place_picture(run: Reviewed, image: str, folder: Path, name: str, *, anew: bool = False) -> Path:
@@ -174,9 +190,13 @@ def place_picture(run: Reviewed, image: str, folder: Path, name: str, *, anew: b
 
 def _suggestions(run: Reviewed, files: Mapping[str, str], certainty: Mapping[str, float]) -> Iterator[Suggested]:
     for image, file in files.items():
-        objects = run.folder.predictions / "instances" / f"{name_of(image)}.png"
-        numbers = read_ids(objects) if objects.is_file() else None
-        yield Suggested(file, suggested_label(run, image), numbers, certainty[image])
+        yield Suggested(file, suggested_label(run, image), _suggested_objects(run, image), certainty[image])
+
+
+def _suggested_objects(run: Reviewed, image: str) -> Array | None:
+    file = run.folder.predictions / "instances" / f"{name_of(image)}.png"
+    numbers = read_ids(file) if file.is_file() else None
+    return numbers if numbers is not None and numbers.shape == run.size(image) else None
 
 
 def suggested_label(run: Reviewed, image: str) -> LabelMap:
@@ -226,8 +246,13 @@ def _check_import(run: Reviewed, export: Path, files: Mapping[str, str]) -> None
         )
 
 
-def _labels_of(run: Reviewed, export: Path, scratch: Path, files: Mapping[str, str]) -> Iterator[tuple[str, LabelMap]]:
-    """Yield (name, label in the run's categories) of the images that an export has a mask of."""
+def _labels_of(
+    run: Reviewed, export: Path, scratch: Path, files: Mapping[str, str]
+) -> Iterator[tuple[str, LabelMap, Array | None]]:
+    """Yield (name, label in the run's categories, objects' numbers) of the images that an export has a mask of.
+
+    Only things have numbers; there are none where the run, or the export, doesn't tell objects apart.
+    """
     raw, plain = scratch / "export", scratch / "plain"
     _unpacked(export, raw)
     there = {path.stem for path in find_files(raw) if _is_picture(path.relative_to(raw))}
@@ -248,7 +273,11 @@ def _labels_of(run: Reviewed, export: Path, scratch: Path, files: Mapping[str, s
     table = _positions(theirs, run.index.categories, export)
     for row in source.rows:
         if row.mask is not None:
-            yield PurePosixPath(name_of(row.image)).name, table[read_label(plain / row.mask, theirs)]
+            label, numbers = table[read_label(plain / row.mask, theirs)], None
+            if run.index.both and row.instances is not None:
+                counted = np.isin(label, run.index.categories.things)
+                numbers = np.where(counted, read_objects(plain / row.instances), 0)
+            yield PurePosixPath(name_of(row.image)).name, label, numbers
 
 
 def _is_picture(path: Path) -> bool:
@@ -300,5 +329,50 @@ def _positions(theirs: Categories, ours: Categories, export: Path) -> LabelMap:
     return table
 
 
-def _is_suggested(run: Reviewed, image: str, label: LabelMap) -> bool:
-    return run.prediction(image) is not None and bool(np.array_equal(label, suggested_label(run, image)))
+def _whose(
+    run: Reviewed, image: str, given: Mapping[str, str], label: LabelMap, numbers: Array | None
+) -> dict[str, str | float]:
+    """Return what a line says of a mask besides: that it is a prediction, or which one a person began with."""
+    digests, now = _digests(label, numbers), _suggested(run, image)
+    then = given.get("suggested", "").split("-") if given.get("suggested") else now
+    if now and _alike(digests, now):
+        return {"made_by": "prediction", "seen": written_seen(run, *delivering(run))}
+    if then and _alike(digests, then):  # of networks that are gone, nobody knows what they have learned from
+        return {"made_by": "prediction"}
+    if not then:
+        return {}
+    changed = {"value": float((label != suggested_label(run, image)).mean())} if then == now else {}
+    return {"begun_with": f"prediction, {given.get('maker') or _maker(run)}"} | changed
+
+
+def _suggested(run: Reviewed, image: str) -> list[str]:
+    """Return the digests of what the run suggests of an image, none where it suggests nothing."""
+    if run.prediction(image) is None:
+        return []
+    label, numbers = suggested_label(run, image), _suggested_objects(run, image)
+    if numbers is None or not run.index.both:
+        return _digests(label, None)
+    counted = np.isin(label, run.index.categories.things)
+    return _digests(
+        label, np.where(counted, numbers.astype(np.int64) * 256 + label + 1, 0)
+    )  # a shape each: see Suggested
+
+
+def _digests(label: LabelMap, numbers: Array | None) -> list[str]:
+    """Return the digest of a label and, of objects, that of which pixels belong together, whatever the numbers."""
+    if numbers is None:
+        return [digest_of(label)]
+    _, first, which = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(np.argsort(first)).astype(np.uint32)
+    return [digest_of(label), digest_of(order[which.reshape(label.shape)])]
+
+
+def _alike(found: Sequence[str], suggested: Sequence[str]) -> bool:
+    """Tell whether two have the same digests; objects count where both tell them apart."""
+    return all(one == other for one, other in zip(found, suggested, strict=False))
+
+
+def _maker(run: Reviewed) -> str:
+    """Return in words whose networks predict the pool."""
+    number, fold = delivering(run)
+    return f"round {number}, {'all folds' if fold is None else f'fold {fold}'}"

@@ -1,18 +1,27 @@
 "use strict";
 // Where items come from and answers go: the server, or what the file holds and the browser keeps.
 
+const ELSEWHERE = "open the address that it prints in another tab, then go on here: what you drew stays until this tab is reloaded.";
+const GONE = `The server doesn’t answer, so nothing was saved. Start it again (maskwright review RUN), on the same port; ${ELSEWHERE}`;
+const ANEW = `The server was started again since, with another token, so nothing was saved; ${ELSEWHERE}`;
+
 class Server {
   async call(path, body) {
     const options = body === undefined ? {} : {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     };
-    const answer = await fetch(path, { credentials: "same-origin", ...options });
+    let answer;
+    try {
+      answer = await fetch(path, { credentials: "same-origin", ...options });
+    } catch {
+      throw new Error(GONE);
+    }
     if (answer.ok) return answer;
     let why = `the server answered ${answer.status}`;
     try {
       why = (await answer.json()).error;
     } catch { /* no JSON: the status says it */ }
-    throw new Error(why);
+    throw new Error(answer.status === 403 && why.startsWith("the token") ? ANEW : why);
   }
   async json(path, body) {
     return (await this.call(path, body)).json();
