@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
-from maskwright.artifacts import RunFolder, read_json, write_json, write_table
+from maskwright.artifacts import RunFolder, read_json, write_json, write_table, write_text
+from maskwright.cli import finished
+from maskwright.cli.run import idle_workflow
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
-from maskwright.pipeline import divisions
+from maskwright.pipeline import divisions, stages
 from maskwright.pipeline.divisions import _best
+from maskwright.pipeline.rounds import _start
 from maskwright.pipeline.run import _TASKS
 from maskwright.pipeline.sections import planning, predicting, training
-from maskwright.pipeline.teams import networks_asked
-from maskwright.recipe import Recipe, apply_settings, load_recipe
+from maskwright.pipeline.teams import chosen_among, networks_asked
+from maskwright.recipe import Recipe, apply_settings, dump_recipe, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.train.targets import INSTANCES, ObjectTargets
 from test_objects_run import maskwright
@@ -137,6 +141,62 @@ def test_the_best_division_of_each_thing():
     assert _best({"all": {"car": nan}, "each": {"car": nan}}) == {"car": "all"}
 
 
+def test_what_an_earlier_recipe_left_is_no_start_and_no_choice(tmp_path):
+    """A redo removes what the recipe has no more when all others are done; until then it lies there."""
+    base = recipe_of("instances.workflow=base", TOGETHER, "selftrain.start=before")
+    folder = folder_of(tmp_path, base)
+    dump_recipe_to(folder, base)
+    for team in (0, 1):  # round 0 of a recipe by groups from the start
+        write_json(folder.fold(1, 0, team) / "last.ckpt", {})
+    spec = {"fold": 1, "step": "train", "round": 1, "team": 1}
+    assert _start(folder, spec, base.selftrain) == folder.fold(1, 0) / "last.ckpt"
+    assert _start(folder, spec | {"round": 2}, base.selftrain) == folder.fold(1, 1, 1) / "last.ckpt"
+    assert chosen_among(base, 1) == () == chosen_among(recipe_of("instances.workflow=mix"), 0)
+    assert chosen_among(recipe_of("instances.workflow=mix"), 1) == ("all", "each")
+    dump_recipe_to(folder, recipe_of("instances.workflow=ccm", TOGETHER))
+    assert _start(folder, spec, base.selftrain) == folder.fold(1, 0, 1) / "last.ckpt"
+
+
+def dump_recipe_to(folder, recipe):
+    write_text(folder.recipe, dump_recipe(recipe))
+
+
+@pytest.mark.parametrize(("number", "files"), [(0, ["", "team-1/"]), (1, ["", "team-1/"])])
+def test_a_member_is_all_networks_of_its_fold(tmp_path, monkeypatch, number, files):
+    """The held-out part as one fold's networks have it, where members.json compares these with all folds' mean."""
+    recipe = recipe_of("instances.workflow=ccm", TOGETHER)
+    folder, asked = folder_of(tmp_path, recipe), list[Path]()
+    dump_recipe_to(folder, recipe)
+    whole = SimpleNamespace(categories=recipe.data.to_categories(), path=Path, only=lambda images: images)
+    monkeypatch.setattr(stages, "decided", lambda *_: whole)
+    monkeypatch.setattr(stages, "jobs", lambda *_: [([1], ["a"])])
+    monkeypatch.setattr(stages, "working_shapes", lambda *_: [])
+    monkeypatch.setattr(stages, "_predict_categories", lambda store, paths, *_: asked.extend(paths))
+    spec = {key: value for key, value in predicting(recipe).items() if key != "instances"}
+    stages.predict(tmp_path, spec | {"part": stages.member_part(1), "round": number})
+    assert asked == [tmp_path / f"round-{number}/{team}fold-1/last.ckpt" for team in files]
+
+
+def test_what_is_taken_of_several_networks_is_said(tmp_path, monkeypatch):
+    said = list[str]()
+    monkeypatch.setattr(finished, "say", said.append)
+    for workflow, words in (("ccm", "as the first of the 2 networks of each fold has them"), ("all", "are exported")):
+        recipe = recipe_of(f"instances.workflow={workflow}", TOGETHER)
+        dump_recipe_to(RunFolder(tmp_path), recipe)
+        finished.say_categories_alone(RunFolder(tmp_path), "exported")
+        assert said.pop().endswith(words)
+    dump_recipe_to(RunFolder(tmp_path), apply_settings(recipe, ["data.task=semantic"]))
+    finished.say_categories_alone(RunFolder(tmp_path), "exported")
+    assert not said
+
+
+def test_a_workflow_without_rounds_is_said():
+    idle = recipe_of("instances.workflow=icm", "selftrain.rounds=0")
+    assert "maskwright selftrain" in idle_workflow(idle)
+    for settings in (["instances.workflow=icm"], ["instances.workflow=ccm", TOGETHER, "selftrain.rounds=0"]):
+        assert idle_workflow(recipe_of(*settings)) is None
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
@@ -144,7 +204,7 @@ def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
     monkeypatch.setattr(divisions, "_best", lambda scores: {"rock": "each", "plant": "all"})
     data, out = tmp_path / "data", tmp_path / "run"
     make_playground(data, labelled=9, unlabelled=1, size=(40, 64), planted=False)
-    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
+    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01", "train.steps": "2"}
     summary = maskwright(*command(data, out, **more))
     recipe = load_recipe(out / "recipe.yaml")
     things = [c.name for c in recipe.data.to_categories().items if c.isthing]
