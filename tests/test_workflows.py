@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from maskwright.artifacts import RunFolder, read_json, write_json, write_table, write_text
 from maskwright.cli import finished
@@ -15,15 +18,17 @@ from maskwright.cli.run import idle_workflow
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
 from maskwright.pipeline import divisions, stages
+from maskwright.pipeline import run as run_pipeline
 from maskwright.pipeline.divisions import _best
 from maskwright.pipeline.rounds import _start
 from maskwright.pipeline.run import _TASKS
 from maskwright.pipeline.sections import planning, predicting, training
 from maskwright.pipeline.teams import chosen_among, networks_asked
+from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings, dump_recipe, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.train.targets import INSTANCES, ObjectTargets
-from test_objects_run import maskwright
+from test_objects_run import PowerCutError, maskwright
 from test_objects_selftrain import command
 
 NAMES = ["road", "car", "bus", "rider"]
@@ -197,15 +202,29 @@ def test_a_workflow_without_rounds_is_said():
         assert idle_workflow(recipe_of(*settings)) is None
 
 
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A data folder, a run, what it printed, and the command.
+
+    Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three.
+    """
+    root = tmp_path_factory.mktemp("mixed")
+    make_playground(root / "data", labelled=9, unlabelled=1, size=(40, 64), planted=False)
+    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
+    words = command(root / "data", root / "run", **more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(divisions, "_best", chosen)
+        yield root / "data", root / "run", maskwright(*words), words
+
+
+def chosen(_):
+    return {"rock": "each", "plant": "all"}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
-    """Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three."""
-    monkeypatch.setattr(divisions, "_best", lambda scores: {"rock": "each", "plant": "all"})
-    data, out = tmp_path / "data", tmp_path / "run"
-    make_playground(data, labelled=9, unlabelled=1, size=(40, 64), planted=False)
-    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01", "train.steps": "2"}
-    summary = maskwright(*command(data, out, **more))
+def test_a_run_chooses_the_network_of_each_thing(mixed, tmp_path):
+    data, out, summary, words = mixed
     recipe = load_recipe(out / "recipe.yaml")
     things = [c.name for c in recipe.data.to_categories().items if c.isthing]
     assert things == ["rock", "plant"]
@@ -215,10 +234,11 @@ def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
     choice = read_json(out / "round-1" / "mix.json")
     assert choice["all"] == {"rock": "each", "plant": "all"} and set(choice["folds"]) == {"0", "1"}
     assert set(choice["pq"]) == {"all", "each"}
+    assert not any(path.is_file() for level in ("all", "each") for path in (out / f"round-1/oof-{level}").rglob("*"))
     asked, _ = asked_of(RunFolder(out), recipe, [0, 1], 1)
     assert len(asked) == 4 and not any("team-2" in place for place in asked)
     assert summary["selftrain"]["round"] == 1 and "pq" in summary["scores"]
-    assert maskwright(*command(data, out, **more))["scores"] == summary["scores"]  # nothing is left to do
+    assert maskwright(*words)["scores"] == summary["scores"]  # nothing is left to do
     found = tmp_path / "found"
     maskwright("predict", out, data / "images", "--out", found)
     for path in sorted(found.glob("*.png")):  # the run's own predictions of the pool come from the same networks
@@ -227,6 +247,38 @@ def test_a_run_chooses_the_network_of_each_thing(tmp_path, monkeypatch):
         if pool:
             new, kept = read_ids(found / "instances" / path.name), read_ids(own)  # from probabilities in float16
             assert np.mean((new > 0) != (kept > 0)) < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_what_was_cut_short_twice_goes_on_to_the_same_numbers(mixed, tmp_path):
+    """In the training of a fold's second network, which has a checkpoint by then, and between the divisions' scores."""
+    out, cut = mixed[1], tmp_path / "cut"
+    shutil.copytree(out, cut)
+    gone = r"selftrain-1-(train-1-team-1|oof.*|choose|adopt|pool)|selftrain-adopted|tune|evaluate|suspects|report"
+    for record in (cut / ".tasks").glob("*.json"):
+        if re.fullmatch(gone, record.stem):
+            record.unlink()
+    shutil.rmtree(cut / "round-1/team-1/fold-1")
+    for made in [*cut.glob("round-1/oof*"), cut / "round-1/pool", cut / "predictions"]:
+        shutil.rmtree(made)
+    for made in ("round-1/mix.json", "round-1/adopt.json", "adopted.json"):
+        (cut / made).unlink()
+    recipe = load_recipe(cut / "recipe.yaml")
+    for label, least in (("train fold-1", 3), ("score the networks of each", 1)):
+
+        def watch(heard, done, total, note, label=label, least=least):
+            if heard.startswith(label) and done >= least:
+                raise PowerCutError
+
+        with listen(watch), pytest.raises(PowerCutError):
+            run_pipeline(recipe, cut)
+        assert not (cut / "round-1/mix.json").is_file()
+    run_pipeline(recipe, cut)
+    for name in ("round-1/mix.json", "round-1/adopt.json", "adopted.json", "predictions/evaluation.json"):
+        assert read_json(cut / name) == read_json(out / name), name
+    one, two = (torch.load(p / "round-1/team-1/fold-1/last.ckpt", weights_only=True)["state_dict"] for p in (out, cut))
+    assert all(torch.equal(v, two[key]) if isinstance(v, torch.Tensor) else v == two[key] for key, v in one.items())
 
 
 def folded(out):
