@@ -103,3 +103,7 @@ def test_more_data_than_is_hashed_are_told_by_their_times(audited, root, monkeyp
     assert state(audited, root) == "done"
     touch(root)
     assert state(audited, root) == "stale"
+
+
+def test_what_can_not_be_read_has_no_digest(tmp_path):
+    assert contents._digest(tmp_path) is None  # the audit says what is wrong with it

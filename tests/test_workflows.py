@@ -209,8 +209,8 @@ def mixed(tmp_path_factory):
     Networks of a few steps find nothing, and any choice is as good: here one that asks two of the three.
     """
     root = tmp_path_factory.mktemp("mixed")
-    make_playground(root / "data", labelled=9, unlabelled=1, size=(40, 64), planted=False)
-    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01"}
+    make_playground(root / "data", labelled=8, unlabelled=1, size=(40, 64), planted=False)
+    more = {"instances.workflow": "mix", "selftrain.method.pixels.value": "0.01", "predict.tta": "[identity]"}
     words = command(root / "data", root / "run", **more)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(divisions, "_best", chosen)

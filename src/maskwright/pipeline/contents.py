@@ -71,22 +71,22 @@ def _are_same(folder: RunFolder, recipe: Recipe, known: dict[str, Any]) -> bool:
     path = folder.records / CONTENTS
     if not path.is_file() or (table := read_table(path))["made"].unique().to_list() != [fingerprint(known)]:
         return False
-    noted = {(source, file): rest for source, file, *rest in table.drop("of", "made").iter_rows()}
+    noted = {(row["source"], row["file"]): row for row in table.iter_rows(named=True)}
     files = _files(recipe)
     if noted.keys() != files.keys():
         return False
     states = {key: file_state(file) for key, file in files.items()}
-    if any(states[key][0] != size for key, (size, _, _) in noted.items()):
+    if any(states[key][0] != int(row["bytes"]) for key, row in noted.items()):
         return False
-    moved = [key for key, (_, time, _) in noted.items() if states[key][1] != time]
-    return [noted[key][2] for key in moved] == list(_digests(files[key] for key in moved))
+    moved = [key for key, row in noted.items() if states[key][1] != row["time"]]
+    return [noted[key]["digest"] for key in moved] == list(_digests(files[key] for key in moved))
 
 
 def _state(recipe: Recipe) -> dict[str, Any]:
     found = dict[str, Any]()
     for source, root, format_name in _sources(recipe):
         for entry in entries(root, format_name):
-            states = [[path.relative_to(root).as_posix(), *file_state(path)] for path in _below(entry)]
+            states: list[list[Any]] = [[path.relative_to(root).as_posix(), *file_state(path)] for path in _below(entry)]
             sums = {"files": len(states), "bytes": sum(state[1] for state in states), "state": fingerprint(states)}
             found[f"{source}{entry.name}"] = sums
     return found
@@ -112,10 +112,14 @@ def _below(entry: Path) -> list[Path]:
     return [path for path in find_files(entry) if path.is_file()] if entry.is_dir() else [entry]
 
 
-def _digests(files: Iterable[Path]) -> Iterable[str]:
+def _digests(files: Iterable[Path]) -> Iterable[str | None]:
     return in_order(_digest, files)
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+def _digest(file: Path) -> str | None:
+    """Return a digest of a file, None of one that can't be read: the audit says so."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+    except OSError:
+        return None
