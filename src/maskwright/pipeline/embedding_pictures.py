@@ -77,6 +77,8 @@ def _draw_set(
 ) -> list[dict[str, Any]]:
     """Draw the images of a set, whose networks told things apart between them; return a row of the table for each."""
     finite = [found[:, np.isfinite(found).all(axis=0)].T for found in seen.values()]
+    if not any(map(len, finite)):  # a network that has diverged, where it says nothing of things
+        return []
     basis, rows = Basis.of(np.concatenate(finite)), list[dict[str, Any]]()
     radius = margin_at(instances.loss.pull_margin, 1.0)
     for image, embeddings in seen.items():
