@@ -17,7 +17,7 @@ from maskwright.cli import finished
 from maskwright.cli.run import idle_workflow
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
-from maskwright.pipeline import divisions, stages
+from maskwright.pipeline import divisions, fusing, stages
 from maskwright.pipeline import run as run_pipeline
 from maskwright.pipeline.divisions import _best
 from maskwright.pipeline.rounds import _start
@@ -180,6 +180,15 @@ def test_a_member_is_all_networks_of_its_fold(tmp_path, monkeypatch, number, fil
     spec = {key: value for key, value in predicting(recipe).items() if key != "instances"}
     stages.predict(tmp_path, spec | {"part": stages.member_part(1), "round": number})
     assert asked == [tmp_path / f"round-{number}/{team}fold-1/last.ckpt" for team in files]
+
+
+def test_a_run_of_several_networks_is_fused_by_the_first_of_each_fold(tmp_path, monkeypatch):
+    recipe = recipe_of("instances.workflow=ccm", TOGETHER)
+    dump_recipe_to(RunFolder(tmp_path), recipe)
+    known = {f"train-fold-{fold}{team}": "" for fold in (0, 1) for team in ("", "-team-1")}
+    member = {"run": str(tmp_path), "predict": recipe.predict.model_dump(mode="json"), "trained": known}
+    monkeypatch.setattr(fusing, "load_member", lambda paths, *_: paths)
+    assert fusing._loaded(member) == [tmp_path / f"round-0/fold-{fold}/last.ckpt" for fold in (0, 1)]
 
 
 def test_what_is_taken_of_several_networks_is_said(tmp_path, monkeypatch):
