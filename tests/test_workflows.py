@@ -142,7 +142,8 @@ def test_each_network_is_asked_for_its_own_things(tmp_path):
 def test_the_best_division_of_each_thing():
     nan = float("nan")
     scores = {"all": {"car": 0.5, "bus": 0.2, "rider": nan}, "each": {"car": 0.5, "bus": 0.3, "rider": 0.0}}
-    assert _best(scores) == {"car": "all", "bus": "each", "rider": "each"}
+    # of the rider nothing is true, and those of `each` find some: false ones
+    assert _best(scores) == {"car": "all", "bus": "each", "rider": "all"}
     assert _best({"all": {"car": nan}, "each": {"car": nan}}) == {"car": "all"}
 
 
@@ -246,6 +247,7 @@ def test_a_run_chooses_the_network_of_each_thing(mixed, tmp_path):
     assert not any(path.is_file() for level in ("all", "each") for path in (out / f"round-1/oof-{level}").rglob("*"))
     asked, _ = asked_of(RunFolder(out), recipe, [0, 1], 1)
     assert len(asked) == 4 and not any("team-2" in place for place in asked)
+    assert "; 2 networks of a fold say the categories together" in summary["selftrain"]["why"]  # of three
     assert summary["selftrain"]["round"] == 1 and "pq" in summary["scores"]
     assert maskwright(*words)["scores"] == summary["scores"]  # nothing is left to do
     found = tmp_path / "found"

@@ -31,8 +31,8 @@ def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
     """Write which division each thing has its network from, for each fold and for new images: round-R/mix.json.
 
     For an image of a fold it is the one with the highest PQ of the thing over the images of the other folds, so that
-    nothing is chosen by what it is scored on; for other images, over all folds. Of equal ones, or where nothing is
-    there, it is the first.
+    nothing is chosen by what it is scored on; for other images, over all folds. Of equal ones it is the first; where
+    no true object of a thing is there, one that finds none is better than one that does.
     """
     folder, number = RunFolder(root), spec["round"]
     whole, folds = stages.decided(folder, spec), read_folds(folder.folds)
@@ -96,9 +96,9 @@ def _scores(counts: PanopticCounts, weights: Array, categories: Categories) -> l
 
 
 def _best(scores: dict[Level, dict[str, float]]) -> dict[str, Level]:
-    """Return thing → the division with its highest score."""
+    """Return thing → the division with its highest score; NaN, nothing true and nothing found, is the highest."""
     things: Sequence[str] = list(next(iter(scores.values())))
-    return {thing: max(scores, key=lambda level: np.nan_to_num(scores[level][thing], nan=-1.0)) for thing in things}
+    return {thing: max(scores, key=lambda level: np.nan_to_num(scores[level][thing], nan=1.0)) for thing in things}
 
 
 def part_of(level: Level) -> str:
