@@ -84,6 +84,9 @@ def test_mix_has_all_of_them_and_a_choice(tmp_path):
     assert [found[f"selftrain-1-oof-{level}"].spec["level"] for level in levels] == levels
     assert set(found["selftrain-1-choose"].after) >= {f"selftrain-1-oof-{level}" for level in levels}
     assert "selftrain-1-choose" in found["selftrain-1-oof"].after
+    other = recipe_of("instances.workflow=mix", TOGETHER, "evaluate.samples=200", "selftrain.adopt=always")
+    again = tasks(folder_of(tmp_path, other), other, "selftrain")["selftrain-1-choose"]
+    assert again.spec == found["selftrain-1-choose"].spec  # intervals choose nothing, and no network predicts anew
 
 
 def test_what_is_not_said_changes_no_fingerprint():

@@ -219,7 +219,9 @@ class _Round:
             found.append(Task(self._name(part_of(level)), stages.predict, spec, after, store, keeps=store))
         if not found:
             return []
-        spec = self.sections.scoring | self.sections.objects | {"round": self.number, "levels": list(levels)}
+        scoring = self.sections.scoring
+        spec = {"data": scoring["data"], "split": scoring["split"], "round": self.number, "levels": list(levels)}
+        spec |= {"evaluate": {key: scoring["evaluate"][key] for key in ("empty", "absent")}} | self.sections.objects
         judged = (self._name("objectness"),) if self.labels and self.pool else ()
         after = (*self._common(), *self._hard_name(), *judged, *(task.name for task in found))
         made = (f"round-{self.number}/{CHOICE}",)
