@@ -17,6 +17,7 @@ from maskwright.cli import finished
 from maskwright.cli.run import idle_workflow
 from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
+from maskwright.metrics import PanopticCounts
 from maskwright.pipeline import divisions, fusing, stages
 from maskwright.pipeline import run as run_pipeline
 from maskwright.pipeline.divisions import _best
@@ -168,6 +169,38 @@ def test_what_an_earlier_recipe_left_is_no_start_and_no_choice(tmp_path):
 
 def dump_recipe_to(folder, recipe):
     write_text(folder.recipe, dump_recipe(recipe))
+
+
+def test_what_a_fold_takes_is_chosen_without_its_truth(tmp_path, monkeypatch):
+    """PQ of the car, of one true car an image: `all` finds it in image a (fold 0) alone, `each` in b and c (fold 1).
+
+    Over all, `each` has 2 of 3. For fold 0 only b and c count, and `each` is better; for fold 1 only a, and `all` is.
+    Of the bus `each` has a match of IoU 0.6 in each image, `all` one of 0.8. The rider is left to the first.
+    """
+    recipe = recipe_of("instances.workflow=mix")
+    folder = folder_of(tmp_path, recipe)
+    dump_recipe_to(folder, recipe)
+    table = pl.DataFrame({"image": ["a", "b", "c", "h"], "group": ["a", "b", "c", "h"], "fold": [0, 1, 1, -1]})
+    write_table(folder.folds, table)
+    whole = SimpleNamespace(categories=recipe.data.to_categories(), table=table.with_columns(twin_of=pl.lit(None)))
+    monkeypatch.setattr(stages, "decided", lambda *_: whole)
+
+    def counts(folder, whole, rows, spec, level):
+        assert rows["image"].to_list() == ["a", "b", "c"]  # nothing that is held out
+        cars = np.array([1, 0, 0] if level == "all" else [0, 1, 1])
+        tp = np.stack([0 * cars, cars, 0 * cars + 1, 0 * cars], axis=1)
+        iou = tp * (0.8 if level == "all" else 0.6)
+        return PanopticCounts(iou, tp, 0 * tp, np.stack([0 * cars, 1 - cars, 0 * cars, 0 * cars], axis=1), iou)
+
+    monkeypatch.setattr(divisions, "_counts", counts)
+    spec = {"round": 1, "levels": ["all", "each"], "split": {"folds": 2}, "data": {}}
+    divisions.choose_divisions(tmp_path, spec)
+    found = read_json(tmp_path / "round-1" / "mix.json")
+    assert found["all"] == {"car": "each", "bus": "all", "rider": "all"}
+    assert found["folds"] == {"0": found["all"], "1": found["all"] | {"car": "all"}}
+    # PQ: IoU over matches and half of the missed ones: 0.8 / (1 + 2/2), 2 · 0.6 / (2 + 1/2)
+    assert found["pq"]["all"] == {"car": pytest.approx(0.4), "bus": pytest.approx(0.8), "rider": None}
+    assert found["pq"]["each"]["car"] == pytest.approx(0.48)
 
 
 @pytest.mark.parametrize(("number", "files"), [(0, ["", "team-1/"]), (1, ["", "team-1/"])])
