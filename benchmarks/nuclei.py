@@ -29,6 +29,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
+    if not (arguments.data / arguments.folder / "meta.csv").is_file():
+        parser.error(f"no meta.csv in {arguments.data / arguments.folder}: give the folder of the sets with --data")
+    if arguments.out.exists():
+        parser.error(f"{arguments.out} is there: give a new folder with --out")
     write_generated(arguments.out, arguments.kind, arguments.count, arguments.size, arguments.seed)
     pool = write_pool(arguments.out, arguments.data / arguments.folder, arguments.kind)
     print(f"{arguments.count} generated and {pool} real images in {arguments.out}")

@@ -25,6 +25,7 @@ from maskwright.pictures import (
     panoptic_beside,
     panoptic_picture,
 )
+from maskwright.pipeline.embedding_pictures import _draw_set
 
 BLACK = np.zeros((1, 6, 1), np.uint8)
 
@@ -149,3 +150,8 @@ def test_panoptic_maps_have_shades_lines_and_void():
     )
     row = panoptic_beside(np.zeros((3, 8, 3), np.uint8), [(label, instances)], palette)
     assert np.array_equal(row[:, 12:], picture)
+
+
+def test_embeddings_that_are_nowhere_finite_are_not_drawn_and_stop_nothing():
+    nothing = {"images/a.png": np.full((4, 3, 5), np.nan)}
+    assert _draw_set(None, None, None, nothing, None, [(1,)]) == []

@@ -57,6 +57,9 @@ def test_balls_to_be_looked_at():
     assert np.flatnonzero(found.balls[0]).tolist() == [4, 5, 6, 7, 8, 9, 12]
     inside = anchor_balls(instances, embeddings, 0.5, mask=instances > 0, most=1)
     assert inside.ious.tolist() == pytest.approx([6 / 8]) and len(inside.anchors) == 1
+    # the background's pixel at 5 is of another network: it isn't near, whatever its embedding
+    parted = anchor_balls(instances, embeddings, 0.5, regions=np.int64(instances > 0))
+    assert parted.ious.tolist() == pytest.approx([6 / 8, 1]) and not parted.balls[0, 0, 12]
     none = anchor_balls(np.zeros((2, 3), np.int32), np.zeros((4, 2, 3)), 0.5)
     assert none.anchors.shape == (0, 2) and none.balls.shape == (0, 2, 3) and none.ious.shape == (0,)
     with pytest.raises(DataError, match="finite"):

@@ -16,7 +16,8 @@ from maskwright.instances.passes import Passes
 from maskwright.instances.telling import tell_apart
 from maskwright.labels import relabel_consecutive
 from maskwright.models import build_model
-from maskwright.predict.files import read_ahead, reader_of
+from maskwright.predict import files as files_module
+from maskwright.predict.files import load_ensemble, read_ahead, reader_of
 from maskwright.predict.memory import Need, whole_bytes
 from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.instances import InstancesSpec
@@ -131,7 +132,7 @@ def test_each_thing_is_told_apart_by_the_networks_that_are_asked_for_it(files):
         mine = np.where(label == thing, told.objects, 0)
         assert np.array_equal(relabel_consecutive(mine), relabel_consecutive(expected)) and expected.any()
         other = ObjectNetworks([others[k] for k in members], predict, spec, "cpu").passes.embeddings(image)
-        known = own.features(image, label, told.probabilities, embeddings, expected, other)
+        known = own.features(image, label, told.probabilities, embeddings, expected, other, [thing])
         rows = told.features[np.unique(mine[mine > 0]) - 1]
         assert rows == pytest.approx(known[np.unique(expected[expected > 0]) - 1], rel=1e-4, abs=1e-5, nan_ok=True)
         if len(members) == 2:  # more channels than the other: these are shown, alone
@@ -159,6 +160,20 @@ def test_a_device_that_is_too_small_gets_smaller_tiles(monkeypatch):
     monkeypatch.setattr(trained.network, "both", lambda images: short(torch.zeros(1, 1, 1, 999)))
     with pytest.raises(UsageError, match="memory for the embeddings"):
         own.of(image)
+
+
+def test_networks_that_the_memory_does_not_hold_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    read = list[str]()
+    monkeypatch.setattr("maskwright.checkpoint.load_trained", lambda path: read.append(path.name) or trained_of())
+    paths = [tmp_path / f"{k}.ckpt" for k in range(4)]
+    size = sum(v.numel() * v.element_size() for v in trained_of().network.state_dict().values())
+    monkeypatch.setattr(files_module, "free_memory", lambda: 3 * size)
+    assert len(load_ensemble(paths)) == 4  # one is there, three fit
+    monkeypatch.setattr(files_module, "free_memory", lambda: 3 * size - 1)
+    read.clear()
+    with pytest.raises(DataError, match=r"(?s)memory for 4 networks .*instances\.workflow"):
+        load_ensemble(paths)
+    assert read == ["0.ckpt"]
 
 
 def test_embeddings_of_all_networks_are_among_what_an_image_takes():

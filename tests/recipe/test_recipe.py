@@ -297,3 +297,17 @@ def kinds_of(union: object) -> set[type]:
 @pytest.mark.parametrize(("table", "union"), [(MODELS, ModelSpec), (LOSSES, LossSpec)])
 def test_component_tables_cover_exactly_the_kinds_of_their_union(table, union):
     assert set(table) == kinds_of(union)
+
+
+def test_a_file_that_is_read_again_gives_a_recipe_of_its_own(tmp_path):
+    file = tmp_path / "recipe.yaml"
+    file.write_text("data: {root: x, map: {road: street}}\n")
+    first = load_recipe(file)
+    first.data.map["road"] = "way"
+    assert load_recipe(file).data.map == {"road": "street"}
+    file.write_text("data: {root: x, map: {road: lane}}\n")
+    assert load_recipe(file).data.map == {"road": "lane"}
+    file.write_text("data: {rout: x}\n")
+    for _ in range(2):
+        with pytest.raises(RecipeError, match="rout"):
+            load_recipe(file)

@@ -26,16 +26,18 @@ TINY = (
 )  # fmt: skip
 ENCODER = ("model.encoder=resnet10t", "model.decoder_channels=[8, 8, 8, 8, 8]", "model.encoder_weights=none")
 RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none")
-STREETS = (*TINY, *ENCODER, "train.scale=1", "instances.minimum=1", "selftrain.method.pixels={kind: all}")
+BRIEF = ("train.steps=2", "postprocess.chain=[]", "report.thumbnails=1")
+STREETS = (*TINY, *BRIEF, *ENCODER, "train.scale=1", "instances.minimum=1", "selftrain.method.pixels={kind: all}")
+GROUPS = "instances.together=[[car, bus, truck, train], [person, rider, bicycle, motorcycle]]"
 SMALL = {
     "mars_aspp": (*TINY, "model.width=4"),
     "mars_wnet": (*TINY, "model.width=4"),
     "nuclei": (*TINY, *ENCODER, "train.crop=[32, 32]", "instances.minimum=1", "selftrain.rounds=1"),
     "stas": (*TINY, *ENCODER, "train.accumulate=2", "train.keep=2", "predict.members=true"),
-    "synthia_sac": (*TINY, *RESNET, "train.scale=1", "train.lr=1e-3"),
-    "synthia_panoptic_16": STREETS,
-    "synthia_panoptic_19": STREETS,
-    "synthia_source": (*TINY, *RESNET),
+    "synthia_sac": (*TINY, *BRIEF, *RESNET, "train.scale=1", "train.lr=1e-3"),
+    "synthia_panoptic_16": (*STREETS, "instances.workflow=all"),
+    "synthia_panoptic_19": (*STREETS, GROUPS),
+    "synthia_source": (*TINY, *BRIEF, *RESNET),
     "sts_2d_1024": (*TINY, *ENCODER, "train.scale=[64, 64]", "train.crop=[64, 64]"),
     "sts_2d_640x1280": (*TINY, *ENCODER, "train.scale=[32, 64]"),
 }
@@ -105,10 +107,10 @@ FURTHER = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "images"), [("16", 6), ("19", 9)])
-def test_source_4_whole_from_the_three_folders(tmp_path, monkeypatch, capsys, name, images):
-    """Networks of three groups of things for each fold, on labelled SYNTHIA (and GTA-V), Cityscapes as the pool."""
-    monkeypatch.chdir(make_streets(tmp_path))
+@pytest.mark.parametrize(("name", "images", "teams"), [("16", 4, [""]), ("19", 6, ["", "team-1/"])])
+def test_source_4_whole_from_the_three_folders(tmp_path, monkeypatch, capsys, name, images, teams):
+    """On labelled SYNTHIA, Cityscapes as the pool; with GTA-V, networks of two groups of things for each fold."""
+    monkeypatch.chdir(make_streets(tmp_path, 4))
     path = next(path for path in RECIPES if path.stem == f"synthia_panoptic_{name}")
     more = f"data.further={FURTHER[name]}"
     settings = [word for setting in (*SMALL[path.stem], more) for word in ("--set", setting)]
@@ -118,10 +120,10 @@ def test_source_4_whole_from_the_three_folders(tmp_path, monkeypatch, capsys, na
     assert len(found.data.categories) == int(name)
     assert len(Path("run/folds.csv").read_text().splitlines()) == 1 + images
     assert json.loads(Path("run/adopted.json").read_text())["round"] == 1
-    for team in ("", "team-1/", "team-2/"):
-        assert Path(f"run/round-1/{team}fold-0/last.ckpt").is_file()
+    places = {path.parent.as_posix() for path in Path("run").glob("round-1/**/last.ckpt")}
+    assert places == {f"run/round-1/{team}fold-{fold}" for team in teams for fold in (0, 1)}
     pool = json.loads(Path("run/round-1/adopt.json").read_text())["images"]
-    assert [one["pool"] for one in pool] == [6, 6]
+    assert [one["pool"] for one in pool] == [4, 4]
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import polars as pl
+import yaml
 from PIL import Image
 
 from make_report import NAMES, make_run, write
@@ -60,6 +61,20 @@ def test_true_and_false_objects_over_the_rounds_and_whose_network_each_thing_has
     del also["true_objects"]  # a run of an earlier version
     (run / "adopted.json").write_text(json.dumps({"round": 2, "why": "round 2 is used", "rounds": rounds}))
     assert "numbers over the rounds" not in write(run, thumbnails=0)[0]
+
+
+def test_a_ceiling_is_called_one(tmp_path):
+    run = make_run(tmp_path)
+    (run / "adopted.json").write_text(json.dumps({"round": 1, "why": "w", "rounds": [verdict(1, adopted=True)]}))
+    made = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert "are a ceiling" not in write(run, thumbnails=0)[1].words
+    made.setdefault("selftrain", {})["method"] = {"objects": {"guide": "true", "votes": "predicted"}}
+    for task, said in (("semantic", False), ("panoptic", True)):
+        made["data"]["task"] = task
+        (run / "recipe.yaml").write_text(yaml.safe_dump(made))
+        words = write(run, thumbnails=0)[1].words
+        assert ("were clustered inside of true categories (" in words) == ("are a ceiling" in words) == said
+        assert "voted on by" not in words
 
 
 def test_objects_of_the_pool_beside_the_true_ones(tmp_path):

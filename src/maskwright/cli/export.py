@@ -49,7 +49,7 @@ def export(
         redo: replace an export in that folder.
         json: write the manifest as JSON to stdout.
     """
-    from maskwright.cli.finished import checkpoints
+    from maskwright.cli.finished import checkpoints, say_categories_alone
     from maskwright.export.write import export_run
 
     folder = RunFolder(run)
@@ -57,6 +57,7 @@ def export(
         next_move = "export its runs one by one"
         raise UsageError(problem("the folder of one run", "one of fused runs", where=str(run), next_move=next_move))
     checkpoints(folder, "last")
+    say_categories_alone(folder, "exported")
     with progress():
         manifest = export_run(
             run,

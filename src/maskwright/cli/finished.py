@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from maskwright.artifacts import RunFolder
-from maskwright.cli.console import progress
+from maskwright.cli.console import progress, say
 from maskwright.errors import UsageError, problem
 from maskwright.recipe import Recipe, load_recipe
 
@@ -66,6 +66,22 @@ def telling_networks(folder: RunFolder, recipe: Recipe, kind: str) -> Asked:
     checkpoints(folder, kind)
     categories, folds = recipe.data.to_categories(), range(recipe.split.folds)
     return networks_asked(folder, recipe.instances, categories, folds, kind, folder.adopted_round)
+
+
+def say_categories_alone(folder: RunFolder, done: str) -> None:
+    """Say what of a run that tells objects apart is taken where objects aren't.
+
+    Args:
+        folder: of the finished run.
+        done: what is done with it, such as exported.
+    """
+    from maskwright.pipeline.teams import training_teams
+
+    recipe = load_recipe(folder.recipe)
+    if recipe.tells_instances:
+        count = len(training_teams(recipe, folder.adopted_round))
+        whose = f", as the first of the {count} networks of each fold has them" if count > 1 else ""
+        say(f"{folder.root} tells objects apart: its categories alone are {done}{whose}")
 
 
 def refuse(options: dict[str, Any], next_move: str, folder: str = "a run folder") -> None:

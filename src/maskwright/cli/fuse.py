@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import read_json
+from maskwright.artifacts import RunFolder, read_json
 from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.run import print_scores, shown
 
@@ -49,11 +49,14 @@ def fuse(
         redo: replace what was made from other runs or with other settings.
         json: write fused.json and the scores as JSON to stdout.
     """
+    from maskwright.cli.finished import say_categories_alone
     from maskwright.pipeline.fuse import fuse as fuse_runs
 
     chosen = method or ("simplex" if seconds_per_image is None else "greedy")
     with progress():
         folder = fuse_runs(runs, out, scales=scales, method=chosen, budget=seconds_per_image, redo=redo)
+    for run in runs:
+        say_categories_alone(RunFolder(run), "fused")
     about, scores = read_json(folder.fused), read_json(folder.predictions / "evaluation.json")
     rows = [
         (m["name"], f"{m['weight']:.3f}", f"{m['seconds']:.2f}", shown(m["alone"]), _points(m["adds"]))

@@ -14,7 +14,7 @@ from maskwright.cli.console import progress, result, say, table
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import Options, typed_command
 from maskwright.cli.rounds import say_rounds
-from maskwright.recipe import Recipe
+from maskwright.recipe import Recipe, load_recipe
 
 _SHOWN = 15
 _DIVIDED = ("mean_dice", "pooled_miou")
@@ -147,7 +147,19 @@ def say_plan(folder: RunFolder) -> None:
     plan = read_json(folder.root / "plan.json")
     for reason in plan["reasons"]:
         say(f"plan: {reason}")
+    if (idle := idle_workflow(load_recipe(folder.recipe))) is not None:
+        say(f"plan: {idle}")
     say(f"the training will take about {_long(plan['projected_seconds'])}; recipe: {folder.recipe}")
+
+
+def idle_workflow(recipe: Recipe) -> str | None:
+    """Return what is said where things are divided among networks in rounds, and there are none; None elsewhere."""
+    from maskwright.pipeline.teams import training_teams
+
+    if recipe.selftrain.rounds or len(training_teams(recipe, 1)) == len(training_teams(recipe, 0)):
+        return None
+    told = f"instances.workflow: {recipe.instances.workflow} divides things among networks in rounds of self-training"
+    return f"{told}, and this run has none; maskwright selftrain has them"
 
 
 def _long(seconds: float) -> str:

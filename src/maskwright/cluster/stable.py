@@ -121,6 +121,7 @@ def anchor_balls(
     *,
     most: int = 6,
     mask: Mask | None = None,
+    regions: npt.NDArray[np.int64] | None = None,
     where: str = "anchor_balls",
 ) -> Balls:
     """Return the balls of `anchor_ious` around one pixel of each of the largest instances, to be looked at.
@@ -133,6 +134,8 @@ def anchor_balls(
         radius: of the ball; δ_v of the loss.
         most: instances, by area; of two that are alike, the one with the lower id.
         mask: (H, W) bool, pixels that a ball may hold; all pixels of instances are among them. None: all pixels.
+        regions: (H, W) numbers of parts whose embeddings say nothing of each other, as of several networks: a ball
+            holds pixels of its anchor's. None: there is one.
         where: the image's name, for error messages.
 
     Raises:
@@ -145,12 +148,13 @@ def anchor_balls(
     points = embeddings[:, inside].T.astype(np.float64)
     check_finite(points, where)
     owner, places = instances[inside], np.argwhere(inside)
+    part = np.zeros(len(owner), np.int64) if regions is None else regions[inside]
     anchors, balls = np.zeros((len(chosen), 2), np.int64), np.zeros((len(chosen), *instances.shape), bool)
     ious = np.zeros(len(chosen))
     for k, number in enumerate(chosen):
         own = owner == number
         at = np.flatnonzero(own)[np.square(points[own] - points[own].mean(axis=0)).sum(axis=1).argmin()]
-        near = np.square(points - points[at]).sum(axis=1) <= radius**2
+        near = (np.square(points - points[at]).sum(axis=1) <= radius**2) & (part == part[at])
         anchors[k], balls[k, inside] = places[at], near
         ious[k] = np.count_nonzero(near & own) / np.count_nonzero(near | own)
     return Balls(anchors, balls, ious)

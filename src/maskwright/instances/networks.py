@@ -135,7 +135,8 @@ class ObjectNetworks:
         channels = sum(getattr(one.network, "embedding_channels", 0) for one in trained)
         self.networks.need = replace(self.networks.need, embeddings=channels)
         self.passes = Passes(self.networks, predict)
-        self.things = self.first.categories.things
+        categories = self.first.categories
+        self.things = [t for t in categories.things if spec.only is None or categories.names[t] in spec.only]
         self.teams = teams_of([self.things] * len(trained) if asked is None else asked)
         self.device = None if self.networks.device.type == "cpu" else str(self.networks.device)
         self.describe, self.guide, self.shown = describe, guide, frozenset(shown)
@@ -173,7 +174,7 @@ class ObjectNetworks:
             own = tell_apart(allowed, mine, team.things, self.spec, **how)  # type: ignore[arg-type]
             if self.describe:
                 other = None if others is None else team.part_of(others, len(self.others))
-                known.append(self.features(image, label, allowed, mine, own, other))
+                known.append(self.features(image, label, allowed, mine, own, other, team.things))
             objects = np.where(own > 0, own + objects.max(initial=0), objects)
         members = tuple(map(self.networks.allowed, said.members))
         seen = thinned_out(self._seen(embeddings, label)) if name in self.shown else None
@@ -201,6 +202,7 @@ class ObjectNetworks:
         embeddings: Array,
         objects: InstanceMap,
         other: Array | None = None,
+        things: Sequence[int] | None = None,
     ) -> npt.NDArray[np.float64]:
         """Return the (K, F) features of objects of a prepared image, clustered inside of a label.
 
@@ -211,11 +213,14 @@ class ObjectNetworks:
             embeddings: (E, h, w) that the objects were clustered by.
             objects: (h, w) ids 1..K.
             other: (E, h, w) of the same networks beside their moving average; None: stability isn't worked out.
+            things: positions of those that the networks tell apart, whose pixels alone count for the stability: to
+                them others are stuff. None: all.
         """
         stability = None
         if other is not None:
             radius = self.spec.loss.pull_margin
-            stability = anchor_ious(objects, other, margin_at(radius, 1.0), mask=np.isin(label, self.things))
+            mask = np.isin(label, self.things if things is None else things)
+            stability = anchor_ious(objects, other, margin_at(radius, 1.0), mask=mask)
         return instance_features(
             objects,
             image=image,

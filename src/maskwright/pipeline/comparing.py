@@ -70,10 +70,11 @@ def compare(root: Path, spec: dict[str, Any]) -> None:
     shutil.rmtree(place / "compared", ignore_errors=True)
     (place / "compared").mkdir(parents=True)
     found = list[dict[str, Any]]()
+    with_truth = set(whole.table.drop_nulls([whole.label_column, "instances"])["image"])
     for fold in range(spec["split"]["folds"]):
         labels = rounds.label_files(folder, number, fold, rounds.last_ledger(folder, number, fold, method))
         objects = rounds.object_files(folder, labels)
-        known = [image for image in sorted(labels) if _has_truth(whole.only([image]))]
+        known = sorted(with_truth.intersection(labels))
         for row, image in enumerate(track(known, f"compare the pool, fold {fold}", len(known))):
             label = read_label(root / labels[image].removeprefix(MADE), as_written(whole.categories))
             ids = read_ids(root / objects[image].removeprefix(MADE)).astype(np.int32)
@@ -108,11 +109,6 @@ def compare_objects(whole: Index, image: str, label: LabelMap, ids: InstanceMap)
         missed = np.where(np.isin(theirs, lost), theirs + missed.max(), missed)
         missing[thing] = len(lost)
     return Compared(ids, owners, right, missed, missing)
-
-
-def _has_truth(one: Index) -> bool:
-    """Return whether the image of an index of one has a true map of categories and one of objects."""
-    return one.read_label(0) is not None and one.read_instances(0) is not None
 
 
 def _counted(whole: Index, one: Compared) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from maskwright.pipeline.object_scores import AS_FOUND, best_of_things, measurer
 from maskwright.pipeline.objectness import JUDGES, Judges
 from maskwright.pipeline.teams import CHOICE
 from maskwright.progress import track
+from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.workflow import Level
 from maskwright.selftrain import kept_apart
@@ -26,8 +28,8 @@ def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
     """Write which division each thing has its network from, for each fold and for new images: round-R/mix.json.
 
     For an image of a fold it is the one with the highest PQ of the thing over the images of the other folds, so that
-    nothing is chosen by what it is scored on; for other images, over all folds. Of equal ones, or where nothing is
-    there, it is the first.
+    nothing is chosen by what it is scored on; for other images, over all folds. Of equal ones it is the first; where
+    no true object of a thing is there, one that finds none is better than one that does.
     """
     folder, number = RunFolder(root), spec["round"]
     whole, folds = stages.decided(folder, spec), read_folds(folder.folds)
@@ -39,13 +41,24 @@ def choose_divisions(root: Path, spec: dict[str, Any]) -> None:
     write_json(root / f"round-{number}" / CHOICE, chosen | {"folds": others | chosen["folds"]})
 
 
+def clean(folder: RunFolder, number: int) -> None:
+    """Remove what each division predicted: the choice and the predictions of a round are there."""
+    for level in get_args(Level):
+        place = folder.store(part_of(level), number)
+        for made in place.iterdir() if place.is_dir() else ():
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
+
+
 def _counts(folder: RunFolder, whole: Index, rows: pl.DataFrame, spec: dict[str, Any], level: Level) -> PanopticCounts:
     """Return (images, C) counts of segments as the networks of a division have them."""
     evaluate = EvaluateSpec.model_validate(spec["evaluate"] | {"families": ["panoptic"]})
     known = folder.root / f"round-{spec['round']}" / "pseudo" / JUDGES
     asks = spec["instances"]["score"] == "objectness" and known.is_file()
     judges = Judges.from_plain(read_json(known)) if asks else None
-    images = whole.only(rows["image"].to_list())
+    images, recipe = whole.only(rows["image"].to_list()), load_recipe(folder.recipe)
+    again = {key: spec[key] for key in ("data", "split", "instances", "round")}
+    again |= recipe.model_dump(mode="json", include={"predict"}) | {"accelerator": recipe.train.accelerator}
+    stages.predict(folder.root, again | {"part": part_of(level), "level": level})  # what was cleaned away since
     measured = measurer(folder, images, spec["round"], spec, evaluate, judges=judges, part=part_of(level))
     overlaps = Overlaps(whole.categories, evaluate)
     each = track(rows.select("image", "group", "fold").iter_rows(), f"score the networks of {level}", rows.height)

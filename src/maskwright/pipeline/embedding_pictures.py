@@ -20,6 +20,7 @@ from maskwright.instances.store import read_objects, read_seen, thinned_out
 from maskwright.labels import InstanceMap
 from maskwright.pictures import Basis, ball_picture, encode, fit, instance_picture, side_by_side, to_rgb8
 from maskwright.pipeline.stages import EMBEDDED, jobs
+from maskwright.pipeline.teams import things_of_teams
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.recipe.margin import margin_at
 from maskwright.types import Array
@@ -60,24 +61,32 @@ def draw_embeddings(folder: RunFolder, whole: Index, parts: Sequence[str], insta
             seen = {image: found.astype(np.float64) for image, found in kept.items() if found is not None}
             if seen:
                 fold = networks[0] if part == "oof" else None
-                drawn = _draw_set(folder, whole, store, seen, instances)
+                told = things_of_teams(folder, instances, whole.categories, networks, folder.adopted_round)
+                drawn = _draw_set(folder, whole, store, seen, instances, told)
                 rows += [{"part": part, "fold": fold} | one for one in drawn]
     write_table(folder.predictions / f"{EMBEDDINGS}.parquet", pl.DataFrame(rows, schema=_SCHEMA))
 
 
 def _draw_set(
-    folder: RunFolder, whole: Index, store: ProbabilityStore, seen: dict[str, Array], instances: InstancesSpec
+    folder: RunFolder,
+    whole: Index,
+    store: ProbabilityStore,
+    seen: dict[str, Array],
+    instances: InstancesSpec,
+    told: Sequence[Sequence[int]],
 ) -> list[dict[str, Any]]:
-    """Draw the images of a set; return a row of the table for each."""
+    """Draw the images of a set, whose networks told things apart between them; return a row of the table for each."""
     finite = [found[:, np.isfinite(found).all(axis=0)].T for found in seen.values()]
+    if not any(map(len, finite)):  # a network that has diverged, where it says nothing of things
+        return []
     basis, rows = Basis.of(np.concatenate(finite)), list[dict[str, Any]]()
     radius = margin_at(instances.loss.pull_margin, 1.0)
     for image, embeddings in seen.items():
         name = name_of(image)
         objects = read_objects(store, name)
-        thing = np.isin(store.read(name).argmax(axis=0), whole.categories.things)
-        small = thinned_out(objects)
-        found = anchor_balls(small, embeddings, radius, mask=thinned_out(thing), where=image)
+        label, small = thinned_out(store.read(name).argmax(axis=0)), thinned_out(objects)
+        team = sum((k * np.isin(label, things) for k, things in enumerate(told, 1)), np.zeros(label.shape, np.int64))
+        found = anchor_balls(small, embeddings, radius, mask=team > 0, regions=team, where=image)
         picture = _row(_shown(whole, image), basis.picture(embeddings), found, objects)
         write_bytes(folder.predictions / EMBEDDINGS / f"{name}.jpg", encode(picture, "jpeg", 85))
         iou = float(np.median(found.ious)) if len(found.ious) else None

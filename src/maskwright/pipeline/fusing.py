@@ -201,7 +201,7 @@ def _rows(index: Index, folds: pl.DataFrame) -> pl.DataFrame:
 
 def _loaded(member: dict[str, Any], weight: float = 1.0) -> Member:
     run, spec = RunFolder(Path(member["run"])), PredictSpec.model_validate(member["predict"])
-    return load_member(run.all_checkpoints(spec.checkpoint, len(member["trained"])), spec, weight)
+    return load_member(run.all_checkpoints(spec.checkpoint, load_recipe(run.recipe).split.folds), spec, weight)
 
 
 def _chain(

@@ -83,9 +83,12 @@ def segments_of(overlaps: Overlaps) -> PanopticCounts:
 
 
 def best_of_each(scores: Mapping[Key, Mapping[str, float]]) -> dict[str, Key]:
-    """Return thing → the way with its highest score, of way → thing → score; of equal ones the first, NaN last."""
+    """Return thing → the way with its highest score, of way → thing → score; of equal ones the first.
+
+    NaN, nothing true and nothing found, is the highest.
+    """
     things = list(next(iter(scores.values())))
-    return {thing: max(scores, key=lambda way: np.nan_to_num(scores[way][thing], nan=-1.0)) for thing in things}
+    return {thing: max(scores, key=lambda way: np.nan_to_num(scores[way][thing], nan=1.0)) for thing in things}
 
 
 def best_of_things(
@@ -94,7 +97,8 @@ def best_of_things(
     """Return, of several ways to find objects, the one that finds each thing best: for new images and for each fold.
 
     For a fold it is the one with the highest PQ of the thing over the images of the other folds, so that nothing is
-    chosen by what it is scored on; for new images, over all. Of equal ones, or where nothing is there, it is the first.
+    chosen by what it is scored on; for new images, over all. Of equal ones it is the first;
+    where no true object of a thing is there, one that finds none is better than one that does.
 
     Args:
         counts: way → its counts of segments (images, C).

@@ -22,7 +22,7 @@ from maskwright.pipeline import labelling, stages
 from maskwright.pipeline.accepted import with_accepted
 from maskwright.pipeline.honest import check_honest, seen_by
 from maskwright.pipeline.pool import pool_of_fold
-from maskwright.pipeline.teams import team_recipe
+from maskwright.pipeline.teams import team_recipe, training_teams
 from maskwright.predict import to_full_size
 from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
@@ -208,9 +208,9 @@ def _start(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec) -> Pa
     if spec["step"] == "train" and wanted.protocol.startswith("pretrain"):
         return folder.root / training_folder(spec["round"], spec["fold"], "pretrain") / "last.ckpt"
     if wanted.goes_on:
-        before = folder.fold(spec["fold"], spec["round"] - 1, spec.get("team", 0))  # of the first, where it had one
-        before = before if before.is_dir() else folder.fold(spec["fold"], spec["round"] - 1)
-        return before / "last.ckpt"
+        team, before = spec.get("team", 0), spec["round"] - 1
+        several = len(training_teams(load_recipe(folder.recipe), before))  # the first round may have had one network
+        return folder.fold(spec["fold"], before, team if team < several else 0) / "last.ckpt"
     note = folder.fold(spec["fold"], 0) / START
     return Path(read_json(note)["checkpoint"]) if note.is_file() else None
 

@@ -12,11 +12,11 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json, read_table, write_json, write_text
-from maskwright.data.formats import entries, renders
-from maskwright.data.formats.files import find_files
+from maskwright.data.formats import renders
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.accepted import accepted_states
+from maskwright.pipeline.contents import note_contents, state_of
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.delivered import delivered, training_name, trainings_of
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
@@ -122,6 +122,8 @@ def run(
                 seconds |= finish_rounds(folder, recipe, _TASKS[stage], redo=redo)
                 continue
             seconds |= run_tasks(folder.root, tasks, redo=redo, executor=executor_of(recipe, stage))
+            if stage == "audit":
+                note_contents(folder, recipe)
             if stage == "split":
                 stages.certify_leaks(folder)
                 check_pool(folder, recipe)
@@ -220,13 +222,9 @@ def executor_of(recipe: Recipe, stage: str) -> ExecutorSpec:
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
     spec = {"data": recipe.data.model_dump(mode="json")}
-    outside = _data_state(Path(recipe.data.root), recipe.data.format)
-    for number, further in enumerate(recipe.data.further, 1):
-        state = _data_state(Path(further.root), further.format)
-        outside |= {f"further-{number}/{name}": value for name, value in state.items()}
     rendered = ("imported",) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else ()
     made = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", *rendered)
-    return [Task("index", stages.index, spec, (), made, outside)]
+    return [Task("index", stages.index, spec, (), made, state_of(folder, recipe))]
 
 
 def _audit_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
@@ -375,16 +373,6 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
         members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
         parts += ["holdout", *map(stages.member_part, members)]
     return parts + (["pool"] if pool.height and recipe.predict.pool else [])
-
-
-def _data_state(root: Path, format_name: str) -> dict[str, Any]:
-    """Return what is compared to see that a data folder has changed: files, bytes and a hash of sizes and times."""
-    state: dict[str, Any] = {}
-    for entry in entries(root, format_name):
-        files = [p for p in find_files(entry) if p.is_file()] if entry.is_dir() else [entry]
-        states = [[p.relative_to(root).as_posix(), *file_state(p)] for p in files]
-        state[entry.name] = {"files": len(files), "bytes": sum(s[1] for s in states), "state": fingerprint(states)}
-    return state
 
 
 def _note(folder: RunFolder, seconds: dict[str, float], command: str | None) -> None:

@@ -12,7 +12,7 @@ from maskwright.pipeline.delivered import delivered, training_name, trainings, t
 from maskwright.pipeline.divisions import choose_divisions, part_of
 from maskwright.pipeline.pool import all_strangers, learns_from_pool, other_trainings, strangers
 from maskwright.pipeline.sections import selftraining
-from maskwright.pipeline.teams import CHOICE, of_team, training_teams
+from maskwright.pipeline.teams import CHOICE, chosen_among, of_team, training_teams
 from maskwright.recipe import Recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.tasks import Task, drop_others, fingerprint, run_tasks, status
@@ -210,17 +210,18 @@ class _Round:
 
     def _choose(self) -> list[Task]:
         """Return what chooses the network of each thing, where there are several that tell it apart."""
-        names = [category.name for category in self.recipe.data.categories or () if category.isthing]
-        levels = self.recipe.instances.divisions(names, self.number) if len(self.teams) > 1 else {}
-        if len(levels) < 2:
-            return []
+        levels = chosen_among(self.recipe, self.number)
         found = list[Task]()
         for level in levels:
             spec = self.sections.predicting | {"part": part_of(level), "round": self.number, "level": level}
             store = (f"round-{self.number}/{part_of(level)}",)
             after = (*self._common(), *self._trainings())
             found.append(Task(self._name(part_of(level)), stages.predict, spec, after, store, keeps=store))
-        spec = self.sections.scoring | self.sections.objects | {"round": self.number, "levels": list(levels)}
+        if not found:
+            return []
+        scoring = self.sections.scoring
+        spec = {"data": scoring["data"], "split": scoring["split"], "round": self.number, "levels": list(levels)}
+        spec |= {"evaluate": {key: scoring["evaluate"][key] for key in ("empty", "absent")}} | self.sections.objects
         judged = (self._name("objectness"),) if self.labels and self.pool else ()
         after = (*self._common(), *self._hard_name(), *judged, *(task.name for task in found))
         made = (f"round-{self.number}/{CHOICE}",)

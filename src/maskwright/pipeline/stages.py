@@ -185,6 +185,9 @@ def predict(root: Path, spec: dict[str, Any]) -> None:
                 store_told(store, one)
             continue
         files = [path for n in networks for path in folder.checkpoints(n, wanted.checkpoint, number)]
+        if recipe.tells_instances:  # of things that are divided among networks, all that say the categories together
+            spoken = recipe.instances, whole.categories, networks, wanted.checkpoint, number
+            files = list(networks_asked(folder, *spoken).paths)
         _predict_categories(store, files, todo, wanted, spec)
 
 

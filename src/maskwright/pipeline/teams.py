@@ -41,6 +41,19 @@ def training_teams(recipe: Recipe, number: int) -> tuple[Team | None, ...]:
     return found if len(found) > 1 else (None,)
 
 
+def chosen_among(recipe: Recipe, number: int) -> tuple[Level, ...]:
+    """Return the divisions of things of a round, of which each thing has the one that tells it best; none if it hasn't.
+
+    Args:
+        recipe: resolved.
+        number: of the round.
+    """
+    if len(training_teams(recipe, number)) < 2:
+        return ()
+    found = tuple(recipe.instances.divisions(_names(recipe.data.to_categories()), number))
+    return found if len(found) > 1 else ()
+
+
 def of_team(number: int, team: Team | None) -> dict[str, Any]:
     """Return what the spec of a training says of its team, the first, second and so on of the round."""
     return {} if team is None else {"team": number, "only": list(team)}
@@ -74,6 +87,24 @@ def networks_asked(
         number: of the round.
         level: the division of things that is meant; None: the only one, or the choice among them.
     """
+    told = things_of_teams(folder, instances, categories, folds, number, level)
+    paths, things = list[Path](), list[tuple[int, ...]]()
+    for place, own in enumerate(told):
+        for fold in folds if own or len(told) == 1 else ():
+            kept = folder.kept_in(folder.fold(fold, number, place), kind)
+            paths, things = paths + kept, things + [own] * len(kept)
+    return Asked(tuple(paths), tuple(things))
+
+
+def things_of_teams(
+    folder: RunFolder,
+    instances: InstancesSpec,
+    categories: Categories,
+    folds: Sequence[int],
+    number: int,
+    level: Level | None = None,
+) -> list[tuple[int, ...]]:
+    """Return the positions of the things that each team of a round is asked to tell apart; as `networks_asked`."""
     names = _names(categories)
     teams, division = instances.teams(names, number) or ((),), instances.divisions(names, number)
     if level is None and len(division) > 1 and len(teams) > 1:
@@ -82,13 +113,7 @@ def networks_asked(
     else:
         only = next(iter(division.values())) if level is None else division[level]
         wanted = {team: list(team) if team in only else [] for team in teams}
-    paths, things = list[Path](), list[tuple[int, ...]]()
-    for place, team in enumerate(teams):
-        own = tuple(position for position in categories.things if categories.names[position] in wanted[team])
-        for fold in folds if own or len(teams) == 1 else ():
-            kept = folder.kept_in(folder.fold(fold, number, place), kind)
-            paths, things = paths + kept, things + [own] * len(kept)
-    return Asked(tuple(paths), tuple(things))
+    return [tuple(p for p in categories.things if categories.names[p] in wanted[team]) for team in teams]
 
 
 def _names(categories: Categories) -> list[str]:

@@ -11,11 +11,11 @@ from maskwright.artifacts import RunFolder, atomic, read_folds, read_json, read_
 from maskwright.data.index import Index
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import EmptyCases
-from maskwright.pipeline import labelling, stages
+from maskwright.pipeline import divisions, labelling, stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.object_scores import object_statistics
 from maskwright.pipeline.rounds import counts_of, last_ledger
-from maskwright.pipeline.teams import CHOICE, training_teams
+from maskwright.pipeline.teams import CHOICE, chosen_among, things_of_teams, training_teams
 from maskwright.recipe import load_recipe
 from maskwright.recipe.effort import effort_behind, said_of
 from maskwright.recipe.predict import EvaluateSpec
@@ -45,10 +45,10 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     found |= {"round": number, "method": wanted.method.kind, "protocol": wanted.protocol}
     effort = effort_behind(wanted, number, load_recipe(folder.recipe).train.batch)
     found |= {"rule": spec["rule"], "effort": effort._asdict()}
-    choice = root / f"round-{number}" / CHOICE
-    found |= {"networks": read_json(choice)["all"]} if choice.is_file() and "instances" in spec else {}
+    if chosen_among(load_recipe(folder.recipe), number):  # else one that stands there is of another recipe
+        found |= {"networks": read_json(root / f"round-{number}" / CHOICE)["all"]}
     remarks = [f"its network has {said}"] if (said := said_of(effort)) else []
-    count = len(training_teams(load_recipe(folder.recipe), number))
+    count = _speakers(folder, number)
     remarks += [f"{count} networks of a fold say the categories together: a part of the gain may be that"] * (count > 1)
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
     found["why"] = "; ".join([found["why"], *remarks])
@@ -57,9 +57,22 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
         root / f"round-{number}" / "adopt.json",
         found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
     )
+    divisions.clean(folder, number)
     method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
     if isinstance(method, PseudoLabelsSpec) and not method.keep_soft:
         labelling.clean_soft(folder, number)
+
+
+def _speakers(folder: RunFolder, number: int) -> int:
+    """Return how many networks of a fold say together what category a pixel is of, the most of any fold."""
+    recipe = load_recipe(folder.recipe)
+    if len(training_teams(recipe, number)) < 2:
+        return 1
+    told = (
+        things_of_teams(folder, recipe.instances, recipe.data.to_categories(), [fold], number)
+        for fold in range(recipe.split.folds)
+    )
+    return max(sum(map(bool, own)) for own in told)
 
 
 def _statistics(

@@ -27,6 +27,7 @@ from maskwright.postprocess import apply_chain
 from maskwright.predict.log import written_here
 from maskwright.predict.memory import Need, check_memory, goes_by_windows
 from maskwright.predict.uncertainty import Uncertainty
+from maskwright.processes import free_memory
 from maskwright.progress import report
 from maskwright.recipe.predict import PostprocessStep, PredictSpec
 from maskwright.types import Array, Categories, LabelMap, Probabilities
@@ -111,11 +112,27 @@ class Found:
     uncertainty: Uncertainty | None = None
 
 
+def _check_room(first: Trained, count: int) -> None:
+    """Raise DataError if the memory doesn't hold as many networks as the first, which is there."""
+    each = sum(values.numel() * values.element_size() for values in first.network.state_dict().values())
+    free = free_memory()
+    if free is not None and each * (count - 1) > free:
+        raise DataError(
+            problem(
+                f"{each * count / 1e9:.1f} GB of memory for {count} networks that predict together",
+                f"{(free + each) / 1e9:.1f} GB",
+                where=str(first.path),
+                next_move="take a machine with more; or train with fewer folds (split.folds), or fewer networks of "
+                "each (instances.workflow, predict.checkpoint: last)",
+            )
+        )
+
+
 def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
     """Read checkpoints that are to be averaged.
 
     Raises:
-        DataError: none, or they differ in categories or in how they prepare images.
+        DataError: none, or they differ in categories or in how they prepare images, or there is too little memory.
     """
     from maskwright.checkpoint import load_trained
 
@@ -123,8 +140,9 @@ def load_ensemble(paths: Sequence[Path]) -> list[Trained]:
         raise DataError(
             problem("at least one checkpoint", "none", where="predict", next_move="train first, or finish the training")
         )
-    trained = [load_trained(path) for path in paths]
-    first = trained[0]
+    first = load_trained(paths[0])
+    _check_room(first, len(paths))
+    trained = [first, *(load_trained(path) for path in paths[1:])]
     for other in trained[1:]:
         if (other.categories, other.intensity, other.scale) != (first.categories, first.intensity, first.scale):
             raise DataError(

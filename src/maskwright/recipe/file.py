@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def load_recipe(path: str | Path) -> Recipe:
         got = f"{path.stat().st_size / 1e6:.0f} MB"
         raise RecipeError(problem("a recipe of a few pages", got, where=str(path), next_move="check the path"))
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return _read(path.read_text(encoding="utf-8"), str(path)).model_copy(deep=True)
     except _ExplodingError as error:
         next_move = "write out what the anchors stand for; if the file isn't yours, don't use it"
         raise RecipeError(
@@ -40,11 +41,15 @@ def load_recipe(path: str | Path) -> Recipe:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(problem("YAML", str(error), where=str(path), next_move="mend the line named above")) from None
+
+
+@functools.lru_cache(maxsize=4)
+def _read(text: str, where: str) -> Recipe:
+    """Return the recipe of a text, which every stage of a run reads again."""
+    tree = yaml.load(text, Loader=_Loader)
     if not isinstance(tree, dict):
-        raise RecipeError(
-            problem("a mapping", type(tree).__name__, where=str(path), next_move="see `maskwright schema`")
-        )
-    return parse_recipe(tree, where=str(path))
+        raise RecipeError(problem("a mapping", type(tree).__name__, where=where, next_move="see `maskwright schema`"))
+    return parse_recipe(tree, where=where)
 
 
 def parse_recipe(tree: dict[str, Any], *, where: str) -> Recipe:

@@ -12,6 +12,7 @@ from maskwright.report.blocks import DASH, Chart, Group, Strip, Table, chart, co
 from maskwright.report.collect import Artifacts, css
 from maskwright.report.gallery import Gallery
 
+_MADE_WITH = {"guide": "clustered inside of true categories", "votes": "voted on by true objects"}
 _WORDS = {"true": "true objects an image", "false": "false objects an image", "missed": "missed objects an image"}
 
 
@@ -36,10 +37,10 @@ def compared(artifacts: Artifacts, gallery: Gallery, most: int) -> list[Group]:
     head = ("round", "images", "true", "false", "missed", "not known", "true of those known")
     table = Table("Objects of the pool that were learned from, of all folds together", head, rows)
     means = {words: (list(sums), [own[name] / images[k] for k, own in sums.items()]) for name, words in _WORDS.items()}
+    used = "" if made_with_truth(artifacts) else "; nothing was learned from or chosen by them"
     words = [
-        "The pool of this study has true maps; nothing was learned from or chosen by them. An image counts once for "
-        "each fold that learned from it. In the pictures, from left to right: the image, what was learned from, the "
-        "true objects.",
+        f"The pool of this study has true maps{used}. An image counts once for each fold that learned from it. In the "
+        "pictures, from left to right: the image, what was learned from, the true objects.",
     ]
     legend = [
         (css(TRUE_POSITIVE), "a true one overlaps it by more than half"),
@@ -49,6 +50,20 @@ def compared(artifacts: Artifacts, gallery: Gallery, most: int) -> list[Group]:
     charts = [number_chart(means, "Objects that were learned from")]
     return [
         Group("Learned objects beside the true ones", words, [table], charts, _strips(artifacts, gallery, most), legend)
+    ]
+
+
+def made_with_truth(artifacts: Artifacts) -> list[str]:
+    """Return what is said where rounds learned from the pool's true maps, as a study may; nothing elsewhere."""
+    method = artifacts.recipe.get("selftrain", {}).get("method") or {}
+    told = artifacts.recipe.get("data", {}).get("task") in ("instances", "panoptic")
+    stated = (method.get("objects") or {}) if told else {}
+    found = [words for field, words in _MADE_WITH.items() if stated.get(field) == "true"]
+    if not found:
+        return []
+    return [
+        f"What rounds learned from was made with the pool's true maps: objects were {' and '.join(found)} "
+        "(selftrain.method.objects). The scores are a ceiling, and no measure of learning without masks."
     ]
 
 

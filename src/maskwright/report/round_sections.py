@@ -7,7 +7,7 @@ from typing import Any
 from maskwright.report.blocks import DASH, Chart, Group, Section, Table, between, count, percent, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
-from maskwright.report.compared_sections import compared, number_chart
+from maskwright.report.compared_sections import compared, made_with_truth, number_chart
 from maskwright.report.gallery import Gallery
 from maskwright.report.words import metric_name
 
@@ -25,6 +25,7 @@ def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section |
         )
     if found["round"] and found["rounds"][found["round"] - 1].get("rule") != "always":
         words.append("The round was adopted by the out-of-fold scores that stand here: a little optimistic.")
+    words += made_with_truth(artifacts)
     moved = max((one.get("scored_by_round_0", 0) for one in found["rounds"]), default=0)
     if moved:
         words.append(
