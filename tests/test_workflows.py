@@ -285,6 +285,7 @@ def test_a_run_chooses_the_network_of_each_thing(mixed, tmp_path):
     asked, _ = asked_of(RunFolder(out), recipe, [0, 1], 1)
     assert len(asked) == 4 and not any("team-2" in place for place in asked)
     assert "; 2 networks of a fold say the categories together" in summary["selftrain"]["why"]  # of three
+    assert "by the networks for different things that never saw its fold" in summary["scores"]["pq"]["definition"]
     assert summary["selftrain"]["round"] == 1 and "pq" in summary["scores"]
     assert maskwright(*words)["scores"] == summary["scores"]  # nothing is left to do
     found = tmp_path / "found"

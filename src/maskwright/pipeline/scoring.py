@@ -26,10 +26,12 @@ from maskwright.pipeline.embedding_pictures import draw_embeddings
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.objects import ToldApart
 from maskwright.pipeline.paths import OF_OBJECTS
+from maskwright.pipeline.teams import training_teams
 from maskwright.postprocess import apply_chain
 from maskwright.predict import to_full_size
 from maskwright.predict.files import write_label, write_overlay
 from maskwright.progress import track
+from maskwright.recipe import load_recipe
 from maskwright.recipe.predict import EvaluateSpec, PostprocessStep, PredictSpec
 from maskwright.split import HELD_OUT
 from maskwright.types import LabelMap, Probabilities
@@ -38,6 +40,7 @@ _MADE_BY = {
     "oof": "Each image was predicted by the one network that never saw its fold.",
     "holdout": "Images that no training saw, predicted by the mean of all folds' networks: what `predict` ships.",
 }
+_MADE_BY_SEVERAL = "Each image was predicted by the networks for different things that never saw its fold."
 _MEMBERS = "Images that no training saw, predicted by one fold's network alone."
 _MEMBERS_LABELS = " Their categories alone: objects are told apart by all networks together."
 _DIVIDING = ("domain", "part", "label_source")
@@ -87,7 +90,8 @@ def score_run(
             continue
         rows = folds.filter((pl.col("fold") == HELD_OUT) == (part == "holdout"))
         overlaps = _score_part(folder, whole, part, rows, tuned, evaluate, predict, objects)
-        note = _MADE_BY[part] + (_SELECTED if part == "oof" and predict.checkpoint != "last" else "")
+        note = _MADE_BY_SEVERAL if part == "oof" and told and _are_several(folder) else _MADE_BY[part]
+        note += _SELECTED if part == "oof" and predict.checkpoint != "last" else ""
         note += _ADOPTED if part == "oof" and tuned["fold_chains"] else ""
         note += _note_of_round(folder, part) + (_PARTIAL if whole.partial else "")
         found = summarise(overlaps, evaluate, seed=seed, note=note)
@@ -113,6 +117,11 @@ def score_run(
         folder.predictions / "per_image.parquet", pl.concat(tables) if tables else pl.DataFrame(schema=PER_IMAGE_SCHEMA)
     )
     write_table(folder.predictions / "calibration.parquet", pl.concat(bins))
+
+
+def _are_several(folder: RunFolder) -> bool:
+    """Return whether a fold has several networks for different things."""
+    return len(training_teams(load_recipe(folder.recipe), folder.adopted_round)) > 1
 
 
 def _note_of_round(folder: RunFolder, part: str) -> str:
