@@ -10,6 +10,7 @@ from scipy import ndimage
 from make_copies import half
 from make_review import ALONE, COARSE, FINE, ODD, PLAIN, TURNED, place_of, reply, write_label
 from maskwright.artifacts import read_folds, read_json, read_table, write_table
+from maskwright.audit.effects import effects
 from maskwright.audit.masks import _renumbered
 from maskwright.audit.replay import open_conflicts, outcome, told_apart
 from maskwright.cli import main
@@ -326,3 +327,19 @@ def test_the_command_tells_what_answers_came_to(desk, folder, capsys):
     assert "shift_mask (0, 4)" in text
     assert "it was taken back, or answered again" in text
     assert "it says that nothing is to change" in text
+
+
+def test_a_change_of_a_mask_that_was_replaced_since_is_without_effect():
+    """Strokes, then a mask from an annotation tool; strokes on that count again."""
+    patch = {"image": "a", "action": "patch_mask", "by": "Anna", "where": "w.png"}
+    lines = [
+        patch | {"id": "1"},
+        {"image": "a", "action": "drawn_mask", "by": "Ben", "file": "m.png"},
+        patch | {"id": "3"},
+    ]
+    log = [Decision.model_validate(line | {"line": number}) for number, line in enumerate(lines, 1)]
+    assert [effect.idle for effect in effects(log, {"a": (4, 4)}, [])] == [
+        "line 2 gives the image another mask since",
+        "",
+        "",
+    ]

@@ -128,6 +128,12 @@ dock.show()
 QTest.qWait(100)
 press(Qt.Key.Key_X, at=window)
 tell(mine=mine())
+widget.open(session.desk.run.folder.root.parent)
+for _ in range(200):
+    if panel.open.isEnabled():
+        break
+    QTest.qWait(50)
+tell(status=panel.status.text(), open=session is widget.session)
 viewer.close()
 """
 
@@ -187,12 +193,14 @@ def test_a_choice_and_a_drawing_survive_a_kill(folder):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_a_click_takes_in_the_name_and_a_hidden_panel_hears_no_key(folder):
+def test_clicks_keys_and_folders_that_go_wrong(folder):
     lines, done = drive(BEGINNING + CLICKED, folder.root)
-    assert len(lines) == 4, done.stderr[-3000:]
-    clicked, pressed, hidden, shown = map(json.loads, lines)
+    assert len(lines) == 5, done.stderr[-3000:]
+    clicked, pressed, hidden, shown, wrong = map(json.loads, lines)
     assert (clicked["by"], clicked["mine"]) == ("Eva", 1)  # the button that was held down is the one that is let go
     assert (pressed["mine"], hidden["mine"], shown["mine"]) == (2, 2, 3)
+    assert f"did you mean {folder.root}?" in wrong["status"] and wrong["open"]
+    assert "Traceback" not in done.stderr
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -1,4 +1,4 @@
-"""What to label next: the choice by hand-worked numbers, the task for each tool, and its export back as decisions."""
+"""What to label next: what is asked for, the task for each tool, and its export back as decisions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 from make_copies import half, picture, put, run
-from make_review import objects_run, write_label
 from maskwright.artifacts import read_json, read_table, write_json
 from maskwright.cli import main
 from maskwright.data.index import decided_index
@@ -23,7 +22,7 @@ from maskwright.errors import DataError, UsageError
 from maskwright.pipeline.accepted import accepted_labels
 from maskwright.recipe.data import DataSpec
 from maskwright.review import Reviewed
-from maskwright.review.query import Candidate, choose, need_of, query, tail_entropy
+from maskwright.review.query import need_of, query
 from maskwright.review.tasks import asked, import_labels, write_query
 
 NAMES = ["sure", "doubt", "unsure", "copy"]
@@ -64,47 +63,6 @@ def fresh(tmp_path):
 
 def chosen_names(found):
     return [one.candidate.image.removeprefix("unlabeled/").removesuffix(".png") for one in found]
-
-
-def test_one_after_the_other_by_worth():
-    """Features on a line; those with a mask lie at 0. Distances .5, 2, 2, 9: their median, at the start, is 2.
-
-    Ranks of .2, .4, .4, .6 are 1/4, 3/4, 3/4, 1. Worth: a 1/4 · 1/5, b 3/4 · 2/4, c the same, d 1 · 9/11: d first.
-    Then b, at 2 of 0 and 7 of d, stays as it was: 3/8, and is the first of the two; c, at the same place, is then 0
-    and a, at .5 of 0, stays 1/20.
-    """
-    found = [Candidate(name, u) for name, u in (("a", 0.2), ("b", 0.4), ("c", 0.4), ("d", 0.6))]
-    picked = choose(found, np.array([[0.5], [2.0], [2.0], [9.0]]), {"m": np.zeros(1)}, 4)
-    assert [one.candidate.image for one in picked] == ["d", "b", "a", "c"]
-    assert [one.worth for one in picked] == pytest.approx([9 / 11, 3 / 8, 1 / 20, 0])
-    assert [one.nearest for one in picked] == ["m", "m", "m", "b"]
-
-
-def test_need_groups_and_copies_count():
-    table, anchors = np.array([[1.0], [-1.0], [1.0]]), {"m": np.zeros(1)}
-    found = [Candidate("a", 0.5), Candidate("b", 0.5, need=1.0, category="rock"), Candidate("c", 0.5)]
-    assert choose(found, table, anchors, 1)[0].candidate.image == "b"  # the same but for the need: 3/2 as much
-    assert len(choose(found, table, anchors, 9, copies={"a": 0, "b": 0})) == 2
-    found = [Candidate("a", 0.5, group="p"), Candidate("b", 0.5, group="p"), Candidate("c", 0.5), Candidate("d", 0.1)]
-    around = np.array([[1.0, 0], [-1.0, 0], [0, 1.0], [0, -1.0]])  # all as far from the mask, and from each other more
-    picked = choose(found, around, {"m": np.zeros(2)}, 4)
-    assert [one.candidate.image for one in picked] == ["a", "c", "b", "d"]
-    assert [one.worth for one in picked] == pytest.approx([0.5, 0.5, 0.8 * 0.5, 0.25 * 0.5])  # a and b are one group
-
-
-def test_without_a_mask_anywhere_the_first_is_the_most_uncertain():
-    found = [Candidate(name, u) for name, u in (("a", 0.2), ("b", 0.9), ("c", 0.8))]
-    picked = choose(found, np.array([[0.0], [0.0], [1.0]]), {}, 3)
-    assert [one.candidate.image for one in picked] == ["b", "c", "a"]  # a looks as b does
-    assert choose([], np.empty((0, 3)), {}, 3) == []
-    same = choose(found, np.zeros((3, 2)), {"m": np.zeros(2)}, 2)  # nothing varies: no number is made up
-    assert len(same) == 2
-    assert all(np.isfinite(one.worth) for one in same)
-
-
-def test_the_tail_of_the_entropy():
-    assert tail_entropy(np.array([0.25])) == 0.25
-    assert tail_entropy(np.r_[np.zeros(90), np.full(10, 0.5)]) == 0.5
 
 
 def test_of_two_copies_one_is_asked_for(made):
@@ -226,65 +184,6 @@ def test_a_suggestion_of_networks_that_are_gone_is_still_a_prediction(fresh, tmp
     assert (same.made_by, same.seen, same.begun_with) == ("prediction", "", "")
 
 
-@pytest.fixture
-def told_apart(tmp_path):
-    """A run of masks and objects, whose prediction of each image of the pool is two rocks beside each other."""
-    made = objects_run(tmp_path, "panoptic")
-    store = ProbabilityStore(made.folder.store("pool", 0))
-    for k in range(2):
-        store.write(f"unlabeled/new{k}", np.full((2, 48, 64), 0.5, np.float32))
-        write_label(made.folder, f"predictions/labels/unlabeled/new{k}.png", half(20))
-        objects = half(20) * np.uint8(7) + half(8) * np.uint8(2)
-        write_label(made.folder, f"predictions/instances/unlabeled/new{k}.png", objects)
-    return made
-
-
-def test_objects_come_back(told_apart, tmp_path):
-    """One image as it was suggested; of the other, the two rocks are one, and another one is drawn."""
-    found, _ = query(told_apart, 2)
-    folder = write_query(told_apart, found, "cvat", out=tmp_path / "task")
-    images = [one.candidate.image for one in found]
-    tree = ET.parse(folder / "annotations.xml")
-    first = tree.find("image")
-    assert len(first.findall("mask")) == 2  # 12 and 8 columns
-    about = dict(first.find("mask").attrib)
-    for mask in first.findall("mask"):
-        first.remove(mask)
-    for left, width in ((0, 20), (40, 10)):
-        runs = {"left": f"{left}", "top": "0", "width": f"{width}", "height": "48", "rle": f"0, {48 * width}"}
-        ET.SubElement(first, "mask", about | runs)
-    tree.write(tmp_path / "annotations.xml")
-    done = import_labels(told_apart, tmp_path / "annotations.xml", by="Anna")
-    assert (done.unchanged, done.corrected) == ((images[1],), {images[0]: 10 / 64})
-    assert import_labels(told_apart, tmp_path / "annotations.xml", by="Anna").known == tuple(images)
-    run(told_apart.index.root, "data.task=panoptic", more=["--redo"])
-    data = read_json(told_apart.folder.records / "index.json")["resolved"]["data"]
-    index = decided_index(told_apart.folder, DataSpec.model_validate(data)).only([images[0]])
-    label, numbers = index.read_label(0), index.read_instances(0)
-    expected = half(20)
-    expected[:, 40:50] = 1
-    assert np.array_equal(label, expected)
-    expected[:, 40:50] = 2
-    assert np.array_equal(numbers, expected)
-
-
-def test_rocks_that_were_told_apart_otherwise_are_no_prediction_any_more(told_apart, tmp_path):
-    """The mask is the same, pixel by pixel; of the two rocks somebody has made one."""
-    folder = write_query(told_apart, query(told_apart, 1)[0], "cvat", out=tmp_path / "task")
-    tree = ET.parse(folder / "annotations.xml")
-    first = tree.find("image")
-    one, other = first.findall("mask")
-    first.remove(other)
-    one.attrib |= {"left": "0", "width": "20", "rle": f"0, {48 * 20}"}
-    tree.write(tmp_path / "annotations.xml")
-    done = import_labels(told_apart, tmp_path / "annotations.xml", by="Anna")
-    assert (done.unchanged, [*done.corrected.values()]) == ((), [0.0])
-    (line,) = [d for d in read_decisions(told_apart.folder.decisions) if d.action == "drawn_mask"]
-    assert np.array_equal(np.asarray(Image.open(told_apart.folder.root / line.objects)), half(20))
-    (told_apart.folder.root / line.objects).unlink()
-    run(told_apart.index.root, "data.task=panoptic", more=["--redo"], code=2)  # it says which file is missing
-
-
 def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):
     """The command line, from the choice to the index of the next round."""
     root = fresh.folder.root
@@ -311,6 +210,29 @@ def test_what_comes_back_is_learned_from(fresh, tmp_path, capsys):
     assert main(["query", str(root), "-n", "2", "--json"]) == 0  # neither again, nor a copy of one
     left = [row["image"] for row in json.loads(capsys.readouterr().out)["images"]]
     assert not set(left) & set(images)
+
+
+def test_an_import_can_be_taken_back_whole_or_for_one_image(fresh, tmp_path):
+    """By the lines of the log that the documentation names."""
+    found, _ = query(fresh, 3)
+    folder = write_query(fresh, found, "label_studio", out=tmp_path / "task")
+    tasks = annotated(folder)
+    for task in tasks[1:]:
+        task["annotations"] = tasks[0]["annotations"]  # all are drawn
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    images = import_labels(fresh, tmp_path / "export.json", by="Anna").taken
+    (name,) = {d.id for d in read_decisions(fresh.folder.decisions) if d.by == "Anna"}
+    spec = DataSpec.model_validate(read_json(fresh.folder.records / "index.json")["resolved"]["data"])
+
+    def labelled(*more):
+        with fresh.folder.decisions.open("a") as log:
+            log.writelines(json.dumps(line) + "\n" for line in more)
+        run(fresh.index.root, more=["--redo"])
+        return set(images) & set(decided_index(fresh.folder, spec).labelled.images)
+
+    assert labelled() == set(images)
+    assert labelled({"image": images[0], "action": "own_mask", "by": "Anna"}) == {*images[1:]}
+    assert labelled({"image": "", "action": "undo", "by": "Anna", "id": name}) == set()
 
 
 @pytest.mark.parametrize("layout", ["masks", "SegmentationClass"])

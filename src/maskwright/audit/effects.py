@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from maskwright.decisions import POLICY, Decision, settled, standing
+from maskwright.decisions import CHANGES, POLICY, Decision, changes_of, settled, standing
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def _idle(
     counts = answers[decision.question]
     if counts.line != decision.line:
         return f"line {counts.line} answers the same question"
+    if decision.action in CHANGES and decision not in changes_of(answers).get(decision.image, ()):
+        return f"line {answers[decision.image, 'mask'].line} gives the image another mask since"
     use, policy = answers.get((decision.image, "use")), policies.get(decision.question)
     if (
         decision.question[1].split()[0] in ("mask", "region", "patch", "shift")

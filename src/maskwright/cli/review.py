@@ -6,6 +6,7 @@ import os
 import secrets
 import shlex
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,15 +74,7 @@ def review(
     """
     token = token or os.environ.get(TOKEN) or None
     _check(host, token, most, no_token=no_token)
-    ways = {
-        "--agreement": agreement,
-        "--import": replies is not None,
-        "--static": static is not None,
-        "--napari": napari,
-    }
-    if len(given := [name for name, wanted in ways.items() if wanted]) > 1:
-        next_move = "leave the others out, and give the command once for each"
-        raise UsageError(problem("one way to review", ", ".join(given), where="review", next_move=next_move))
+    _check_ways({"--agreement": agreement, "--import": replies, "--static": static, "--napari": napari})
     desk = _desk(run, anonymous=anonymous)
     found: dict[str, Any] = {"run": str(run)}
     if agreement:
@@ -127,6 +120,12 @@ def _check(host: str, token: str | None, most: int, *, no_token: bool) -> None:
         raise UsageError(problem("an address of this machine alone", host, where="--host", next_move=next_move))
     if most < 1:
         raise UsageError(problem("at least one item", f"{most}", where="--most", next_move="give a larger number"))
+
+
+def _check_ways(ways: Mapping[str, object]) -> None:
+    if len(given := [name for name, wanted in ways.items() if wanted]) > 1:
+        next_move = "leave the others out, and give the command once for each"
+        raise UsageError(problem("one way to review", ", ".join(given), where="review", next_move=next_move))
 
 
 def _serve(desk: Desk, host: str, port: int, token: str, *, check: bool) -> None:

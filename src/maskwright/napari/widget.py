@@ -30,6 +30,14 @@ def desk_of(run: Path) -> Desk:
     return Desk(source, build_queue(source))
 
 
+def _tried(run: Path) -> Desk | str:
+    """Return queue and log of a run, or why there are none: what a worker raises, napari prints with its traceback."""
+    try:
+        return desk_of(run)
+    except (MaskwrightError, OSError) as error:
+        return str(error)
+
+
 class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes alone, and Qt is nobody's requirement
     """The dock widget; it opens the run whose layers are in the viewer, if there is one.
 
@@ -54,9 +62,8 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
         self.panel.say("Reading what is worth a look …")
         self.panel.open.setEnabled(False)
         create = need("napari.qt.threading", "napari").create_worker
-        self._worker = create(desk_of, run)
-        self._worker.returned.connect(self.begin)
-        self._worker.errored.connect(self._failed)
+        self._worker = create(_tried, run)
+        self._worker.returned.connect(self._opened)
         self._worker.finished.connect(lambda: self.panel.open.setEnabled(True))
         self._worker.start()
 
@@ -121,10 +128,11 @@ class Review(_Widget):  # type: ignore[misc]  # napari makes widgets of classes 
             told = type(error).__name__ if self._session.desk.anonymous else str(error)
             self.panel.say(f"It could not be done: {told}", bad=True)
 
-    def _failed(self, error: Exception) -> None:
-        if not isinstance(error, (MaskwrightError, OSError)):
-            raise error
-        self.panel.say(str(error), bad=True)
+    def _opened(self, found: Desk | str) -> None:
+        if isinstance(found, Desk):
+            self.begin(found)
+        else:
+            self.panel.say(found, bad=True)
 
     def _forward(self) -> None:
         try:

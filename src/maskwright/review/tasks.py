@@ -145,8 +145,8 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
     rows = {file: row for file, row in _queried(run).items() if row["image"] in run.rows}  # others are there no more
     files = {file: row["image"] for file, row in rows.items()}
     _check_import(run, export, files)
-    given = {row["image"]: row for row in rows.values()}
-    images = {PurePosixPath(file).stem: image for file, image in files.items()}
+    given = {PurePosixPath(file).stem: row for file, row in rows.items()}
+    images = {stem: row["image"] for stem, row in given.items()}
     taken, unchanged, known, strangers = list[str](), list[str](), list[str](), list[str]()
     corrected = dict[str, float]()
     lines, answers = list[Decision](), settled(read_decisions(run.folder.decisions))
@@ -165,7 +165,7 @@ def import_labels(run: Reviewed, export: Path, *, by: str) -> Imported:
             if before is not None and (before.file, before.objects) == (file, objects) and not before.by_policy:
                 known.append(image)
                 continue
-            said = _whose(run, image, given[image], label, numbers)
+            said = _whose(run, image, given[stem], label, numbers)
             about = {"image": image, "action": "drawn_mask", "file": file, "objects": objects}
             lines.append(Decision.model_validate(shared | about | said))
             taken.append(image)
