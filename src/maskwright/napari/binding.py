@@ -41,7 +41,7 @@ def binding_fault() -> str:
     """Return what is wrong with the Qt binding, empty for nothing.
 
     PySide6 6.12.0 on Python 3.11 gives away a reference to None at each call that returns nothing. When none is left,
-    after minutes, Python ends (`none_dealloc`), and with it what is drawn. Later Pythons don't count these.
+    after about 40 items, Python ends (`none_dealloc`), and with it what is drawn. Later Pythons don't count these.
     """
     core: Any = need("qtpy.QtCore", "napari")
     thing = core.QObject()

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from maskwright.artifacts import DECIDED, RunFolder, read_table
+from maskwright.decisions import LOG, read_decisions, settled
+from maskwright.errors import DataError
 from maskwright.pictures import bars
 from maskwright.report.blocks import DASH, Chart, Group, Section, Table, chart, count, listing, number, percent, plural
 from maskwright.report.collect import Artifacts, swatches
@@ -36,11 +39,25 @@ def data(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section:
         size = f"{width} × {height} pixels"
         several = f"They have {count(sizes.height)} sizes; the most common, in {plural(many, 'image')}, is {size}."
         facts.append(f"All are {size}." if sizes.height == 1 else several)
+    if begun := _begun_with_predictions(artifacts):
+        told = f"{plural(begun, 'mask')} began with a prediction that people corrected"
+        facts.append(f"{told}: scores by them favour networks like the one that made it.")
     every = (class_shares(artifacts), *overview_groups(artifacts), *finding_groups(artifacts, gallery, thumbnails))
     groups = [g for g in every if g is not None]
     if strips := audit_pictures(artifacts):
         groups.append(Group("Pictures of the audit", strips=strips, folded=True))
     return Section("data", "The data, and what is wrong with it", facts, groups)
+
+
+def _begun_with_predictions(artifacts: Artifacts) -> int:
+    """Return how many masks that the run learned from began with a prediction, as far as its log says."""
+    decided = RunFolder(artifacts.folder).decided / "images.parquet"
+    try:
+        answers = settled(read_decisions(artifacts.folder / LOG)).values()
+        masks = dict(read_table(decided).select("image", "mask").iter_rows()) if decided.is_file() else {}
+    except (DataError, pl.exceptions.PolarsError):  # that the next command says; this page shows what there is
+        return 0
+    return len({d.image for d in answers if d.begun_with and str(masks.get(d.image)).startswith(DECIDED)})
 
 
 def class_shares(artifacts: Artifacts) -> Group | None:
