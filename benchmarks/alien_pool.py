@@ -149,5 +149,7 @@ def run_all(data: Path, arguments: argparse.Namespace) -> list[Path]:
     words += [word for setting in settings for word in ("--set", setting)]
     outs = {seed: arguments.keep / f"alien_pool-{steps}-{seed}" for seed in arguments.seeds}
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        list(pool.map(lambda seed: run_once([*words, "--seed", str(seed)], outs[seed]), arguments.seeds))
+        list(
+            pool.map(lambda seed: run_once([*words, "--seed", str(seed)], outs[seed], networks=False), arguments.seeds)
+        )
     return list(outs.values())

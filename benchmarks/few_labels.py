@@ -107,7 +107,7 @@ def measure(name: str, share: str, label: str, method: Method, arguments: argpar
     outs = {seed: run_folder(arguments, name, share, label, steps, seed) for seed in arguments.seeds}
 
     def one(seed: int) -> None:
-        run_once([*words, "--seed", str(seed), "--set", f"split.labelled_seed={seed}"], outs[seed])
+        run_once([*words, "--seed", str(seed), "--set", f"split.labelled_seed={seed}"], outs[seed], networks=False)
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(pool.map(one, arguments.seeds))
@@ -155,13 +155,17 @@ def run_folder(arguments: argparse.Namespace, name: str, share: str, label: str,
     return Path(arguments.keep) / plain
 
 
-def run_once(words: Sequence[str], out: Path) -> None:
-    """Run maskwright, unless the same words have been run into this folder to the end."""
+def run_once(words: Sequence[str], out: Path, *, networks: bool = True) -> None:
+    """Run maskwright, unless the same words have been run into this folder to the end; without `networks`, the
+    checkpoints, most of what it wrote, are removed then.
+    """
     note = out.with_name(f"{out.name}.json")
     if note.is_file() and json.loads(note.read_text()) == list(words):
         return
     subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
     note.write_text(json.dumps(list(words)))
+    for checkpoint in () if networks else list(out.rglob("*.ckpt")):
+        checkpoint.unlink()
 
 
 def void_left_out(weights: np.ndarray, tables: Tables) -> np.ndarray:

@@ -54,6 +54,15 @@ _CATEGORIES = Categories((Category(0, "background"), Category(1, "nucleus", isth
 _SPEC = EvaluateSpec(families=("panoptic", "instances"))
 _QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "evaluate.samples=100")
 """What changes no score."""
+SMALL = (
+    "model.encoder=resnet18",
+    "model.encoder_weights=none",
+    "train.scale=1",
+    "train.crop=[128, 128]",
+    "train.batch=8",
+    "train.threads=1",
+)
+"""Networks and crops for a processor."""
 
 Objects = tuple[np.ndarray, np.ndarray]
 """(H, W) ids 1..K and (K,) scores."""
@@ -96,20 +105,17 @@ def run_of(data: Path, task: str, seed: int, arguments: argparse.Namespace) -> P
     """Return the folder of a finished run."""
     kind = ["--task", "instances"] if task == "ours" else ["--classes", "binary"]
     words = [
-        "run",
-        "--data",
-        str(data),
-        *kind,
-        "--folds",
-        "2",
-        "--holdout",
-        str(arguments.holdout),
-        "--seed",
-        str(seed),
+        *("run", "--data", str(data), *kind, "--folds", "2"),
+        *("--holdout", str(arguments.holdout), "--seed", str(seed)),
     ]
-    settings = [*_QUICK, "split.seed=0", f"train.steps={arguments.steps}", *arguments.settings]
-    words += [word for setting in settings for word in ("--set", setting)]
-    out = run_folder(arguments.keep / f"{arguments.folder}-{task}-{seed}-{arguments.steps}", words)
+    settings = ["split.seed=0", f"train.steps={arguments.steps}", *arguments.settings]
+    return finished([*words, *map("--set={}".format, settings)], arguments.keep / f"{arguments.folder}-{task}-{seed}")
+
+
+def finished(words: list[str], plain: Path) -> Path:
+    """Run a command to its end, small and without what changes no score; return the run folder."""
+    words = [*words, *map("--set={}".format, (*_QUICK, *SMALL))]
+    out = run_folder(plain, words)
     note = out.with_name(f"{out.name}.json")
     if not note.is_file():
         subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out)], check=True)
@@ -121,7 +127,7 @@ def by_embeddings(run: Path) -> Path:
     """Return a copy of a finished run in which embeddings part all objects: nothing is trained or predicted anew."""
     words, out = json.loads(run.with_name(f"{run.name}.json").read_text()), run.with_name(f"{run.name}-embeddings")
     note = out.with_name(f"{out.name}.json")
-    words += ["--set", "instances.by=embeddings"]
+    words.append("--set=instances.by=embeddings")
     if not note.is_file():
         shutil.copytree(run, out, dirs_exist_ok=True)
         subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out), "--redo"], check=True)

@@ -73,7 +73,7 @@ def run_all(name: str, arguments: argparse.Namespace) -> list[Path]:
     outs = {seed: arguments.keep / f"{name}-protocols-{steps}-{seed}{where}" for seed in arguments.seeds}
 
     def one(seed: int) -> None:
-        run_once([*words, "--seed", str(seed), "--set", f"split.labelled_seed={seed}"], outs[seed])
+        run_once([*words, "--seed", str(seed), "--set", f"split.labelled_seed={seed}"], outs[seed], networks=False)
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(pool.map(one, arguments.seeds))
