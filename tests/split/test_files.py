@@ -105,6 +105,17 @@ def test_what_becomes_of_images_without_a_place_can_be_said(file, unlisted, plac
     assert [found.places[image] for image in IMAGES] == [0, 1, place, place]
 
 
+def test_a_copy_that_has_a_labelled_image_s_mask_goes_where_that_goes(file):
+    """An unlabelled copy is learned from with its twin's mask; who wrote the file knew of the twin alone."""
+    copy, images = "unlabeled/u.png", [*IMAGES[:2], "unlabeled/u.png"]
+    found = read_stated(file("name,fold\na,0\nb,1\n"), images, twins={copy: IMAGES[1]})
+    assert [found.places[image] for image in images] == [0, 1, 1]
+    found = read_stated(file("name,fold\na,0\nb,1\nu,\n"), images, twins={copy: IMAGES[1]})
+    assert found.places[copy] == POOL  # what the file says of it holds
+    with pytest.raises(DataError, match="none for 1: unlabeled/u"):
+        read_stated(file("name,fold\na,0\nb,1\n"), images, twins={copy: "images/gone.png"})
+
+
 def test_rows_of_images_without_labels_are_counted(file):
     found = read_stated(file("name,fold\na,0\nb,1\nu,1\n"), IMAGES[:2], [*IMAGES[:2], "unlabeled/u.png"])
     assert found.unlabelled == 1

@@ -90,7 +90,9 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     contents = order.join(read_table(folder.decided / "contents.parquet"), "image", "inner", maintain_order="left")
     _check_learnable(images, contents["pixels"].to_list())
     table, names = images.table, contents["image"].to_list()
-    stated = None if wanted.file is None else read_stated(wanted.file, names, whole.images, unlisted=wanted.unlisted)
+    twins = dict(table.filter(pl.col("twin_of").is_not_null()).select("image", "twin_of").iter_rows())
+    how: Any = {"unlisted": wanted.unlisted, "twins": twins}
+    stated = None if wanted.file is None else read_stated(wanted.file, names, whole.images, **how)
     previous = previous_folds(folder, spec)
     found = split_images(
         contents,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -38,7 +38,12 @@ class _Row(NamedTuple):
 
 
 def read_stated(
-    path: str | Path, labelled: Sequence[str], known: Sequence[str] = (), *, unlisted: str = "stop"
+    path: str | Path,
+    labelled: Sequence[str],
+    known: Sequence[str] = (),
+    *,
+    unlisted: str = "stop",
+    twins: Mapping[str, str] | None = None,
 ) -> Stated:
     """Read a fold file against the images of an index.
 
@@ -49,6 +54,8 @@ def read_stated(
         labelled: images with a usable label.
         known: all images of the index; rows that name one without a usable label are counted and passed over.
         unlisted: what becomes of labelled images that have no place in the file: stop, pool or hold_out.
+        twins: images that have the mask of another one, of which they are a copy: without a place of their own they go
+            where that goes.
 
     Returns:
         The places; folds are numbered from 0 in the order of their numbers in the file.
@@ -67,6 +74,8 @@ def read_stated(
     if labels and TRAINING in places.values():
         raise _wrong("either folds or parts", "rows with a fold beside rows that only say train", path)
     places |= {image: labels.index(fold) for image, fold in folds.items()}
+    of_twins = {image: places[twin] for image, twin in (twins or {}).items() if twin in places}
+    places = {image: place for image, place in of_twins.items() if image in usable} | places
     if missing := [image for image in labelled if image not in places]:
         if unlisted == "stop":
             raise DataError(
