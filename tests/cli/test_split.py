@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import polars as pl
@@ -130,3 +131,20 @@ def test_the_resolved_recipe_does_not_fix_the_seed(split, tmp_path):
     split("--folds", 2)
     record = json.loads((tmp_path / "run" / ".tasks" / "split.json").read_text())["resolved"]["split"]
     assert (record["seed"], record["previous"], record["folds"]) == (None, "auto", 2)
+
+
+def test_a_file_may_name_copies_that_the_audit_drops_and_not_know_of_unlabelled_ones(split, data, tmp_path):
+    before = split("--folds", 2)
+    shutil.copy(data / "images" / "s00_00.png", data / "images" / "s00_copy.png")
+    shutil.copy(data / "masks" / "s09_19.png", data / "masks" / "s00_copy.png")  # another one: a conflict
+    (data / "unlabeled").mkdir()
+    shutil.copy(data / "images" / "s01_02.png", data / "unlabeled" / "s01_u.png")
+    path = tmp_path / "given.csv"
+    named = before | {"images/s00_copy.png": before["images/s00_00.png"]}
+    path.write_text("\n".join(["image,fold", *(f"{image},{fold}" for image, fold in named.items())]))
+    found = split("--set", f"split.file={path}", out="again")
+    assert len(set(found) & {"images/s00_00.png", "images/s00_copy.png"}) < 2
+    assert found.get("unlabeled/s01_u.png", before["images/s01_02.png"]) == before["images/s01_02.png"]
+    assert {image: fold for image, fold in found.items() if image in before and "s00_00" not in image} == {
+        image: fold for image, fold in before.items() if "s00_00" not in image
+    }

@@ -92,7 +92,7 @@ def split(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     table, names = images.table, contents["image"].to_list()
     twins = dict(table.filter(pl.col("twin_of").is_not_null()).select("image", "twin_of").iter_rows())
     how: Any = {"unlisted": wanted.unlisted, "twins": twins}
-    stated = None if wanted.file is None else read_stated(wanted.file, names, whole.images, **how)
+    stated = None if wanted.file is None else read_stated(wanted.file, names, _whole_index(folder, spec).images, **how)
     previous = previous_folds(folder, spec)
     found = split_images(
         contents,

@@ -52,7 +52,8 @@ def read_stated(
             (train, val, test …); its column group joins those of the index. Or a JSON list of {train, val} as nnU-Net
             writes it: of several, fold k is the val of the k-th; of one, val is held out.
         labelled: images with a usable label.
-        known: all images of the index; rows that name one without a usable label are counted and passed over.
+        known: all images of the folder, those that the audit dropped, too; rows of images without a usable label are
+            counted and passed over.
         unlisted: what becomes of labelled images that have no place in the file: stop, pool or hold_out.
         twins: images that have the mask of another one, of which they are a copy: without a place of their own they go
             where that goes.
