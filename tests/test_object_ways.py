@@ -16,6 +16,7 @@ from maskwright.data.written import write_array
 from maskwright.errors import RecipeError
 from maskwright.instances.telling import to_panoptic
 from maskwright.pipeline.object_ways import EMBEDDINGS, Ways, choose_ways, diameters
+from maskwright.pipeline.sections import AFTERWARDS, of_objects
 from maskwright.pipeline.tuning import tune_run
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
@@ -142,3 +143,13 @@ def test_things_by_embeddings_and_by_shape_in_one_image():
     assert [round(scores[int(found.ids[11, column])], 3) for column in (12, 29, 48)] == [0.8, 0.8, 0.9]
     assert found.ids[11, 12] != found.ids[11, 29]
     assert found.ids[11, 56] == 0
+
+
+def test_a_thing_whose_objects_nobody_asked_for_is_not_parted(tmp_path):
+    """`instances.only` reaches the stage: without it a shape would give the other things objects."""
+    folder, index, folds = run_of(tmp_path, {"a": (discs(), 0), "b": (discs(), 1)})
+    recipe = apply_settings(Recipe(data=DataSpec(root=".", task="instances")), ["instances.only=[other]"])
+    known = of_objects(recipe, AFTERWARDS)["instances"]
+    assert known["only"] == ["other"] and "only" not in of_objects(Recipe(data=recipe.data), AFTERWARDS)["instances"]
+    spec = spec_of()
+    assert choose_ways(folder, index, folds, {}, spec | {"instances": spec["instances"] | {"only": ["other"]}}) == {}

@@ -81,9 +81,9 @@ def choose_ways(
         Nothing where embeddings part all.
     """
     told, images = InstancesSpec.model_validate(spec["instances"]), whole.only(rows["image"].to_list())
-    sizes = diameters(images)
+    sizes = diameters(images) if told.by != "embeddings" else {}
     tried = _candidates(told, sizes, images.categories)
-    if told.by == "embeddings" or not tried:
+    if not tried:
         return {}
     names = images.categories.names
     known: dict[str, Any] = {"diameter": {names[thing]: size for thing, size in sizes.items()}}
@@ -120,7 +120,7 @@ def diameters(images: Index) -> dict[int, float]:
         images: of which the maps are read.
     """
     areas = dict[int, list[float]]()
-    for row in range(len(images)):
+    for row in track(range(len(images)), "measure the true objects", len(images)):
         label, ids = images.read_label(row), images.read_instances(row)
         if label is None or ids is None:
             continue
