@@ -78,7 +78,7 @@ comes."""
 
 def network(*, accelerator: bool) -> str:
     """Return the setting that chooses the network: one with an encoder, whose features UniMatch drops."""
-    small = {"encoder": "resnet10t", "decoder_channels": [128, 64, 48, 32, 16], "output_stride": 2}
+    small = {"encoder": "resnet10t", "decoder_channels": [64, 48, 32, 24, 16], "output_stride": 2}
     large = {"encoder": "resnet34"}
     chosen = {"kind": "unet", "encoder_weights": "none"} | (large if accelerator else small)
     return f"model={json.dumps(chosen)}"

@@ -31,8 +31,8 @@ def test_a_round_by_itself(section, steps, passes):
         ({"kind": "fixmatch", "batch": 32}, 19 / 3),  # 8 labelled: 1 + 4·2 forward, of which 1 + 4 backward
         ({"kind": "fixmatch", "batch": 8}, 7 / 3),
         ({"kind": "norm_adaptation", "batch": 32}, 7 / 3),  # 1 + 4 forward, 1 backward
-        ({"kind": "sac", "views": 4, "source_share": 0.75}, 6.25 / 3),  # .75 + .25·8 forward, .75 + .25·4 backward
-        ({"kind": "sac", "views": 4, "source_share": 0.25}, 4.25),  # .25 + .75·8, .25 + .75·4: (6.25 + 6.5) / 3
+        ({"kind": "sac", "views": 4, "labelled_share": 0.75}, 6.25 / 3),  # .75 + .25·8 forward, .75 + .25·4 backward
+        ({"kind": "sac", "views": 4, "labelled_share": 0.25}, 4.25),  # .25 + .75·8, .25 + .75·4: (6.25 + 6.5) / 3
         ({"kind": "sac", "views": 4, "batch": 16}, 35 / 3),  # 1 + 2·8, 1 + 2·4: (17 + 18) / 3
     ],
 )

@@ -28,7 +28,7 @@ from maskwright.progress import track
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import hard_table, highest, kept_apart, split_steps, training_index
+from maskwright.selftrain import hard_table, highest, kept_apart, scaled_steps, split_steps, training_index
 from maskwright.split import HELD_OUT
 
 _TOGETHER = 256
@@ -231,8 +231,10 @@ def _recipe_of(recipe: Recipe, wanted: SelftrainSpec, step: str, start: Path | N
     """Return the recipe of a training: the loss of rounds, and its share of the steps."""
     train = recipe.train
     assert train.steps is not None and train.validate_every is not None
+    whole, between = scaled_steps(train.steps, train.validate_every, wanted.length)
+    train = train.model_copy(update={"steps": whole, "validate_every": between})
     if wanted.protocol.startswith("pretrain") and step in ("pretrain", "train"):
-        first, rest = split_steps(train.steps, train.validate_every, wanted.pretraining)
+        first, rest = split_steps(whole, between, wanted.pretraining)
         steps, every = first if step == "pretrain" else rest
         train = train.model_copy(update={"steps": steps, "validate_every": every})
     train = train.model_copy(update={"start": None if start is None else str(start)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
+from maskwright.recipe.sac import NormAdaptationSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.unlabelled import OnlineMethodSpec
 
@@ -37,14 +37,14 @@ def effort_of_round(spec: SelftrainSpec, batch: int | None = None) -> Effort:
     """
     method = spec.method
     if spec.protocol == "labelled_only":
-        return Effort(1.0, 1.0)
+        return Effort(spec.length, spec.length)
     if isinstance(method, PseudoLabelsSpec):
-        trainings = 2.0 if method.relabels else 1.0
+        trainings = (2.0 if method.relabels else 1.0) * spec.length
         return Effort(trainings, trainings)
     labelled, pool = _images_of_step(method, batch)
     forward = labelled + pool * (method.passes.forward - 1)
     backward = labelled + pool * (method.passes.backward - 1)
-    return Effort(1.0, (forward + 2 * backward) / 3)
+    return Effort(spec.length, spec.length * (forward + 2 * backward) / 3)
 
 
 def effort_behind(spec: SelftrainSpec, number: int, batch: int | None = None) -> Effort:
@@ -88,6 +88,6 @@ def said_of(effort: Effort) -> str:
 
 def _images_of_step(method: OnlineMethodSpec | NormAdaptationSpec, batch: int | None) -> tuple[float, float]:
     """Return how many labelled crops and images of the pool a step has, each over `train.batch`."""
-    if isinstance(method, SacSpec) and method.source_share is not None:
-        return method.source_share, 1 - method.source_share
+    if isinstance(method, OnlineMethodSpec) and method.labelled_share is not None:
+        return method.labelled_share, 1 - method.labelled_share
     return 1.0, 1.0 if method.batch is None or batch is None else method.batch / batch

@@ -106,9 +106,8 @@ class SacSpec(OnlineMethodSpec):
     renormalise: bool = False
     """Standardise the pool's images by their own mean and deviation, labelled ones by theirs (da-sac: RENORM_TARGET,
     RENORM_SOURCE). The network that is shipped then expects the pool's."""
-    source_share: float | None = Field(None, ge=0, lt=1)
-    """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool (source 4: 0, .25, .5,
-    .75 against forgetting); null: `train.batch` labelled crops and `batch` of the pool. 0: labels aren't used."""
+    labelled_share: float | None = Field(None, ge=0, lt=1)
+    """As in all methods; source 4: 0, .25, .5, .75 against forgetting. 0: labels aren't used."""
     mix: ClassMixSpec | None = None
     """Paste half of the categories of a labelled crop into the noisy views, with their labels (DACS); null: nothing."""
     masked: MaskedSpec | None = None
@@ -150,10 +149,8 @@ class SacSpec(OnlineMethodSpec):
             raise ValueError(f"noise: {', '.join(moving)} moves pixels away from their labels: put it into `canvas`")
         if self.zoom[1] > 1:
             raise ValueError(f"zoom ({list(self.zoom)}): a crop is at most as large as the whole view, 1")
-        if self.source_share == 0 and self.mix is not None:
-            raise ValueError("mix pastes labelled crops, of which a source_share of 0 has none")
-        if self.source_share is not None and self.batch is not None:
-            raise ValueError("source_share says how many images of the pool a step has: leave batch null")
+        if self.labelled_share == 0 and self.mix is not None:
+            raise ValueError("mix pastes labelled crops, of which a labelled_share of 0 has none")
         return self
 
 

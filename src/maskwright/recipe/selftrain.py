@@ -209,6 +209,8 @@ class SelftrainSpec(Spec):
     """Rounds that follow at most; 0: none."""
     method: MethodSpec = PseudoLabelsSpec()
     """How a round learns from the pool."""
+    length: float = Field(1.0, gt=0, le=16)
+    """Steps of a round's training, as a multiple of the supervised one's."""
     protocol: Protocol = "mixed"
     """mixed: from scratch, on labelled images and pool. pretrain_finetune: on the pool, then on labelled images.
     pretrain_mixed: on the pool, then on both. labelled_only: without the pool, for `hard` alone."""

@@ -118,6 +118,9 @@ class OnlineMethodSpec(Spec):
 
     batch: int | None = Field(None, ge=1)
     """Images without labels in a step; null: as many as `train.batch`."""
+    labelled_share: float | None = Field(None, gt=0, lt=1)
+    """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool; null: `train.batch`
+    labelled crops and `batch` of the pool."""
     warm_lr: float = Field(1.0, gt=0)
     """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
     collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
@@ -137,6 +140,12 @@ class OnlineMethodSpec(Spec):
     taken_over: float = Field(0.05, ge=0, lt=1)
     """A category is said to take over where all others together have less than this share of what they have among the
     labelled crops, after it was twice as much; 0: never."""
+
+    @model_validator(mode="after")
+    def _shares_a_step_once(self) -> Self:
+        if self.labelled_share is not None and self.batch is not None:
+            raise ValueError("labelled_share says how many images of the pool a step has: leave batch null")
+        return self
 
 
 class AdaptiveThresholdSpec(Spec):

@@ -13,7 +13,7 @@ from maskwright.selftrain.selection import (
     keep_pixels,
     suspect_regions,
 )
-from maskwright.selftrain.training import image_weights, split_steps, training_index
+from maskwright.selftrain.training import image_weights, scaled_steps, split_steps, training_index
 
 __all__ = [
     "LEDGER_SCHEMA",
@@ -32,6 +32,7 @@ __all__ = [
     "ledger_rows",
     "pool_images",
     "relatives",
+    "scaled_steps",
     "split_steps",
     "suspect_regions",
     "training_index",

@@ -76,7 +76,7 @@ def same(one, two):
     "method",
     [
         SAC,
-        "selftrain.method={kind: sac, views: 2, source_share: 0.5, pooling: min_entropy, freeze_norm: false, "
+        "selftrain.method={kind: sac, views: 2, labelled_share: 0.5, pooling: min_entropy, freeze_norm: false, "
         "renormalise: true, denominator: kept}",
         "selftrain.method={kind: norm_adaptation, batch: 3}",
         "selftrain.method={kind: sac, views: 2, batch: 1, mix: {kind: classmix, probability: 0.5}, masked: {block: 8}}",
@@ -186,7 +186,7 @@ def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share,
         return terms
 
     monkeypatch.setattr(SacStep, "losses", watched)
-    method = f"selftrain.method={{kind: sac, views: 2, source_share: {share}}}"
+    method = f"selftrain.method={{kind: sac, views: 2, labelled_share: {share}}}"
     train(tmp_path, world, method, "train.batch=4", start=start)
     terms = ["target"] if share == 0 else ["cross_entropy", "dice", "target"]
     assert seen == [(labelled, pooled, terms)] * 6
@@ -194,13 +194,13 @@ def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share,
 
 def test_shares_that_leave_nothing(tmp_path, world):
     for share, batch in ((0.1, 4), (0.9, 4), (0.5, 1)):
-        method = f"selftrain.method={{kind: sac, importance: 0, freeze_norm: false, source_share: {share}}}"
-        with pytest.raises(RecipeError, match="source_share"):
+        method = f"selftrain.method={{kind: sac, importance: 0, freeze_norm: false, labelled_share: {share}}}"
+        with pytest.raises(RecipeError, match="labelled_share"):
             train(tmp_path, world, method, f"train.batch={batch}")
 
 
 @pytest.mark.parametrize(
-    "method", ["{kind: sac}", "{kind: sac, importance: 0, source_share: 0}", "{kind: sac, importance: 0}"]
+    "method", ["{kind: sac}", "{kind: sac, importance: 0, labelled_share: 0}", "{kind: sac, importance: 0}"]
 )
 def test_what_needs_a_network_to_start_from(tmp_path, world, method):
     with pytest.raises(RecipeError, match="a network to start from"):

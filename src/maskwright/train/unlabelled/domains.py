@@ -16,6 +16,7 @@ from maskwright.errors import RecipeError, problem
 from maskwright.inference import pick_device
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import SacSpec
+from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.batch import Batch
 from maskwright.train.steps import Step
 from maskwright.train.unlabelled.importance import pool_weights
@@ -38,7 +39,7 @@ def check_start(recipe: Recipe, start: Path | None) -> None:
         return
     needs = (
         ("importance", method.importance > 0, "0"),
-        ("source_share", _alone(method), "0.5"),
+        ("labelled_share", _alone(method), "0.5"),
         ("freeze_norm", method.freeze_norm, "false"),
     )
     for field, asks, instead in needs:
@@ -63,19 +64,19 @@ def with_shares(recipe: Recipe) -> Recipe:
         RecipeError: the shares can't be shared out among the devices and the parts of a step.
     """
     method, train = recipe.selftrain.method, recipe.train
-    if not isinstance(method, SacSpec) or method.source_share is None:
+    if not isinstance(method, OnlineMethodSpec) or method.labelled_share is None:
         return recipe
     assert train.batch is not None
     unit = train.devices * train.accumulate
-    labelled = round(method.source_share * train.batch)
+    labelled = round(method.labelled_share * train.batch)
     pooled, missing = train.batch - labelled, labelled == 0 and not _alone(method)
     if labelled % unit or pooled % unit or pooled == 0 or missing:
         raise RecipeError(
             problem(
                 f"labelled crops and images of the pool in multiples of {unit} (devices × accumulate), and some of "
-                "both unless source_share is 0",
+                "both unless labelled_share is 0",
                 f"{labelled} and {pooled}",
-                where=f"selftrain.method.source_share {method.source_share:g} of train.batch {train.batch}",
+                where=f"selftrain.method.labelled_share {method.labelled_share:g} of train.batch {train.batch}",
                 next_move="take a larger batch or another share",
             )
         )
@@ -138,5 +139,5 @@ def weights_of_pool(
     return pool_weights(folder / WEIGHTS, network, images, recipe, method.importance, write=write)
 
 
-def _alone(method: SacSpec) -> bool:
-    return method.source_share == 0
+def _alone(method: OnlineMethodSpec) -> bool:
+    return method.labelled_share == 0

@@ -37,7 +37,7 @@ class SacStep(SupervisedStep):
     and M images of V views: N + V · M forward and backward, and V · M forward; M more
     both ways where a view is masked.
 
-    With a `source_share` of 0 it learns from the pool alone. Where a step is made of parts (`train.accumulate`), the
+    With a `labelled_share` of 0 it learns from the pool alone. Where a step is made of parts (`train.accumulate`), the
     prior moves with each part, and means are those of the parts.
 
     Args:
@@ -74,7 +74,7 @@ class SacStep(SupervisedStep):
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the labelled crops, and of the pool `target` and `masked`."""
-        unlabelled_only = batch.pool is not None and self.spec.source_share == 0
+        unlabelled_only = batch.pool is not None and self.spec.labelled_share == 0
         terms = {} if unlabelled_only else super().losses(batch, progress)
         if batch.pool is None:
             return terms
