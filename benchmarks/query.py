@@ -3,10 +3,10 @@
 Of each set 30 % of the groups are held out, the same for all seeds. A seed draws the first labelled images (teeth: 12,
 mars_gray: 24); all others are the pool. A run on these predicts the pool, `maskwright query` chooses as many again, and
 a random draw does; the expert's answer is the truth. Two runs, alike but for what was chosen, learn from the doubled
-labels. Scores are of the mean of two folds' networks on the held-out images, without post-processing, the mean of the
-seeds; intervals resample the groups of the held-out images, paired. `first` is the run before any answer, as a measure
-of what twice the labels are worth. A run of 240 steps takes about three minutes on one core: with three runs a seed,
-three seeds and two sets about an hour.
+labels. Scores are of the mean of two folds' networks on the images that all runs hold out, without post-processing, the
+mean of the seeds; intervals resample the groups of these images, paired. `first` is the run before any answer, as a
+measure of what twice the labels are worth. A run of 240 steps takes about three minutes on one core: with three runs a
+seed, three seeds and two sets about an hour.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -28,7 +28,7 @@ from benchmarks.few_label_sets import PRECISION, network
 from benchmarks.few_labels import run_once
 from benchmarks.parts import RULES, Tables, statistic
 from benchmarks.record import Comparison, Row
-from benchmarks.rounds import held_out_tables
+from benchmarks.rounds import held_out_of_all, held_out_tables
 from maskwright.statistics import bootstrap, paired_difference
 
 _QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "postprocess.search=[]")
@@ -95,6 +95,13 @@ class Drawn(NamedTuple):
     pool: list[str]
 
 
+class Answered(NamedTuple):
+    """The run that learned from what was chosen, and what was."""
+
+    run: Path
+    chosen: list[str]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks query", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
@@ -105,20 +112,20 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = record.read("query")
     for name in arguments.only:
-        found = {arm: [] for arm in (FIRST, RANDOM, OURS)}
-        chosen, groups = dict[str, list[str]](), list[str]()
-        for seed in arguments.seeds:
-            for arm, (tables, known, images) in answered(name, seed, arguments).items():
-                found[arm].append(tables)
-                groups = known
-                chosen |= {f"seed {seed}": images} if arm == OURS else {}
-        stacked = {arm: np.stack(tables) for arm, tables in found.items()}
+        wanted, done = SETS[name], {seed: answered(name, seed, arguments) for seed in arguments.seeds}
+        scored = held_out_of_all(one.run for arms in done.values() for one in arms.values())
+        stacked, groups = dict[str, Tables](), list[str]()
+        for arm in (FIRST, RANDOM, OURS):
+            about = (arguments.data / name, wanted.classes, wanted.binary, scored)
+            read = [held_out_tables(arms[arm].run, 0, *about) for arms in done.values()]
+            stacked[arm], groups = np.stack([tables for tables, _ in read]), read[0][1]
+        chosen = {f"seed {seed}": arms[OURS].chosen for seed, arms in done.items()}
         rows |= to_rows(name, stacked, groups, chosen, arguments)
         record.write("query", rows)
 
 
-def answered(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, tuple[Tables, list[str], list[str]]]:
-    """Return, of each way, the tables of the held-out images, their groups, and which images were chosen."""
+def answered(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, Answered]:
+    """Return what came of each way."""
     wanted, root = SETS[name], arguments.data / name
     drawn = draw(root, wanted, seed)
     first = _run(name, FIRST, seed, drawn, [], arguments)
@@ -128,11 +135,10 @@ def answered(name: str, seed: int, arguments: argparse.Namespace) -> dict[str, t
         RANDOM: sorted(rng.choice(drawn.pool, wanted.start, replace=False).tolist()),
         OURS: asked_for(first, wanted.start),
     }
-    found = dict[str, tuple[Tables, list[str], list[str]]]()
-    for arm, images in picked.items():
-        out = first if arm == FIRST else _run(name, arm, seed, drawn, images, arguments)
-        found[arm] = (*held_out_tables(out, 0, root, wanted.classes, wanted.binary), images)
-    return found
+    return {
+        arm: Answered(first if arm == FIRST else _run(name, arm, seed, drawn, images, arguments), images)
+        for arm, images in picked.items()
+    }
 
 
 def draw(root: Path, wanted: Set, seed: int) -> Drawn:

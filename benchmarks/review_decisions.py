@@ -38,7 +38,7 @@ from benchmarks import record
 from benchmarks.few_label_sets import PRECISION, SETS, Set, network
 from benchmarks.few_labels import Measured, add_options, budget_of, compared, run_once, score_of
 from benchmarks.record import Row
-from benchmarks.rounds import held_out_tables, where_it_runs
+from benchmarks.rounds import held_out_of_all, held_out_tables, where_it_runs
 from maskwright.errors import UsageError
 from maskwright.labels import components
 from maskwright.review import Desk, Reply, Reviewed, build_queue
@@ -79,13 +79,20 @@ def main() -> None:
         wanted, steps = SETS[name], budget_of(arguments) // 2 // 8 * 8  # two trainings, validated eight times each
         with ThreadPoolExecutor(arguments.jobs) as pool:
             bases = list(pool.map(lambda seed, n=name, s=steps: base_run(n, seed, s, arguments), arguments.seeds))
-        before = measured(bases, wanted, arguments.data / wanted.folder, steps)
+        points = {
+            (number, order): answered_runs(bases, order, number, arguments)
+            for number in arguments.decisions
+            for order in (RANDOM, QUEUE)
+        }
+        scored = held_out_of_all([*bases, *(out for point in points.values() for out in point.outs)])
+        about = (wanted, arguments.data / wanted.folder, steps, scored)
+        before = measured(bases, *about)
         rows[f"{name}, 0 decisions"] = to_row(wanted, before, None, "", arguments, {})
         for number in arguments.decisions:
             found = {}
             for order in (RANDOM, QUEUE):
-                point = answered_runs(bases, order, number, arguments)
-                found[order] = measured(point.outs, wanted, arguments.data / wanted.folder, steps)
+                point = points[number, order]
+                found[order] = measured(point.outs, *about)
                 told = dict(zip(map(str, arguments.seeds), point.answers, strict=True))
                 against, what = (before, "no answers") if order == RANDOM else (found[RANDOM], "a random order")
                 gain = {} if order == RANDOM else {"gain over no answers": gain_of(wanted, found[order], before)}
@@ -334,9 +341,9 @@ def agreement(label: LabelMap, truth: LabelMap) -> float:
     return float((label == truth)[known].mean()) if known.any() else 0.0
 
 
-def measured(outs: list[Path], wanted: Set, data: Path, steps: int) -> Measured:
-    """Return what runs predict of the held-out images after their round."""
-    found = [held_out_tables(out, 1, data, wanted.classes, wanted.binary) for out in outs]
+def measured(outs: list[Path], wanted: Set, data: Path, steps: int, scored: set[str]) -> Measured:
+    """Return what runs predict of the held-out images that are scored after their round."""
+    found = [held_out_tables(out, 1, data, wanted.classes, wanted.binary, scored) for out in outs]
     return Measured(np.stack([tables for tables, _ in found]), found[0][1], steps, [])
 
 

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,17 @@ from maskwright.predict import to_full_size
 from maskwright.statistics import Interval
 
 
-def held_out_tables(run: Path, number: int, data: Path, classes: int, binary: bool) -> tuple[Tables, list[str]]:
+def held_out_of_all(runs: Iterable[Path]) -> set[str]:
+    """Return the images that all runs hold out: of two copies with different masks the audit drops one, and which one
+    may depend on what else is labelled.
+    """
+    each = [read_folds(RunFolder(run).folds).filter(pl.col("fold") == -1)["image"].to_list() for run in runs]
+    return set(each[0]).intersection(*each)
+
+
+def held_out_tables(
+    run: Path, number: int, data: Path, classes: int, binary: bool, only: Collection[str] | None = None
+) -> tuple[Tables, list[str]]:
     """Return the overlap table of each held-out image by the networks of a round, and its group.
 
     Args:
@@ -27,9 +38,11 @@ def held_out_tables(run: Path, number: int, data: Path, classes: int, binary: bo
         data: folder of the set, whose masks are the truth.
         classes: values that masks have.
         binary: whether everything but 0 is foreground.
+        only: the images that are looked at; None: all.
     """
     folder = RunFolder(run)
     held = read_folds(folder.folds).filter(pl.col("fold") == -1).sort("image")
+    held = held if only is None else held.filter(pl.col("image").is_in(list(only)))
     store, tables = ProbabilityStore(folder.store("holdout", number)), []
     for image in held["image"]:
         inner = Path(*Path(image).parts[1:]).with_suffix(".png")
