@@ -30,5 +30,11 @@ def test_the_default_goes_on_from_the_supervised_network_of_its_own_fold(tmp_pat
         assert not set(note["seen"]) & set(folds.filter(folds["fold"] == fold)["image"])
         columns = read_table(run / "round-1" / f"fold-{fold}" / "metrics.csv").columns
         assert any(name.startswith("threshold_") for name in columns)
+    for number in (0, 1):  # of the labelled crops in rounds, too
+        table = read_table(run / f"round-{number}" / "fold-0" / "metrics.csv")
+        assert table["train_pooled_miou"].is_between(0, 1).all()
+        own = {name.removeprefix("train_") for name in table.columns if name.startswith("train_iou_")}
+        assert own
+        assert own <= {*table.columns}
     page = (run / "predictions" / "report.html").read_text()
     assert "From which confidence on labels of the pool are kept" in page

@@ -8,19 +8,18 @@ import shlex
 
 import polars as pl
 
-from maskwright.pictures import curves
-from maskwright.report.blocks import DASH, Chart, Group, Section, Table, chart, count, number, plural
+from maskwright.report.blocks import DASH, Group, Section, Table, count, number, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
 from maskwright.report.data_sections import data
 from maskwright.report.fold_sections import folds
 from maskwright.report.gallery import Gallery
 from maskwright.report.object_sections import objects
-from maskwright.report.pool_charts import pool_charts
 from maskwright.report.recipe_words import trained
 from maskwright.report.round_sections import rounds
 from maskwright.report.score_sections import categories, examples, scores
 from maskwright.report.suspect_sections import suspects
+from maskwright.report.training_charts import known_rows, training_charts
 from maskwright.report.words import metric_name, seen_before, summary
 
 
@@ -73,30 +72,10 @@ def training(artifacts: Artifacts) -> Section | None:
     for r in rounds:
         tables = {f"fold {k}": table for (q, k), table in artifacts.curves.items() if q == r}
         title = "Curves" if len(rounds) == 1 else f"Round {r}"
-        groups.append(
-            Group(title, tables=[_training_table(tables)], charts=[*_training_charts(tables), *pool_charts(tables)])
-        )
+        groups.append(Group(title, tables=[_training_table(tables)], charts=training_charts(tables)))
     words = [f"{plural(len(artifacts.curves), 'training')}."]
     words += [f"Fold {k} starts from the network {note['checkpoint']}." for k, note in artifacts.starts.items()]
     return Section("training", "Training", [*words, *seen_before(artifacts)], groups)
-
-
-def _training_charts(tables: dict[str, pl.DataFrame]) -> list[Chart]:
-    charts = []
-    for column in ("loss", "mean_dice", "mean_iou", "pooled_miou"):
-        name = "loss" if column == "loss" else metric_name(column)
-        series = {
-            fold: (known["step"].to_numpy(), known[column].to_numpy())
-            for fold, table in tables.items()
-            if column in table.columns and (known := _known(table, column)).height
-        }
-        if series:
-            seen = "training images" if column == "loss" else "validation images"
-            alt = (
-                f"{name.capitalize()} on {seen} over training steps, one line for each of {plural(len(series), 'fold')}"
-            )
-            charts.append(chart(curves(series, x="step", y=name, alt=alt), f"{name[0].upper()}{name[1:]} on {seen}"))
-    return charts
 
 
 def _training_table(tables: dict[str, pl.DataFrame]) -> Table:
@@ -105,10 +84,10 @@ def _training_table(tables: dict[str, pl.DataFrame]) -> Table:
     )
     rows = []
     for fold, table in tables.items():
-        validated = _known(table, metric) if metric in table.columns else table.clear()
+        validated = known_rows(table, metric) if metric in table.columns else table.clear()
         best = validated.sort(metric, descending=True).row(0, named=True) if validated.height else {}
         last = to_float(validated[metric][-1]) if validated.height else math.nan
-        loss = _known(table, "loss")["loss"] if "loss" in table.columns else pl.Series([], dtype=pl.Float64)
+        loss = known_rows(table, "loss")["loss"] if "loss" in table.columns else pl.Series([], dtype=pl.Float64)
         minutes = to_float(table["seconds"].max()) / 60 if "seconds" in table.columns else math.nan
         rows.append(
             (
@@ -124,10 +103,6 @@ def _training_table(tables: dict[str, pl.DataFrame]) -> Table:
     name = metric_name(metric)
     head = ("fold", "steps", "minutes", "last loss", f"best {name}", "at step", f"last {name}")
     return Table(f"Trainings; {name} on validation images", head, rows)
-
-
-def _known(table: pl.DataFrame, column: str) -> pl.DataFrame:
-    return table.with_columns(pl.col(column).fill_nan(None)).drop_nulls(["step", column])
 
 
 def again(artifacts: Artifacts) -> Section:

@@ -12,6 +12,7 @@ from maskwright.losses import LevelsLoss, thin_out
 from maskwright.losses.embedding import UNLABELLED, EmbeddingLoss, TeacherView, draw_degrees, rotate, rotate_back
 from maskwright.models import EmbeddingNetwork
 from maskwright.train.batch import Batch
+from maskwright.train.steps import TrainedOn
 from maskwright.train.targets import INSTANCES
 from maskwright.train.teacher import Teacher
 
@@ -46,7 +47,7 @@ class EmbeddingStep(nn.Module):
         self.network, self.embedding, self.loss, self.seed = network, embedding, loss, seed
         self.both = torch.compile(network.both) if compiled else network.both
         self.average = Teacher(network, momentum, ramp="shipping")
-        self.every, self.calls, self.updates = every, 0, 0
+        self.every, self.calls, self.updates, self.trained_on = every, 0, 0, TrainedOn()
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the logits, and those of the embeddings as embedding_NAME."""
@@ -63,6 +64,7 @@ class EmbeddingStep(nn.Module):
         terms: dict[str, torch.Tensor] = {}
         if self.loss is not None:
             outputs = logits if isinstance(logits, list) else [logits]
+            self.trained_on.add(outputs[0], batch.labels)
             terms |= self.loss(outputs, batch.labels, batch.targets, progress, batch.counts)
         generator = torch.Generator().manual_seed(self.seed + 1_000_003 * self.calls)
         self.calls += 1

@@ -99,7 +99,7 @@ class SegmentationModule(L.LightningModule):
         scores = self.validation_scores()
         if self.plateau is not None:
             self.plateau.see(scores[self.recipe.metric()])
-        for name, value in scores.items():
+        for name, value in (scores | self.training_scores()).items():
             self.log(name, value, logger=False)  # `Curves` sends whole rows
 
     def validation_scores(self) -> dict[str, float]:
@@ -109,8 +109,21 @@ class SegmentationModule(L.LightningModule):
             name: float(SUMMARIES[name].function(counts, self.categories.evaluated, None, cases)[0])
             for name in ("mean_dice", "mean_iou", "pooled_miou")
         }
+        return scores | self._by_category("iou", counts, cases)
+
+    def training_scores(self) -> dict[str, float]:
+        """Return the scores of the crops that were learned from since the last call; {} without labelled ones."""
+        if (table := self.step.trained_on.take()) is None:
+            return {}
+        whole = self.trainer.strategy.reduce(table, reduce_op="sum").cpu().numpy()
+        counts, cases = Counts.from_table(whole[None]), EmptyCases.of(self.recipe.evaluate)
+        mean = float(SUMMARIES["pooled_miou"].function(counts, self.categories.evaluated, None, cases)[0])
+        return {"train_pooled_miou": mean} | self._by_category("train_iou", counts, cases)
+
+    def _by_category(self, prefix: str, counts: Counts, cases: EmptyCases) -> dict[str, float]:
+        """Return PREFIX_NAME → pooled IoU, of (images, C) counts."""
         pooled = pooled_iou(Counts(counts.tp.sum(0), counts.fp.sum(0), counts.fn.sum(0)), absent=cases.absent)
-        return scores | {f"iou_{n}": float(v) for n, v in zip(self.categories.names, pooled, strict=True)}
+        return {f"{prefix}_{n}": float(v) for n, v in zip(self.categories.names, pooled, strict=True)}
 
     def _all_tables(self) -> list[Array]:
         """Return the tables of all devices, each of which validated its share."""

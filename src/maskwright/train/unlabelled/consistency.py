@@ -77,7 +77,7 @@ class ConsistencyStep(SupervisedStep):
             return super().losses(batch, progress)
         spec, pool = self.spec, batch.pool
         labelled, own, dropped = self._first_passes(batch.images, pool.clean[:, 0])
-        terms = self.loss(labelled, batch.labels, batch.targets, progress, batch.counts)
+        terms = self._labelled(labelled, batch, progress)
         terms = {name: spec.labelled_weight * value for name, value in terms.items()}
         guess = self._guess(own, labelled[0], batch)
         weight = self.kept.trust * (spec.weight * (1.0 if spec.ramp is None else spec.ramp.at(progress)))
