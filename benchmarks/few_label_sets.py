@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.unlabelled import OURS as DEFAULT
+from maskwright.recipe.unlabelled import OURS_LENGTH
 
 
 class Method(NamedTuple):
@@ -69,7 +70,7 @@ METHODS = {
     "ST++": Method(_pseudo(**_ST, images={"kind": "agreement"})),
     "FixMatch": Method({"method": {"kind": "fixmatch", "mix": {"kind": "cutmix"}}}),
     "UniMatch": Method({"method": {"kind": "unimatch"}}),
-    OURS: Method({"method": DEFAULT.model_dump(mode="json")}),
+    OURS: Method({"method": DEFAULT.model_dump(mode="json"), "length": OURS_LENGTH}),
 }
 """ST and ST++ (Yang et al. 2022): every pixel, labels of an image and its mirror image, strong variation of images with
 pseudo-labels, and a box of half of them cut out. FixMatch as in UniMatch's paper, with pasted boxes. Ours: as it

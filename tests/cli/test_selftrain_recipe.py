@@ -7,10 +7,14 @@ import pytest
 from maskwright.cli.options import CurveOptions, Options
 from maskwright.cli.selftrain import recipe_of, with_method
 from maskwright.recipe.selftrain import PseudoLabelsSpec
-from maskwright.recipe.unlabelled import OURS, FixMatchSpec, UniMatchSpec
+from maskwright.recipe.unlabelled import OURS, OURS_LENGTH, FixMatchSpec, UniMatchSpec
 
 
-def method_of(tmp_path, *settings, file=None, method=None, protocols=False):
+def method_of(tmp_path, *settings, **said):
+    return section_of(tmp_path, *settings, **said).method
+
+
+def section_of(tmp_path, *settings, file=None, method=None, protocols=False):
     path = None
     if file is not None:
         path = tmp_path / "recipe.yaml"
@@ -18,7 +22,7 @@ def method_of(tmp_path, *settings, file=None, method=None, protocols=False):
     options = Options(data=tmp_path, recipe=path, settings=settings)
     found = recipe_of(options, None, method, protocols=protocols).selftrain
     assert found.rounds == 1
-    return found.method
+    return found
 
 
 def test_where_nothing_says_how(tmp_path):
@@ -33,6 +37,24 @@ def test_settings_that_say_nothing_of_it(tmp_path, setting):
 
 def test_a_field_of_ours_is_set_in_ours(tmp_path):
     assert method_of(tmp_path, "selftrain.method.warm_lr=.3") == OURS.model_copy(update={"warm_lr": 0.3})
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [
+        ({}, OURS_LENGTH),
+        ({"file": "selftrain: {aliens: keep}"}, OURS_LENGTH),
+        ({"file": "selftrain: {length: 2}"}, 2),
+        ({"settings": ["selftrain.length=2"]}, 2),
+        ({"settings": ["selftrain={length: 2}"]}, 2),
+        ({"settings": ["selftrain={rounds: 1}"]}, OURS_LENGTH),
+        ({"method": "fixmatch"}, 1),
+        ({"file": "selftrain: {method: {kind: pseudo_labels}}"}, 1),
+    ],
+)
+def test_rounds_of_ours_are_short_where_nothing_says_how_long(tmp_path, said, length):
+    said = dict(said)
+    assert section_of(tmp_path, *said.pop("settings", ()), **said).length == length
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from maskwright.cli.run import print_summary, say_plan, summary_of
 from maskwright.data.kind import task_of
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
-from maskwright.recipe.unlabelled import OURS
+from maskwright.recipe.unlabelled import OURS, OURS_LENGTH
 
 ROUNDS = 1
 """Rounds of `selftrain` where neither --rounds nor the recipe says how many."""
@@ -79,16 +79,20 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
 
 def with_method(options: Options) -> Recipe:
     """Return the recipe that options describe, with `OURS` where nothing else is said and no objects are told apart."""
-    if options.recipe is not None and "method" in load_recipe(options.recipe).selftrain.model_fields_set:
-        return options.to_recipe()
-    if any(map(_says_how, options.settings)) or _tells_objects_apart(options):
+    written = frozenset[str]() if options.recipe is None else load_recipe(options.recipe).selftrain.model_fields_set
+    if "method" in written or any(map(_says_how, options.settings)) or _tells_objects_apart(options):
         return options.to_recipe()
     if options.recipe is not None and load_recipe(options.recipe).selftrain.protocol != "mixed":
         return options.to_recipe()  # which belongs to pseudo-labels
-    ours = settings = [f"selftrain.method={OURS.model_dump_json()}"]
+    ours = settings = [
+        f"selftrain.method={OURS.model_dump_json()}",
+        *([] if "length" in written else [f"selftrain.length={OURS_LENGTH}"]),
+    ]
     for setting in options.settings:
-        whole = setting.partition("=")[0].strip() == "selftrain"  # it replaces the section
-        settings = [*settings, setting, *(ours if whole else ())]
+        path, _, text = setting.partition("=")
+        whole = path.strip() == "selftrain"  # it replaces the section
+        again = ours[: 1 if whole and "length" in (yaml.safe_load(text) or {}) else None]
+        settings = [*settings, setting, *(again if whole else ())]
     return replace(options, settings=tuple(settings)).to_recipe()
 
 

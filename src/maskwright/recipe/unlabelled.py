@@ -119,8 +119,8 @@ class OnlineMethodSpec(Spec):
     batch: int | None = Field(None, ge=1)
     """Images without labels in a step; null: as many as `train.batch`."""
     labelled_share: float | None = Field(None, gt=0, lt=1)
-    """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool; null: `train.batch`
-    labelled crops and `batch` of the pool."""
+    """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool, at least one of each;
+    null: `train.batch` labelled crops and `batch` of the pool."""
     warm_lr: float = Field(1.0, gt=0)
     """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
     collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
@@ -349,7 +349,12 @@ OURS = FixMatchSpec(
     adaptive=AdaptiveThresholdSpec(),
     loss="soft",
     ramp=RampSpec(shape="linear", until=0.2),
+    labelled_share=0.5,
 )
 """What `maskwright selftrain` does where nothing says how: from the supervised network on, an average labels a weak
 view, by thresholds of each category, softly, as unsure pixels are among those that are kept; the weight rises at first.
-"""
+A step has as many images as a supervised one, half of them of the pool."""
+
+OURS_LENGTH = 0.25
+"""Steps of such a round, as a multiple of the supervised training's: while that gets better with every step, a step on
+labels is worth more than one on the pool."""

@@ -20,6 +20,7 @@ from maskwright.progress import listen
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.data import DataSpec
 from maskwright.train.fit import train_fold
+from maskwright.train.unlabelled.domains import with_shares
 
 SAC = "selftrain.method={kind: sac, views: 3, batch: 1, teacher_every: 2, watch_steps: 4}"
 
@@ -192,11 +193,16 @@ def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share,
     assert seen == [(labelled, pooled, terms)] * 6
 
 
-def test_shares_that_leave_nothing(tmp_path, world):
-    for share, batch in ((0.1, 4), (0.9, 4), (0.5, 1)):
-        method = f"selftrain.method={{kind: sac, importance: 0, freeze_norm: false, labelled_share: {share}}}"
-        with pytest.raises(RecipeError, match="labelled_share"):
-            train(tmp_path, world, method, f"train.batch={batch}")
+@pytest.mark.parametrize(
+    ("share", "batch", "unit", "expected"),
+    [(0.1, 4, 1, (1, 3)), (0.9, 4, 1, (3, 1)), (0.5, 1, 1, (1, 1)), (0.5, 8, 4, (4, 4)), (0.5, 6, 2, (4, 2))],
+)
+@pytest.mark.parametrize("kind", ["sac", "fixmatch"])
+def test_shares_leave_some_of_both(kind, share, batch, unit, expected):
+    settings = [f"selftrain.method={{kind: {kind}, labelled_share: {share}}}"]
+    settings += [f"train.batch={batch}", f"train.accumulate={unit}"]
+    shared = with_shares(apply_settings(Recipe(data=DataSpec(root=".")), settings))
+    assert (shared.train.batch, shared.selftrain.method.batch) == expected
 
 
 @pytest.mark.parametrize(

@@ -57,33 +57,21 @@ def check_start(recipe: Recipe, start: Path | None) -> None:
 def with_shares(recipe: Recipe) -> Recipe:
     """Return the recipe with `train.batch` labelled crops and `selftrain.method.batch` images of the pool in a step.
 
-    Where no labels are used at all there is still a crop for each device and part of a step, which tells how the labels
-    are distributed; the step learns nothing from it.
-
-    Raises:
-        RecipeError: the shares can't be shared out among the devices and the parts of a step.
+    Both are multiples of what is shared out among the devices and the parts of a step, and at least one such unit: a
+    batch of a single one becomes two. Where no labels are used at all there is still a crop for each device and part,
+    which tells how the labels are distributed; the step learns nothing from it.
     """
     method, train = recipe.selftrain.method, recipe.train
     if not isinstance(method, OnlineMethodSpec) or method.labelled_share is None:
         return recipe
     assert train.batch is not None
     unit = train.devices * train.accumulate
-    labelled = round(method.labelled_share * train.batch)
-    pooled, missing = train.batch - labelled, labelled == 0 and not _alone(method)
-    if labelled % unit or pooled % unit or pooled == 0 or missing:
-        raise RecipeError(
-            problem(
-                f"labelled crops and images of the pool in multiples of {unit} (devices × accumulate), and some of "
-                "both unless labelled_share is 0",
-                f"{labelled} and {pooled}",
-                where=f"selftrain.method.labelled_share {method.labelled_share:g} of train.batch {train.batch}",
-                next_move="take a larger batch or another share",
-            )
-        )
-    stated = method.model_copy(update={"batch": pooled})
+    units = train.batch // unit
+    labelled = 0 if _alone(method) else min(max(round(method.labelled_share * units), 1), max(units - 1, 1))
+    stated = method.model_copy(update={"batch": max(units - labelled, 1) * unit})
     return recipe.model_copy(
         update={
-            "train": train.model_copy(update={"batch": labelled or unit}),
+            "train": train.model_copy(update={"batch": max(labelled, 1) * unit}),
             "selftrain": recipe.selftrain.model_copy(update={"method": stated}),
         }
     )
