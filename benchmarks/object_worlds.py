@@ -1,6 +1,8 @@
-"""The worlds that `object_rounds` goes from and to: generated nuclei and real ones, drawn places and others like them.
+"""The worlds that `object_rounds` goes from and to: generated nuclei and real ones, drawn places and others like them,
+fields and panoramas with few labels and the same with many.
 
-Each has three data folders: source/ with labels and, in unlabeled/, the pool; target/, the pool with its labels; test/.
+Each has three data folders: source/ with labels and, in unlabeled/, the pool; target/, the pool with its labels (where
+source is a part of the same world, with those of the source, too); test/.
 """
 
 import csv
@@ -20,7 +22,7 @@ from maskwright.data.scenes import CATEGORIES, draw_layout, draw_views, render
 from maskwright.panoptic import PanopticMap, merge
 from maskwright.panoptic.files import write_coco_panoptic
 from maskwright.recipe.panoptic import MergeSpec
-from maskwright.types import Categories
+from maskwright.types import Categories, Category, LabelMap
 
 _BASE = (
     "model.encoder=resnet18",
@@ -52,12 +54,14 @@ class World:
         task: instances or panoptic.
         make: (folder of the data sets, folder to write into).
         settings: of all trainings.
+        categories: of a panoptic one.
     """
 
     name: str
     task: Literal["instances", "panoptic"]
     make: Callable[[Path, Path], None]
     settings: tuple[str, ...]
+    categories: tuple[Category, ...] = ()
 
 
 def nuclei(kind: str) -> Callable[[Path, Path], None]:
@@ -83,6 +87,27 @@ def nuclei(kind: str) -> Callable[[Path, Path], None]:
 
 def scenes(data: Path, out: Path) -> None:
     """Write drawn places with their things, and other places in another world."""
+    _draw(out, CATEGORIES, lambda mask, instances: mask)
+
+
+def sized_scenes(data: Path, out: Path) -> None:
+    """Write the same with four kinds of things: rocks and plants are of another kind from a certain size on."""
+    _draw(out, SIZED, by_size)
+
+
+def by_size(mask: LabelMap, instances: np.ndarray) -> LabelMap:
+    """Return a mask of `SIZED`: things of at least `LARGE` pixels are of the kind two further on.
+
+    Example:
+        >>> by_size(np.full((8, 10), 3, np.uint8), np.repeat([[1] * 8 + [2] * 2], 8, 0))[0].tolist()
+        [5, 5, 5, 5, 5, 5, 5, 5, 3, 3]
+    """
+    large = np.bincount(instances.ravel()) >= LARGE
+    large[0] = False
+    return np.where(large[instances], mask + 2, mask).astype(np.uint8)
+
+
+def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelMap, np.ndarray], LabelMap]) -> None:
     if (out / "made").is_file():
         return
     shutil.rmtree(out, ignore_errors=True)
@@ -93,19 +118,77 @@ def scenes(data: Path, out: Path) -> None:
             for number, view in enumerate(draw_views(3, rng)):
                 seen = other_world(layout, view, np.random.default_rng(place)) if changed else (layout, view)
                 scene = render(*seen, (96, 128), rng)
-                arrays = {"images": scene.image, "masks": scene.mask, "instances": scene.instances}
+                mask = relabel(scene.mask, scene.instances)
+                arrays = {"images": scene.image, "masks": mask, "instances": scene.instances}
                 for kind, array in arrays.items():
                     _write(array, out / part / kind / f"p{place:02d}_{number}.png")
                 if part == "target":
                     _write(scene.image, out / "source" / "unlabeled" / f"p{place:02d}_{number}.png")
-        told = [{"id": c.id, "name": c.name, "isthing": c.isthing} for c in CATEGORIES]
+    _finish(out, categories)
+
+
+def fields(data: Path, out: Path) -> None:
+    """Write the crops and weeds of cwfid: 6 fields with labels, the pool, and every third as the test."""
+    _from_set(data / "cwfid", out, FIELDS, 6, "masks", lambda label, ids: ids)
+
+
+def panoramas(data: Path, out: Path) -> None:
+    """Write the panoramas of marsscapes, 16 with labels, the pool, and every third sol as the test. Its ids are those
+    of all segments, and those of big rocks are things.
+    """
+    rock = next(category.id for category in PANORAMAS if category.isthing)
+    _from_set(
+        data / "marsscapes",
+        out,
+        PANORAMAS,
+        16,
+        "semantic",
+        lambda label, ids: np.where(label == rock, ids.astype(np.uint16) + 1, 0),
+    )
+
+
+def _from_set(
+    root: Path,
+    out: Path,
+    categories: tuple[Category, ...],
+    labelled: int,
+    masks: str,
+    objects: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> None:
+    """Share a real set out among source, pool and test by its groups: sols where it has such, else images."""
+    if (out / "made").is_file():
+        return
+    shutil.rmtree(out, ignore_errors=True)
+    with (root / "meta.csv").open(encoding="utf-8") as file:
+        groups = {row["name"]: row.get("sol", row["name"]) for row in csv.DictReader(file)}
+    order = np.random.default_rng(0).permutation(sorted({*groups.values()})).tolist()
+    names = sorted(groups, key=lambda name: (order.index(groups[name]), name))
+    tests = [name for name in names if order.index(groups[name]) % 3 == 0]
+    rest = [name for name in names if name not in tests]
+    learned = [name for name in rest if order.index(groups[name]) <= order.index(groups[rest[labelled - 1]])]
+    for name in names:
+        label, ids = (np.array(Image.open(root / kind / f"{name}.png")) for kind in (masks, "instances"))
+        parts = ["test"] if name in tests else ["target", *(["source"] if name in learned else [])]
+        picture = Image.open(root / "images" / f"{name}.jpg")
+        for part in parts:
+            _write(np.array(picture), out / part / "images" / f"{name}.png")
+            _write(label, out / part / "masks" / f"{name}.png")
+            _write(objects(label, ids).astype(np.uint16), out / part / "instances" / f"{name}.png")
+        if parts == ["target"]:
+            _write(np.array(picture), out / "source" / "unlabeled" / f"{name}.png")
+    _finish(out, categories)
+
+
+def _finish(out: Path, categories: tuple[Category, ...]) -> None:
+    told = [{"id": c.id, "name": c.name, "isthing": c.isthing} for c in categories]
+    for part in ("source", "target", "test"):
         (out / part / "classes.json").write_text(json.dumps({"categories": told}))
-    write_coco_panoptic(out / "test" / "truth", _true_maps(out / "test"), Categories(CATEGORIES))
+    write_coco_panoptic(out / "test" / "truth", _true_maps(out / "test", categories), Categories(categories))
     (out / "made").touch()
 
 
-def _true_maps(test: Path) -> Iterator[tuple[str, PanopticMap]]:
-    things = [position for position, category in enumerate(CATEGORIES) if category.isthing]
+def _true_maps(test: Path, categories: tuple[Category, ...]) -> Iterator[tuple[str, PanopticMap]]:
+    things = [position for position, category in enumerate(categories) if category.isthing]
     for path in sorted((test / "masks").iterdir()):
         label, ids = (np.array(Image.open(test / kind / path.name)) for kind in ("masks", "instances"))
         yield path.stem, merge(label, ids.astype(np.int32), things, MergeSpec(stuff_min_area=0))
@@ -121,10 +204,39 @@ def _copy(file: Path, folder: Path) -> None:
     shutil.copy(file, folder / file.name)
 
 
+LARGE = 60
+"""Pixels from which on a rock or plant of the drawn places is a large one."""
+SIZED = (
+    *CATEGORIES[:3],
+    Category(3, "stone", CATEGORIES[3].color, isthing=True),
+    Category(4, "herb", CATEGORIES[4].color, isthing=True),
+    Category(5, "boulder", (60, 50, 90), isthing=True),
+    Category(6, "bush", (20, 90, 40), isthing=True),
+)
+FIELDS = (Category(0, "soil"), Category(1, "crop", isthing=True), Category(2, "weed", isthing=True))
+PANORAMAS = tuple(
+    Category(number, name, isthing=name == "big_rock")
+    for number, name in enumerate(("soil", "bedrock", "gravel", "sand", "big_rock", "steep_slope", "sky", "unknown"))
+)
+_SCENES = (*_BASE, STRONG, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
+
 WORLDS = {
     "fluorescence": World("fluorescence", "instances", nuclei("fluorescence"), _NUCLEI),
     "stained": World("stained", "instances", nuclei("stained"), _NUCLEI),
-    "scenes": World(
-        "scenes", "panoptic", scenes, (*_BASE, STRONG, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
+    "scenes": World("scenes", "panoptic", scenes, _SCENES, CATEGORIES),
+    "fields": World(
+        "fields",
+        "panoptic",
+        fields,
+        (*_BASE, STRONG, "train.scale=0.25", "train.crop=[160, 224]", "train.batch=4"),
+        FIELDS,
     ),
+    "panoramas": World(
+        "panoramas",
+        "panoptic",
+        panoramas,
+        (*_BASE, STRONG, "train.scale=0.5", "train.crop=[128, 192]", "train.batch=4", "data.ignore=[255]"),
+        PANORAMAS,
+    ),
+    "sized_scenes": World("sized_scenes", "panoptic", sized_scenes, _SCENES, SIZED),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.object_rounds import FALSE, LONGER, SOURCE, UPPER, adapted, statistics, to_row
-from benchmarks.object_worlds import WORLDS
+from benchmarks.object_worlds import FIELDS, WORLDS, _from_set
 from PIL import Image
 
 from maskwright.artifacts import RunFolder
@@ -93,3 +93,34 @@ def test_batch_norm_has_the_statistics_of_the_pool(tmp_path):
     torch.testing.assert_close(first.running_mean, torch.stack(seen).mean(0), rtol=1e-4, atol=1e-5)
     weights = [dict(one.named_parameters()) for one in (before, after)]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_groups_of_a_real_set_are_in_one_part(tmp_path):
+    """Nine images of six groups: every third group is the test, the first of the others are labelled."""
+    root, rows = tmp_path / "set", ["name,sol"]
+    for number in range(9):
+        name = f"n{number}"
+        rows.append(f"{name},s{number % 6}")
+        label = np.zeros((8, 8), np.uint8)
+        label[2:4, 2:4], label[5:7, 5:7] = 1, 2
+        for folder, array in (("masks", label), ("instances", label * 7)):
+            write(root / folder / f"{name}.png", array)
+        (root / "images").mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(root / "images" / f"{name}.jpg")
+    (root / "meta.csv").write_text("\n".join(rows))
+    _from_set(root, tmp_path / "out", FIELDS, 2, "masks", lambda label, ids: ids)
+
+    def names(folder):
+        return {path.stem for path in (tmp_path / "out" / folder).iterdir()}
+
+    labelled, pool, target, test = map(names, ("source/images", "source/unlabeled", "target/images", "test/images"))
+    assert target == labelled | pool
+    assert not labelled & pool and not target & test
+    assert len(target | test) == 9
+    groups = [{int(name[1]) % 6 for name in part} for part in (labelled, pool, test)]
+    assert not groups[0] & groups[1] and not groups[2] & (groups[0] | groups[1])
+    assert len(groups[2]) == 2 and len(labelled) >= 2
+    told = json.loads((tmp_path / "out" / "source" / "classes.json").read_text())["categories"]
+    assert [category["isthing"] for category in told] == [False, True, True]
+    truth = json.loads((tmp_path / "out" / "test" / "truth" / "panoptic.json").read_text())
+    assert all(len(image["segments_info"]) == 3 for image in truth["annotations"])

@@ -1,0 +1,114 @@
+"""The workflows of source 4 side by side at an equal budget: which networks of a fold tell which things apart.
+
+Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
+same with other textures, light and noise the pool, and other such places are scored. Every workflow has as many steps
+of a fold as `--steps`, shared out evenly among its trainings: those of the supervised training and of one round of
+pseudo-labels, in which votes and objectness take part. `together` are stones with boulders, and herbs with bushes.
+Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
+the images that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
+in the rows.
+
+Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from benchmarks import record
+from benchmarks.object_rounds import FALSE, finish, mean_of, statistics
+from benchmarks.object_worlds import SIZED, WORLDS
+from benchmarks.record import Comparison, Row
+from maskwright.artifacts import read_table
+from maskwright.recipe.workflow import Workflow, teams
+from maskwright.statistics import bootstrap, paired_difference
+
+ALL = "all"
+TOGETHER = (("stone", "boulder"), ("herb", "bush"))
+METRICS = ("pq", "sq", "rq", FALSE)
+_QUICK = (
+    "audit.crops=false",
+    "audit.pictures=false",
+    "predict.overlays=0",
+    "postprocess.search=[]",
+    "evaluate.samples=100",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks workflows", description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
+    parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--steps", type=int, default=1600, help="of all trainings of a fold together")
+    parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
+    arguments = parser.parse_args()
+    world = WORLDS["sized_scenes"]
+    world.make(arguments.data, arguments.keep / "data" / world.name)
+    rows, done = record.read("workflows"), dict[str, list[dict[str, Any]]]()
+    for workflow in dict.fromkeys([ALL, *arguments.only]):
+        done[workflow] = [measured(workflow, seed, arguments) for seed in arguments.seeds]
+        rows |= {f"{metric}: {workflow}": to_row(workflow, metric, done, arguments) for metric in METRICS}
+        record.write("workflows", rows)
+
+
+def trainings(workflow: str) -> int:
+    """Return how many trainings a fold has, the round's among them.
+
+    Example:
+        >>> [trainings(workflow) for workflow in ("all", "icm", "base", "ccm", "mix")]
+        [2, 5, 3, 4, 8]
+    """
+    things = [category.name for category in SIZED if category.isthing]
+    return sum(len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
+
+
+def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return {metric: function of weights of the scored images}, and what the trainings were."""
+    world, data = WORLDS["sized_scenes"], arguments.keep / "data" / "sized_scenes"
+    steps = arguments.steps // trainings(workflow)
+    groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
+    settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}"]
+    settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
+    settings += ["selftrain.method={kind: pseudo_labels, objects: {objectness: 0.5, votes: predicted}}"]
+    settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
+    command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
+    command += ["--folds", "2", "--holdout", "0", *(word for setting in settings for word in ("--set", setting))]
+    run = arguments.keep / f"{workflow}-{arguments.steps}-{seed}"
+    finish(command, run, None)
+    found = run.with_name(f"{run.name}-found")
+    if not (found / "done").is_file():
+        words = [sys.executable, "-m", "maskwright", "predict", str(run), str(data / "test" / "images")]
+        subprocess.run([*words, "--out", str(found), "--redo"], check=True)
+        (found / "done").touch()
+    tables = [read_table(path) for path in sorted(run.glob("round-*/**/metrics.csv"))]
+    told = {"trainings": len(tables), "steps": steps, "seconds": sum(float(t["seconds"].max()) for t in tables)}
+    return statistics(found, data / "test", world) | {"told": told}
+
+
+def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> Row:
+    """Return a workflow's metric, and its difference to that of one network for all things."""
+    each, count = done[workflow], done[workflow][0]["images"]
+    score, plain = (mean_of([one[metric] for one in done[name]]) for name in (workflow, ALL))
+    found, ones = bootstrap(score, count, rng=np.random.default_rng(0)), np.ones((1, count))
+    details = {"each": [float(one[metric](ones)[0]) for one in each], "seeds": arguments.seeds}
+    row = Row(
+        figure=found.value,
+        unit=f"mean of {len(each)} seeds, {count} images, {arguments.steps} steps of a fold in all",
+        interval=(found.low, found.high),
+        details=details | {"of each seed": [one["told"] for one in each]},
+    )
+    if workflow == ALL:
+        return row
+    gain = paired_difference(score, plain, count, rng=np.random.default_rng(0))
+    compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
+    return row.model_copy(update={"against": ALL, "other": float(plain(ones)[0]), "comparison": compared})
+
+
+if __name__ == "__main__":
+    main()
