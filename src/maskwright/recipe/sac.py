@@ -98,8 +98,8 @@ class SacSpec(OnlineMethodSpec):
     """How the predictions of the views become one: their mean, or that of the surest view."""
     coverage: float = Field(0.1, ge=0, lt=1)
     """Coverage of a pixel by the views, above which something is known of it."""
-    freeze_norm: bool = True
-    """Keep the statistics of batch norm as they are at the start; its weights are learned (da-sac, stage 2)."""
+    freeze_norm: bool | Literal["auto"] = True
+    """As in all methods (da-sac, stage 2: true)."""
     importance: Probability = 0.75
     """Share of the pool's draws by what the starting network predicts: a category is drawn, then an image by its share
     of the pixels predicted as the category; the others are drawn evenly (da-sac: .75)."""

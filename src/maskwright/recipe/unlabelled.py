@@ -123,6 +123,9 @@ class OnlineMethodSpec(Spec):
     null: `train.batch` labelled crops and `batch` of the pool."""
     warm_lr: float = Field(1.0, gt=0)
     """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
+    freeze_norm: bool | Literal["auto"] = False
+    """Keep the statistics of batch norm as they are at the start; its weights are learned. auto: where the training
+    goes on from another network."""
     collapse: Annotated[Literal["back", "stop", "on"], BeforeValidator(_said_on)] = "back"
     """What happens where the teacher's labels collapse (see `gone_from`, `taken_over`). back: on from the state at the
     end of the epoch before, with half the weight; the second time the training ends there. stop: it ends there the
@@ -350,10 +353,12 @@ OURS = FixMatchSpec(
     loss="soft",
     ramp=RampSpec(shape="linear", until=0.2),
     labelled_share=0.5,
+    freeze_norm="auto",
 )
 """What `maskwright selftrain` does where nothing says how: from the supervised network on, an average labels a weak
 view, by thresholds of each category, softly, as unsure pixels are among those that are kept; the weight rises at first.
-A step has as many images as a supervised one, half of them of the pool."""
+A step has as many images as a supervised one, half of them of the pool; neither half is a batch to take statistics
+from, and those of the start stay."""
 
 OURS_LENGTH = 0.25
 """Steps of such a round, as a multiple of the supervised training's: while that gets better with every step, a step on

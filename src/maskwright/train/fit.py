@@ -46,8 +46,8 @@ from maskwright.train.unlabelled.collapse import PoolWatch, ended_early, pool_li
 from maskwright.train.unlabelled.domains import (
     adapt_first,
     check_start,
+    gone_on,
     renormalised,
-    warmed,
     weights_of_pool,
     with_shares,
 )
@@ -121,7 +121,7 @@ def _train(
     images = WorkingImages(training, Intensity.of(recipe.data), scale=spec.scale, cache=cache, instances=told)
     unlabelled = None
     if pool is not None:
-        recipe = renormalised(warmed(with_shares(recipe), start), pool)
+        recipe = renormalised(gone_on(with_shares(recipe), start), pool)
         unlabelled = WorkingImages(pool, Intensity.of(recipe.data), scale=spec.scale, cache=cache, labels=False)
     recipe = with_class_weights(recipe, map(images.label, range(len(images))))
     seen = Intensity.of(recipe.data)

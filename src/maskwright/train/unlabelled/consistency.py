@@ -12,11 +12,11 @@ from maskwright.losses import LevelsLoss, thin_out
 from maskwright.recipe import Recipe
 from maskwright.recipe.unlabelled import ConsistencySpec, TeacherSpec
 from maskwright.train.batch import Batch, PoolBatch
-from maskwright.train.steps import SupervisedStep
 from maskwright.train.teacher import Teacher, first_logits
 from maskwright.train.unlabelled.agreement import Guess, disagreement, hard_labels, known_guess
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.masks import block_masks, box_masks, half_of_categories
+from maskwright.train.unlabelled.norm import PoolStep
 from maskwright.train.unlabelled.peaks import Peaks
 from maskwright.train.unlabelled.perturb import (
     complementary_dropout,
@@ -27,7 +27,7 @@ from maskwright.train.unlabelled.perturb import (
 )
 
 
-class ConsistencyStep(SupervisedStep):
+class ConsistencyStep(PoolStep):
     """Learning from labelled crops and from strong views of others, whose labels come from a weak view.
 
     What a step costs, in images through the network, for N labelled crops and M images without labels: N and S · M
@@ -67,6 +67,8 @@ class ConsistencyStep(SupervisedStep):
         self.peaks = None if spec.adaptive is None else Peaks(len(names), spec.adaptive)
         self.kept = KeptLabels(names, spec, {} if self.peaks is None else {"threshold_": self.peaks.thresholds})
         self._before: dict[int, tuple[torch.Tensor, Guess]] = {}
+        self.frozen = spec.freeze_norm is True
+        self.train()
         if spec.feature_weight or spec.complementary:
             encoder_of(network)
             _check_compiled(recipe)
@@ -126,7 +128,7 @@ class ConsistencyStep(SupervisedStep):
         try:
             return first_logits(self.network(images)).float().softmax(1)
         finally:
-            self.network.train()
+            self.train()
             torch.clear_autocast_cache()  # weights that were cast here have no graph
 
     def _guess(self, probabilities: torch.Tensor, like: torch.Tensor, batch: Batch) -> Guess:

@@ -35,13 +35,13 @@ _MEASURED = 48
 def check_start(recipe: Recipe, start: Path | None) -> None:
     """Raise RecipeError if a method needs a network to start from, and there is none."""
     method = recipe.selftrain.method
-    if start is not None or not isinstance(method, SacSpec):
+    if start is not None or not isinstance(method, OnlineMethodSpec):
         return
-    needs = (
-        ("importance", method.importance > 0, "0"),
+    needs = [
         ("labelled_share", _alone(method), "0.5"),
-        ("freeze_norm", method.freeze_norm, "false"),
-    )
+        ("freeze_norm", method.freeze_norm is True, "false"),
+    ]
+    needs += [("importance", method.importance > 0, "0")] if isinstance(method, SacSpec) else []
     for field, asks, instead in needs:
         if asks:
             raise RecipeError(
@@ -77,12 +77,18 @@ def with_shares(recipe: Recipe) -> Recipe:
     )
 
 
-def warmed(recipe: Recipe, start: Path | None) -> Recipe:
-    """Return the recipe with the rate of a training that goes on from another network, if it does."""
-    factor = getattr(recipe.selftrain.method, "warm_lr", 1.0)
-    if start is None or factor == 1:
+def gone_on(recipe: Recipe, start: Path | None) -> Recipe:
+    """Return the recipe of a training with what depends on whether it goes on from another network: the rate, and
+    whether batch norm's statistics stay.
+    """
+    method, train = recipe.selftrain.method, recipe.train
+    if not isinstance(method, OnlineMethodSpec):
         return recipe
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"lr": factor * recipe.train.lr})})
+    if start is not None:
+        train = train.model_copy(update={"lr": method.warm_lr * train.lr})
+    freeze = start is not None if method.freeze_norm == "auto" else method.freeze_norm
+    stated = recipe.selftrain.model_copy(update={"method": method.model_copy(update={"freeze_norm": freeze})})
+    return recipe.model_copy(update={"train": train, "selftrain": stated})
 
 
 def renormalised(recipe: Recipe, pool: Index) -> Recipe:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -85,3 +85,16 @@ def freeze_statistics(network: nn.Module) -> None:
     """Let batch norm use its running statistics, and change them no more; its weights still learn."""
     for norm in batch_norms(network):
         norm.eval()
+
+
+class PoolStep(SupervisedStep):
+    """Learning from labels and a pool, with batch norm's statistics as they are if `frozen` says so."""
+
+    frozen = False
+
+    def train(self, mode: bool = True) -> Self:
+        """Train, or be asked."""
+        super().train(mode)
+        if mode and self.frozen:
+            freeze_statistics(self.network)
+        return self

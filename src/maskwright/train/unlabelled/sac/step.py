@@ -14,12 +14,11 @@ from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import SacSpec
 from maskwright.train.batch import Batch, PoolBatch
-from maskwright.train.steps import SupervisedStep
 from maskwright.train.teacher import Teacher
 from maskwright.train.unlabelled.agreement import hard_labels
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.masks import block_masks, half_of_categories
-from maskwright.train.unlabelled.norm import adapt_statistics, freeze_statistics
+from maskwright.train.unlabelled.norm import PoolStep, adapt_statistics
 from maskwright.train.unlabelled.sac.early import EarlyLoss
 from maskwright.train.unlabelled.sac.fusion import fuse_views
 from maskwright.train.unlabelled.sac.labels import PseudoLabels, pseudo_labels
@@ -28,7 +27,7 @@ from maskwright.train.unlabelled.sac.prior import ClassPrior
 from maskwright.types import IGNORE
 
 
-class SacStep(SupervisedStep):
+class SacStep(PoolStep):
     """Self-supervised augmentation consistency (Araslanov and Roth 2021; thesis, chapter 7.1).
 
     The order inside a step is that of the public code: labelled crops; the network on noisy views; the teacher moves,
@@ -63,14 +62,8 @@ class SacStep(SupervisedStep):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._step: int | None = None  # as `steps`, without asking the device
         self._begins = True
+        self.frozen = spec.freeze_norm is True
         self.train()
-
-    def train(self, mode: bool = True) -> SacStep:
-        """Train, with the statistics of batch norm as they are if the recipe says so."""
-        super().train(mode)
-        if mode and self.spec.freeze_norm:
-            freeze_statistics(self.network)
-        return self
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the labelled crops, and of the pool `target` and `masked`."""
