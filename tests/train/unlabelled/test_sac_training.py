@@ -124,6 +124,25 @@ def test_statistics_stay_and_weights_learn(tmp_path, world, start):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("freeze", "starts", "stay"), [("auto", True, True), ("auto", False, False), ("false", True, False)]
+)
+def test_statistics_of_a_consistency_method_stay_where_it_goes_on(tmp_path, world, start, freeze, starts, stay):
+    method = f"selftrain.method={{kind: fixmatch, threshold: 0.5, labelled_share: 0.5, freeze_norm: {freeze}}}"
+    train(tmp_path, world, method, start=start if starts else None)
+    before, after = state_of(start), state_of(tmp_path / "last.ckpt")
+    buffers = [key for key in before if key.endswith(("running_mean", "running_var")) and "step.network." in key]
+    assert all(torch.equal(before[key], after[key]) for key in buffers) == stay
+    weights = [key for key in before if key.endswith("weight") and "step.network." in key]
+    assert any(not torch.equal(before[key], after[key]) for key in weights)
+
+
+def test_statistics_can_t_stay_where_there_are_none(tmp_path, world):
+    with pytest.raises(RecipeError, match="freeze_norm"):
+        train(tmp_path, world, "selftrain.method={kind: fixmatch, freeze_norm: true}")
+
+
+@pytest.mark.slow
 def test_the_teacher_moves_when_it_is_its_turn(tmp_path, world, start):
     for name, every in (("never", 6), ("twice", 4)):
         method = f"{{kind: sac, views: 2, batch: 1, teacher_every: {every}, teacher_momentum: 0, collapse: on}}"
