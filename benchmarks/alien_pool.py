@@ -7,8 +7,8 @@ it stands what the round would have done had it been adopted whatever it gains, 
 and the audit's shift of the pool (0: like the labelled images; 1: nothing in common) with the images that it calls
 outliers. Out of fold and held out are images of Mars alone.
 
-The budget is that of `few_labels`: what `--steps` (600) supervised steps of each of two folds cost pays for both
-trainings, 176 steps each. A seed is some five minutes of steps.
+The budget is that of `few_labels`: what `--steps` (800) supervised steps of each of two folds cost pays for both
+trainings, 616 steps and a quarter of that. A seed is some four minutes of steps.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """

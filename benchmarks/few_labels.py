@@ -10,9 +10,9 @@ without post-processing, the mean of the seeds; intervals resample the groups of
 `ours` is `maskwright selftrain` as it comes: the round is used where the interval of its out-of-fold gain lies above 0,
 else the supervised networks of its first training. `selftrain_choice` says from the same runs how often that was right.
 
-A step of either set takes some .25 s on one core (8 crops of 64×128, or 4 of 128×128, a U-Net on resnet10t). The budget
-of 600 steps leaves UniMatch, whose steps cost 4.5 times as much, 104 of them after as many supervised ones; `--steps`
-gives more. With four seeds a table of two shares are 52 runs of some five minutes: with `--jobs 2` over two hours.
+A step of either set takes some .13 s on one core (8 crops of 64×128, or 4 of 128×128, a U-Net on resnet10t). The budget
+of 800 steps leaves UniMatch, whose steps cost 4.5 times as much, 144 of them after as many supervised ones; `--steps`
+gives more. With four seeds a table of two shares are 52 runs of some four minutes: with `--jobs 2` two hours.
 `--accelerator` trains a larger network (resnet34) on a GPU, 4 000 steps if --steps says nothing else.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
@@ -39,7 +39,7 @@ from benchmarks.rounds import held_out_tables, interval_of, rule_adopts, where_i
 from maskwright.statistics import bootstrap, paired_difference
 
 FULL = "all labels"
-_ON_PROCESSOR, _ON_ACCELERATOR = 600, 4000
+_ON_PROCESSOR, _ON_ACCELERATOR = 800, 4000
 _QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "predict.pool=false")
 _PLAIN = ("postprocess.search=[]", "evaluate.families=[]", "split.folds=2", "split.seed=0")
 _POINT = 0.01

@@ -79,9 +79,7 @@ _QUICK = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks object_rounds", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
-    parser.add_argument(
-        "--only", nargs="*", default=["fluorescence", "stained", "scenes", "fields"], choices=list(WORLDS)
-    )
+    parser.add_argument("--only", nargs="*", default=list(_DEFAULT), choices=list(WORLDS))
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=500, help="of a training of a fold")
@@ -208,7 +206,7 @@ def statistics(found: Path, test: Path, world: World) -> dict[str, Any]:
     plain = _PLAIN if world.task == "panoptic" else {"ap"}
     return {name: quality(kind) for name, kind in kinds} | {
         FALSE: lambda weights: (weights @ fp[:, of_things]).sum(1) / weights.sum(1),
-        **{name: scores.scores.get(name, {"value": np.nan})["value"] for name in plain},  # no AP where nothing is found
+        **{name: scores.scores.get(name, {"value": 0.0})["value"] for name in plain},  # no AP where nothing is found
         "images": len(fp),
     }
 

@@ -44,7 +44,7 @@ class Origin(_Strict):
 class Row(_Strict):
     """One measurement."""
 
-    figure: float
+    figure: float = Field(..., allow_inf_nan=False)
     unit: str
     interval: tuple[float | None, float | None] | None = None
     """95 % interval of the figure itself."""
