@@ -72,7 +72,7 @@ def main() -> None:
     parser.set_defaults(seeds=[0, 1, 2])
     parser.add_argument("--only", nargs="*", default=["mars_gray", "teeth"], choices=["mars_gray", "teeth"])
     parser.add_argument("--images", type=int, help="of each set, for a try; default: all")
-    parser.add_argument("--decisions", nargs="*", type=int, default=[10, 20, 40, 80])
+    parser.add_argument("--decisions", nargs="*", type=int, default=[20, 80])
     arguments = parser.parse_args()
     rows = record.read("review_decisions")
     for name in arguments.only:
