@@ -39,6 +39,36 @@ def test_a_field_of_ours_is_set_in_ours(tmp_path):
     assert method_of(tmp_path, "selftrain.method.warm_lr=.3") == OURS.model_copy(update={"warm_lr": 0.3})
 
 
+@pytest.mark.parametrize(("field", "value"), [("labelled_share", 0.3), ("mix", None), ("loss", "mse")])
+def test_so_is_one_that_pseudo_labels_have_too(tmp_path, field, value):
+    setting = f"selftrain.method.{field}={'null' if value is None else value}"
+    found = section_of(tmp_path, setting)
+    assert found.method == OURS.model_copy(update={field: value}) and found.length == OURS_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("method", "field", "value"),
+    [
+        ("unimatch", "labelled_share", 0.3),
+        ("unimatch", "mix", None),
+        ("fixmatch", "threshold", 0.9),
+        ("fixmatch", "freeze_norm", True),
+        ("sac", "views", 3),
+        ("pseudo_labels", "labelled_share", 0.3),
+    ],
+)
+def test_fields_of_the_method_that_is_asked_for(tmp_path, method, field, value):
+    setting = f"selftrain.method.{field}={'null' if value is None else value}"
+    for settings in ([setting], ["selftrain.rounds=1", setting]):
+        found = method_of(tmp_path, *settings, method=method)
+        assert found.kind == method and getattr(found, field) == value
+
+
+def test_fields_of_a_file_stay_where_its_own_method_is_asked_for(tmp_path):
+    file = "selftrain: {method: {kind: fixmatch, threshold: .7}}"
+    assert method_of(tmp_path, file=file, method="fixmatch") == FixMatchSpec(threshold=0.7)
+
+
 @pytest.mark.parametrize(
     ("said", "length"),
     [

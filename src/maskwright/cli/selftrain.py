@@ -69,12 +69,22 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
             objects are told apart.
         protocols: all protocols are run, which are those of pseudo-labels.
     """
-    recipe = options.to_recipe() if method is not None or protocols else with_method(options)
+    if method is not None:  # before the settings, which may set its fields
+        recipe = _with_kind(options, method).to_recipe()
+    else:
+        recipe = options.to_recipe() if protocols else with_method(options)
     wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
     pairs = [f"selftrain.rounds={wanted}"]
     if method is not None and method != recipe.selftrain.method.kind:
         pairs.append(f'selftrain.method={{"kind": "{method}"}}')
     return apply_settings(recipe, pairs)
+
+
+def _with_kind(options: Options, method: str) -> Options:
+    """Return options whose settings begin with a method, unless the recipe file has it already, with its fields."""
+    if options.recipe is not None and load_recipe(options.recipe).selftrain.method.kind == method:
+        return options
+    return replace(options, settings=(f'selftrain.method={{"kind": "{method}"}}', *options.settings))
 
 
 def with_method(options: Options) -> Recipe:
@@ -114,7 +124,7 @@ def _says_how(setting: str) -> bool:
         case ["selftrain", "method"]:
             return True
         case ["selftrain", "method", field, *_]:
-            return field in PseudoLabelsSpec.model_fields
+            return field == "kind" or field in PseudoLabelsSpec.model_fields.keys() - type(OURS).model_fields.keys()
     return False
 
 
