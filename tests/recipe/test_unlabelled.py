@@ -88,6 +88,7 @@ def test_what_a_step_costs(spec, passes):
         ({"kind": "fixmatch", "mix": {"kind": "mixup"}}, "mixup"),
         ({"kind": "fixmatch", "treshhld": 0.5}, "treshhld"),
         ({"kind": "fixmatch", "collapse": "panic"}, "collapse"),
+        ({"kind": "dacs", "labelled_share": 0}, "pastes labelled crops"),
     ],
 )
 def test_what_makes_no_sense_is_refused(method, message):

@@ -83,6 +83,14 @@ def test_a_resumed_training_is_bit_identical(tmp_path, data, settings, stop_at):
     assert tables[0]["step"].to_list() == [2, 4, 6]
 
 
+@pytest.mark.slow
+def test_the_training_part_has_its_curves_without_a_validation_part(tmp_path, data):
+    train(tmp_path / "fold", data, validates=False)
+    table = pl.read_csv(tmp_path / "fold" / "metrics.csv")
+    assert {"train_pooled_miou", "train_iou_foreground"} <= {*table.columns} and "pooled_miou" not in table.columns
+    assert table["train_pooled_miou"].is_between(0, 1).all() and len(table) == 3
+
+
 def test_a_gpu_draws_on_where_it_stopped(monkeypatch):
     state, given = torch.arange(16, dtype=torch.uint8), []
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: state)

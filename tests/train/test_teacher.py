@@ -38,8 +38,8 @@ def plain(states, momentum, ramp, every):
             continue
         stays = {
             "none": momentum if t > 0 or momentum == 1 else 0.0,
-            "inverse": min(momentum, 1 - 1 / (t + 1)),
-            "shipping": min(momentum, (1 + t) / (10 + t)),
+            "inverse": min(momentum, 1 - 1 / (t // every + 1)),
+            "shipping": min(momentum, (1 + t // every) / (10 + t // every)),
         }[ramp]
         average = [stays * a + (1 - stays) * float(s) for a, s in zip(average, state, strict=True)]
     return np.array(average)
@@ -174,6 +174,51 @@ def test_a_student_whose_weights_were_exchanged_is_followed():
     before = teacher.network.weight.clone()
     teacher.update(student)
     torch.testing.assert_close(teacher.network.weight, (before + 7.0) / 2)
+
+
+class Sharing(nn.Module):
+    """A network of which two modules are one, with a buffer that isn't saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 2, bias=False)
+        self.second = self.first
+        self.register_buffer("level", torch.zeros(()), persistent=False)
+
+
+def test_shared_parameters_move_once_and_buffers_that_are_not_saved_move_too():
+    student = Sharing()
+    teacher = Teacher(student, 0.9)
+    teacher.update(student)
+    before = student.first.weight.detach().clone()
+    with torch.no_grad():
+        student.first.weight += 1
+        student.level += 1
+    teacher.update(student)
+    torch.testing.assert_close(teacher.network.second.weight.detach(), before + 0.1)
+    assert float(teacher.network.level) == pytest.approx(0.1)
+
+
+def test_parts_that_are_exchanged_are_followed():
+    student = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    teacher = Teacher(student, 0.5)
+    teacher.update(student)
+    student[1] = nn.Linear(2, 2)
+    student[0].weight.data = torch.full((2, 2), 7.0)
+    for _ in range(30):
+        teacher.update(student)
+    for own, other in zip(teacher.network.parameters(), student.parameters(), strict=True):
+        torch.testing.assert_close(own, other.detach())
+
+
+def test_an_inverse_ramp_of_rare_updates_is_the_plain_mean_of_their_states():
+    student = nn.Conv2d(1, 1, 1, bias=False)
+    teacher = Teacher(student, 0.999, ramp="inverse", every=10)
+    for value in range(30):
+        with torch.no_grad():
+            student.weight.fill_(float(value))
+        teacher.update(student)
+    assert teacher.network.weight.item() == pytest.approx((0 + 10 + 20) / 3)
 
 
 def test_a_mean_of_every_third_state_has_equal_shares():

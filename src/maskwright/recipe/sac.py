@@ -107,7 +107,7 @@ class SacSpec(OnlineMethodSpec):
     """Standardise the pool's images by their own mean and deviation, labelled ones by theirs (da-sac: RENORM_TARGET,
     RENORM_SOURCE). The network that is shipped then expects the pool's."""
     labelled_share: float | None = Field(None, ge=0, lt=1)
-    """As in all methods; source 4: 0, .25, .5, .75 against forgetting. 0: labels aren't used."""
+    """As in all methods; source 4: 0, .25, .5, .75 against forgetting."""
     mix: ClassMixSpec | None = None
     """Paste half of the categories of a labelled crop into the noisy views, with their labels (DACS); null: nothing."""
     masked: MaskedSpec | None = None
@@ -149,8 +149,6 @@ class SacSpec(OnlineMethodSpec):
             raise ValueError(f"noise: {', '.join(moving)} moves pixels away from their labels: put it into `canvas`")
         if self.zoom[1] > 1:
             raise ValueError(f"zoom ({list(self.zoom)}): a crop is at most as large as the whole view, 1")
-        if self.labelled_share == 0 and self.mix is not None:
-            raise ValueError("mix pastes labelled crops, of which a labelled_share of 0 has none")
         return self
 
 

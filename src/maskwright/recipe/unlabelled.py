@@ -118,9 +118,10 @@ class OnlineMethodSpec(Spec):
 
     batch: int | None = Field(None, ge=1)
     """Images without labels in a step; null: as many as `train.batch`."""
-    labelled_share: float | None = Field(None, gt=0, lt=1)
+    labelled_share: float | None = Field(None, ge=0, lt=1)
     """Share of a step's `train.batch` images that are labelled crops, the rest is of the pool, at least one of each;
-    null: `train.batch` labelled crops and `batch` of the pool."""
+    0: labels aren't used (and 1, the pool isn't, is `maskwright run`); null: `train.batch` labelled crops and `batch`
+    of the pool."""
     warm_lr: float = Field(1.0, gt=0)
     """Factor on `train.lr` where the training goes on from another network, whose rate has fallen."""
     freeze_norm: bool | Literal["auto"] = False
@@ -130,8 +131,9 @@ class OnlineMethodSpec(Spec):
     """What happens where the teacher's labels collapse (see `gone_from`, `taken_over`). back: on from the state at the
     end of the epoch before, with half the weight; the second time the training ends there. stop: it ends there the
     first time. on: it is said, and nothing else."""
-    watched_from: float = Field(0.2, ge=0, le=1)
-    """Share of the training from which on collapses are looked for: what the first labels are like says little."""
+    watched_from: float | None = Field(None, ge=0, le=1)
+    """Share of the training from which on collapses are looked for: what the first labels of a new network are like
+    says little. null: 0 where the training goes on from another network, else .2."""
     gone_from: float = Field(0.005, gt=0, le=1)
     """Share of the labels that are kept which a category must once have had, for it to be called gone."""
     gone_to: float = Field(0.01, ge=0, lt=1)
@@ -148,6 +150,8 @@ class OnlineMethodSpec(Spec):
     def _shares_a_step_once(self) -> Self:
         if self.labelled_share is not None and self.batch is not None:
             raise ValueError("labelled_share says how many images of the pool a step has: leave batch null")
+        if self.labelled_share == 0 and isinstance(getattr(self, "mix", None), ClassMixSpec):
+            raise ValueError("mix pastes labelled crops, of which a labelled_share of 0 has none")
         return self
 
 

@@ -18,7 +18,7 @@ from maskwright.train.loggers import log_row
 
 
 class Curves(L.Callback):
-    """Keeps metrics.csv: one row an epoch with the mean of each loss term, the rate and the validation scores.
+    """Keeps metrics.csv: one row an epoch with the mean of each loss term, the rate and the scores of both parts.
 
     The rows are part of the checkpoint, so a resumed run continues the table where the checkpoint stood. `waited` is
     the share of the epoch's time in which the loop waited for data.
@@ -72,6 +72,7 @@ class Curves(L.Callback):
             for name, value in self._sums.items()
         }
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row |= pl_module.training_scores()
         row |= {} if self.more is None else self.more(pl_module)
         self.rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         if not trainer.is_global_zero:

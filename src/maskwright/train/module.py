@@ -99,7 +99,7 @@ class SegmentationModule(L.LightningModule):
         scores = self.validation_scores()
         if self.plateau is not None:
             self.plateau.see(scores[self.recipe.metric()])
-        for name, value in (scores | self.training_scores()).items():
+        for name, value in scores.items():
             self.log(name, value, logger=False)  # `Curves` sends whole rows
 
     def validation_scores(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from operator import is_
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,8 @@ Ramp = Literal["none", "inverse", "shipping"]
 class Teacher(nn.Module):
     """An exponential moving average of a network's parameters and floating-point buffers; it labels images.
 
-    Works with any PyTorch segmentation network. Integer buffers are copied. It stays in evaluation mode, and its own
+    Works with any PyTorch segmentation network, those that share parameters among modules and those whose parts are
+    exchanged while it lives (by parts of the same shapes) included. Integer buffers are copied. It stays in evaluation mode, and its own
     state counts the updates, so it resumes. With `mean_from` it is the plain mean of all states after that (stochastic
     weight averaging, Izmailov et al. 2018; statistics of batch norm are averaged like the weights, not measured anew),
     and follows the network until then.
@@ -25,7 +27,7 @@ class Teacher(nn.Module):
     Args:
         student: what is averaged; copied, not kept.
         momentum: share that stays at each update; 1 freezes, 0 copies.
-        ramp: how the share begins, t being the number of earlier calls of `update`. none: as it is, but the first
+        ramp: how the share begins, t being how often the average has moved before. none: as it is, but the first
             update is a copy (SAC). inverse: min(momentum, 1 − 1 / (t + 1)), a copy at first, too (mean teacher,
             UniMatch V2). shipping: min(momentum, (1 + t) / (10 + t)), early weights are soon forgotten.
         every: calls of `update` of which only the first of each so many moves the average (SAC: 100).
@@ -47,7 +49,7 @@ class Teacher(nn.Module):
     """
 
     updates: torch.Tensor
-    _of: tuple[nn.Module, int | None] | None
+    _theirs: list[torch.Tensor]
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Teacher(nn.Module):
         self.read = first_logits if read is None else read
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._count: int | None = None
-        object.__setattr__(self, "_of", None)  # not a submodule: whose tensors are paired with ours, and where they lay
+        self._theirs = []  # the student's, as they are paired with ours
         self._pairs: list[tuple[list[torch.Tensor], list[torch.Tensor]]] = []
 
     def train(self, mode: bool = True) -> Teacher:
@@ -81,11 +83,11 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def update(self, student: nn.Module) -> None:
         """Move towards the student's present state; call after each step of its optimizer."""
-        place = _place(student)
-        if self._count is None or self._of != (student, place):
+        named = _tensors(student)
+        theirs = list(named.values())
+        if self._count is None or len(theirs) != len(self._theirs) or not all(map(is_, theirs, self._theirs)):
             # once, and after a state was loaded or one of both was moved: asking the buffer would wait for the device
-            self._count, self._pairs = int(self.updates), self._paired(student)
-            object.__setattr__(self, "_of", (student, place))
+            self._count, self._pairs, self._theirs = int(self.updates), self._paired(named), theirs
         if self._count % self.every == 0:
             (floating, their_floating), (others, their_others) = self._pairs
             torch._foreach_lerp_(floating, their_floating, 1 - self.stays(self._count))
@@ -95,21 +97,23 @@ class Teacher(nn.Module):
         self.updates.fill_(self._count)
 
     def stays(self, count: int) -> float:
-        """Return the share of the average that stays at the update after `count` others."""
+        """Return the share of the average that stays at the call of `update` after `count` others."""
         if self.mean_from is not None:
             averaged = max(0, count - self.mean_from) // self.every
             return averaged / (averaged + 1)
         if self.momentum == 1:
             return 1.0
+        moved = count // self.every
         if self.ramp == "shipping":
-            return min(self.momentum, (1 + count) / (10 + count))
+            return min(self.momentum, (1 + moved) / (10 + moved))
         if self.ramp == "inverse":
-            return min(self.momentum, 1 - 1 / (count + 1))
-        return self.momentum if count else 0.0
+            return min(self.momentum, 1 - 1 / (moved + 1))
+        return self.momentum if moved else 0.0
 
-    def _paired(self, student: nn.Module) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
-        """Return ours and theirs: floating-point tensors, then the others."""
-        pairs = list(zip(self.network.state_dict().values(), student.state_dict().values(), strict=True))
+    def _paired(self, theirs: dict[str, torch.Tensor]) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+        """Return ours, each once, and theirs: floating-point tensors, then the others."""
+        own = [*self.network.named_parameters(), *self.network.named_buffers()]
+        pairs = [(tensor, theirs[name]) for name, tensor in own]
         kinds = ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()])
         return [([own for own, _ in kind], [other for _, other in kind]) for kind in kinds]
 
@@ -123,10 +127,12 @@ class Teacher(nn.Module):
         return moved
 
 
-def _place(student: nn.Module) -> int | None:
-    """Return where the student's first weights lie: elsewhere once it was moved, or given others."""
-    first = next(student.parameters(), None)
-    return None if first is None else first.data_ptr()
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the parameters and buffers by name; one that several modules share by all its names."""
+    return {
+        **dict(network.named_parameters(remove_duplicate=False)),
+        **dict(network.named_buffers(remove_duplicate=False)),
+    }
 
 
 def first_logits(outputs: Any) -> torch.Tensor:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from maskwright.recipe import Recipe, apply_settings
+from maskwright.recipe.data import DataSpec
 from maskwright.recipe.unlabelled import FixMatchSpec
+from maskwright.train.unlabelled.domains import gone_on
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.types import IGNORE
 
@@ -85,6 +88,15 @@ def test_the_first_labels_say_little():
     kept.add(labels, labels >= 0, torch.ones(labels.shape), torch.zeros(1, 8, 8, dtype=torch.int64))
     assert kept.row(0.1)[1] == ""
     assert add(kept, [100, 0, 0]) == ""  # it knows of no others
+
+
+def test_the_first_labels_of_a_network_that_was_trained_say_much(tmp_path):
+    settings = ["selftrain.method={kind: fixmatch}"]
+    recipe = apply_settings(Recipe(data=DataSpec(root=".")), settings)
+    for start, said in ((None, ""), (tmp_path / "last.ckpt", "never has no labels left")):
+        kept = KeptLabels(NAMES, gone_on(recipe, start).selftrain.method)
+        assert add(kept, [900, 90, 10], progress=0.125) == ""
+        assert add(kept, [900, 100, 0], progress=0.25) == said
 
 
 def test_a_category_that_never_begins_is_missing_once_it_is_time():

@@ -195,20 +195,23 @@ def test_the_pools_own_statistics_are_those_that_prediction_uses(tmp_path, world
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("share", "labelled", "pooled"), [(0.25, 1, 3), (0.5, 2, 2), (0.75, 3, 1), (0, 1, 4)])
-def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, share, labelled, pooled):
+@pytest.mark.parametrize("kind", ["sac", "fixmatch"])
+def test_the_share_of_labelled_crops(tmp_path, world, start, monkeypatch, kind, share, labelled, pooled):
+    from maskwright.train.unlabelled.consistency import ConsistencyStep
     from maskwright.train.unlabelled.sac.step import SacStep
 
-    seen, losses = [], SacStep.losses
+    step, own = (SacStep, "target") if kind == "sac" else (ConsistencyStep, "strong")
+    seen, losses = [], step.losses
 
     def watched(self, batch, progress):
         terms = losses(self, batch, progress)
         seen.append((len(batch.images), len(batch.pool.clean), sorted(terms)))
         return terms
 
-    monkeypatch.setattr(SacStep, "losses", watched)
-    method = f"selftrain.method={{kind: sac, views: 2, labelled_share: {share}}}"
+    monkeypatch.setattr(step, "losses", watched)
+    method = f"selftrain.method={{kind: {kind}, views: 2, labelled_share: {share}}}"
     train(tmp_path, world, method, "train.batch=4", start=start)
-    terms = ["target"] if share == 0 else ["cross_entropy", "dice", "target"]
+    terms = [own] if share == 0 else ["cross_entropy", "dice", own]
     assert seen == [(labelled, pooled, terms)] * 6
 
 
@@ -225,7 +228,13 @@ def test_shares_leave_some_of_both(kind, share, batch, unit, expected):
 
 
 @pytest.mark.parametrize(
-    "method", ["{kind: sac}", "{kind: sac, importance: 0, labelled_share: 0}", "{kind: sac, importance: 0}"]
+    "method",
+    [
+        "{kind: sac}",
+        "{kind: sac, importance: 0, labelled_share: 0}",
+        "{kind: sac, importance: 0}",
+        "{kind: fixmatch, labelled_share: 0}",
+    ],
 )
 def test_what_needs_a_network_to_start_from(tmp_path, world, method):
     with pytest.raises(RecipeError, match="a network to start from"):

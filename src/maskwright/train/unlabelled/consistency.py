@@ -74,12 +74,14 @@ class ConsistencyStep(PoolStep):
             _check_compiled(recipe)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
-        """Return the terms of the labelled crops, and `strong`, `features` and `masked` of the others."""
+        """Return the terms of the labelled crops, none where their share is 0, and those of the others: `strong`,
+        `features` and `masked`.
+        """
         if batch.pool is None:
             return super().losses(batch, progress)
         spec, pool = self.spec, batch.pool
         labelled, own, dropped = self._first_passes(batch.images, pool.clean[:, 0])
-        terms = self._labelled(labelled, batch, progress)
+        terms = {} if spec.labelled_share == 0 else self._labelled(labelled, batch, progress)
         terms = {name: spec.labelled_weight * value for name, value in terms.items()}
         guess = self._guess(own, labelled[0], batch)
         weight = self.kept.trust * (spec.weight * (1.0 if spec.ramp is None else spec.ramp.at(progress)))

@@ -20,6 +20,7 @@ from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.batch import Batch
 from maskwright.train.steps import Step
 from maskwright.train.unlabelled.importance import pool_weights
+from maskwright.train.unlabelled.kept import FROM_SCRATCH
 from maskwright.train.unlabelled.sac.step import SacStep
 from maskwright.train.working import WorkingImages
 
@@ -78,8 +79,8 @@ def with_shares(recipe: Recipe) -> Recipe:
 
 
 def gone_on(recipe: Recipe, start: Path | None) -> Recipe:
-    """Return the recipe of a training with what depends on whether it goes on from another network: the rate, and
-    whether batch norm's statistics stay.
+    """Return the recipe of a training with what depends on whether it goes on from another network: the rate, whether
+    batch norm's statistics stay, and from when on collapses are looked for.
     """
     method, train = recipe.selftrain.method, recipe.train
     if not isinstance(method, OnlineMethodSpec):
@@ -87,7 +88,11 @@ def gone_on(recipe: Recipe, start: Path | None) -> Recipe:
     if start is not None:
         train = train.model_copy(update={"lr": method.warm_lr * train.lr})
     freeze = start is not None if method.freeze_norm == "auto" else method.freeze_norm
-    stated = recipe.selftrain.model_copy(update={"method": method.model_copy(update={"freeze_norm": freeze})})
+    watched = method.watched_from
+    if watched is None:
+        watched = FROM_SCRATCH if start is None else 0.0
+    method = method.model_copy(update={"freeze_norm": freeze, "watched_from": watched})
+    stated = recipe.selftrain.model_copy(update={"method": method})
     return recipe.model_copy(update={"train": train, "selftrain": stated})
 
 

@@ -14,6 +14,8 @@ from maskwright.losses.truth import is_soft
 from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.types import IGNORE
 
+FROM_SCRATCH = 0.2
+"""`watched_from` of a network that has learned nothing before."""
 _THINNED = 4
 
 
@@ -64,6 +66,7 @@ class KeptLabels(nn.Module):
     ) -> None:
         super().__init__()
         self.names, self.spec, self.columns = tuple(names), spec, dict(columns or {})
+        self.watched_from = FROM_SCRATCH if spec.watched_from is None else spec.watched_from
         self.missing: tuple[str, ...] = ()
         count = len(self.names)
         self._sums: _Sums | None = None  # no buffers: DDP would overwrite them with those of the first process
@@ -121,7 +124,7 @@ class KeptLabels(nn.Module):
         seen = bool(guessed.sum() > 0)
         due = seen and self.spec.begun_by <= progress and self.spec.begun_by < 1
         self.missing = self._never_begun(truth) if due else ()
-        return row, self._collapsed(kept, truth) if seen and progress >= self.spec.watched_from else ""
+        return row, self._collapsed(kept, truth) if seen and progress >= self.watched_from else ""
 
     def _never_begun(self, truth: torch.Tensor) -> tuple[str, ...]:
         """Return the categories that have a share of the labelled pixels, and never had a label kept."""
