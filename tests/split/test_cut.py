@@ -135,7 +135,8 @@ def test_images_that_copies_join_to_one_group_are_told_what_joined_them(folds, h
         split(images, spec, duplicates=[images])
     said = str(caught.value)
     assert "1 group(s) of 49 images" in said
-    assert f"use {few}; copies, crops or overlaps join 49 groups to 1" in said
+    rounds = "(maskwright run: rounds of self-training need 2)"
+    assert f"use {few} {rounds}; copies, crops or overlaps join 49 groups to 1" in said
     assert "another column" not in said
     cut = split(images, spec.model_copy(update={"group_duplicates": False}), duplicates=[images])
     assert cut.certificate["crossing_duplicates"] == 1  # as the message says

@@ -43,7 +43,9 @@ def query(
     that seem to hold what is rare or badly predicted. The folder holds images/ in the order in which to label them,
     query.csv with the reasons, and the task, where the predicted masks are there already, to be corrected.
 
-    What comes back is taken with --import; the next maskwright run on the folder learns from it.
+    Against as many images at random this was measured to be better where images differ (Mars terrain), and no better
+    where they are alike (dental X-rays). What comes back is taken with --import; the next maskwright run on the folder
+    learns from it.
 
     Examples: maskwright query runs/teeth -n 20
               maskwright query --data teeth -n 20 --to cvat --out for-cvat

@@ -77,7 +77,8 @@ def _check_enough(groups: int, images: Sequence[str], parts: Sequence[int], give
         return
     held = HELD_OUT in parts
     most = groups - held
-    fewer = f"use --folds {most}{' or fewer' if most > 1 else ''}" if most > 0 else "use --folds 1 --holdout 0"
+    fewer = f"use --folds {most} or fewer" if most > 1 else f"use --folds 1{' --holdout 0' * (most < 1)}"
+    fewer += " (maskwright run: rounds of self-training need 2)" * (most <= 1)
     before = len({given[image] for image in images}) if given else groups
     joined = (
         f"; copies, crops or overlaps join {before} groups to {groups} (audit/findings.parquet lists them): label "

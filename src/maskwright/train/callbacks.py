@@ -72,7 +72,8 @@ class Curves(L.Callback):
             for name, value in self._sums.items()
         }
         row |= {name: float(value) for name, value in trainer.callback_metrics.items()}
-        row |= pl_module.training_scores()
+        module: Any = pl_module
+        row |= module.training_scores()
         row |= {} if self.more is None else self.more(pl_module)
         self.rows.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()})
         if not trainer.is_global_zero:

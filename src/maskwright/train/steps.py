@@ -16,8 +16,9 @@ from maskwright.types import IGNORE
 class TrainedOn:
     """How the labelled crops of an epoch were predicted while they were learned from: of every second row and column.
 
-    Labels that a round has made beforehand count like others: there it is agreement with them. Crops are varied and mixed, and the network changes from one to the next: what comes of it lies below the score that
-    the same network has on whole training images.
+    Labels that a round has made beforehand count like others: there it is agreement with them. Crops are varied and
+    mixed, and the network changes from one to the next: what comes of it lies below the score that the same network has
+    on whole training images.
     """
 
     def __init__(self) -> None:

@@ -19,10 +19,10 @@ class Teacher(nn.Module):
     """An exponential moving average of a network's parameters and floating-point buffers; it labels images.
 
     Works with any PyTorch segmentation network, those that share parameters among modules and those whose parts are
-    exchanged while it lives (by parts of the same shapes) included. Integer buffers are copied. It stays in evaluation mode, and its own
-    state counts the updates, so it resumes. With `mean_from` it is the plain mean of all states after that (stochastic
-    weight averaging, Izmailov et al. 2018; statistics of batch norm are averaged like the weights, not measured anew),
-    and follows the network until then.
+    exchanged while it lives (by parts of the same shapes) included. Integer buffers are copied. It stays in evaluation
+    mode, and its own state counts the updates, so it resumes. With `mean_from` it is the plain mean of all states after
+    that (stochastic weight averaging, Izmailov et al. 2018; statistics of batch norm are averaged like the weights, not
+    measured anew), and follows the network until then.
 
     Args:
         student: what is averaged; copied, not kept.
