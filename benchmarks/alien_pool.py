@@ -52,12 +52,12 @@ def main() -> None:
         "adopted by the rule": dict(zip(map(str, arguments.seeds), adopted, strict=True)),
         "shift of the pool by the audit": dict(zip(map(str, arguments.seeds), map(shift_of, outs), strict=True)),
         "outliers by the audit": dict(zip(map(str, arguments.seeds), map(outliers_of, outs), strict=True)),
-        "steps of each training": steps_of(arguments),
+        "steps of each training": list(METHODS[OURS].trainings(steps_of(arguments))),
         "ran on": where_it_runs(arguments.accelerator),
     }
     rows = {}
     for name, tables in (("selftrain as it comes", delivered), ("adopted whatever it gains", forced)):
-        own, other = (Measured(found, groups, 0, []) for found in (tables, before))
+        own, other = (Measured(found, groups, (), 0, []) for found in (tables, before))
         fields = compared(wanted, own, other, "its supervised training")
         figure = float(score_of(wanted, tables)(np.ones((1, len(groups))))[0])
         unit = f"{wanted.rule}, {sum(adopted)} of {len(adopted)} seeds adopted by the rule"
@@ -135,7 +135,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def steps_of(arguments: argparse.Namespace) -> int:
-    """Return the steps of the supervised training, and of the round."""
+    """Return the steps of the supervised training."""
     return METHODS[OURS].steps(budget_of(arguments))
 
 

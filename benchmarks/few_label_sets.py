@@ -7,6 +7,7 @@ from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.recipe.unlabelled import OURS as DEFAULT
 from maskwright.recipe.unlabelled import OURS_LENGTH
+from maskwright.selftrain import scaled_steps
 
 
 class Method(NamedTuple):
@@ -41,6 +42,20 @@ class Method(NamedTuple):
             (1200, 360, 400)
         """
         return max(8, int(budget / self.cost) // 8 * 8)  # whole eighths: validated eight times
+
+    def trainings(self, steps: int) -> tuple[int, ...]:
+        """Return the steps of the supervised training and of those of the round, one after the other.
+
+        Example:
+            >>> Method().trainings(800), METHODS["ST++"].trainings(264), METHODS[OURS].trainings(616)
+            ((800,), (264, 264, 264), (616, 154))
+        """
+        if self.selftrain is None:
+            return (steps,)
+        spec = SelftrainSpec.model_validate({**self.selftrain, "rounds": 1})
+        own = scaled_steps(steps, steps // 8, spec.length)[0]
+        again = isinstance(spec.method, PseudoLabelsSpec) and spec.method.relabels
+        return (steps, own, own) if again else (steps, own)
 
 
 def _pseudo(**fields: Any) -> dict[str, Any]:

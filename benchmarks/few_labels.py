@@ -51,13 +51,15 @@ class Measured(NamedTuple):
     Attributes:
         tables: (seeds, images, C, C + 1) of what is delivered.
         groups: of the images.
-        steps: of each training.
+        trainings: steps of each training of a fold, one after the other.
+        cost: supervised steps of a fold that cost as much, together.
         adopted: by seed, whether the rule of adoption would have used the round; empty for a supervised training.
     """
 
     tables: Tables
     groups: list[str]
-    steps: int
+    trainings: tuple[int, ...]
+    cost: int
     adopted: list[bool]
 
 
@@ -119,7 +121,7 @@ def measure(name: str, share: str, label: str, method: Method, arguments: argpar
             number = 1 if label != OURS or adopted[-1] else 0
         tables, groups = held_out_tables(out, number, arguments.data / wanted.folder, wanted.classes, wanted.binary)
         found.append(tables)
-    return Measured(np.stack(found), groups, steps, adopted)
+    return Measured(np.stack(found), groups, method.trainings(steps), budget_of(arguments), adopted)
 
 
 def command(wanted: Set, share: str, method: Method, steps: int, arguments: argparse.Namespace) -> list[str]:
@@ -194,8 +196,8 @@ def to_row(
     each = [float(score_of(wanted, one[None])(np.ones((1, n)))[0]) for one in own.tables]
     details: dict[str, Any] = {
         "seeds": dict(zip(map(str, arguments.seeds), each, strict=True)),
-        "steps of each training": own.steps,
-        "supervised steps that cost as much": budget_of(arguments),
+        "steps of each training": list(own.trainings),
+        "supervised steps that cost as much": own.cost,
         "ran on": where_it_runs(arguments.accelerator),
     }
     if own.adopted:
@@ -205,7 +207,7 @@ def to_row(
         share = bootstrap(lambda w: score(w) / whole(w), n, rng=np.random.default_rng(0), **options)
         details["share of the score of all labels"] = interval_of(share)
     groups = len(set(own.groups))
-    unit = f"{wanted.rule}, trainings of {own.steps} steps, mean of {len(own.tables)} seeds"
+    unit = f"{wanted.rule}, trainings of {' + '.join(map(str, own.trainings))} steps, mean of {len(own.tables)} seeds"
     unit += f", {n} held-out images of {groups} groups"
     row = Row(figure=found.value, unit=unit, interval=(found.low, found.high), details=details)
     if supervised is None:

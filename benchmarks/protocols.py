@@ -87,4 +87,5 @@ def read(wanted: Set, protocol: str, outs: list[Path], arguments: argparse.Names
         run, number = (out, 0) if protocol == "labelled_only" else (out / "protocols" / protocol, 1)
         tables, groups = held_out_tables(run, number, arguments.data / wanted.folder, wanted.classes, wanted.binary)
         found.append(tables)
-    return Measured(np.stack(found), groups, arguments.steps, [])
+    trainings = (arguments.steps,) * (1 if protocol == "labelled_only" else 2)  # pretraining is a part of the second
+    return Measured(np.stack(found), groups, trainings, sum(trainings), [])

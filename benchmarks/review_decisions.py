@@ -344,7 +344,7 @@ def agreement(label: LabelMap, truth: LabelMap) -> float:
 def measured(outs: list[Path], wanted: Set, data: Path, steps: int, scored: set[str]) -> Measured:
     """Return what runs predict of the held-out images that are scored after their round."""
     found = [held_out_tables(out, 1, data, wanted.classes, wanted.binary, scored) for out in outs]
-    return Measured(np.stack([tables for tables, _ in found]), found[0][1], steps, [])
+    return Measured(np.stack([tables for tables, _ in found]), found[0][1], (steps, steps), 2 * steps, [])
 
 
 def gain_of(wanted: Set, own: Measured, before: Measured) -> dict[str, Any]:
@@ -365,7 +365,8 @@ def to_row(
     score, n = score_of(wanted, own.tables), len(own.groups)
     found = bootstrap(score, n, rng=np.random.default_rng(0), groups=own.groups)
     each = [float(score_of(wanted, one[None])(np.ones((1, n)))[0]) for one in own.tables]
-    about = {"seeds": dict(zip(map(str, arguments.seeds), each, strict=True)), "steps of each training": own.steps}
+    about: dict[str, Any] = {"seeds": dict(zip(map(str, arguments.seeds), each, strict=True))}
+    about["steps of each training"] = list(own.trainings)
     unit = f"{wanted.rule}, mean of {len(own.tables)} seeds, {n} held-out images of {len(set(own.groups))} groups"
     row = Row(
         figure=found.value,

@@ -68,8 +68,8 @@ class Recipe(Spec):
     def _has_scores_that_rounds_are_adopted_by(self) -> Recipe:
         if self.selftrain.rounds and self.split.folds < 2:
             raise ValueError(
-                "selftrain.rounds: a round is adopted by its out-of-fold score: it needs split.folds of at least 2; from "
-                "one labelled image or group `maskwright run --folds 1` learns, without rounds"
+                "selftrain.rounds: a round is adopted by its out-of-fold score: it needs split.folds of at least 2; "
+                "from one labelled image or group `maskwright run --folds 1` learns, without rounds"
             )
         if self.selftrain.rounds and self.report.price_of_leaks:
             raise ValueError("report.price_of_leaks compares supervised trainings: set selftrain.rounds to 0")

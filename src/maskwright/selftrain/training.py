@@ -78,15 +78,16 @@ def image_weights(labelled: float, pseudo: int, share: float | None) -> tuple[fl
 def scaled_steps(steps: int, validate_every: int, length: float) -> tuple[int, int]:
     """Return (steps, steps between validations) of a training `length` times as long, a multiple of them.
 
-    Where it is shorter than the steps between two validations, there is one, at its end.
+    Between validations are about as many as before; where the whole is shorter, there is one, at its end.
 
     Example:
-        >>> scaled_steps(100, 20, 0.5), scaled_steps(100, 20, 0.1), scaled_steps(100, 20, 1.33)
-        ((40, 20), (10, 10), (140, 20))
+        >>> scaled_steps(100, 20, 0.5), scaled_steps(100, 20, 0.1), scaled_steps(1000, 125, 0.25)
+        ((50, 25), (10, 10), (250, 125))
     """
     wanted = max(1, round(steps * length))
-    between = min(validate_every, wanted)
-    return round(wanted / between) * between, between
+    parts = max(1, round(wanted / validate_every))
+    between = max(1, round(wanted / parts))
+    return parts * between, between
 
 
 def split_steps(steps: int, validate_every: int, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
