@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,22 @@ def test_the_folds_own_network_labels_and_the_ledger_says_so(folder):
         assert set(rows["kept"].drop_nulls()) == {1.0}  # all pixels
     seconds = read_json(folder.pseudo(1, 1) / "seconds.json")
     assert 0 < seconds["networks"] <= seconds["all"] and seconds["images"] == ledger["image"].n_unique()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_pool(tmp_path):
+    """What is on its way at once is bounded; of an image that is done only rows of the ledger stay."""
+    peaks = []
+    for count in (24, 60):
+        found = make_run(tmp_path / str(count), "split.folds=2", *ROUNDS, size=(96, 128), unlabelled=count)
+        spec = spec_of(found, 0)
+        stages.predict(found.root, spec | {"part": "oof", "round": 0})
+        labelling.precision(found.root, spec)
+        tracemalloc.start()
+        labelling.label(found.root, spec)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 36 * 96 * 128 * 2 * 4 / 3  # a third of the maps of the 36 more
 
 
 def test_what_stands_is_not_predicted_again(folder):
