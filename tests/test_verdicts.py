@@ -51,6 +51,16 @@ def test_a_round_that_learned_longer_says_by_how_much(folder):
     assert "as many steps as the supervised training, at 2.33 times its passes" in same
 
 
+def test_how_often_such_a_choice_was_right_is_told_of_the_rule_alone(folder):
+    for setting, told in (("selftrain.adopt=gain", True), ("selftrain.adopt=always", False)):
+        spec = spec_of(folder, 'selftrain.method={"kind": "fixmatch"}', setting) | {"rule": setting.partition("=")[2]}
+        verdicts.adopt(folder.root, spec)
+        verdicts.adopted(folder.root, spec)
+        found = read_json(folder.adopted)
+        assert ("record" in found) == told
+    assert "in our own measurements" not in found["why"]
+
+
 def with_domains(folder, own, others):
     table = read_table(folder.decided / "images.parquet")
     labelled = pl.col("image").is_in(read_folds(folder.folds).drop_nulls("fold")["image"].to_list())

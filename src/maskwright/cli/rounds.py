@@ -25,6 +25,8 @@ def say_rounds(found: dict[str, Any]) -> None:
             where = f"fold {', '.join(map(str, folds))}"
             say(f"round {one['round']}: {name} is predicted nowhere in the pool by the network of {where}")
     say(found["why"])
+    if "record" in found:
+        say(found["record"])
 
 
 _WORDS = {

@@ -20,7 +20,7 @@ from maskwright.recipe import load_recipe
 from maskwright.recipe.effort import effort_behind, said_of
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.selftrain import Gain, kept_apart, weigh
+from maskwright.selftrain import Gain, kept_apart, said_of_choices, weigh
 from maskwright.selftrain.ledger import summary
 from maskwright.statistics import Statistic
 
@@ -106,7 +106,9 @@ def adopted(root: Path, spec: dict[str, Any]) -> None:
         number += 1
     used = f"round {number}" if number else "round 0, the supervised training"
     why = f"{used} is used: " + "; ".join(f"round {one['round']}: {one['why']}" for one in found)
-    write_json(folder.adopted, {"round": number, "why": why, "rounds": found})
+    judged = bool(found) and found[-1]["rule"] == "gain" and found[-1]["metric"] != "pq"
+    record = {"record": said_of_choices(found[-1]["adopted"])} if judged else {}
+    write_json(folder.adopted, {"round": number, "why": why, **record, "rounds": found})
 
 
 def measured_elsewhere(folder: RunFolder, whole: Index) -> list[str]:

@@ -17,7 +17,7 @@ def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section |
     found = artifacts.selftrain
     if found is None:
         return None
-    words = [f"{found['why'][:1].upper()}{found['why'][1:]}."]
+    words = [f"{one[:1].upper()}{one[1:]}." for one in (found["why"], found.get("record")) if one]
     if any(one["method"] == "pseudo_labels" and one["protocol"] != "labelled_only" for one in found["rounds"]):
         words.append(
             "In a round each fold's network labels the images without masks for its own fold alone: every other one "

@@ -13,6 +13,7 @@ from maskwright.selftrain.selection import (
     keep_pixels,
     suspect_regions,
 )
+from maskwright.selftrain.track_record import said_of_choices
 from maskwright.selftrain.training import image_weights, scaled_steps, split_steps, training_index
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "ledger_rows",
     "pool_images",
     "relatives",
+    "said_of_choices",
     "scaled_steps",
     "split_steps",
     "suspect_regions",
