@@ -89,15 +89,16 @@ def against_all(cases: list[Case]) -> Row:
         own = round(adjusted_rand_score(labels, sklearn_labels(points)), 4)
         found = {"ratio": round(rival / ours, 1), **agreement(points, labels, case), "scikit_learn_with_bins": own}
         details.append({"instances": count, **found})
+    lowest = min(min(d["same"], d["same_merged"]) for d in details)
     return Row(
         figure=round(1000 * float(np.median(mine)), 1),
         unit="ms an image",
         against="scikit-learn, every pixel a seed",
         other=round(1000 * float(np.median(theirs)), 1),
         comparison=rig.inverse(rig.ratio(np.array(mine), np.array(theirs))),
-        target=f"≥ {FASTER} × as fast for each of {COUNTS} instances",
-        reached=min(d["ratio"] for d in details) >= FASTER,
-        details={"cases": details},
+        target=f"≥ {FASTER} × as fast for each of {COUNTS} instances, adjusted Rand index ≥ {SAME}",
+        reached=min(d["ratio"] for d in details) >= FASTER and lowest >= SAME,
+        details={"cases": details, "lowest_agreement": lowest},
     )
 
 

@@ -29,6 +29,7 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
 from benchmarks import record
+from benchmarks.few_label_sets import PRECISION, network
 from benchmarks.parts import labelled_part
 from benchmarks.record import Comparison, Row
 from maskwright.artifacts import RunFolder, read_folds, read_json
@@ -40,14 +41,15 @@ from maskwright.evaluate.segments import SegmentMap, measure_segments
 from maskwright.instances import truly_matched
 from maskwright.instances.features import agreement
 from maskwright.labels import components, relabel_consecutive
-from maskwright.metrics import Segments
+from maskwright.metrics import Detections, Segments, coco_ap, mean_ap
 from maskwright.predict import to_full_size
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.statistics import bootstrap, paired_difference
 from maskwright.types import Categories, Category
 
 OURS, EMBEDDINGS, WATERSHED, COMPONENTS = "ours", "embeddings", "watershed", "components"
-METRICS = ("pq", "ap", "ap50", "f1_50", "f1_70", "f1_90", "sbd")
+IOUS = (50, 60, 70, 80, 90)
+METRICS = ("pq", "ap", "ap50", *(f"f1_{iou}" for iou in IOUS), "sbd")
 DISTANCES = (3, 5, 7, 10, 14)
 """Least distances of two peaks in pixels, of which the rival gets the best."""
 _CATEGORIES = Categories((Category(0, "background"), Category(1, "nucleus", isthing=True)), frozenset({"background"}))
@@ -55,8 +57,8 @@ _SPEC = EvaluateSpec(families=("panoptic", "instances"))
 _QUICK = ("audit.crops=false", "audit.pictures=false", "predict.overlays=0", "evaluate.samples=100")
 """What changes no score."""
 SMALL = (
-    "model.encoder=resnet18",
-    "model.encoder_weights=none",
+    network(accelerator=False),
+    *PRECISION,
     "train.scale=1",
     "train.crop=[128, 128]",
     "train.batch=8",
@@ -83,7 +85,7 @@ def main() -> None:
     runs = {task: [run_of(data, task, seed, arguments) for seed in arguments.seeds] for task in ("ours", "rival")}
     runs[EMBEDDINGS] = [by_embeddings(run) for run in runs["ours"]]
     check_same_images([*runs["ours"], *runs["rival"]])
-    truths = [read_truths(run, data) for run in runs["ours"]]
+    truths = [read_truths(data, held_out(run)) for run in runs["ours"]]
     found = {name: [ours(run) for run in runs[name]] for name in (OURS, EMBEDDINGS)}
     found[COMPONENTS] = [parted(run, None) for run in runs["rival"]]
     tried = {d: [parted(run, d) for run in runs["rival"]] for d in DISTANCES}
@@ -93,8 +95,9 @@ def main() -> None:
     details = {"steps": arguments.steps, "settings": arguments.settings, "seeds": arguments.seeds}
     more = {WATERSHED: {"least distance of peaks": best, "PQ at each": {str(d): float(v) for d, v in reached.items()}}}
     more[OURS] = {"chosen by each seed": [read_json(RunFolder(run).tuned).get("ways") for run in runs["ours"]]}
+    known, count = {name: figures(objects, truths) for name, objects in found.items()}, len(truths[0])
     rows = {
-        f"{arguments.folder}, {metric}: {name}": to_row(name, metric, found, truths, details | more.get(name, {}))
+        f"{arguments.folder}, {metric}: {name}": to_row(name, metric, known, count, details | more.get(name, {}))
         for metric in METRICS
         for name in (WATERSHED, COMPONENTS, EMBEDDINGS, OURS)
     }
@@ -161,20 +164,20 @@ def held_out(run: Path) -> list[str]:
     return sorted(name_of(image) for image, fold in folds.select("image", "fold").iter_rows() if fold == -1)
 
 
-def read_truths(run: Path, data: Path) -> list[np.ndarray]:
-    """Return the true ids of the held-out images."""
-    return [relabel_consecutive(read_ids(data / "instances" / f"{name}.png")) for name in held_out(run)]
+def read_truths(data: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the true ids of images."""
+    return [relabel_consecutive(read_ids(data / "instances" / f"{name}.png")) for name in names]
 
 
-def ours(run: Path) -> list[Objects]:
-    """Return the objects that a run found in its held-out images."""
+def ours(run: Path, names: Sequence[str] | None = None) -> list[Objects]:
+    """Return the objects that a run found in its held-out images, or in some of them."""
     folder = RunFolder(run).predictions / "instances"
     scores = dict[str, dict[int, float]]()
     with open(folder / "segments.csv", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             scores.setdefault(row["name"], {})[int(row["id"])] = float(row["score"])
     found = []
-    for name in held_out(run):
+    for name in held_out(run) if names is None else names:
         ids = read_ids(folder / f"{name}.png")
         present = np.unique(ids[ids > 0])
         found.append((relabel_consecutive(ids), np.array([scores[name][int(number)] for number in present])))
@@ -214,16 +217,17 @@ def mean(figures: Sequence[dict[str, Statistic]], metric: str) -> Statistic:
 def to_row(
     name: str,
     metric: str,
-    found: dict[str, list[list[Objects]]],
-    truths: Sequence[list[np.ndarray]],
+    known: dict[str, list[dict[str, Statistic]]],
+    count: int,
     details: dict[str, Any],
 ) -> Row:
-    """Return a row: a method's metric, and ours against the watershed."""
-    count, each = len(truths[0]), figures(found[name], truths)
-    score = mean(each, metric)
+    """Return a row: a method's metric, and ours against the watershed, over `count` images."""
+    each, score = known[name], mean(known[name], metric)
     value = bootstrap(score, count, rng=np.random.default_rng(0))
     ones = np.ones((1, count))
     spread = [float(own[metric](ones)[0]) for own in each]
+    if metric == "ap":
+        details = details | {"at an IoU of": {f"{iou / 100}": float(mean(each, f"ap{iou}")(ones)[0]) for iou in IOUS}}
     row = Row(
         figure=value.value,
         unit=f"{metric}, mean of {len(each)} seeds, {count} held-out images",
@@ -232,7 +236,7 @@ def to_row(
     )
     if name not in (OURS, EMBEDDINGS):
         return row
-    other = mean(figures(found[WATERSHED], truths), metric)
+    other = mean(known[WATERSHED], metric)
     gain = paired_difference(score, other, count, rng=np.random.default_rng(0))
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
     return row.model_copy(update={"against": WATERSHED, "other": float(other(ones)[0]), "comparison": compared})
@@ -245,8 +249,11 @@ def _figures(objects: list[Objects], truths: list[np.ndarray]) -> dict[str, Stat
         own = SegmentMap(ids, Segments.of(np.arange(1, len(scores) + 1), 1, scores=scores))
         where = f"{number}"
         overlaps.put(where, measure_segments(true, own, _CATEGORIES, _SPEC, zero="background", where=where))
-    known = statistics_of(overlaps.evidence(), _CATEGORIES, _SPEC)
+    evidence = overlaps.evidence()
+    known = statistics_of(evidence, _CATEGORIES, _SPEC)
     found = {metric: known[metric][1] for metric in METRICS if metric in known}
+    for place, iou in enumerate(IOUS):
+        found[f"ap{iou}"] = _ap_at(evidence.detections, 2 * place)
     sizes = np.array(
         [[ids.max(initial=0) + truth.max(initial=0)] for (ids, _), truth in zip(objects, truths, strict=True)]
     )
@@ -258,6 +265,11 @@ def _figures(objects: list[Objects], truths: list[np.ndarray]) -> dict[str, Stat
             )
             found[metric] = lambda weights, hits=hits: 2 * (weights @ hits) / (weights @ sizes)[:, 0]
     return found
+
+
+def _ap_at(detections: Detections, threshold: int) -> Statistic:
+    """Return AP at one of the ten thresholds, as a function of image weights."""
+    return lambda weights: mean_ap(coco_ap(detections, weights=weights)[..., [threshold]], [1])
 
 
 if __name__ == "__main__":

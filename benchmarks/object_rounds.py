@@ -5,14 +5,16 @@ places with two kinds of things and three of stuff → the same with other textu
 images (of scenes, other places) are the pool, without a label, the other half is scored. `fields` (cwfid: crops and
 weeds on soil) and `panoramas` (marsscapes: rocks among seven kinds of stuff) are few labels and many of one world: 6
 and some 16 labelled images, others as the pool, a third of the fields or sols scored. Rows: `source only`, strongly
-augmented, one training of the labelled source; `source only, twice as long`; `batch norm`, its statistics measured anew
-on the pool; `self-trained`, a round of pseudo-labels with neither votes nor a choice of objects; `guided`, objects vote
-on the category of their pixels, too; `objectness`, those alone are learned from that are rather true than false; `two
-rounds` of that; `target labels`, the upper end, learns twice as long from the labels of the pool. Rounds begin with the
-networks of source only; all trainings have as many steps, but for those twice as long, which have those of two. All
-objects are parted by embeddings. `pq_dagger` takes stuff without a threshold. Scores are those of the mean of two
-folds' networks, the mean over the seeds; intervals resample the target's images that are scored. `share of the gap` is
-the gain over source only as a share of that of target labels.
+augmented, one training of the labelled source; `source only, thrice as long`; `batch norm`, its statistics measured
+anew on the pool; `self-trained`, a round of pseudo-labels with neither votes nor a choice of objects; `guided`, objects
+vote on the category of their pixels, too; `objectness`, those alone are learned from that are rather true than false;
+`two rounds` of that; `target labels`, the upper end, learns thrice as long from the labels of the pool. Rounds begin
+with the networks of source only; all trainings have as many steps, but for those thrice as long: no row has learned
+longer than these. All objects are parted by embeddings, where there are several kinds of things across these.
+`pq_dagger` takes stuff without a threshold. Scores are those of the mean of two folds' networks, the mean over the
+seeds; intervals resample the target's images that are scored. Rounds are compared with the best of the three rows
+without pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target
+labels.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -32,7 +34,7 @@ import polars as pl
 import torch
 
 from benchmarks import record
-from benchmarks.object_worlds import WORLDS, World
+from benchmarks.object_worlds import TWO_WORLDS, WORLDS, World
 from benchmarks.record import Comparison, Row
 from maskwright.artifacts import RunFolder, read_json
 from maskwright.checkpoint import KEY, load_trained, read_checkpoint
@@ -52,7 +54,11 @@ from maskwright.statistics import Statistic, bootstrap, paired_difference
 from maskwright.train.unlabelled.norm import batch_norms
 
 SOURCE, NORM, UPPER = "source only", "batch norm", "target labels"
-LONGER = f"{SOURCE}, twice as long"
+LONGER = f"{SOURCE}, thrice as long"
+BASELINES = (SOURCE, LONGER, NORM)
+"""Rows without pseudo-labels."""
+LENGTH = 3
+"""Trainings that the longest row has one after the other."""
 ROUNDS: dict[str, tuple[int, str]] = {
     "self-trained": (1, "{objectness: null, votes: none}"),
     "guided": (1, "{objectness: null, votes: predicted}"),
@@ -64,6 +70,8 @@ ROWS = (SOURCE, LONGER, NORM, *ROUNDS, UPPER)
 _DEFAULT = ("fluorescence", "stained", "scenes", "fields")
 FALSE = "false objects an image"
 METRICS = ("pq", "sq", "rq", "ap", "pq_dagger", FALSE)
+_CLOSED = 0.25
+"""Share of the gap that a row of two worlds is to close."""
 _PLAIN = {"ap", "pq_dagger"}
 """Numbers without an interval."""
 _SPEC = EvaluateSpec(families=("panoptic", "instances"), samples=100)
@@ -92,7 +100,7 @@ def main() -> None:
         done = {row: [measured(row, world, seed, arguments) for seed in arguments.seeds] for row in arguments.rows}
         for row in done:
             for metric in (metric for metric in METRICS if metric in done[row][0]):
-                rows[f"{name}, {metric}: {row}"] = to_row(row, metric, done, arguments)
+                rows[f"{name}, {metric}: {row}"] = to_row(row, metric, done, arguments, two_worlds=name in TWO_WORLDS)
         record.write("object_rounds", rows)
 
 
@@ -100,9 +108,9 @@ def measured(row: str, world: World, seed: int, arguments: argparse.Namespace) -
     """Return {metric: function of weights of the scored images} of a row, and numbers: `_PLAIN`."""
     data = arguments.keep / "data" / world.name
     (_, first), (command, run) = (command_of(name, world, seed, arguments) for name in (SOURCE, row))
-    if row != NORM:
-        finish(command, run, first if row in ROUNDS else None)
     found = run.with_name(f"{run.name}-found")
+    if row != NORM and finish(command, run, first if row in ROUNDS else None):
+        shutil.rmtree(found, ignore_errors=True)  # of a run before
     if not (found / "done").is_file():
         chosen = [RunFolder(run).checkpoints(fold, "last")[0] for fold in (0, 1)] if row != NORM else None
         pool = data / "source" / "unlabeled"
@@ -123,7 +131,7 @@ def command_of(row: str, world: World, seed: int, arguments: argparse.Namespace)
     """Return the words of a row's run, and its folder."""
     data, stem = arguments.keep / "data" / world.name, f"{world.name}-{arguments.steps}-{seed}"
     rounds, objects = ROUNDS.get(row, (0, ""))
-    settings = [*world.settings, *_QUICK, f"train.steps={arguments.steps * (2 if row in (LONGER, UPPER) else 1)}"]
+    settings = [*world.settings, *_QUICK, f"train.steps={arguments.steps * (LENGTH if row in (LONGER, UPPER) else 1)}"]
     settings += [f"train.validate_every={arguments.steps}"]
     if rounds:
         settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
@@ -135,16 +143,17 @@ def command_of(row: str, world: World, seed: int, arguments: argparse.Namespace)
     return command, arguments.keep / f"{stem}-{row}".replace(", ", "-").replace(" ", "-")
 
 
-def finish(command: list[str], run: Path, start: Path | None) -> None:
-    """Run a command to its end, in a copy of a finished run where there is one to start from."""
+def finish(command: list[str], run: Path, start: Path | None) -> bool:
+    """Run a command to its end, in a copy of a finished run where there is one to start from; tell whether it ran."""
     note = run.with_name(f"{run.name}.json")
     if note.is_file() and json.loads(note.read_text()) == command:
-        return
+        return False
     if start is not None and not run.exists():
         shutil.copytree(start, run)
     redo = ["--redo"] if start is not None else []  # of what comes after the trainings alone
     subprocess.run([sys.executable, "-m", "maskwright", *command, "--out", str(run), *redo], check=True)
     note.write_text(json.dumps(command))
+    return True
 
 
 def adapted(run: Path, pool: Path, out: Path) -> list[Path]:
@@ -161,7 +170,9 @@ def adapted(run: Path, pool: Path, out: Path) -> list[Path]:
             image = standardise(to_working(read_image(path), known.intensity, known.scale), known.intensity)
             high, wide = (side // 32 * 32 for side in image.shape[:2])
             with torch.no_grad():
-                network(torch.from_numpy(np.ascontiguousarray(image[:high, :wide].transpose(2, 0, 1)))[None])
+                through = getattr(network, "both", network)  # embeddings have a decoder of their own
+                through(torch.from_numpy(np.ascontiguousarray(image[:high, :wide].transpose(2, 0, 1)))[None])
+        assert all(norm.num_batches_tracked for norm in norms)
         state = read_checkpoint(known.path)
         own = {f"step.network.{name}": value for name, value in network.state_dict().items()}
         files.append(out / f"fold-{fold}.ckpt")
@@ -216,14 +227,22 @@ def _things(world: World) -> set[str]:
     return things if world.task == "panoptic" else {OBJECT, "foreground"}
 
 
-def to_row(row: str, metric: str, done: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> Row:
-    """Return a row's metric, its gain over source only, and of PQ the share of the gap."""
+def to_row(
+    row: str,
+    metric: str,
+    done: dict[str, list[dict[str, Any]]],
+    arguments: argparse.Namespace,
+    *,
+    two_worlds: bool = False,
+) -> Row:
+    """Return a row's metric, its gain over the best baseline, of PQ the share of the gap and whether that is enough."""
     each, count = done[row], done[row][0]["images"]
     details: dict[str, Any] = {"steps": arguments.steps, "seeds": arguments.seeds}
     if metric in _PLAIN:
         values = [one[metric] for one in each]
         return Row(figure=float(np.mean(values)), unit=f"mean of {len(each)} seeds", details=details | {"each": values})
-    score, source = (mean_of([one[metric] for one in done[name]]) for name in (row, SOURCE))
+    base = SOURCE if row in BASELINES else best_of(done)
+    score, source = (mean_of([one[metric] for one in done[name]]) for name in (row, base))
     found = bootstrap(score, count, rng=np.random.default_rng(0))
     details["each"] = [float(one[metric](np.ones((1, count)))[0]) for one in each]
     told = Row(
@@ -235,7 +254,7 @@ def to_row(row: str, metric: str, done: dict[str, list[dict[str, Any]]], argumen
     if row == SOURCE:
         return told
     gain = paired_difference(score, source, count, rng=np.random.default_rng(0))
-    if metric == "pq" and row != UPPER and UPPER in done:
+    if metric == "pq" and row not in (*BASELINES, UPPER) and UPPER in done:
         upper = mean_of([one[metric] for one in done[UPPER]])
 
         def share(weights: np.ndarray) -> np.ndarray:
@@ -244,9 +263,17 @@ def to_row(row: str, metric: str, done: dict[str, list[dict[str, Any]]], argumen
 
         part = bootstrap(share, count, rng=np.random.default_rng(0))
         details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
+        if two_worlds:
+            told.target, told.reached = "> 0, and a quarter of the gap", bool(gain.low > 0 and part.value >= _CLOSED)
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
     other = float(source(np.ones((1, count)))[0])
-    return told.model_copy(update={"against": SOURCE, "other": other, "comparison": compared, "details": details})
+    return told.model_copy(update={"against": base, "other": other, "comparison": compared, "details": details})
+
+
+def best_of(done: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the row without pseudo-labels that has the highest PQ."""
+    ones = {name: np.ones((1, done[name][0]["images"])) for name in BASELINES if name in done}
+    return max(ones, key=lambda name: float(mean_of([one["pq"] for one in done[name]])(ones[name])[0]))
 
 
 def mean_of(each: Sequence[Statistic]) -> Statistic:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.adaptation_sets import STRONG, other_world
+from benchmarks.few_label_sets import PRECISION, network
 from benchmarks.nuclei import write_generated
 from maskwright.data.scenes import CATEGORIES, draw_layout, draw_views, render
 from maskwright.panoptic import PanopticMap, merge
@@ -25,10 +26,8 @@ from maskwright.recipe.panoptic import MergeSpec
 from maskwright.types import Categories, Category, LabelMap
 
 _BASE = (
-    "model.encoder=resnet18",
-    "model.encoder_weights=none",
-    "train.precision=float32",
-    "train.channels_last=false",
+    network(accelerator=False),
+    *PRECISION,
     "train.threads=1",
     "train.workers=0",
     "train.ema=0.99",
@@ -218,8 +217,12 @@ PANORAMAS = tuple(
     Category(number, name, isthing=name == "big_rock")
     for number, name in enumerate(("soil", "bedrock", "gravel", "sand", "big_rock", "steep_slope", "sky", "unknown"))
 )
-_SCENES = (*_BASE, STRONG, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
+_PANOPTIC = (*_BASE, STRONG, "instances.across=true")
+"""An object is what most of its pixels are: else no vote could move one from one kind of things to another."""
+_SCENES = (*_PANOPTIC, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
 
+TWO_WORLDS = ("fluorescence", "stained", "scenes")
+"""Those that go from one world to another; the others have few labels of one."""
 WORLDS = {
     "fluorescence": World("fluorescence", "instances", nuclei("fluorescence"), _NUCLEI),
     "stained": World("stained", "instances", nuclei("stained"), _NUCLEI),
@@ -228,14 +231,14 @@ WORLDS = {
         "fields",
         "panoptic",
         fields,
-        (*_BASE, STRONG, "train.scale=0.25", "train.crop=[160, 224]", "train.batch=4"),
+        (*_PANOPTIC, "train.scale=0.25", "train.crop=[160, 224]", "train.batch=4"),
         FIELDS,
     ),
     "panoramas": World(
         "panoramas",
         "panoptic",
         panoramas,
-        (*_BASE, STRONG, "train.scale=0.5", "train.crop=[128, 192]", "train.batch=4", "data.ignore=[255]"),
+        (*_PANOPTIC, "train.scale=0.5", "train.crop=[128, 192]", "train.batch=4", "data.ignore=[255]"),
         PANORAMAS,
     ),
     "sized_scenes": World("sized_scenes", "panoptic", sized_scenes, _SCENES, SIZED),

@@ -34,13 +34,14 @@ from maskwright.instances import truly_matched
 from maskwright.instances.features import FEATURES
 from maskwright.instances.store import read_features, read_objects
 from maskwright.labels import relabel_consecutive
-from maskwright.pipeline.objectness import JUDGES, Judges
+from maskwright.pipeline.objectness import Judges
 from maskwright.statistics import bootstrap, paired_difference
 
 LOSSES = (0.02, 0.05, 0.1)
 """Shares of the true objects that are lost."""
-_STEPS, _LEVELS = 40, 400
-"""Thresholds of the rival that are tried for each of two numbers, and of the classifier."""
+_STEPS = 400
+"""Thresholds that are tried of the classifier, and of area; of spread `_FEWER` of them, for each area."""
+_FEWER = 40
 _OLD = "area and spread"
 
 
@@ -113,7 +114,7 @@ def objects_of(run: Path, part: str, truths: dict[str, Path]) -> list[Objects]:
     """Return the objects of each image of a store."""
     folder = RunFolder(run)
     store = ProbabilityStore(folder.store(part, 0))
-    judges = Judges.from_plain(read_json(run / "round-0" / JUDGES))
+    judges = Judges.from_plain(read_json(folder.tuned))
     assert judges is not None and judges.whole.weights, "a classifier that was fitted"
     found = []
     for name, path in truths.items():
@@ -127,7 +128,7 @@ def objects_of(run: Path, part: str, truths: dict[str, Path]) -> list[Objects]:
 def by_objectness(seeds: Sequence[list[Objects]]) -> Kept:
     """Return what is left at thresholds of the objectness."""
     every = np.concatenate([judged for seed in seeds for _, judged, _, _ in seed])
-    levels = np.unique(np.quantile(every, np.linspace(0, 1, _LEVELS)))
+    levels = np.unique(np.quantile(every, np.linspace(0, 1, _STEPS)))
 
     def kept(one: Objects) -> np.ndarray:
         return np.asarray(one[1][:, None] >= levels)
@@ -137,8 +138,10 @@ def by_objectness(seeds: Sequence[list[Objects]]) -> Kept:
 
 def by_thresholds(seeds: Sequence[list[Objects]]) -> Kept:
     """Return what is left at pairs of a least area and a largest spread."""
-    steps = np.linspace(0, 1, _STEPS)
-    areas, spreads = (np.quantile(np.concatenate([one[k] for seed in seeds for one in seed]), steps) for k in (2, 3))
+    areas, spreads = (
+        np.unique(np.quantile(np.concatenate([one[k] for seed in seeds for one in seed]), np.linspace(0, 1, steps)))
+        for k, steps in ((2, _STEPS), (3, _FEWER))
+    )
 
     def kept(one: Objects) -> np.ndarray:
         large, dense = one[2][:, None] >= areas, one[3][:, None] <= spreads

@@ -13,6 +13,7 @@ Resumable: with --keep, runs that are finished aren't run again, and one that wa
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,8 +81,9 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
     command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
     command += ["--folds", "2", "--holdout", "0", *(word for setting in settings for word in ("--set", setting))]
     run = arguments.keep / f"{workflow}-{arguments.steps}-{seed}"
-    finish(command, run, None)
     found = run.with_name(f"{run.name}-found")
+    if finish(command, run, None):
+        shutil.rmtree(found, ignore_errors=True)  # of a run before
     if not (found / "done").is_file():
         words = [sys.executable, "-m", "maskwright", "predict", str(run), str(data / "test" / "images")]
         subprocess.run([*words, "--out", str(found), "--redo"], check=True)

@@ -6,7 +6,15 @@ import argparse
 
 import numpy as np
 import pytest
-from benchmarks.objectness import by_objectness, by_thresholds, to_row
+from benchmarks.objectness import LOSSES, by_objectness, by_thresholds, objects_of, to_row
+from PIL import Image
+
+from maskwright.artifacts import RunFolder, write_json
+from maskwright.data.store import ProbabilityStore
+from maskwright.instances import FEATURES
+from maskwright.instances.objectness import fit_objectness
+from maskwright.instances.store import write_objects
+from maskwright.pipeline.objectness import Judges
 
 
 def objects(*rows):
@@ -51,3 +59,35 @@ def test_the_row_says_what_is_left(seeds):
     assert row.comparison.value == -1
     assert row.details["false objects an image without a threshold"] == 2
     assert row.details["true objects an image"] == 5
+
+
+def test_a_judge_that_knows_the_area_alone_is_no_better_than_a_threshold_on_it():
+    rng = np.random.default_rng(0)
+
+    def image():
+        true = rng.random(30) < 0.8
+        area = np.where(true, rng.normal(5, 0.5, 30), rng.normal(3.9, 0.5, 30))
+        return true, 1 / (1 + np.exp(-area)), area, rng.uniform(0.1, 0.4, 30)
+
+    drawn = [[image() for _ in range(40)] for _ in range(2)]
+    for loss in LOSSES:
+        row = to_row(by_thresholds(drawn), by_objectness(drawn), loss, argparse.Namespace(seeds=[0, 1]))
+        assert row.comparison.value >= 0 and not row.reached
+
+
+def test_objects_of_a_run_are_judged_by_what_it_was_tuned_to(tmp_path):
+    """Four boxes, of which two are true and agree more; the classifier is in tuned.json."""
+    folder, ids, rng = RunFolder(tmp_path / "run"), np.zeros((24, 24), np.int32), np.random.default_rng(0)
+    for number, (top, left) in enumerate([(1, 1), (1, 13), (13, 1), (13, 13)], start=1):
+        ids[top : top + 8, left : left + 8] = number
+    features = rng.normal(size=(80, len(FEATURES)))
+    true = np.arange(80) % 2 == 0
+    features[:, FEATURES.index("agreement")] += 4 * true
+    judge = fit_objectness(features, true.astype(float), np.arange(80) // 4)
+    write_json(folder.tuned, {"chain": [], **Judges(judge, {0: judge}).to_plain()})
+    write_objects(ProbabilityStore(folder.store("pool", 0)), "a", ids, features[:4])
+    Image.fromarray(np.where(ids % 2 == 1, ids, 0).astype(np.uint8)).save(tmp_path / "a.png")
+    ((found, judged, area, spread),) = objects_of(folder.root, "pool", {"a": tmp_path / "a.png"})
+    assert found.tolist() == [True, False, True, False]
+    assert judged[found].min() > judged[~found].max()
+    assert area == pytest.approx(features[:4, FEATURES.index("log_area")]) and len(spread) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,25 @@ def test_an_instance_that_the_other_network_tears_apart_is_dropped():
     assert np.unique(stable_instances(instances, embeddings, 0.5, iou=0.5)).tolist() == [0, 1, 2, 3]
     things = instances > 0
     assert anchor_ious(instances, embeddings, 0.5, mask=things).tolist() == pytest.approx([1, 0.5, 1])
+
+
+def test_instances_far_from_one_another_may_share_an_embedding():
+    """Two instances and some background of the same embedding; the second region holds the second instance alone."""
+    embeddings, instances = np.ones((1, 1, 12), np.float32), np.int32([[1] * 4 + [0] * 2 + [2] * 6])
+    assert anchor_ious(instances, embeddings, 0.5).tolist() == pytest.approx([4 / 12, 6 / 12])
+    regions = np.int32([[1] * 6 + [2] * 6])
+    assert anchor_ious(instances, embeddings, 0.5, regions=regions).tolist() == pytest.approx([4 / 6, 1])
+    torn = np.int32([[1] * 6 + [2] * 4 + [1] * 2])  # the rest of 2 goes with its first pixel
+    assert anchor_ious(instances, embeddings, 0.5, regions=torn).tolist() == pytest.approx([4 / 6, 1])
+
+
+def test_a_thousand_instances_of_one_embedding_take_a_moment():
+    rows, columns = np.indices((192, 192))
+    many = (1 + rows // 6 * 32 + columns // 6).astype(np.int32)  # 1024 of 36 pixels
+    started = time.process_time()
+    found = anchor_ious(many, np.zeros((8, 192, 192), np.float32), 0.5)
+    assert found == pytest.approx(np.full(1024, 36 / 192**2))
+    assert time.process_time() - started < 30  # some 5 s; a call for each pair took over a minute
 
 
 def test_balls_to_be_looked_at():

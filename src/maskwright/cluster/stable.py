@@ -15,6 +15,9 @@ from maskwright.types import Array
 
 Mask = npt.NDArray[np.bool_]
 
+_ANCHORS, _FEWEST = 20_000, 10
+"""Pixels drawn of all instances of an image, and of each where they are many."""
+
 
 def anchor_ious(
     instances: InstanceMap,
@@ -22,6 +25,7 @@ def anchor_ious(
     radius: float,
     *,
     mask: Mask | None = None,
+    regions: npt.NDArray[np.integer] | None = None,
     anchors: int = 100,
     seed: int = 0,
     where: str = "anchor_ious",
@@ -37,7 +41,11 @@ def anchor_ious(
         radius: of the ball; δ_v of the loss.
         mask: (H, W) bool, pixels that a ball may hold, such as those of things; all pixels of instances are among them.
             None: all pixels.
-        anchors: most pixels drawn of an instance; instances with fewer pixels give all of theirs.
+        regions: (H, W) numbers of parts whose embeddings say nothing of each other, such as the connected components of
+            the mask where distant instances may share an embedding: a ball holds pixels of its instance's, which is
+            that of its first pixel. None: there is one.
+        anchors: most pixels drawn of an instance; instances with fewer pixels give all of theirs. Of more than 200
+            instances there are fewer, 20 000 in all, but 10 of each.
         seed: of the drawing.
         where: the image's name, for error messages.
 
@@ -49,30 +57,17 @@ def anchor_ious(
     """
     _check(instances, embeddings, mask, where)
     inside = np.arange(instances.size) if mask is None else np.flatnonzero((instances > 0) | mask)
-    inside = inside[np.argsort(instances.ravel()[inside], kind="stable")]
-    ids, starts = np.unique(instances.ravel()[inside], return_index=True)
+    owner = instances.ravel()[inside]
+    part = np.zeros(len(owner), np.int64) if regions is None else _parts(owner, regions.ravel()[inside])
+    order = np.lexsort((owner, part))
+    inside, owner, part = inside[order], owner[order], part[order]
     points = np.ascontiguousarray(embeddings.reshape(len(embeddings), -1)[:, inside].T, np.float64)
     check_finite(points, where)
     points -= points.mean(axis=0) if len(points) else 0
-    bounds = np.append(starts, len(points))
-    starts, ends = bounds[:-1], bounds[1:]
-    means = cluster_means(points, np.repeat(np.arange(len(ids)), ends - starts), len(ids))
-    reach = np.array([_farthest(points[a:b], m) for a, b, m in zip(starts, ends, means, strict=True)])
-    rng = np.random.default_rng(seed)
-    found = []
-    for k in np.flatnonzero(ids > 0):
-        size = int(ends[k] - starts[k])
-        drawn = np.arange(size) if size <= anchors else rng.choice(size, anchors, replace=False)
-        at = points[starts[k] + drawn]
-        # a ball meets an instance only if their middles are nearer than the sum of what each reaches
-        near = np.linalg.norm(means - means[k], axis=1) <= radius + reach + _farthest(at, means[k])
-        balls, own = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
-        for j in np.flatnonzero(near):
-            held = _within(at, points[starts[j] : ends[j]], radius)
-            balls += held
-            own = held if j == k else own
-        found.append(float(np.median(own / (size + balls - own))))
-    return np.array(found, np.float64)
+    groups = _groups(points, owner, part)
+    wanted = [k for k in np.argsort(groups.ids, kind="stable").tolist() if groups.ids[k] > 0]
+    most, rng = min(anchors, max(_FEWEST, _ANCHORS // max(1, len(wanted)))), np.random.default_rng(seed)
+    return np.array([_iou_of(k, points, groups, radius, most, rng) for k in wanted], np.float64)
 
 
 def stable_instances(
@@ -158,6 +153,55 @@ def anchor_balls(
         anchors[k], balls[k, inside] = places[at], near
         ious[k] = np.count_nonzero(near & own) / np.count_nonzero(near | own)
     return Balls(anchors, balls, ious)
+
+
+class _Groups(NamedTuple):
+    """Pixels of an instance, or of none, in a region, which follow one another.
+
+    Attributes:
+        ids: (G,) of the instances, 0 for none.
+        parts: (G,) regions.
+        starts: (G,) first row.
+        ends: (G,) row after the last.
+        means: (G, E) of the embeddings.
+        reach: (G,) largest distance from the mean.
+    """
+
+    ids: npt.NDArray[np.integer]
+    parts: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    means: Array
+    reach: npt.NDArray[np.float64]
+
+
+def _groups(points: Array, owner: npt.NDArray[np.integer], part: npt.NDArray[np.int64]) -> _Groups:
+    """Return the groups of (N, E) points that are sorted by region, then by instance."""
+    starts = np.flatnonzero((np.diff(owner, prepend=-1) != 0) | (np.diff(part, prepend=-1) != 0))
+    ends = np.append(starts, len(points))[1:]
+    means = cluster_means(points, np.repeat(np.arange(len(starts)), ends - starts), len(starts))
+    reach = np.array([_farthest(points[a:b], m) for a, b, m in zip(starts, ends, means, strict=True)])
+    return _Groups(owner[starts], part[starts], starts, ends, means, reach)
+
+
+def _parts(owner: npt.NDArray[np.integer], part: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+    """Return the regions (N,) of pixels, of those of an instance that of its first one."""
+    _, first, of = np.unique(owner, return_index=True, return_inverse=True)
+    return np.where(owner > 0, part[first][of], part).astype(np.int64)
+
+
+def _iou_of(k: int, points: Array, groups: _Groups, radius: float, most: int, rng: np.random.Generator) -> float:
+    """Return the median IoU of the balls around pixels of a group with the group."""
+    start, end = groups.starts[k], groups.ends[k]
+    size = int(end - start)
+    at = points[start + (np.arange(size) if size <= most else rng.choice(size, most, replace=False))]
+    # a ball meets a group only if their middles are nearer than the sum of what each reaches
+    away = np.linalg.norm(groups.means - groups.means[k], axis=1)
+    near = (away <= radius + groups.reach + _farthest(at, groups.means[k])) & (groups.parts == groups.parts[k])
+    runs = np.flatnonzero(np.diff(near, prepend=False, append=False)).reshape(-1, 2)
+    balls = sum(_within(at, points[groups.starts[a] : groups.ends[b - 1]], radius) for a, b in runs)
+    own = _within(at, points[start:end], radius)
+    return float(np.median(own / (size + balls - own)))
 
 
 def _farthest(points: Array, middle: Array) -> float:

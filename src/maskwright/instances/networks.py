@@ -17,7 +17,7 @@ from maskwright.instances.features import instance_features
 from maskwright.instances.passes import Passes, Said
 from maskwright.instances.store import thinned_out
 from maskwright.instances.telling import tell_apart
-from maskwright.labels import InstanceMap
+from maskwright.labels import InstanceMap, components
 from maskwright.models import EmbeddingNetwork
 from maskwright.panoptic import count_votes
 from maskwright.predict.files import Files, read_ahead, reader_of
@@ -220,7 +220,8 @@ class ObjectNetworks:
         if other is not None:
             radius = self.spec.loss.pull_margin
             mask = np.isin(label, self.things if things is None else things)
-            stability = anchor_ious(objects, other, margin_at(radius, 1.0), mask=mask)
+            regions = components(mask)[0] if self.spec.apart else None  # distant objects may share an embedding
+            stability = anchor_ious(objects, other, margin_at(radius, 1.0), mask=mask, regions=regions)
         return instance_features(
             objects,
             image=image,

@@ -17,7 +17,7 @@ from maskwright.data.index import Index
 from maskwright.data.intensity import resize_instances
 from maskwright.data.store import ProbabilityStore
 from maskwright.instances.store import read_objects, read_seen, thinned_out
-from maskwright.labels import InstanceMap
+from maskwright.labels import InstanceMap, components
 from maskwright.pictures import Basis, ball_picture, encode, fit, instance_picture, side_by_side, to_rgb8
 from maskwright.pipeline.stages import EMBEDDED, jobs
 from maskwright.pipeline.teams import things_of_teams
@@ -86,7 +86,9 @@ def _draw_set(
         objects = read_objects(store, name)
         label, small = thinned_out(store.read(name).argmax(axis=0)), thinned_out(objects)
         team = sum((k * np.isin(label, things) for k, things in enumerate(told, 1)), np.zeros(label.shape, np.int64))
-        found = anchor_balls(small, embeddings, radius, mask=team > 0, regions=team, where=image)
+        pieces, count = components(team > 0) if instances.apart else (np.zeros(label.shape, np.int64), 0)
+        regions = team * (count + 1) + pieces
+        found = anchor_balls(small, embeddings, radius, mask=team > 0, regions=regions, where=image)
         picture = _row(_shown(whole, image), basis.picture(embeddings), found, objects)
         write_bytes(folder.predictions / EMBEDDINGS / f"{name}.jpg", encode(picture, "jpeg", 85))
         iou = float(np.median(found.ious)) if len(found.ious) else None
