@@ -146,7 +146,7 @@ def test_ids_above_254_take_16_bits(tmp_path):
 
 
 def test_what_can_not_be_handed_in_is_said_and_leaves_no_file(labels, tmp_path):
-    with pytest.raises(UsageError, match="one of rle_csv, npz, png_zip, got zip"):
+    with pytest.raises(UsageError, match="one of rle_csv, npz, png_zip, cityscapes, got zip"):
         write_submission(labels, tmp_path / "s.zip", "zip")
     for to in SUBMISSIONS:
         with pytest.raises(UsageError, match="a file NAME"):

@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from maskwright.cli.submit import submit
 from maskwright.data.formats.cityscapes import instances_of
-from maskwright.data.formats.coco_panoptic import read_segments
-from maskwright.errors import DataError
+from maskwright.data.formats.coco_panoptic import colors_of, read_segments
+from maskwright.errors import DataError, UsageError
 from maskwright.metrics import panoptic_counts, panoptic_quality
 from maskwright.metrics.panoptic_maps import panoptic_map
 from maskwright.metrics.segments import segment_overlaps
 from maskwright.panoptic import PanopticMap, cityscapes_ids, merge, write_cityscapes, write_coco_panoptic
+from maskwright.panoptic.files import read_coco_panoptic
 from maskwright.recipe.panoptic import MergeSpec
 from maskwright.types import Categories, Category
 
@@ -83,6 +85,35 @@ def test_cityscapes_ids(tmp_path):
     written = cv2.imread(str(tmp_path / "a_instanceIds.png"), cv2.IMREAD_UNCHANGED)
     assert written.dtype == np.uint16 and written.tolist() == expected
     assert instances_of(written.astype(int)).tolist() == [[0, 0, 26000, 26000], [0, 24000, 26001, 0]]
+
+
+def test_predictions_become_the_ids_of_cityscapes(tmp_path, capsys):
+    write_coco_panoptic(tmp_path / "found", [("a", example()), ("b/c", example())], STREET)
+    for place in (tmp_path / "found", tmp_path / "found" / "panoptic.json"):
+        out = tmp_path / f"ids-{place.stem}"
+        submit(place, to="cityscapes", out=out)
+        for name in ("a", "b/c"):
+            written = cv2.imread(str(out / f"{name}_instanceIds.png"), cv2.IMREAD_UNCHANGED)
+            assert written.tolist() == [[7, 7, 26000, 26000], [7, 24000, 26001, 0]]
+    assert "2 images in" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="stands already"):
+        submit(tmp_path / "found", to="cityscapes", out=out)
+    with pytest.raises(DataError):
+        submit(tmp_path / "nothing", to="cityscapes", out=tmp_path / "new")
+
+
+def test_a_file_of_others_is_read_with_any_numbers(tmp_path):
+    """Number 9 is listed before 4; 5 has pixels and isn't listed: void; 7 is listed without pixels: left out."""
+    path = write_coco_panoptic(tmp_path, [("a", example())], STREET)
+    tree = json.loads(path.read_text())
+    listed = [{"id": 9, "category_id": 13}, {"id": 4, "category_id": 0}, {"id": 7, "category_id": 11}]
+    tree["annotations"][0]["segments_info"] = listed
+    path.write_text(json.dumps(tree))
+    cv2.imwrite(str(tmp_path / "panoptic" / "a.png"), colors_of(np.int32([[9, 4], [5, 0]]))[..., ::-1])
+    categories, names, maps = read_coco_panoptic(path)
+    ((_, found),) = maps
+    assert names == ["a"] and categories.names == STREET.names
+    assert found.ids.tolist() == [[2, 1], [0, 0]] and found.segments.categories.tolist() == [0, 2]
 
 
 def test_what_cityscapes_cannot_hold():

@@ -77,7 +77,7 @@ def write_submission(
     """
     if to not in SUBMISSIONS:
         next_move = "choose one of them"
-        raise UsageError(problem(f"one of {', '.join(SUBMISSIONS)}", to, where="--to", next_move=next_move))
+        raise UsageError(problem(f"one of {', '.join(SUBMISSIONS)}, cityscapes", to, where="--to", next_move=next_move))
     if out.exists():
         next_move = "give another name; nothing is overwritten"
         raise UsageError(problem("a new file", "one that stands already", where=str(out), next_move=next_move))

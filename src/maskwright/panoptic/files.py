@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,12 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.artifacts import atomic, plain
-from maskwright.data.formats.coco_panoptic import category_table, colors_of
+from maskwright.artifacts import RunFolder, atomic, plain
+from maskwright.data.formats.coco_panoptic import SegmentFile, category_table, colors_of, read_segments
 from maskwright.data.formats.streets import CITYSCAPES
+from maskwright.data.images import read_ids
+from maskwright.data.predicted import is_run
 from maskwright.data.written import write_array
-from maskwright.errors import DataError, problem
+from maskwright.errors import DataError, UsageError, problem
+from maskwright.metrics.segments import Segments
 from maskwright.panoptic.map import PanopticMap
+from maskwright.progress import track
 from maskwright.types import Categories
 
 PANOPTIC = "panoptic"
@@ -83,6 +87,61 @@ def write_tree(path: Path, noted: Iterable[tuple[str, dict[str, Any]]], categori
 def _write_item(file: TextIO, number: int, item: dict[str, Any]) -> None:
     file.write("\n" if number == 1 else ",\n")
     file.write(json.dumps(plain(item), allow_nan=False, ensure_ascii=False))
+
+
+def read_coco_panoptic(path: Path) -> tuple[Categories, list[str], Iterator[tuple[str, PanopticMap]]]:
+    """Return the categories, the names and the maps of a COCO panoptic file; one map is in memory at a time.
+
+    Numbers become 1..K in their order; pixels whose number isn't listed are void, and what has no pixel is left out.
+
+    Raises:
+        DataError: as `data.formats.coco_panoptic.read_segments`.
+    """
+    found, files = read_segments(path)
+    categories = Categories(found)
+    named = {_name_in(path, file.path): file for file in files.values()}
+    return categories, list(named), ((name, _map_of(file, categories)) for name, file in named.items())
+
+
+def _name_in(path: Path, file: Path) -> str:
+    folder = path.with_suffix("")
+    return file.relative_to(folder if file.is_relative_to(folder) else path.parent).with_suffix("").as_posix()
+
+
+def _map_of(file: SegmentFile, categories: Categories) -> PanopticMap:
+    numbers = read_ids(file.path).astype(np.int64)
+    there = set(np.unique(numbers).tolist())
+    listed = sorted((one for one in file.listed if one["id"] in there), key=lambda one: int(one["id"]))
+    known = np.array([one["id"] for one in listed], np.int64)
+    places = np.searchsorted(known, numbers)
+    ids = np.where(np.isin(numbers, known), places + 1, 0).astype(np.int32)
+    positions = {category.id: position for position, category in enumerate(categories.items)}
+    scores = [float(one.get("score", np.nan)) for one in listed]
+    segments = Segments.of(
+        np.arange(1, len(listed) + 1), [positions[one["category_id"]] for one in listed], scores=scores
+    )
+    return PanopticMap(ids, segments)
+
+
+def submit_cityscapes(prediction: Path, out: Path) -> int:
+    """Write the Cityscapes ids of predicted panoptic maps into a folder; return the number of images.
+
+    Args:
+        prediction: a run folder, a folder that `predict` wrote, or a COCO panoptic file.
+        out: folder that must not exist yet.
+
+    Raises:
+        UsageError: the folder stands already.
+        DataError: no such file, or as `cityscapes_ids`.
+    """
+    if out.exists():
+        next_move = "give another name; nothing is overwritten"
+        raise UsageError(problem("a new folder", "one that stands already", where=str(out), next_move=next_move))
+    place = RunFolder(prediction).predictions if is_run(prediction) else prediction
+    path = place if place.suffix.lower() == ".json" else place / f"{PANOPTIC}.json"
+    categories, names, maps = read_coco_panoptic(path)
+    write_cityscapes(out, track(maps, "submit", len(names)), categories)
+    return len(names)
 
 
 def cityscapes_ids(
