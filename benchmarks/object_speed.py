@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class BarePasses(L.Callback):
 def steps(pairs: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the seconds of our steps and of the bare passes, paired."""
     recipe = recipe_of("resnet18", "[256, 128, 64, 32, 16]", 8, 128, precision="bfloat16", steps=pairs + WARM)
-    things = [category.model_copy(update={"isthing": category.id > 0}) for category in DATA.categories or ()]
+    things = [replace(category, isthing=category.id > 0) for category in DATA.categories or ()]
     data = recipe.data.model_copy(update={"categories": tuple(things), "task": "panoptic"})
     recipe = apply_settings(recipe.model_copy(update={"data": data}), ["model.embedding={channels: 8}"])
     drawn = [discs((128, 128), _OBJECTS + 1, np.random.default_rng(seed)) for seed in range(8)]
