@@ -8,8 +8,8 @@ import pytest
 from make_copies import half
 from make_review import ALONE, ODD, lines, objects_run, place_of, reply, reviewed, write_label
 from maskwright.data.store import ProbabilityStore
-from maskwright.decisions import settled_state
 from maskwright.errors import UsageError
+from maskwright.pipeline.decide import settled_state
 from maskwright.review import Desk, build_queue
 from maskwright.review.answers import answers_of
 

@@ -185,11 +185,14 @@ def _import(desk: Desk, path: Path) -> dict[str, Any]:
     with progress():
         found = import_replies(desk, path)
     say(f"{found.taken} answers taken, {found.known} were there before, {len(found.refused)} can't be taken")
+    if found.overruled:
+        say(f"  {found.overruled} of them don't count, for somebody else answered later; --agreement compares both")
     for item, why in found.refused[:20]:
         say(f"  item {item}: {why}")
     if found.taken:
         say(f"carry them out: {carried_out(desk.run.folder.root)}")
-    return {"taken": found.taken, "known": found.known, "refused": [list(pair) for pair in found.refused]}
+    refused = [list(pair) for pair in found.refused]
+    return {"taken": found.taken, "known": found.known, "refused": refused, "overruled": found.overruled}
 
 
 def _write(desk: Desk, path: Path, most: int) -> dict[str, Any]:
