@@ -113,6 +113,14 @@ def test_what_was_taken_back_after_the_first_file_is_taken_back_here(desk, tmp_p
     assert len(actions(desk)) == 3
 
 
+def test_an_undo_is_its_reviewers_however_the_name_is_spaced(desk, tmp_path):
+    name = "Cleo\u00a0 Brandt"
+    first = answer(desk, 0, "a", by=name)
+    assert imported(desk, tmp_path, first).taken == 1
+    assert imported(desk, tmp_path, first, {"undo": first["id"], "by": name}).taken == 1
+    assert actions(desk) == ["keep", "drop", "undo"]
+
+
 def standing_by(desk):
     return {d.by for d in standing(read_decisions(desk.run.folder.decisions)) if d.item}
 

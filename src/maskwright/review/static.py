@@ -19,7 +19,7 @@ from maskwright.review.agreement import given_answers
 from maskwright.review.desk import Desk
 from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
 from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
-from maskwright.review.reply import Reply, read_reply
+from maskwright.review.reply import Reply, read_reply, tidied
 
 SIDE = 768
 """Longer side of the pictures in the file, in pixels."""
@@ -109,7 +109,7 @@ def import_replies(desk: Desk, path: Path) -> Imported:
     for entry in entries:
         try:
             if isinstance(entry, dict) and "undo" in entry:
-                did = desk.take_back(str(entry["undo"]), str(entry.get("by", "")))
+                did = desk.take_back(str(entry["undo"]), tidied(str(entry.get("by", ""))))
             else:
                 reply = read_reply(entry)
                 never = reply.id in taken_back and not desk.knows(reply.id)  # it came and went on that page
