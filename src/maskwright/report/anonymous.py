@@ -47,7 +47,7 @@ def hide(artifacts: Artifacts) -> Artifacts:
         overview={name: _hidden(found, names, groups) for name, found in artifacts.overview.items()},
         compared={number: _hidden(found, names, groups) for number, found in artifacts.compared.items()},
         audit_pictures=(),
-        run=None if artifacts.run is None else artifacts.run | {"command": _COMMAND},
+        run=None if artifacts.run is None else artifacts.run | {"command": _COMMAND, "later": []},
         selftrain=_scrubbed(artifacts.selftrain),
         starts=_scrubbed(artifacts.starts),
     )

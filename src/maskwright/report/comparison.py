@@ -252,8 +252,7 @@ def _made(runs: Sequence[_Beside]) -> Section:
     for run in runs:
         note = {} if run.artifacts is None or run.artifacts.run is None else run.artifacts.run
         versions = note.get("versions") or {}
-        rows.append(
-            (run.name, str(run.found.run), str(note.get("command") or DASH), str(versions.get("maskwright", DASH)))
-        )
+        commands = "; ".join(map(str, (note.get("command") or DASH, *note.get("later", ()))))
+        rows.append((run.name, str(run.found.run), commands, str(versions.get("maskwright", DASH))))
     table = Table("What made them", ("run", "folder", "command", "maskwright"), rows, frozenset({0, 1, 2, 3}))
     return Section("again", "Make them again", groups=[Group("Commands", tables=[table])])
