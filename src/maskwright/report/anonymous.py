@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +17,24 @@ _PATH = re.compile(r"(?<![\w.)])(?:~?/|[A-Za-z]:\\)[^\s].*")
 _COMMAND = "maskwright run --recipe RUN/recipe.yaml --out NEW"
 _BY_SOURCE = "label_source="
 _IMAGES = ("image", "other_image", "twin_of")
-_FILES = ("root", "file", "previous", "fused_with", "encoder_weights", "checkpoint", "group_regex")
+_FILES = ("root", "members", "file", "previous", "fused_with", "encoder_weights", "checkpoint", "group_regex")
 """Fields of a recipe, and of what a run keeps, that hold a path, relative ones too, or the pattern of names."""
 _WORDS = ("auto", "none", "cached", "last", "best", "topk", "unchecked")
 """What these fields may say otherwise."""
 
 
-def hide(artifacts: Artifacts) -> Artifacts:
+def hide(artifacts: Artifacts, images: Sequence[str] = ()) -> Artifacts:
     """Return a run of which no table, text or link tells the name of a file, a folder, a group or a person.
 
     Images are called by their place in the index, `image 017`, groups and label sources by the order of their names.
     What findings say in words is left out, decisions are told without who made them, and pictures that the audit drew,
     which may have names in them, aren't shown. Names of categories, domains and parts stay.
+
+    Args:
+        artifacts: of the run.
+        images: which get the numbers, in this order, so that those of several runs are the same; default: its own.
     """
-    images = artifacts.index["image"].to_list()
+    images = images or artifacts.index["image"].to_list()
     digits = len(str(len(images)))
     names = {image: f"image {number:0{digits}d}" for number, image in enumerate(images, 1)}
     groups = {group: f"{number}" for number, group in enumerate(sorted(_groups(artifacts)), 1)}
@@ -66,6 +70,16 @@ def hide(artifacts: Artifacts) -> Artifacts:
         selftrain=_scrubbed(artifacts.selftrain),
         starts=_scrubbed(artifacts.starts),
     )
+
+
+def hidden_value(field: str, value: Any) -> Any:
+    """Return the value of a recipe's field, such as `split.file`, without names of files.
+
+    Example:
+        >>> hidden_value("split.file", "lists/of.csv"), hidden_value("predict.checkpoint", "last")
+        ('PATH', 'last')
+    """
+    return _scrubbed(value, "root" if field == "train.start" else field.rpartition(".")[2])
 
 
 def _groups(artifacts: Artifacts) -> set[str]:
@@ -120,7 +134,7 @@ def _scrubbed(value: Any, field: str = "") -> Any:
     if isinstance(value, dict):
         starts = "start" if "start_unchecked" in value else ""  # of a training; that of rounds is a word
         return {key: _scrubbed(inner, "root" if key == starts else str(key)) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_scrubbed(inner, field) for inner in value]
     if not isinstance(value, str):
         return value
