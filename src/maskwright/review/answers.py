@@ -46,6 +46,7 @@ _IGNORE = Answer("ignore", "i", "ignore a region")
 _EDIT = Answer("edit", "e", "draw the mask")
 _REJECT = Answer("reject", "x", "neither: leave the image out")
 _OUT = Answer("reject", "x", "leave the image out")
+_JUDGED = (Answer("accept", "y", "good enough to learn from"), Answer("right", "r", "it looks right"), _EDIT, _OUT)
 
 ANSWERS: dict[Kind, tuple[Answer, ...]] = {
     "conflict": (
@@ -69,17 +70,13 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
     "rare": (Answer("accept", "y", "accept the mask"), _IGNORE, _EDIT, _OUT),
     "outlier": (Answer("alien", "a", "alien: leave it out"), Answer("not_alien", "o", "it belongs to the others")),
     "duplicate": (Answer("same", "s", "the same"), Answer("not_same", "n", "not the same")),
-    "uncertain": (
-        Answer("accept", "y", "good enough to learn from"),
-        Answer("right", "r", "it looks right"),
-        _EDIT,
-        _OUT,
-    ),
+    "objectness": _JUDGED,
+    "uncertain": _JUDGED,
 }
 """What each kind of item takes."""
 
 
-OF_POOL: tuple[Kind, ...] = ("disagreement", "uncertain")
+OF_POOL: tuple[Kind, ...] = ("disagreement", "objectness", "uncertain")
 """Kinds that ask about images without a mask."""
 
 _SEEN = ("a", "b", "accept", "right", "edit")
