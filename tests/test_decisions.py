@@ -15,10 +15,10 @@ from maskwright.decisions import (
     read_decisions,
     record_policies,
     settled,
-    settled_state,
     standing,
 )
 from maskwright.errors import DataError
+from maskwright.pipeline.decide import settled_state
 from maskwright.review.log import LogReader
 
 
@@ -229,6 +229,9 @@ def said(number, item="", action="keep", **more):
         ([said(1, "i"), said(1, action="undo"), said(2, "i")], ["2"]),
         ([said(1, action="undo"), said(1)], []),  # wherever the lines stand
         ([policy(), said(7, action="undo")], [""]),
+        ([said(1, "i", time="2026-01-02T10:00:01Z"), said(2, "i", time="2026-01-02T11:00:00+01:00")], ["1"]),
+        ([said(1, "i", time="2026-01-02T10:00:00.9Z"), said(2, "i", time="2026-01-02T10:00:00Z")], ["2"]),  # one second
+        ([said(1, "i", time="2026-01-02T10:00:01Z"), said(2, "i")], ["2"]),  # without a time, by its place
     ],
 )
 def test_what_was_taken_back_or_answered_again_does_not_count(lines, left):

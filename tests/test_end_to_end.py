@@ -139,6 +139,8 @@ def test_the_networks_alone_are_scored_on_the_held_out_part(run):
     assert set(members) == {"holdout-fold-0", "holdout-fold-1"}
     whole = json.loads((out / "predictions" / "evaluation.json").read_text())["holdout/mean_dice"]
     assert all(scores["mean_dice"]["n"] == whole["n"] for scores in members.values())
+    gained = [scores["gain/mean_dice"]["value"] for scores in members.values()]
+    assert gained == pytest.approx([whole["value"] - scores["mean_dice"]["value"] for scores in members.values()])
     ensemble, *alone = (ProbabilityStore(out / "round-0" / name) for name in ("holdout", *sorted(members)))
     names = sorted(path.stem for path in ensemble.folder.rglob("*.npz"))
     assert len(names) == whole["n"]

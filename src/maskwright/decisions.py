@@ -85,7 +85,9 @@ _NEEDS: dict[Action, str] = {
 }
 """Fields that a line must have beside its action."""
 
-_UNSEALED = {"time", "seal", "line", "sealed"}
+UNSEALED = {"time", "seal", "line", "sealed"}
+"""Fields that say nothing of what was decided."""
+
 _REVIEWED = {"file", "objects", "where", "shift", "made_by", "begun_with", "seen", "id", "item", "answer"}
 """Fields that no policy writes: a seal that was made before they were thought of holds."""
 
@@ -233,13 +235,39 @@ def changes_of(answers: Mapping[tuple[str, str], Decision]) -> dict[str, list[De
 def standing(decisions: Iterable[Decision]) -> list[Decision]:
     """Return the lines that nobody took back, without those that take back; of each item of the review the last answer.
 
-    When that is taken back, the one before it counts again, whoever gave it.
+    The last one is that of the latest time in whole seconds, of several the one that comes last in the log: a file of
+    answers may be imported late. When it is taken back, the one before it counts again, whoever gave it.
     """
     known = list(decisions)
     gone = {decision.id for decision in known if decision.action == "undo"}
     left = [decision for decision in known if decision.id not in gone]
-    last = {decision.item: decision.id for decision in left if decision.item and decision.id}
-    return [decision for decision in left if last.get(decision.item, decision.id) == decision.id]
+    last = dict[str, Decision]()
+    for decision in left:
+        if decision.item and decision.id and not _later(last.get(decision.item), decision):
+            last[decision.item] = decision
+    return [d for d in left if d.item not in last or last[d.item].id == d.id]
+
+
+def moment_of(time: str) -> datetime.datetime | None:
+    """Return when something was decided, to the second; None: the text says no time.
+
+    Example:
+        >>> moment_of("2026-01-02T03:04:05.678Z") == moment_of("2026-01-02T04:04:05+01:00")
+        True
+    """
+    try:
+        found = datetime.datetime.fromisoformat(time).replace(microsecond=0)
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.astimezone()
+
+
+def _later(first: Decision | None, second: Decision) -> bool:
+    """Tell whether an answer was given later than one that comes after it in the log."""
+    if first is None or first.time == second.time:
+        return False
+    one, two = moment_of(first.time), moment_of(second.time)
+    return one is not None and two is not None and one > two
 
 
 def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
@@ -322,33 +350,6 @@ def _bytes(path: Path) -> bytes:
     return path.read_bytes() if path.is_file() else b""
 
 
-def settled_state(path: Path) -> dict[str, str]:
-    """Return image and question → the answer that counts as canonical JSON, for telling whether a log changed.
-
-    What the log holds besides, such as overruled lines, times, seals and the order of lines, changes nothing of it.
-
-    Raises:
-        DataError: a line that is no decision.
-    """
-    answers = settled(read_decisions(path))  # of all lines: an answer may replace what changed something
-    found = {f"{image} ({asked})": _canonical(d) for (image, asked), d in answers.items() if d.action != "confirm"}
-    changes = changes_of(answers)
-    changed = {d.image: changes.get(d.image, []) for d in answers.values() if d.action in CHANGES}
-    orders = {i: " ".join(c.question[1] for c in each) for i, each in changed.items() if len(each) != 1}
-    found |= {f"{image} (order)": order for image, order in orders.items()}
-    return dict(sorted(found.items()))
-
-
-def _canonical(decision: Decision) -> str:
-    """Return all that an answer says; without a transform, or with `identity`, a mask is taken over as it stands."""
-    said = decision.model_dump(
-        mode="json", exclude_defaults=True, exclude={*_UNSEALED, "image", "begun_with", "id", "item", "answer"}
-    )
-    if said.get("transform") == "identity":
-        del said["transform"]
-    return json.dumps(said, sort_keys=True, ensure_ascii=False)
-
-
 def parse_decision(line: str, path: Path, number: int) -> Decision:
     """Return a line of a log, which stands there at a place from 1 on.
 
@@ -389,5 +390,5 @@ def _written(decision: Decision) -> str:
 
 
 def _seal(decision: Decision) -> str:
-    text = json.dumps(decision.model_dump(mode="json", exclude=_UNSEALED | _REVIEWED), sort_keys=True)
+    text = json.dumps(decision.model_dump(mode="json", exclude=UNSEALED | _REVIEWED), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()

@@ -138,3 +138,13 @@ def test_an_image_without_a_mask_holds_nothing(tmp_path):
     spec = DataSpec.model_validate({"root": str(real), "further": [{"root": str(other), "holds": ["truck"]}]})
     index, _, _ = build_index(spec, tmp_path / "imported")
     assert index.images[1:] == ["@/images/further-1/a.png"]
+
+
+def test_objects_of_further_instance_maps_are_the_mains_without_a_map(tmp_path):
+    """Neither folder names its categories: both have objects."""
+    for name in ("main", "more"):
+        (folder(tmp_path / name, [0, 1], None, names=(name,)) / "masks").rename(tmp_path / name / "instances")
+    spec = DataSpec.model_validate({"root": str(tmp_path / "main"), "further": [{"root": str(tmp_path / "more")}]})
+    index, resolved, _ = build_index(spec, tmp_path / "imported")
+    assert (resolved.task, index.categories.names) == ("instances", ["background", "object"])
+    assert index.read_instances(1)[0].tolist() == [0] * 4 + [1] * 4

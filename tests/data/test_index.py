@@ -97,7 +97,14 @@ def test_groups_and_domains_come_from_columns(tmp_path):
     (tmp_path / "meta.csv").write_text("name,patient,site\ns01_1,p1,A\ns01_2,p1,\ns02_1,p2,B\n")
     index, _, _ = build_index(spec(tmp_path, group="patient", domain="site"))
     assert index.table["group"].to_list() == ["p1", "p1", "p2", None]
-    assert index.table["domain"].to_list() == ["A", "", "B", None]
+    assert index.table["domain"].to_list() == ["A", None, "B", None]
+
+
+def test_an_empty_cell_is_no_label_source(tmp_path):
+    folder(tmp_path)
+    (tmp_path / "meta.csv").write_text("name,annotator\ns01_1,\ns01_2,Karl\ns02_1,Karl\n")
+    index, _, _ = build_index(spec(tmp_path, label_source="annotator"))
+    assert index.table["label_source"].to_list() == [None, "Karl", "Karl", None]
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,31 @@ def page(tmp_path):
     return one, two, text, Page(text)
 
 
+def test_without_names_an_image_has_one_number_in_all_runs(page, tmp_path):
+    """The second run's index is the other way round: im4 is the fifth image of the first, and called so."""
+    one, two, before, _ = page
+    index = pl.read_parquet(two / "index.parquet")
+    index.reverse().write_parquet(two / "index.parquet")
+    gap = Interval(0.1, 0.05, 0.15, 9)
+    compared = [
+        Compared(one, {"split.file": "lists/Mueller.csv"}, Interval(0.5, 0.4, 0.6, 9), None, None, []),
+        Compared(two, {"split.file": None}, Interval(0.6, 0.5, 0.7, 9), gap, 0.01, []),
+    ]
+    out = tmp_path / "anonymous.html"
+    write_comparison(out, compared, "mean_dice", "oof", lambda _: (read_image, read_label), anonymous=True)
+    text = out.read_text(encoding="utf-8")
+    shown = Page(text)
+    bared = re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
+    for name in ("im4", "im7", "part/", "Mueller", "<here>", "&lt;here&gt;", str(one), str(two), str(tmp_path)):
+        assert name not in bared, name
+    assert str(one) in before
+    assert shown.row("split.file") == ["split.file", "PATH", "–"]
+    better = [i["alt"] for i in shown.images if "image 5" in i["alt"]]
+    assert better[:2] == ["Image image 5", "Truth drawn on image 5"]
+    assert "Prediction of run 2 drawn on image 5" in better
+    assert {i["alt"] for i in shown.images if i["alt"].startswith("Image")} == {"Image image 5", "Image image 8"}
+
+
 def test_what_it_says(page):
     one, two, _, shown = page
     assert f"{two} has 0.6000 (0.5000 to 0.7000): +0.1000 (+0.0500 to +0.1500): more than chance" in shown.words
@@ -72,3 +97,5 @@ def test_it_stands_alone(page):
 def test_other_names_are_refused(tmp_path, capsys):
     assert main(["compare", "a", "b", "--out", str(tmp_path / "table.txt")]) == 2
     assert "NAME.html" in capsys.readouterr().err
+    assert main(["compare", "a", "b", "--anonymous", "--out", str(tmp_path / "table.csv")]) == 2
+    assert "--anonymous" in capsys.readouterr().err

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
-from make_report import ODD, make_run, write
+from make_report import ODD, make_run, score, write
 from maskwright import report
 from maskwright.artifacts import RunFolder
 from maskwright.data.formats.files import name_of
@@ -103,6 +105,37 @@ def test_no_name_is_told(unsure):
     assert not [value for name, value in page.attributes if name == "href" and not value.startswith("#")]
     assert [i for i in page.images if i["alt"].startswith("Truth drawn on image")]  # they are found all the same
     assert ODD not in text
+
+
+def test_names_in_the_recipe_and_of_label_sources_are_not_told(unsure):
+    recipe = yaml.safe_load((unsure / "recipe.yaml").read_text())
+    recipe["data"] |= {"group_regex": "^(Mueller|Weber)_", "further": [{"root": "patients/Mueller", "domain": "lab"}]}
+    recipe["split"] = {"file": "lists/Mueller.csv", "previous": "auto"}
+    recipe["train"] |= {"start": "runs/Mueller", "start_unchecked": False}
+    recipe["selftrain"] = {"start": "fresh", "method": {"fused_with": ["runs/Mueller"]}}
+    recipe["model"] = {"kind": "unet", "encoder": "resnet18", "encoder_weights": "weights/Mueller.pt"}
+    recipe["note"] = "see /home/Hans Mueller/data of Weber, and more"
+    (unsure / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (unsure / "round-0/fold-0").mkdir(parents=True, exist_ok=True)
+    note = {"checkpoint": "runs/Mueller/best.ckpt", "leaked": [], "checked": True, "seen": []}
+    (unsure / "round-0/fold-0/start.json").write_text(json.dumps(note))
+    index = pl.read_parquet(unsure / "index.parquet")
+    index.with_columns(label_source=pl.lit("Dr. Weber")).write_parquet(unsure / "index.parquet")
+    row = {"column": "label_source", "statistic": "corners", "images": 3, "median": 0.5, "effect": 0.1, "p_holm": 0.2}
+    styles = [row | {"source": "Dr. Weber"}, row | {"source": "Mueller"}, row | {"column": "part", "source": "val"}]
+    pl.DataFrame(styles).write_parquet(unsure / "audit/styles.parquet")
+    scores = json.loads((unsure / "predictions/evaluation.json").read_text())
+    scores |= {f"oof/mean_dice@label_source={name}": score(0.5) for name in ("Dr. Weber", "Mueller")}
+    (unsure / "predictions/evaluation.json").write_text(json.dumps(scores))
+    assert "Mueller" in write(unsure)[0]
+    text, page = write(unsure, anonymous=True)
+    for name in ("Mueller", "Weber", "Hans", "patients", "lists"):
+        assert name not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text), name
+    assert [row[1] for row in page.rows if row[0] == "corners"] == ["source 1", "source 2", "val"]
+    assert page.row("source 1", "9 out of fold")
+    assert "group_regex: HIDDEN" in text
+    assert "previous: auto" in text
+    assert "start: fresh" in text
 
 
 def test_pictures_carry_no_metadata(unsure):

@@ -15,6 +15,7 @@ from make_report import (
     write,
     write_base,
 )
+from maskwright.decisions import LOG, Decision, append_decisions, record_policies
 from maskwright.report.collect import collect, image_scores
 from maskwright.report.words import summary
 
@@ -91,6 +92,19 @@ class TestContent:
         assert page.row("numpy", "2.4")
         assert page.row("train") == ["train", "61.2"]
         assert "Not in this report" not in page.words
+
+    def test_how_to_make_it_again_after_peoples_decisions(self, tmp_path):
+        run = make_run(tmp_path)
+        note = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps(note | {"later": ["maskwright run --data <there> --redo"]}))
+        policy = Decision(image=ODD, action="drop", by="policy:keep_finer")
+        record_policies(run / LOG, [policy])
+        said = [("a", "drop"), ("b", "drop"), ("c", "belongs"), ("d", "keep")]
+        append_decisions(run / LOG, [Decision(image=i, action=a, by="Anna", id=i) for i, a in said])
+        append_decisions(run / LOG, [Decision(image="d", action="undo", by="Anna", id="d")])
+        page = write(run)[1]
+        assert "maskwright run --data <here> maskwright run --data <there> --redo" in page.words
+        assert "3 lines (drop 2, belongs 1): to repeat the run in a new folder, copy decisions.jsonl" in page.words
 
 
 class TestSummary:

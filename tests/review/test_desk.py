@@ -170,7 +170,7 @@ def test_a_prediction_of_the_networks_of_all_folds_can_not_be_accepted(folder):
     desk = Desk(run, build_queue(run))
     place = place_of(desk, "uncertain", ODD)
     assert desk.items[place].suggestions[0].name == "prediction"
-    assert [a.name for a in answers_of(desk.items[place], target="masks")] == ["edit", "reject"]
+    assert [a.name for a in answers_of(desk.items[place], target="masks")] == ["right", "edit", "reject"]
     stroke = {"tool": "brush", "category": 1, "points": [[60.5, 20.5]], "radius": 0.5}
     desk.decide(reply(desk, place, "edit", strokes=[stroke]))
     assert [(d.action, d.made_by) for d in lines(desk)] == [("patch_mask", "prediction")]
@@ -235,7 +235,7 @@ def test_without_semantic_masks_nothing_is_drawn(desk):
     for item in desk.items:
         names = {answer.name for answer in answers_of(item, target="instances")}
         assert not names & {"edit", "ignore"}
-        assert "b" not in names or item.kind == "conflict"
+        assert "b" not in names or item.kind in ("conflict", "disagreement")
 
 
 def test_the_last_answer_counts_and_undo_gives_back_the_one_before_whoever_gave_it(desk):

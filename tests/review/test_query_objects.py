@@ -1,5 +1,6 @@
 """Objects of a query: what an annotation tool gives back of them, and what the next run makes of it."""
 
+import json
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -9,10 +10,12 @@ from PIL import Image
 from make_copies import half, run
 from make_review import objects_run, write_label
 from maskwright.artifacts import read_json
+from maskwright.cli import main
 from maskwright.data.index import decided_index
 from maskwright.data.store import ProbabilityStore
 from maskwright.decisions import read_decisions
 from maskwright.recipe.data import DataSpec
+from maskwright.review import Reviewed
 from maskwright.review.query import query
 from maskwright.review.tasks import import_labels, write_query
 
@@ -74,3 +77,28 @@ def test_rocks_that_were_told_apart_otherwise_are_no_prediction_any_more(told_ap
     assert np.array_equal(np.asarray(Image.open(told_apart.folder.root / line.objects)), half(20))
     (told_apart.folder.root / line.objects).unlink()
     run(told_apart.index.root, "data.task=panoptic", more=["--redo"], code=2)  # it says which file is missing
+
+
+@pytest.mark.parametrize("tool", ["cvat", "label_studio"])
+def test_of_instance_maps_alone_the_way_back_is_said_before_and_is_open(tmp_path, capsys, tool):
+    made = objects_run(tmp_path, "instances")
+    store = ProbabilityStore(made.folder.store("pool", 0))
+    store.write("unlabeled/new0", np.full((2, 48, 64), 0.5, np.float32))
+    write_label(made.folder, "predictions/labels/unlabeled/new0.png", half(20))
+    write_label(made.folder, "predictions/instances/unlabeled/new0.png", half(20) * np.uint8(7) + half(8) * np.uint8(2))
+    folder, labelled = tmp_path / "task", tmp_path / "labelled"
+    assert main(["query", str(made.folder.root), "-n", "1", "--to", tool, "--out", str(folder)]) == 0
+    said = capsys.readouterr().err
+    assert "--import EXPORT" not in said
+    assert all(part in said for part in ("doesn't take", "data.further", f"convert {folder} LABELLED --to folder"))
+    if tool == "label_studio":  # as if all were submitted
+        (task,) = json.loads((folder / "tasks.json").read_text())
+        done = {"data": task["data"], "annotations": [{"id": 1, "result": task["predictions"][0]["result"]}]}
+        (folder / "tasks.json").write_text(json.dumps([done | {"id": 1}]))
+    assert main(["convert", str(folder), str(labelled), "--to", "folder"]) == 0
+    words = ["--set=data.task=instances", f"--set=data.further=[{{root: {labelled}}}]", "--out", str(tmp_path / "new")]
+    assert main(["audit", "--data", str(made.index.root), *words]) == 0
+    index = Reviewed.of(tmp_path / "new").index
+    assert index.categories.names == ["background", "object"]
+    (row,) = [row for row, image in enumerate(index.images) if "further-1" in image]
+    assert len(np.unique(index.read_instances(row))) == 3  # nothing, and the two rocks

@@ -235,6 +235,13 @@ def test_missing_files_are_said_and_the_server_lives_on(desk, client):
     assert hidden.get(f"/api/label/{place}/0").json() == {"error": "a file of this item can't be read"}
 
 
+def test_a_name_is_the_same_however_it_is_spaced(client, desk):
+    desk.decide(reply(desk, 0, "a", by="Anna\u00a0 Lind"))
+    for typed in ("Anna Lind", " Anna  Lind", "Anna\u00a0Lind"):
+        assert client.get("/api/state", params={"by": typed}).json()["mine"] == 1
+        assert client.get("/api/item/0", params={"by": typed}).json()["mine"] == "a"
+
+
 def test_many_items_are_not_loaded_together(desk):
     """Fifty thousand items: one is described, one is next, without the others."""
     many = [Item("outlier", desk.run.index.images[n % 5], score=n, region=(n, 0, n + 1, 1)) for n in range(50_000)]

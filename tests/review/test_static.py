@@ -17,7 +17,7 @@ from make_review import FINE, ODD, place_of, reply
 from maskwright.cli import main
 from maskwright.decisions import read_decisions, standing
 from maskwright.errors import UsageError
-from maskwright.review import Desk, build_queue, build_review, import_replies, write_static
+from maskwright.review import Desk, agreement, build_queue, build_review, import_replies, write_static
 from maskwright.review.answers import answers_of
 
 SCRIPT = re.compile(r"<script([^>]*)>(.*?)</script>", re.DOTALL)
@@ -113,13 +113,50 @@ def test_what_was_taken_back_after_the_first_file_is_taken_back_here(desk, tmp_p
     assert len(actions(desk)) == 3
 
 
-def test_an_older_answer_overrules_none_that_was_given_since(desk, tmp_path):
+def test_an_undo_is_its_reviewers_however_the_name_is_spaced(desk, tmp_path):
+    name = "Cleo\u00a0 Brandt"
+    first = answer(desk, 0, "a", by=name)
+    assert imported(desk, tmp_path, first).taken == 1
+    assert imported(desk, tmp_path, first, {"undo": first["id"], "by": name}).taken == 1
+    assert actions(desk) == ["keep", "drop", "undo"]
+
+
+def standing_by(desk):
+    return {d.by for d in standing(read_decisions(desk.run.folder.decisions)) if d.item}
+
+
+def test_of_two_peoples_answers_both_are_taken_and_the_later_one_counts(desk, tmp_path):
     desk.decide(reply(desk, 0, "b", by="Ben"))  # now, which is after what Cleo said in January
     found = imported(desk, tmp_path, answer(desk, 0, "a"))
+    assert (found.taken, found.overruled, found.refused) == (1, 1, [])
+    assert standing_by(desk) == {"Ben"}
+    (row,) = [row for row in agreement(desk.log()) if not row.kind]
+    assert (row.first, row.second, row.items, row.share) == ("Ben", "Cleo", 1, 0.0)
+    assert desk.undo("Ben") == 0
+    assert standing_by(desk) == {"Cleo"}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_whichever_file_comes_first(desk, tmp_path, order):
+    early = answer(desk, 0, "a")
+    late = answer(desk, 0, "b", by="Ben", id="b" * 16, time="2026-01-02T04:04:06+01:00")  # a second later
+    counts = [imported(desk, tmp_path, (early, late)[which]) for which in order]
+    assert [(found.taken, found.overruled) for found in counts] == [(1, 0), (1, order[1] == 0)]
+    assert standing_by(desk) == {"Ben"}
+
+
+def test_an_older_answer_of_the_same_person_is_refused(desk, tmp_path):
+    desk.decide(reply(desk, 0, "b", by="Cleo"))
+    found = imported(desk, tmp_path, answer(desk, 0, "a"))
     assert found.taken == 0
-    assert "Ben answered at" in found.refused[0][1]
+    assert "Cleo answered at" in found.refused[0][1]
+
+
+def test_a_clock_that_is_fast_does_not_win_for_good(desk, tmp_path):
     late = answer(desk, 0, "a", time="2100-01-02T03:04:05.678Z")
     assert imported(desk, tmp_path, late).taken == 1
+    desk.decide(reply(desk, 0, "b", by="Ben"))
+    assert standing_by(desk) == {"Ben"}
 
 
 def test_what_was_imported_is_taken_back_on_the_page_one_by_one(desk, tmp_path):

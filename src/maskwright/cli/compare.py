@@ -25,6 +25,7 @@ def compare(
     by: str | None = None,
     folds: Annotated[bool, Parameter(negative=())] = False,
     out: Path | None = None,
+    anonymous: Annotated[bool, Parameter(negative=())] = False,
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Put runs side by side: where their recipes differ, their scores, and the paired difference to the first one.
@@ -46,6 +47,8 @@ def compare(
             predict.members=true).
         out: also write the table as NAME.csv, or, as NAME.html, a page with categories, curves and the images on which
             the runs differ most.
+        anonymous: that page names no file, folder or command; its pictures are without metadata, as always. Runs and
+            images are numbers.
         json: write the table as JSON to stdout.
     """
     from maskwright.report.compare import compare_runs
@@ -53,6 +56,9 @@ def compare(
     if out is not None and out.suffix.lower() not in (".csv", ".html"):
         next_move = "end its name in .csv or .html"
         raise UsageError(problem("a file NAME.csv or NAME.html", str(out), where="--out", next_move=next_move))
+    if anonymous and (out is None or out.suffix.lower() != ".html"):
+        next_move = "add --out NAME.html, or leave --anonymous out"
+        raise UsageError(problem("a page", "none", where="--anonymous", next_move=next_move))
     found, name, scored = compare_runs(runs, metric=metric, part=part, by=[str(word) for word in listed(by) or ()])
     rows = [row for run in found for row in _rows(run, folds=folds)]
     if not rows:
@@ -70,7 +76,7 @@ def compare(
     if len(found) > 1 and not folds:
         say("difference: to the first run, on the same images; all intervals hold together")
     if out is not None and out.suffix.lower() == ".html":
-        _write_page(out, found, name, scored)
+        _write_page(out, found, name, scored, anonymous=anonymous)
     elif out is not None:
         _write_table(out, rows)
     result({"metric": name, "part": scored, "rows": rows}, as_json=json)
@@ -85,7 +91,7 @@ def _write_table(out: Path, rows: list[dict[str, Any]]) -> None:
     say(f"table: {out}")
 
 
-def _write_page(out: Path, found: list[Compared], metric: str, part: str) -> None:
+def _write_page(out: Path, found: list[Compared], metric: str, part: str, *, anonymous: bool) -> None:
     from maskwright.pipeline.stages import readers
     from maskwright.recipe import load_recipe
     from maskwright.report.comparison import write_comparison
@@ -94,7 +100,7 @@ def _write_page(out: Path, found: list[Compared], metric: str, part: str) -> Non
         return readers(run, load_recipe(RunFolder(run).recipe).model_dump(mode="json", include={"data"}))
 
     with progress():
-        write_comparison(out, found, metric, part, of_run)
+        write_comparison(out, found, metric, part, of_run, anonymous=anonymous)
     say(f"page: {out}")
 
 

@@ -104,7 +104,7 @@ def _choose(source: Reviewed, count: int, tool: str, out: Path | None, *, anonym
     _print(chosen, among)
     if len(before):
         say(f"{len(before)} images that were asked for before are not among them")
-    for line in _how(tool, folder, source.folder.root):
+    for line in _how(tool, folder, source):
         say(line)
     rows = [
         asdict(one.candidate) | {"worth": one.worth, "novelty": one.novelty, "nearest": one.nearest} for one in chosen
@@ -130,8 +130,8 @@ def _print(chosen: list[Chosen], among: int) -> None:
         say(f"and {len(chosen) - _SHOWN} more")
 
 
-def _how(tool: str, folder: Path, run: Path) -> list[str]:
-    """Return what to do in the tool, a line each."""
+def _how(tool: str, folder: Path, source: Reviewed) -> list[str]:
+    """Return what to do in the tool, and how its export comes back, a line each."""
     ways = {
         "label_studio": [
             f"start Label Studio with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and "
@@ -146,7 +146,16 @@ def _how(tool: str, folder: Path, run: Path) -> list[str]:
             "when all are looked at (CVAT doesn't say which were): Actions, Export, CVAT for images 1.1",
         ],
     }
-    return [f"written: {folder}", *ways[tool], f"bring it back: maskwright query {run} --import EXPORT --by NAME"]
+    back = [f"bring it back: maskwright query {source.folder.root} --import EXPORT --by NAME"]
+    if source.index.target == "instances":
+        task = {"label_studio": "tasks.json", "cvat": "annotations.xml"}[tool]
+        back = [
+            "this run learns from instance maps alone, which --import doesn't take: put the export's file in the place "
+            f"of {folder}/{task}, then",
+            f"bring it back: maskwright convert {folder} LABELLED --to folder",
+            "and learn from it in a new run folder: the run's command with --set 'data.further=[{root: LABELLED}]'",
+        ]
+    return [f"written: {folder}", *ways[tool], *back]
 
 
 def _take(source: Reviewed, labels: Path, by: str) -> dict[str, Any]:

@@ -98,6 +98,18 @@ def _desk(run: Path, *, anonymous: bool) -> Desk:
         return Desk(source, build_queue(source), anonymous=anonymous)
 
 
+def _say_one_candidate(desk: Desk) -> None:
+    """Say why no two labels of an image without a mask are offered, where the run keeps but one of each."""
+    from maskwright.review.answers import OF_POOL
+    from maskwright.review.sources import label_folders
+
+    if any(item.kind in OF_POOL for item in desk.items) and not label_folders(desk.run.folder.root):
+        say(
+            "images without masks have one prediction each here, so that there is no A or B to choose: the "
+            "pseudo-labels of several folds and rounds are kept by maskwright selftrain --method pseudo_labels"
+        )
+
+
 def _token(given: str | None) -> str:
     """Return the token that requests must carry; on a shared machine, others may reach what listens to it alone."""
     return given or secrets.token_urlsafe(24)
@@ -139,6 +151,7 @@ def _serve(desk: Desk, host: str, port: int, token: str, *, check: bool) -> None
         known = desk.progress()
         more = f"?token={token}" if token else ""
         say(f"{known['total']} items, {known['decided']} answered; open {address}{more}  (Ctrl-C ends)")
+        _say_one_candidate(desk)
         if check:
             return
         config = uvicorn.Config(
@@ -160,6 +173,7 @@ def _view(desk: Desk, *, check: bool) -> None:
     check_window()
     known = desk.progress()
     say(f"{known['total']} items, {known['decided']} answered; close the window to end")
+    _say_one_candidate(desk)
     if not check:
         show_window(desk)
         _say_answered(desk)
@@ -185,11 +199,14 @@ def _import(desk: Desk, path: Path) -> dict[str, Any]:
     with progress():
         found = import_replies(desk, path)
     say(f"{found.taken} answers taken, {found.known} were there before, {len(found.refused)} can't be taken")
+    if found.overruled:
+        say(f"  {found.overruled} of them don't count, for somebody else answered later; --agreement compares both")
     for item, why in found.refused[:20]:
         say(f"  item {item}: {why}")
     if found.taken:
         say(f"carry them out: {carried_out(desk.run.folder.root)}")
-    return {"taken": found.taken, "known": found.known, "refused": [list(pair) for pair in found.refused]}
+    refused = [list(pair) for pair in found.refused]
+    return {"taken": found.taken, "known": found.known, "refused": refused, "overruled": found.overruled}
 
 
 def _write(desk: Desk, path: Path, most: int) -> dict[str, Any]:
@@ -199,6 +216,7 @@ def _write(desk: Desk, path: Path, most: int) -> dict[str, Any]:
         count = write_static(desk, path, most=most)
     megabytes = path.stat().st_size / 1e6
     say(f"{count} items in {path} ({megabytes:.1f} MB); the page saves a file of answers for --import")
+    _say_one_candidate(desk)
     return {"written": str(path), "items": count}
 
 

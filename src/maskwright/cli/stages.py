@@ -123,8 +123,9 @@ def report(
 
     Args:
         run: run folder whose trainings are finished.
-        anonymous: write report-anonymous.html instead, which names no file, folder, group or person; its pictures are
-            made anew, without metadata. What pictures show themselves stays.
+        anonymous: write report-anonymous.html instead, which names no file, folder, group, label source or reviewer;
+            its pictures are made anew, without metadata. What pictures show themselves stays, and names of categories,
+            domains and parts.
         redo: replace results of another recipe.
         json: write the summary as JSON to stdout.
     """

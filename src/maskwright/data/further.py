@@ -15,6 +15,7 @@ from maskwright.data.categories import positions, read_label, recognise_categori
 from maskwright.data.formats import Content, Row, Source, read_source
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import COLOR, color_value, read_values
+from maskwright.data.kind import with_objects
 from maskwright.errors import DataError, problem
 from maskwright.progress import track
 from maskwright.recipe.data import DataSpec, FurtherSpec
@@ -35,7 +36,8 @@ def further_rows(spec: DataSpec, categories: Categories) -> tuple[list[Row], lis
     for number, further in enumerate(spec.further, 1):
         root = Path(further.root).expanduser().resolve()
         source = read_source(root, further.format)
-        own = recognise_categories(source, root, categories_of(spec, further))
+        named = categories_of(spec, further)
+        own = with_objects(recognise_categories(source, root, named), named)
         table = _values_by_position(own, categories, root)
         name = f"further-{number}"
         chosen = _holding(source.rows, root, own, further, categories) if further.holds else list(source.rows)
@@ -49,7 +51,8 @@ def further_rows(spec: DataSpec, categories: Categories) -> tuple[list[Row], lis
 
 def categories_of(spec: DataSpec, further: FurtherSpec) -> DataSpec:
     """Return the data section by which a further folder's own categories are recognised."""
-    return DataSpec(root=further.root, format=further.format, classes=spec.classes, target=spec.target, map=further.map)
+    own = {"root": further.root, "format": further.format, "map": further.map}
+    return DataSpec(**own, classes=spec.classes, task=spec.task, target=spec.target)
 
 
 def mask_values(categories: Categories) -> tuple[list[int], int]:

@@ -302,8 +302,8 @@ def _group(row: Row, spec: DataSpec) -> str | None:
 
 
 def _named(row: Row, spec: DataSpec) -> tuple[str | None, str | None, str | None]:
-    """Return domain, part and source of the label."""
-    return row.meta.get(spec.domain or "domain"), row.part, row.meta.get(spec.label_source or "")
+    """Return domain, part and source of the label; an empty cell names none."""
+    return row.meta.get(spec.domain or "domain") or None, row.part, row.meta.get(spec.label_source or "") or None
 
 
 def _check_columns(source: Source, spec: DataSpec, groups: list[str | None], root: Path) -> None:

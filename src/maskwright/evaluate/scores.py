@@ -12,6 +12,7 @@ import polars as pl
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.measure import Measured, measure
 from maskwright.metrics import (
+    SUMMARIES,
     CalibrationCounts,
     Counts,
     Detections,
@@ -25,10 +26,12 @@ from maskwright.metrics import (
 )
 from maskwright.metrics.evidence import PIXELS
 from maskwright.recipe.predict import EvaluateSpec
-from maskwright.statistics import bootstraps
+from maskwright.statistics import bootstraps, paired_difference
 from maskwright.types import Array, Categories, LabelMap, Probabilities
 
 _COUNTS_ALONE = EvaluateSpec(families=())
+GAINED = ("mean_dice", "pooled_miou")
+"""Metrics whose paired differences are taken."""
 
 
 @dataclass
@@ -234,3 +237,25 @@ def summarise_by(
         found = summarise(inside, spec, seed=seed, note=alone, each=False)
         scores |= {f"{metric}@{column}={value}": score for metric, score in found.items()}
     return scores
+
+
+def gains(after: Overlaps, before: Overlaps, spec: EvaluateSpec, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return {metric: value, low, high, n} of `GAINED`: the second's scores taken from the first's, image by image.
+
+    Args:
+        after: measured images.
+        before: the same images, in the same order, otherwise predicted.
+        spec: empty cases, resamples, level.
+        seed: of the bootstrap.
+    """
+    assert after.images == before.images
+    positions, cases = after.categories.evaluated, EmptyCases.of(spec)
+    counts = after.evidence().counts, before.evidence().counts
+    found = {}
+    for metric in GAINED:
+        function = SUMMARIES[metric].function
+        one, other = (lambda weights, c=c, f=function: f(c, positions, weights, cases) for c in counts)
+        n, rng = len(after.images), np.random.default_rng((seed, 3))
+        options: dict[str, Any] = {"groups": after.groups, "samples": spec.samples, "confidence": spec.confidence}
+        found[metric] = dict(vars(paired_difference(one, other, n, rng=rng, **options)))
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from maskwright.audit.replay import (
 )
 from maskwright.data.convert import write_index
 from maskwright.data.index import load_index
-from maskwright.decisions import read_decisions, settled, settled_state
+from maskwright.decisions import CHANGES, UNSEALED, Decision, changes_of, read_decisions, settled
 from maskwright.errors import DataError, problem
 from maskwright.pipeline.folds import copies_of
 from maskwright.recipe.data import AuditSpec, DataSpec
@@ -50,6 +51,33 @@ def log_state(root: Path) -> dict[str, Any]:
     named = sorted({name for d in answers for name in (d.file, d.objects, d.where, d.seen) if name})
     masks = {name: _digest(root / name) if (root / name).is_file() else None for name in named}
     return {path.name: settled_state(path), **masks}
+
+
+def settled_state(path: Path) -> dict[str, str]:
+    """Return image and question → the answer that counts as canonical JSON, for telling whether a log changed.
+
+    What the log holds besides, such as overruled lines, times, seals and the order of lines, changes nothing of it.
+
+    Raises:
+        DataError: a line that is no decision.
+    """
+    answers = settled(read_decisions(path))  # of all lines: an answer may replace what changed something
+    found = {f"{image} ({asked})": _canonical(d) for (image, asked), d in answers.items() if d.action != "confirm"}
+    changes = changes_of(answers)
+    changed = {d.image: changes.get(d.image, []) for d in answers.values() if d.action in CHANGES}
+    orders = {i: " ".join(c.question[1] for c in each) for i, each in changed.items() if len(each) != 1}
+    found |= {f"{image} (order)": order for image, order in orders.items()}
+    return dict(sorted(found.items()))
+
+
+def _canonical(decision: Decision) -> str:
+    """Return all that an answer says; without a transform, or with `identity`, a mask is taken over as it stands."""
+    said = decision.model_dump(
+        mode="json", exclude_defaults=True, exclude={*UNSEALED, "image", "begun_with", "id", "item", "answer"}
+    )
+    if said.get("transform") == "identity":
+        del said["transform"]
+    return json.dumps(said, sort_keys=True, ensure_ascii=False)
 
 
 def decided_state(root: Path) -> dict[str, Any]:

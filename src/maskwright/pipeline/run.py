@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import platform
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from maskwright.pipeline.contents import note_contents, state_of
 from maskwright.pipeline.decide import decide_task, log_state
 from maskwright.pipeline.delivered import delivered, training_name, trainings_of
 from maskwright.pipeline.folds import is_own, keep_folds, pool_of
+from maskwright.pipeline.made import note_made
 from maskwright.pipeline.paths import OF_OBJECTS, absolute
 from maskwright.pipeline.pool import check_pool
 from maskwright.pipeline.price import price
@@ -36,7 +34,6 @@ from maskwright.pipeline.sections import (
 )
 from maskwright.pipeline.selftrain import Sections, finish_rounds, rounds_keep, selftrain_tasks
 from maskwright.pipeline.teams import of_team, training_teams
-from maskwright.processes import cores
 from maskwright.recipe import Recipe, dump_recipe, load_recipe
 from maskwright.recipe.executor import ExecutorSpec, LocalSpec
 from maskwright.recipe.file import parse_recipe
@@ -63,16 +60,6 @@ _MANY = ("train", "predict", "price", "suspects")
 
 _ON_WORKERS = ("plan", "train", "predict", "selftrain")
 """Stages that use the network: these run on a cluster, where the recipe names one; the others beside the command."""
-
-_VERSIONS = (
-    "maskwright",
-    "torch",
-    "lightning",
-    "timm",
-    "segmentation-models-pytorch",
-    "numpy",
-    "opencv-python-headless",
-)
 
 
 def run(
@@ -130,8 +117,8 @@ def run(
             if stage == "plan":
                 _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo, until=until)
             if stage in ("train", "evaluate"):
-                _note(folder, seconds, command)
-        _note(folder, seconds, command)
+                note_made(folder, seconds, command)
+        note_made(folder, seconds, command)
     return folder
 
 
@@ -373,21 +360,3 @@ def _parts(folder: RunFolder, recipe: Recipe) -> list[str]:
         members = range(recipe.split.folds) if recipe.predict.members and recipe.split.folds > 1 else ()
         parts += ["holdout", *map(stages.member_part, members)]
     return parts + (["pool"] if pool.height and recipe.predict.pool else [])
-
-
-def _note(folder: RunFolder, seconds: dict[str, float], command: str | None) -> None:
-    """Keep what the report says of how the run was made; times of earlier sessions stay."""
-    path = folder.root / "run.json"
-    known: dict[str, Any] = read_json(path) if path.is_file() else {}
-    if known and not seconds:  # nothing ran: what made the run stays what it was
-        return
-    write_json(
-        path,
-        {
-            "command": command or known.get("command") or f"maskwright run --recipe {folder.recipe}",
-            "started": known.get("started") or datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "versions": {name: version(name) for name in _VERSIONS} | {"python": platform.python_version()},
-            "machine": f"{platform.machine()}, {cores()} cores, {platform.system()}",
-            "seconds": known.get("seconds", {}) | {name: round(value, 2) for name, value in seconds.items()},
-        },
-    )

@@ -17,6 +17,7 @@ from maskwright.evaluate import (
     PER_IMAGE_SCHEMA,
     Overlaps,
     calibration_table,
+    gains,
     per_image_table,
     summarise,
     summarise_by,
@@ -43,6 +44,7 @@ _MADE_BY = {
 _MADE_BY_SEVERAL = "Each image was predicted by the networks for different things that never saw its fold."
 _MEMBERS = "Images that no training saw, predicted by one fold's network alone."
 _MEMBERS_LABELS = " Their categories alone: objects are told apart by all networks together."
+_GAIN = "What all folds' networks together score more than this one alone, on the same images, paired."
 _DIVIDING = ("domain", "part", "label_source")
 """Columns of the index by whose values images are scored, too, where there are several."""
 _ADOPTED = (
@@ -77,12 +79,9 @@ def score_run(
     for name in ("labels", "overlays", *(OF_OBJECTS if told else ())):
         shutil.rmtree(folder.predictions / name, ignore_errors=True)
         (folder.predictions / name).mkdir(parents=True)
-    tables, bins, confusion, scores = (
-        [],
-        [pl.DataFrame(schema=CALIBRATION_SCHEMA)],
-        dict[str, Any](categories=whole.categories.names),
-        dict[str, Any](),
-    )
+    tables, bins = list[pl.DataFrame](), [pl.DataFrame(schema=CALIBRATION_SCHEMA)]
+    confusion, scores = dict[str, Any](categories=whole.categories.names), dict[str, Any]()
+    together: Overlaps | None = None
     objects = None if told is None else ToldApart(folder, whole, told, evaluate, tuned)
     divisions = _divisions(whole.table, folds)
     for part in ("oof", "holdout"):
@@ -100,11 +99,11 @@ def score_run(
         tables.append(per_image_table(overlaps, evaluate, part))
         bins.append(calibration_table(overlaps, part))
         confusion[part] = overlaps.table
-        headline = dict(found)
+        headline, together = dict(found), overlaps if part == "holdout" else None
         scores = {f"{part}/{name}": value for name, value in found.items()} | scores
     if members := [part for part in parts if stages.is_member(part)]:
         note = _MEMBERS + ("" if told is None else _MEMBERS_LABELS)
-        _score_members(folder, whole, members, evaluate, seed=seed, note=note)
+        _score_members(folder, whole, members, together, evaluate, seed=seed, note=note)
     if "pool" in parts:
         _write_pool(folder, whole, stages.read_chain(tuned["chain"]), predict, objects)
     if objects is not None:
@@ -184,9 +183,19 @@ def _score_part(
 
 
 def _score_members(
-    folder: RunFolder, whole: Index, parts: list[str], evaluate: EvaluateSpec, *, seed: int, note: str
+    folder: RunFolder,
+    whole: Index,
+    parts: list[str],
+    together: Overlaps | None,
+    evaluate: EvaluateSpec,
+    *,
+    seed: int,
+    note: str,
 ) -> None:
-    """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one."""
+    """Write members.json: {part: {metric: value, low, high, n, definition}} of the networks one by one.
+
+    `gain/METRIC` is what all of them together score more on the same images, paired.
+    """
     chain = stages.read_chain(read_json(folder.tuned)["chain"])
     rows = read_folds(folder.folds).filter(pl.col("fold") == HELD_OUT)
     images, counted = whole.only(rows["image"].to_list()), set(scored(whole, rows)["image"])
@@ -198,6 +207,9 @@ def _score_members(
                 label = _label(store, whole, image, (truth.shape[0], truth.shape[1]), chain)
                 overlaps.add(image, truth, label, group=group, fold=HELD_OUT)
         found[part] = summarise(overlaps, evaluate, seed=seed, note=note)
+        if together is not None:
+            gained = gains(together, overlaps, evaluate, seed=seed)
+            found[part] |= {f"gain/{metric}": value | {"definition": _GAIN} for metric, value in gained.items()}
     write_json(folder.predictions / "members.json", found)
 
 

@@ -89,6 +89,7 @@ class Artifacts:
         price: predictions/price_of_leaks.json.
         selftrain: adopted.json, what the rounds came to.
         labelling: round → pseudo/seconds.json, how long the pool's labels took.
+        members: predictions/members.json, each fold's network alone on the held-out part.
         compared: round → pseudo/compared.parquet, objects of the pool beside the true ones.
         starts: fold → start.json, where trainings started from an older run.
         class_weights: fold → what its log says of class weights, a line a term: `focal: sky 1, rock 3`.
@@ -120,6 +121,7 @@ class Artifacts:
     labelling: dict[int, dict[str, Any]] = field(default_factory=dict)
     compared: dict[int, pl.DataFrame] = field(default_factory=dict)
     starts: dict[int, dict[str, Any]] = field(default_factory=dict)
+    members: dict[str, dict[str, Any]] | None = None
     class_weights: dict[int, tuple[str, ...]] = field(default_factory=dict)
     calibration: pl.DataFrame | None = None
     embedded: pl.DataFrame | None = None
@@ -218,6 +220,7 @@ def collect(run: Path) -> Artifacts:
         calibration=_read(paths.predictions / "calibration.parquet", read_table),
         embedded=_read(paths.predictions / "embeddings.parquet", read_table),
         run=_read(run / "run.json", read_json),
+        members=_read(paths.predictions / "members.json", read_json),
         price=_read(paths.predictions / "price_of_leaks.json", read_json),
         selftrain=_read(paths.adopted, read_json),
         labelling={k: told for k, p in _rounds(run) if (told := _read(p / "pseudo" / "seconds.json", read_json))},

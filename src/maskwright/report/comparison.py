@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from maskwright.artifacts import RunFolder, write_text
 from maskwright.pictures import curves
+from maskwright.report.anonymous import hidden_value, hide
 from maskwright.report.blocks import (
     DASH,
     Chart,
@@ -61,6 +62,7 @@ def write_comparison(
     readers: Callable[[Path], Readers],
     *,
     examples: int = 6,
+    anonymous: bool = False,
 ) -> None:
     """Write a page that opens offline and asks nothing of any network.
 
@@ -71,9 +73,18 @@ def write_comparison(
         part: `oof` or `holdout`.
         readers: from a run folder to what reads its images and masks.
         examples: images shown of each run that the first beats, and that beats the first.
+        anonymous: no file, folder or command is named; runs and images are numbers, the same image in all runs one.
     """
+    found = [collect(one.run) if RunFolder(one.run).recipe.is_file() else None for one in compared]
+    names = _names(compared)
+    if anonymous:
+        every_image = dict.fromkeys(image for one in found if one is not None for image in one.index["image"])
+        found = [one and hide(one, list(every_image)) for one in found]
+        names = [f"run {number}" for number in range(1, len(compared) + 1)]
+        compared = [_without_names(one) for one in compared]
     runs = [
-        _Beside(name, one, _gallery(one.run, readers)) for name, one in zip(_names(compared), compared, strict=True)
+        _Beside(name, one, None if artifacts is None else Gallery(artifacts, *readers(artifacts.folder)))
+        for name, one, artifacts in zip(names, compared, found, strict=True)
     ]
     every = [
         Section("summary", "In short", groups=[Group("What the difference is", list(_told(runs, metric, part)))]),
@@ -93,10 +104,9 @@ def write_comparison(
 _HOLD = ("Differences are to the first run, on the same images, paired; their intervals hold together.",)
 
 
-def _gallery(run: Path, readers: Callable[[Path], Readers]) -> Gallery | None:
-    if not RunFolder(run).recipe.is_file():
-        return None
-    return Gallery(collect(run), *readers(run))
+def _without_names(compared: Compared) -> Compared:
+    fields = {field: hidden_value(field, value) for field, value in compared.fields.items()}
+    return replace(compared, run=Path("RUN"), fields=fields)
 
 
 def _names(compared: Sequence[Compared]) -> list[str]:
@@ -252,8 +262,7 @@ def _made(runs: Sequence[_Beside]) -> Section:
     for run in runs:
         note = {} if run.artifacts is None or run.artifacts.run is None else run.artifacts.run
         versions = note.get("versions") or {}
-        rows.append(
-            (run.name, str(run.found.run), str(note.get("command") or DASH), str(versions.get("maskwright", DASH)))
-        )
+        commands = "; ".join(map(str, (note.get("command") or DASH, *note.get("later", ()))))
+        rows.append((run.name, str(run.found.run), commands, str(versions.get("maskwright", DASH))))
     table = Table("What made them", ("run", "folder", "command", "maskwright"), rows, frozenset({0, 1, 2, 3}))
     return Section("again", "Make them again", groups=[Group("Commands", tables=[table])])

@@ -36,6 +36,7 @@ from maskwright.report.families import (
     parts_of,
 )
 from maskwright.report.gallery import Gallery
+from maskwright.report.member_sections import ensemble
 from maskwright.report.tuned_sections import tuned_group
 from maskwright.report.words import category_scores, confusions, metric_name
 
@@ -66,6 +67,7 @@ def scores(artifacts: Artifacts) -> Section | None:
         for title, own in by_family(metrics).items()
     ]
     groups = [Group("All categories together", tables=tables)]
+    groups += ensemble(artifacts)
     groups += calibration(artifacts)
     groups += _divided(artifacts)
     definitions = {s.metric: s.definition for s in reversed(overall) if s.definition}

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections import Counter
 
 import polars as pl
 
+from maskwright.decisions import LOG, read_decisions, standing
+from maskwright.errors import DataError
 from maskwright.report.blocks import DASH, Group, Section, Table, count, number, plural
 from maskwright.report.collect import Artifacts
 from maskwright.report.collect import number as to_float
@@ -111,8 +114,11 @@ def again(artifacts: Artifacts) -> Section:
     command = run.get("command") or f"maskwright run --recipe {artifacts.told}/recipe.yaml --out NEW"
     if isinstance(command, list):
         command = shlex.join(str(c) for c in command)
+    commands = [str(command), *map(str, run.get("later") or ())]
     words = [f"Seed {artifacts.recipe.get('seed', DASH)}. The same recipe, seed and machine give the same numbers."]
-    groups = [Group("Command", code=str(command)), Group("Recipe", code=artifacts.recipe_text.rstrip(), folded=True)]
+    words += _decided(artifacts)
+    title = "Command" if len(commands) == 1 else "Commands, one after the other"
+    groups = [Group(title, code="\n".join(commands)), Group("Recipe", code=artifacts.recipe_text.rstrip(), folded=True)]
     facts = {k: run.get(k) for k in ("started", "machine") if run.get(k)}
     facts |= {str(k): v for k, v in (run.get("versions") or {}).items()}
     if facts:
@@ -123,3 +129,17 @@ def again(artifacts: Artifacts) -> Section:
         times = [(str(stage), number(to_float(s), 1)) for stage, s in seconds.items()]
         groups.append(Group("Times", tables=[Table("Time of each stage", ("stage", "seconds"), times)]))
     return Section("again", "Make it again", words, groups)
+
+
+def _decided(artifacts: Artifacts) -> list[str]:
+    """Return how many lines of people the log has, of which kinds, and what becomes of them in another folder."""
+    try:
+        people = [d for d in standing(read_decisions(artifacts.folder / LOG)) if not d.by_policy]
+    except DataError:  # that the next command says
+        return []
+    if not people:
+        return []
+    kinds = Counter(decision.action for decision in people)
+    told = ", ".join(f"{kind} {many}" for kind, many in sorted(kinds.items(), key=lambda entry: (-entry[1], entry[0])))
+    copied = "to repeat the run in a new folder, copy decisions.jsonl and review/ there first"
+    return [f"People's decisions are among what it was made from, {plural(len(people), 'line')} ({told}): {copied}."]

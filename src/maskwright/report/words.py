@@ -204,7 +204,9 @@ def _sure(artifacts: Artifacts) -> Iterator[str]:
     if single is not None and ensemble is not None:
         yield (
             f"The single fold models have {number(single.value)} on images they didn’t train on, "
-            f"the ensemble of all of them, which is what predicts, {number(ensemble.value)} on the held-out part."
+            f"the ensemble of all of them, which is what predicts, {number(ensemble.value)} on the held-out part: "
+            "these are other images, so the difference isn’t what the ensemble earned"
+            + (". That stands with the scores." if artifacts.members else " (predict.members=true measures that).")
         )
     yield from _leaks(artifacts)
     yield from _chosen(artifacts)

@@ -46,6 +46,7 @@ _IGNORE = Answer("ignore", "i", "ignore a region")
 _EDIT = Answer("edit", "e", "draw the mask")
 _REJECT = Answer("reject", "x", "neither: leave the image out")
 _OUT = Answer("reject", "x", "leave the image out")
+_JUDGED = (Answer("accept", "y", "good enough to learn from"), Answer("right", "r", "it looks right"), _EDIT, _OUT)
 
 ANSWERS: dict[Kind, tuple[Answer, ...]] = {
     "conflict": (
@@ -69,38 +70,35 @@ ANSWERS: dict[Kind, tuple[Answer, ...]] = {
     "rare": (Answer("accept", "y", "accept the mask"), _IGNORE, _EDIT, _OUT),
     "outlier": (Answer("alien", "a", "alien: leave it out"), Answer("not_alien", "o", "it belongs to the others")),
     "duplicate": (Answer("same", "s", "the same"), Answer("not_same", "n", "not the same")),
-    "uncertain": (Answer("accept", "y", "good enough to learn from"), _EDIT, _OUT),
+    "objectness": _JUDGED,
+    "uncertain": _JUDGED,
 }
 """What each kind of item takes."""
 
 
-OF_POOL: tuple[Kind, ...] = ("disagreement", "uncertain")
+OF_POOL: tuple[Kind, ...] = ("disagreement", "objectness", "uncertain")
 """Kinds that ask about images without a mask."""
 
-_SEEN = ("a", "b", "accept", "edit")
+_SEEN = ("a", "b", "accept", "right", "edit")
 """Answers that take a label as it was shown."""
 
 
 def answers_of(item: Item, *, target: str) -> list[Answer]:
     """Return what an item takes; without semantic masks nothing that would have to draw one.
 
-    A prediction of the networks of all folds can't be taken as it is: each fold has been learned from by some of them.
+    A prediction of the networks of all folds can't be taken as it is, for each fold has been learned from by some of
+    them, and without semantic masks none can: that one looks right can be said, which settles the item and no more.
 
     Args:
         item: what is asked.
         target: what the run learns from: `masks` or `instances`.
     """
-    taken = list(ANSWERS[item.kind])
-    if len(item.suggestions) < 2:
-        taken = [answer for answer in taken if answer.name != "b"]
-    whose = {"a": 0, "b": 1, "accept": 0}
-    unlearnable = {place for place, suggestion in enumerate(item.suggestions) if not suggestion.learnable}
-    taken = [answer for answer in taken if whose.get(answer.name) not in unlearnable]
-    if target == "masks":
-        return taken
-    drawn = {"edit", "ignore"} | ({"b"} if item.kind != "conflict" else set())
-    drawn |= {"a", "accept"} if item.kind in ("disagreement", "uncertain") else set()
-    return [answer for answer in taken if answer.name not in drawn]
+    without = set[str]() if len(item.suggestions) > 1 else {"b"}
+    if item.kind in OF_POOL:
+        without |= {"right"} if _learned(item, 0, target) else {"accept"}
+    if target != "masks":
+        without |= {"edit", "ignore"} | ({"b"} if item.kind not in ("conflict", "disagreement") else set())
+    return [answer for answer in ANSWERS[item.kind] if answer.name not in without]
 
 
 def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: Drawn | None = None) -> list[Decision]:
@@ -127,6 +125,7 @@ def lines_of(run: Reviewed, item: Item, reply: Reply, answers: Answers, drawn: D
         "a": said.first,
         "b": said.second,
         "accept": said.first,
+        "right": said.first,
         "both": said.both,
         "same": said.same,
         "not_same": said.not_same,
@@ -169,6 +168,11 @@ def changed_since(run: Reviewed, item: Item, reply: Reply, answers: Answers) -> 
     return ""
 
 
+def _learned(item: Item, place: int, target: str) -> bool:
+    """Tell whether a suggestion of an image without a mask can be learned from as it is."""
+    return target == "masks" and all(suggestion.learnable for suggestion in item.suggestions[place : place + 1])
+
+
 def _kept_file(run: Reviewed, kind: str, data: bytes, suffix: str) -> str:
     """Write a file under a name that says what it holds, and return that: the same content is one file."""
     name = hashlib.blake2b(data, digest_size=16).hexdigest()
@@ -193,7 +197,7 @@ class _Said:
         if self.item.kind == "conflict":
             return self._instead(self.item.image, str(self.item.other_image))
         if self.item.kind in OF_POOL:
-            return [self._predicted(0)]
+            return [self._right(0)]
         return [self._line("confirm", region=self.item.region)]
 
     def second(self) -> list[Decision]:
@@ -201,7 +205,7 @@ class _Said:
         if self.item.kind == "conflict":
             return self._instead(str(self.item.other_image), self.item.image)
         if self.item.kind in OF_POOL:
-            return [self._predicted(1)]
+            return [self._right(1)]
         if self.item.kind == "shifted":
             return [self._line("shift_mask", shift=self.item.suggestions[1].shift)]
         mask = self.run.mask(self.item.image, self.answers)
@@ -321,6 +325,11 @@ class _Said:
         if not self.item.suggestions:
             return self.run.mask(self.item.image, self.answers)
         return self.run.suggestion(self.item, self.item.suggestions[self.reply.base], self.answers)
+
+    def _right(self, place: int) -> Decision:
+        """A prediction as the mask where it can be learned from, else that somebody found it right."""
+        learned = _learned(self.item, place, self.run.index.target)
+        return self._predicted(place) if learned else self._line("confirm")
 
     def _predicted(self, place: int) -> Decision:
         """A prediction as the mask, with what its networks have learned from."""

@@ -210,11 +210,18 @@ class Desk:
             self._refresh()
             return self._has(name)
 
-    def standing_of(self, item: str) -> list[Decision]:
-        """Return the lines of the answer to an item that counts."""
+    def given_to(self, item: str, by: str) -> list[Decision]:
+        """Return the lines of a reviewer's answers to an item that nobody took back."""
         with self._lock:
             self._refresh()
-            return [decision for decision in standing(self._known) if decision.item == item]
+            gone = {decision.id for decision in self._known if decision.action == "undo"}
+            return [d for d in self._known if (d.item, d.by) == (item, by) and d.action != "undo" and d.id not in gone]
+
+    def stands(self, name: str) -> bool:
+        """Tell whether the answer of this id is the one that counts."""
+        with self._lock:
+            self._refresh()
+            return any(decision.id == name for decision in standing(self._known))
 
     def progress(self, by: str = "") -> dict[str, int]:
         """Return how many items there are, how many anybody has answered, and how many this reviewer."""

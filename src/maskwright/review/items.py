@@ -6,7 +6,9 @@ import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal["conflict", "shifted", "suspect", "disagreement", "rare", "outlier", "duplicate", "uncertain"]
+Kind = Literal[
+    "conflict", "shifted", "suspect", "disagreement", "rare", "outlier", "duplicate", "objectness", "uncertain"
+]
 Box = tuple[int, int, int, int]
 
 QUESTIONS: dict[Kind, str] = {
@@ -17,6 +19,7 @@ QUESTIONS: dict[Kind, str] = {
     "rare": "No other mask holds this category: is this one right?",
     "outlier": "Does this image belong to the others?",
     "duplicate": "Do both show the same thing?",
+    "objectness": "Some objects here were found with little certainty: is the prediction right?",
     "uncertain": "The networks are unsure of this image: is the prediction right?",
 }
 """What is asked, by kind."""

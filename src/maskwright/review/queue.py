@@ -16,6 +16,7 @@ import polars as pl
 from maskwright.artifacts import read_json, read_table
 from maskwright.audit.masks import Answers
 from maskwright.decisions import Decision, read_decisions, settled, standing
+from maskwright.review.answers import OF_POOL
 from maskwright.review.items import Box, Item, Kind
 from maskwright.review.source import Reviewed
 from maskwright.review.sources import (
@@ -35,6 +36,7 @@ WEIGHTS: dict[Kind, float] = {
     "rare": 0.7,
     "outlier": 0.6,
     "duplicate": 0.5,
+    "objectness": 0.45,
     "uncertain": 0.4,
 }
 """What one decision of each kind is worth at most: some mend a mask that is learned and scored, some give an image a
@@ -137,7 +139,7 @@ def _settled(
         return True
     if item.kind in ("outlier", "rare") and any(use.action == "drop" and use.by_policy for use in uses):
         return True
-    if item.kind in ("disagreement", "uncertain") and item.image in given:
+    if item.kind in OF_POOL and item.image in given:
         return key not in given[item.image]
     if item.region is None:
         return False

@@ -29,8 +29,18 @@ class Stroke(Spec):
     """Of the brush, in pixels of the image."""
 
 
+def tidied(by: str) -> str:
+    """Return a reviewer's name as the log has it: whatever was typed between two words is one space.
+
+    Example:
+        >>> tidied(" Anna\\u00a0  Lind")
+        'Anna Lind'
+    """
+    return re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in by)).strip()
+
+
 def _named(by: str) -> str:
-    name = re.sub(r"\s+", " ", "".join(c if c.isprintable() else " " for c in by)).strip()
+    name = tidied(by)
     if not name or name.startswith(POLICY):
         raise ValueError("a person's name is needed")
     return name

@@ -19,7 +19,7 @@ from maskwright.review.desk import Desk
 from maskwright.review.guard import HEADERS, Guard
 from maskwright.review.page import ASSETS, asset, page_of, shown_categories
 from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
-from maskwright.review.reply import read_reply
+from maskwright.review.reply import read_reply, tidied
 
 SHOWN = "X-Label-Digest"
 """Header of a label: what an answer that takes it says that it saw."""
@@ -205,7 +205,7 @@ def _number(request: Any, name: str) -> int:
 
 
 def _by(request: Any) -> str:
-    return str(request.query_params.get("by", ""))[:80]
+    return tidied(str(request.query_params.get("by", ""))[:80])
 
 
 def _side(request: Any) -> int:

@@ -19,6 +19,7 @@ from maskwright.data.store import ProbabilityStore
 from maskwright.errors import DataError
 from maskwright.predict.uncertainty import entropy
 from maskwright.progress import track
+from maskwright.review.doubted import Doubted, doubted_objects
 from maskwright.review.items import Item, Suggestion
 from maskwright.review.source import Reviewed, digest_of
 from maskwright.split import HELD_OUT
@@ -118,7 +119,7 @@ def suspect_items(run: Reviewed, rarity: dict[str, float]) -> Iterator[Item]:
 
 
 def pool_items(run: Reviewed, rarity: dict[str, float], answered: frozenset[str]) -> Iterator[Item]:
-    """Yield images without masks: where two pseudo-labels disagree, else with the prediction and its uncertainty.
+    """Yield images without masks: where two pseudo-labels disagree, or objects have low scores, else by uncertainty.
 
     Args:
         run: what is read.
@@ -128,9 +129,10 @@ def pool_items(run: Reviewed, rarity: dict[str, float], answered: frozenset[str]
     pool = [i for i in run.index.images if not run.masked(i) and i not in answered and i not in run.unusable]
     step = -(-len(pool) // MOST_POOL) or 1
     store, rounds = ProbabilityStore(run.folder.store("pool")), label_folders(run.folder.root)
+    objects = doubted_objects(run)
     for image in track(pool[::step], "review: images without masks", len(pool[::step])):
         try:
-            found = _pool_item(run, image, store, rounds, rarity)
+            found = _pool_item(run, image, store, rounds, rarity, objects.get(name_of(image)))
         except (DataError, OSError, ValueError, KeyError):  # a file that can't be read is nobody's choice
             continue
         if found is not None:
@@ -161,7 +163,12 @@ def label_folders(root: Path) -> list[Labels]:
 
 
 def _pool_item(
-    run: Reviewed, image: str, store: ProbabilityStore, rounds: Sequence[Labels], rarity: dict[str, float]
+    run: Reviewed,
+    image: str,
+    store: ProbabilityStore,
+    rounds: Sequence[Labels],
+    rarity: dict[str, float],
+    objects: Doubted | None,
 ) -> Item | None:
     name = name_of(image)
     known = [_predicted(run, image, f"{labels.folder}/{name}.png", labels) for labels in rounds]
@@ -180,6 +187,9 @@ def _pool_item(
         told = f"they differ in {worst:.1%} of the pixels"
         two = found[first], found[second]
         return Item("disagreement", image, score=worst, need=need, detail=told, suggestions=two)
+    if objects is not None and mean is not None:
+        box = objects.box(run, image)
+        return Item("objectness", image, None, None, box, objects.score, need, objects.told, (mean,))
     if not found or name not in store:
         return None
     unsure = float(entropy(store.read(name)[:, ::4, ::4]).mean())

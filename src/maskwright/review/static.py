@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.artifacts import write_text
+from maskwright.decisions import moment_of
 from maskwright.errors import DataError, MaskwrightError, UsageError, problem
 from maskwright.progress import track
 from maskwright.review.agreement import given_answers
 from maskwright.review.desk import Desk
 from maskwright.review.page import SCRIPTS, STYLE, asset, page_of, shown_categories
 from maskwright.review.pictures import digest_shown, image_bytes, label_bytes
-from maskwright.review.reply import Reply, read_reply
+from maskwright.review.reply import Reply, read_reply, tidied
 
 SIDE = 768
 """Longer side of the pictures in the file, in pixels."""
@@ -34,11 +35,13 @@ class Imported:
         taken: answers that are in the log now.
         known: that were there before.
         refused: (item, why) of those that can't be taken.
+        overruled: of those that were taken, how many don't count: somebody else answered later.
     """
 
     taken: int
     known: int
     refused: list[tuple[str, str]]
+    overruled: int = 0
 
 
 def write_static(desk: Desk, path: Path, *, most: int) -> int:
@@ -81,7 +84,8 @@ def write_static(desk: Desk, path: Path, *, most: int) -> int:
 def import_replies(desk: Desk, path: Path) -> Imported:
     """Take the answers of a file that such a page gave; those that the log has already are passed over.
 
-    What was taken back on the page is taken back here. An answer doesn't overrule one that was given later.
+    What was taken back on the page is taken back here. Of several people's answers to an item all are taken, and the
+    one that was given last counts.
 
     Raises:
         UsageError: it is no such file.
@@ -98,50 +102,44 @@ def import_replies(desk: Desk, path: Path) -> Imported:
         or not isinstance(value.get("replies"), list)
     ):
         raise _strange(path, "another file")
-    taken, known, refused = 0, 0, list[tuple[str, str]]()
+    taken, known, refused, new = 0, 0, list[tuple[str, str]](), list[str]()
     entries = value["replies"]
     _check_whose(desk, path, entries)
     taken_back = {str(e["undo"]) for e in entries if isinstance(e, dict) and "undo" in e}
     for entry in entries:
         try:
             if isinstance(entry, dict) and "undo" in entry:
-                did = desk.take_back(str(entry["undo"]), str(entry.get("by", "")))
+                did = desk.take_back(str(entry["undo"]), tidied(str(entry.get("by", ""))))
             else:
                 reply = read_reply(entry)
                 never = reply.id in taken_back and not desk.knows(reply.id)  # it came and went on that page
-                did = not never and _take(desk, reply)
+                did = not never and _take(desk, reply, new)
             taken, known = taken + did, known + (not did)
         except (MaskwrightError, OSError) as error:
             item = entry.get("item") if isinstance(entry, dict) else None
             refused.append((str(item)[:40], error.got if isinstance(error, MaskwrightError) else str(error)))
-    return Imported(taken, known, refused)
+    return Imported(taken, known, refused, sum(not desk.stands(name) for name in new))
 
 
-def _take(desk: Desk, reply: Reply) -> bool:
-    """Append an answer of a file; return False if it is there already.
+def _take(desk: Desk, reply: Reply, new: list[str]) -> bool:
+    """Append an answer of a file, and its id to those that are new; return False if it is there already.
 
     Raises:
-        UsageError: it can't be taken, or an answer that was given later stands.
+        UsageError: it can't be taken, or its reviewer has answered the item again since.
     """
     if reply.id and desk.knows(reply.id):
         return False
-    given = _moment(reply.time)
-    for line in desk.standing_of(reply.item):
-        later = _moment(line.time)
+    given = moment_of(reply.time)
+    if given is not None and given > datetime.datetime.now(datetime.UTC):  # a clock that is fast would win for good
+        reply = reply.model_copy(update={"time": ""})
+    for line in desk.given_to(reply.item, reply.by):
+        later = moment_of(line.time)
         if given is not None and later is not None and later > given:
             got = f"one from {reply.time}, and {line.by} answered at {line.time}"
             next_move = "look at the item again: maskwright review"
-            raise UsageError(problem("an answer that is the latest", got, where="the file", next_move=next_move))
-    desk.decide(reply)
+            raise UsageError(problem("a reviewer's latest answer", got, where="the file", next_move=next_move))
+    new.append(desk.decide(reply))
     return True
-
-
-def _moment(text: str) -> datetime.datetime | None:
-    try:
-        found = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else found.astimezone()
 
 
 def _nothing(desk: Desk, left: int, failed: Exception | None) -> MaskwrightError:

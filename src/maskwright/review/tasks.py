@@ -240,7 +240,8 @@ def _check_import(run: Reviewed, export: Path, files: Mapping[str, str]) -> None
         next_move = "give the file, zip or folder that the annotation tool wrote"
         raise UsageError(problem("an export", "nothing", where=str(export), next_move=next_move))
     if run.index.target != "masks":
-        next_move = "convert it (maskwright convert EXPORT FOLDER --to folder), and name that in data.further"
+        next_move = "put its file in the place of the task's in the query's folder, convert that (maskwright convert "
+        next_move += "QUERY LABELLED --to folder), and name LABELLED in data.further"
         raise UsageError(
             problem("a run that learns from masks", "instance maps", where="--import", next_move=next_move)
         )

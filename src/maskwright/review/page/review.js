@@ -164,7 +164,7 @@ const app = {
     this.draw();
     const panel = base < 0 ? this.empty() : this.panels[base];
     if (!panel) return;
-    const pool = ["disagreement", "uncertain"].includes(this.item.kind);
+    const pool = ["disagreement", "objectness", "uncertain"].includes(this.item.kind);
     const bases = [...this.item.suggestions.map((_, which) => which), ...(pool ? [-1] : [])];
     const next = bases[(bases.indexOf(base) + 1) % bases.length];
     at("draw-base").hidden = bases.length < 2;
