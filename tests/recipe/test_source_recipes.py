@@ -14,10 +14,12 @@ from PIL import Image
 
 from make_streets import make_streets
 from maskwright.cli import main
+from maskwright.data.synthetic import make_playground
 from maskwright.recipe import load_recipe
 
+PLACES = ("fields", "scenes")
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
-PLAIN = [path for path in RECIPES if not path.stem.startswith(("synthia", "nuclei"))]
+PLAIN = [path for path in RECIPES if not path.stem.startswith(("synthia", "nuclei", *PLACES))]
 MARS = ["background", "soil", "bedrock", "sand", "big_rock"]
 TINY = (
     "split.folds=2", "split.holdout=0", "train.epochs=null", "train.steps=4", "train.validate_every=2", "train.batch=2",
@@ -29,10 +31,13 @@ RESNET = ("model.encoder=resnet10t", "model.encoder_weights=none")
 BRIEF = ("train.steps=2", "postprocess.chain=[]", "report.thumbnails=1")
 STREETS = (*TINY, *BRIEF, *ENCODER, "train.scale=1", "instances.minimum=1", "selftrain.method.pixels={kind: all}")
 GROUPS = "instances.together=[[car, bus, truck, train], [person, rider, bicycle, motorcycle]]"
+DRAWN = (*TINY, *ENCODER, "train.scale=1", "train.crop=[48, 64]", "instances.minimum=1", "selftrain.rounds=1")
 SMALL = {
+    "fields": DRAWN,
     "mars_aspp": (*TINY, "model.width=4"),
     "mars_wnet": (*TINY, "model.width=4"),
     "nuclei": (*TINY, *ENCODER, "train.crop=[32, 32]", "instances.minimum=1", "selftrain.rounds=1"),
+    "scenes": DRAWN,
     "stas": (*TINY, *ENCODER, "train.accumulate=2", "train.keep=2", "predict.members=true"),
     "synthia_sac": (*TINY, *BRIEF, *RESNET, "train.scale=1", "train.lr=1e-3"),
     "synthia_panoptic_16": (*STREETS, "instances.workflow=all"),
@@ -141,6 +146,22 @@ def test_generated_nuclei_teach_real_ones(tmp_path, capsys):
     words = ["selftrain", "--recipe", path, "--data", tmp_path / "data", "--out", tmp_path / "run", *settings, "--json"]
     assert main([str(word) for word in words]) == 0, capsys.readouterr().err
     assert json.loads((tmp_path / "run" / "adopted.json").read_text())["round"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", PLACES)
+def test_drawn_places_with_two_kinds_of_things(tmp_path, capsys, name):
+    data = tmp_path / "data"
+    make_playground(data, labelled=10, unlabelled=4, size=(48, 64), planted=False)
+    path = next(path for path in RECIPES if path.stem == name)
+    settings = [word for setting in SMALL[name] for word in ("--set", setting)]
+    words = ["selftrain", "--recipe", path, "--data", data, "--out", tmp_path / "run", *settings, "--json"]
+    assert main([str(word) for word in words]) == 0, capsys.readouterr().err
+    verdict = json.loads((tmp_path / "run" / "round-1" / "adopt.json").read_text())
+    assert verdict["metric"] == "pq" and verdict["adopted"] in ((True,) if name == "scenes" else (True, False))
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").instances.across
+    assert (tmp_path / "run" / "predictions" / "panoptic.json").is_file()
 
 
 def test_generated_nuclei_are_numbered_and_the_same_again():
