@@ -5,8 +5,9 @@ of the folds' networks is scored on the same held-out images of dsb2018; embeddi
 is a run as it comes, which parts objects by embeddings or by shape, whichever has the higher out-of-fold PQ;
 `embeddings` are the same networks with `instances.by: embeddings`. The rival's mask is parted by scikit-image's
 watershed on the distance to its border, from the peaks of the smoothed distance; how far apart two peaks are at least
-is the best of five for the very images that are scored, a gift to the rival. Its components are a row, too. Intervals
-resample the held-out images.
+is the best of five for the very images that are scored, a gift to the rival. Its components are a row, too. With
+`--stardist PYTHON`, an interpreter that has StarDist, that is trained from scratch for as many steps as both folds'
+networks together, on all of their images (`stardist_alone`). Intervals resample the held-out images.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -48,6 +49,7 @@ from maskwright.statistics import bootstrap, paired_difference
 from maskwright.types import Categories, Category
 
 OURS, EMBEDDINGS, WATERSHED, COMPONENTS = "ours", "embeddings", "watershed", "components"
+STARDIST = "StarDist"
 IOUS = (50, 60, 70, 80, 90)
 METRICS = ("pq", "ap", "ap50", *(f"f1_{iou}" for iou in IOUS), "sbd")
 DISTANCES = (3, 5, 7, 10, 14)
@@ -79,6 +81,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000, help="of each of two folds")
     parser.add_argument("--holdout", type=float, default=0.3)
     parser.add_argument("--set", dest="settings", action="append", default=[], help="of both, such as train.crop=…")
+    parser.add_argument("--stardist", type=Path, help="interpreter that has StarDist; default: no such row")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     data = labelled_part(arguments.data / arguments.folder, arguments.keep / "data" / arguments.folder)
@@ -95,11 +98,15 @@ def main() -> None:
     details = {"steps": arguments.steps, "settings": arguments.settings, "seeds": arguments.seeds}
     more = {WATERSHED: {"least distance of peaks": best, "PQ at each": {str(d): float(v) for d, v in reached.items()}}}
     more[OURS] = {"chosen by each seed": [read_json(RunFolder(run).tuned).get("ways") for run in runs["ours"]]}
+    if arguments.stardist is not None:
+        found[STARDIST] = [
+            starred(run, data, seed, arguments) for run, seed in zip(runs["ours"], arguments.seeds, strict=True)
+        ]
     known, count = {name: figures(objects, truths) for name, objects in found.items()}, len(truths[0])
     rows = {
         f"{arguments.folder}, {metric}: {name}": to_row(name, metric, known, count, details | more.get(name, {}))
         for metric in METRICS
-        for name in (WATERSHED, COMPONENTS, EMBEDDINGS, OURS)
+        for name in known
     }
     record.write("instances", rows, rivals=("scikit-image",))
 
@@ -195,6 +202,36 @@ def parted(run: Path, distance: int | None) -> list[Objects]:
     return found
 
 
+def starred(run: Path, data: Path, seed: int, arguments: argparse.Namespace) -> list[Objects]:
+    """Return the objects that StarDist finds in the images that a run held out, trained on those that it learned."""
+    out = arguments.keep / f"{arguments.folder}-stardist-{arguments.steps}-{seed}"
+    folds = read_folds(RunFolder(run).folds)
+    learned = sorted(
+        name_of(image) for image, fold in folds.select("image", "fold").iter_rows() if fold is not None and fold >= 0
+    )
+    files = {path.stem: path for path in (data / "images").iterdir()}
+    ids = {name: data / "instances" / f"{name}.png" for name in learned}
+    job = {
+        "learned": [(str(files[name]), str(ids[name])) for name in learned if ids[name].is_file()],
+        "predicted": [(name, str(files[name])) for name in held_out(run)],
+        "steps": 2 * arguments.steps,
+        "seed": seed,
+        "out": str(out),
+    }
+    if not (out / "scores.json").is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "job.json").write_text(json.dumps(job))
+        script = Path(__file__).with_name("stardist_alone.py")
+        subprocess.run([str(arguments.stardist), str(script), str(out / "job.json")], check=True)
+    scores = json.loads((out / "scores.json").read_text())
+    found = []
+    for name in held_out(run):
+        numbers = read_ids(out / f"{name}.png")
+        seen = np.unique(numbers[numbers > 0])  # one that others hide has no pixel
+        found.append((relabel_consecutive(numbers), np.array(scores[name])[seen - 1]))
+    return found
+
+
 def shed(mask: np.ndarray, distance: int) -> np.ndarray:
     """Return the objects of a mask as scikit-image parts it."""
     depth = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1)
@@ -234,12 +271,13 @@ def to_row(
         interval=(value.low, value.high),
         details=details | {"each seed": spread},
     )
-    if name not in (OURS, EMBEDDINGS):
+    if name in (WATERSHED, COMPONENTS):
         return row
-    other = mean(known[WATERSHED], metric)
+    rival = OURS if name == STARDIST else WATERSHED
+    other = mean(known[rival], metric)
     gain = paired_difference(score, other, count, rng=np.random.default_rng(0))
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
-    return row.model_copy(update={"against": WATERSHED, "other": float(other(ones)[0]), "comparison": compared})
+    return row.model_copy(update={"against": rival, "other": float(other(ones)[0]), "comparison": compared})
 
 
 def _figures(objects: list[Objects], truths: list[np.ndarray]) -> dict[str, Statistic]:
