@@ -15,13 +15,12 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tifffile
-import uvicorn
 from PIL import Image
 
 from make_export import MAKING, without
@@ -31,22 +30,9 @@ from maskwright.data.images import read_image
 from maskwright.errors import UsageError
 from maskwright.export.runner import Runner
 from maskwright.export.service import Limits, build_service
+from serving import serving
 
 LIMITS = Limits(bytes=100_000, pixels=30_000, waiting=40, seconds=5)
-
-
-@contextmanager
-def serving(runner, limits):
-    with closing(socket.create_server(("127.0.0.1", 0))) as place:
-        server = uvicorn.Server(uvicorn.Config(build_service(runner, limits), log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield place.getsockname()[1]
-        server.should_exit = True
-        thread.join(20)
-        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +42,7 @@ def runner(export):
 
 @pytest.fixture(scope="module")
 def port(runner):
-    with serving(runner, LIMITS) as found:
+    with serving(build_service(runner, LIMITS)) as found:
         yield found
 
 
@@ -201,7 +187,7 @@ class Held:
 
 def test_more_than_may_wait_are_sent_away_and_those_that_wait_are_served(runner):
     held = Held(runner)
-    with serving(held, Limits(running=2, waiting=3)) as port, ThreadPoolExecutor(5) as clients:
+    with serving(build_service(held, Limits(running=2, waiting=3))) as port, ThreadPoolExecutor(5) as clients:
         waiting = [clients.submit(ask, port, "/predict", WHOLE) for _ in range(5)]
         while health(port)["inside"] < 5:
             time.sleep(0.01)
@@ -217,7 +203,10 @@ def test_more_than_may_wait_are_sent_away_and_those_that_wait_are_served(runner)
 
 
 def test_a_request_that_never_ends_is_given_up(runner):
-    with serving(runner, Limits(seconds=0.2)) as port, socket.create_connection(("127.0.0.1", port)) as raw:
+    with (
+        serving(build_service(runner, Limits(seconds=0.2))) as port,
+        socket.create_connection(("127.0.0.1", port)) as raw,
+    ):
         raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n")
         raw.settimeout(20)
         assert b" 408 " in raw.recv(4096).split(b"\r\n")[0]
@@ -245,7 +234,7 @@ def test_twenty_clients_at_once_get_their_own_answers(port, runner, images):
 def test_an_error_of_ours_is_answered_too(runner, capsys):
     held = Held(runner)
     held.label = lambda image: 1 / 0
-    with serving(held, LIMITS) as port:
+    with serving(build_service(held, LIMITS)) as port:
         status, body, _ = ask(port, body=WHOLE)
         assert status == 500
         assert "failed on this image" in json.loads(body)["error"]

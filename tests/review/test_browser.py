@@ -2,20 +2,18 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-import uvicorn
 
 from make_review import ODD, PLAIN
 from maskwright.decisions import read_decisions
 from maskwright.review import build_review, import_replies, write_static
+from serving import serving
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -42,19 +40,6 @@ def page(browser, request):
     opened.on("request", lambda asked: opened.asked.append(asked.url))
     yield opened
     context.close()
-
-
-@contextmanager
-def serving(application):
-    with closing(socket.create_server(("127.0.0.1", 0))) as place:
-        server = uvicorn.Server(uvicorn.Config(application, log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]}, daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield f"http://127.0.0.1:{place.getsockname()[1]}/"
-        server.should_exit = True
-        thread.join(20)
 
 
 def named(page, by="Anna"):
@@ -92,7 +77,8 @@ def people(desk):
 
 
 def test_answers_drawing_and_undo_by_the_keyboard(page, desk):
-    with serving(build_review(desk)) as address:
+    with serving(build_review(desk)) as port:
+        address = f"http://127.0.0.1:{port}/"
         page.goto(address)
         named(page)
         press(page, "1", "Saved: A is right")
@@ -113,7 +99,8 @@ def test_answers_drawing_and_undo_by_the_keyboard(page, desk):
 
 
 def test_with_a_token(page, desk):
-    with serving(build_review(desk, token=TOKEN)) as address:
+    with serving(build_review(desk, token=TOKEN)) as port:
+        address = f"http://127.0.0.1:{port}/"
         page.goto(f"{address}?token={TOKEN}")
         named(page)
         assert TOKEN not in page.url
@@ -197,7 +184,8 @@ def test_a_drawing_survives_the_server(page, desk, folder):
 
 
 def test_what_would_throw_a_drawing_away_is_out_of_reach(page, desk):
-    with serving(build_review(desk)) as address:
+    with serving(build_review(desk)) as port:
+        address = f"http://127.0.0.1:{port}/"
         page.goto(address)
         named(page)
         go_to(page, desk, "uncertain", ODD)
@@ -215,7 +203,8 @@ def test_what_would_throw_a_drawing_away_is_out_of_reach(page, desk):
 
 
 def test_what_was_not_seen_can_not_be_judged(page, desk):
-    with serving(build_review(desk)) as address:
+    with serving(build_review(desk)) as port:
+        address = f"http://127.0.0.1:{port}/"
         page.route("**/api/label/**", lambda route: route.abort())
         page.goto(address)
         page.wait_for_selector("text=This item can’t be shown.")
