@@ -50,6 +50,19 @@ def test_each_fraction_lies_inside_the_larger_ones_and_the_held_out_part_stays()
         assert set(folds_of(found).values()) == {None, HELD_OUT, 0, 1, 2}
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_small_subset_is_not_one_large_group(seed):
+    """40 of 160 images are of one group, the others of groups of 4; the subset is nested with these, too."""
+    images, shares, _ = data()
+    groups = {image: "large" if k < 40 else f"g{k // 4}" for k, image in enumerate(images)}
+    fields = {"folds": 2, "holdout": 0, "labelled_seed": seed}
+    subsets = [split(images, SplitSpec(**fields, labelled=share), shares, groups) for share in (1 / 8, 1 / 4)]
+    for found, wanted in zip(subsets, (20, 40), strict=True):
+        assert len(chosen(found)) == wanted
+        assert {groups[image] for image in chosen(found)}.isdisjoint({"large"})
+    assert chosen(subsets[0]) < chosen(subsets[1])
+
+
 def test_another_seed_of_the_subset_leaves_the_held_out_part_alone():
     one, two = cut(1 / 4), cut(1 / 4, labelled_seed=5)
     assert held(one) == held(two)

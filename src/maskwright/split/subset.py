@@ -3,11 +3,13 @@
 All training groups have one order, of which a subset is the beginning. The order comes from halving: the images are
 cut into two halves as alike as folds are, and each half is ordered in the same way, the first before the second. So
 the first half, quarter, eighth … are stratified, and whatever is asked for lies inside what is asked for with a larger
-number. Only the halves that the end of the subset lies in are ever cut.
+number. The half that holds the largest group is the second: a group as large as a small subset would be all of it.
+Only the halves that the end of the subset lies in are ever cut.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -46,9 +48,16 @@ def _beginning(data: Labelled, images: Sequence[str], count: int, seed: int) -> 
             return chosen | ({*images} if 2 * count >= len(images) else set())
         halves = place_images(data, images, {0: 0.5, 1: 0.5}, np.random.default_rng((seed, 5, node)))
         before, after = ([image for image in images if halves[image] == half] for half in (0, 1))
+        if _largest(data, before) > _largest(data, after):
+            before, after = after, before
         if count <= len(before):
             images, node = before, 2 * node
         else:
             chosen |= {*before}
             images, count, node = after, count - len(before), 2 * node + 1
     return chosen | {*images}
+
+
+def _largest(data: Labelled, images: Sequence[str]) -> int:
+    """Return how many images the largest group has."""
+    return max(Counter(data.joined[image] for image in images).values(), default=0)
