@@ -84,8 +84,9 @@ def instance_features(
         return found
     column = {name: found[:, place] for place, name in enumerate(FEATURES)}
     for place, box in enumerate(boxes):
-        found[place, :4] = _shape(numbered[box] == place + 1)
+        found[place, :3] = _shape(numbered[box] == place + 1)
         column["border"][place] = _touches(box, numbered.shape)
+    column["eccentricity"][:] = _eccentricities(numbered, count)
     if image is not None:
         column["contrast"][:] = _contrasts(numbered, boxes, image)
     if embeddings is not None:
@@ -151,14 +152,25 @@ def truly_matched(
     return found[1:]
 
 
-def _shape(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float, float]:
-    """Return the first four numbers of a mask."""
+def _shape(mask: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return the first three numbers of a mask."""
     area = int(np.count_nonzero(mask))
-    rows, columns = np.nonzero(mask)
-    covariance = np.cov(np.stack([rows, columns]), bias=True)
-    small, large = np.linalg.eigvalsh(covariance)
-    eccentricity = math.sqrt(max(0.0, 1 - small / large)) if large > 0 else 0.0
-    return math.log(area), math.log1p(perimeter(mask) ** 2 / area), area / convex_area(mask), eccentricity
+    return math.log(area), math.log1p(perimeter(mask) ** 2 / area), area / convex_area(mask)
+
+
+def _eccentricities(numbered: Array, count: int) -> npt.NDArray[np.float64]:
+    """Return the eccentricity of each instance, of the eigenvalues of its pixels' second moments."""
+    places = np.stack(np.nonzero(numbered))
+    owner = numbered[*places] - 1
+    sizes = np.bincount(owner, minlength=count)
+    means = np.stack([np.bincount(owner, line, count) for line in places]) / sizes
+    rows, columns = places - means[:, owner]
+    high, wide, mixed = (
+        np.bincount(owner, product, count) / sizes for product in (rows * rows, columns * columns, rows * columns)
+    )
+    half, apart = (high + wide) / 2, np.hypot((high - wide) / 2, mixed)
+    large, small = half + apart, np.maximum(half - apart, 0)
+    return np.asarray(np.sqrt(1 - np.divide(small, large, out=np.ones(count), where=large > 0)))
 
 
 def _touches(box: tuple[slice, ...], size: tuple[int, ...]) -> float:
@@ -174,10 +186,12 @@ def _contrasts(numbered: Array, boxes: list[Any], image: Array) -> npt.NDArray[n
         return found
     for place, box in enumerate(boxes):
         wide = tuple(slice(max(0, part.start - _BAND), part.stop + _BAND) for part in box)
-        mask = np.pad((numbered[wide] == place + 1).view(np.uint8), 1)
+        part = colours[wide]
+        mask = np.zeros((part.shape[0] + 2, part.shape[1] + 2), np.uint8)
+        mask[1:-1, 1:-1] = numbered[wide] == place + 1
         inner = mask & (1 - cv2.erode(mask, _DISC, iterations=_BAND, borderType=cv2.BORDER_REPLICATE))
         outer = cv2.dilate(mask, _DISC, iterations=_BAND) & (1 - mask)
-        around, part = outer[1:-1, 1:-1] > 0, colours[wide]
+        around = outer[1:-1, 1:-1] > 0
         if around.any():
             apart = part[inner[1:-1, 1:-1] > 0].mean(axis=0) - part[around].mean(axis=0)
             found[place] = math.sqrt(float((apart**2).sum())) / deviation

@@ -96,7 +96,8 @@ def perimeter(mask: Mask, spacing: Spacing = (1.0, 1.0)) -> float:
     """
     if not math.isclose(*spacing, rel_tol=1e-3):
         return math.nan
-    inside = np.pad(mask, 2).view(np.uint8)
+    inside = np.zeros((mask.shape[0] + 4, mask.shape[1] + 4), np.uint8)
+    inside[2:-2, 2:-2] = mask
     border = inside - cv2.erode(inside, _CROSS)
     codes = cv2.filter2D(border.astype(np.float32), cv2.CV_32F, _CODES, borderType=cv2.BORDER_CONSTANT)
     counts = np.bincount(np.rint(codes[border > 0]).astype(np.int64), minlength=50)
@@ -143,16 +144,11 @@ def convex_area(mask: Mask) -> int:
     hull = _hull(mask) / 2
     if len(hull) == 0:
         return 0
+    (y, x), (other_y, other_x) = hull.T[..., None], np.roll(hull, -1, axis=0).T[..., None]
     rows = np.arange(mask.shape[0])
-    left, right = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
-    for (y, x), (other_y, other_x) in zip(hull, np.roll(hull, -1, axis=0), strict=True):
-        crossed = (rows >= min(y, other_y)) & (rows <= max(y, other_y))
-        if y == other_y:
-            ends = np.array([[x], [other_x]])
-        else:
-            ends = (x + (rows[crossed] - y) * (other_x - x) / (other_y - y))[None]
-        left[crossed] = np.minimum(left[crossed], ends.min(axis=0))
-        right[crossed] = np.maximum(right[crossed], ends.max(axis=0))
+    crossed = (rows >= np.minimum(y, other_y)) & (rows <= np.maximum(y, other_y)) & (y != other_y)  # level sides end in
+    at = x + (rows - y) * (other_x - x) / np.where(y == other_y, 1, other_y - y)  # corners that others have, too
+    left, right = np.where(crossed, at, np.inf).min(axis=0), np.where(crossed, at, -np.inf).max(axis=0)
     used = left <= right
     return int((np.floor(right[used] + _ROUNDING) - np.ceil(left[used] - _ROUNDING) + 1).sum())
 
