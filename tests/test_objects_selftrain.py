@@ -141,3 +141,19 @@ def test_what_was_cut_short_goes_on_to_the_same_numbers(finished, tmp_path, cut)
     assert read_json(out / "adopted.json") == read_json(finished[0] / "adopted.json")
     one, two = (json.loads((p / "predictions" / "evaluation.json").read_text()) for p in (finished[0], out))
     assert one == two
+
+
+def test_protocols_stand_side_by_side_by_pq(data, tmp_path):
+    steps = {"train.steps": "2", "train.validate_every": "1"}
+    words = [word for word in command(data, tmp_path / "run", **steps) if word != "--set=selftrain.adopt=always"]
+    found = maskwright(*words, "--protocols", "--holdout", "0.2")["protocols"]
+    alone = found["labelled_only"]
+    for scores in found.values():
+        assert {key.split("/")[-1] for key in scores} == {"mean_dice", "pooled_miou", "pq"}
+        for part in ("oof", "holdout"):
+            gain = scores[f"gain/{part}/pq"]["value"]
+            assert gain == pytest.approx(scores[f"{part}/pq"]["value"] - alone[f"{part}/pq"]["value"])
+    plain = [word for word in command(data, tmp_path / "alone", **steps) if "selftrain" not in str(word)]
+    scores = maskwright("run", *plain, "--holdout", "0.2")["scores"]
+    for part in ("oof", "holdout"):
+        assert alone[f"{part}/pq"]["value"] == pytest.approx(scores[f"{part}/pq"]["value"])

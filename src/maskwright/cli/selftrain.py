@@ -129,12 +129,12 @@ def _says_how(setting: str) -> bool:
 
 
 def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:
-    from maskwright.pipeline.protocols import METRICS, run_protocols
+    from maskwright.pipeline.protocols import METRICS, OF_OBJECTS, run_protocols
 
     with progress():
         found = run_protocols(recipe, out, redo=redo, command=typed_command())
     for part, words in (("oof", "out of fold"), ("holdout", "held out")):
-        for metric in METRICS if f"{part}/{METRICS[0]}" in found["mixed"] else ():
+        for metric in (m for m in (OF_OBJECTS, *METRICS) if f"{part}/{m}" in found["mixed"]):
             print_protocols(found, f"{part}/{metric}", f"Protocols: {metric}, {words}")
     say(f"scores: {out / 'protocols.json'}")
     return {"run": str(out), "protocols": found}

@@ -1,4 +1,4 @@
-"""Out-of-fold objects of a round scored as they were predicted: what the round is adopted by."""
+"""Objects of a round scored as they were predicted: what the round is adopted by."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NAMES = ("pq", "sq", "rq", "ap")
 
 
 def object_statistics(
-    folder: RunFolder, whole: Index, number: int, spec: dict[str, Any]
+    folder: RunFolder, whole: Index, number: int, spec: dict[str, Any], *, part: str = "oof"
 ) -> tuple[pl.DataFrame, dict[str, Statistic]]:
     """Return the scored rows of folds.csv, and {metric: score as a function of image weights} of a round's objects.
 
@@ -54,9 +54,11 @@ def object_statistics(
         whole: its index.
         number: of the round.
         spec: of the stage: data, evaluate, instances.
+        part: oof or holdout.
     """
-    rows = scored(whole, read_folds(folder.folds).filter(pl.col("fold") != HELD_OUT))
-    overlaps = _measured(folder, whole, rows, number, spec)
+    held = (pl.col("fold") == HELD_OUT) == (part == "holdout")
+    rows = scored(whole, read_folds(folder.folds).filter(held))
+    overlaps = _measured(folder, whole, rows, number, spec, part)
     evidence, evaluate = overlaps.evidence(), overlaps.spec
     known = statistics_of(evidence, whole.categories, evaluate)
     found = {name: known[name][1] for name in _NAMES if name in known}
@@ -172,10 +174,13 @@ def measurer(
     return measured
 
 
-def _measured(folder: RunFolder, whole: Index, rows: pl.DataFrame, number: int, spec: dict[str, Any]) -> Overlaps:
+def _measured(
+    folder: RunFolder, whole: Index, rows: pl.DataFrame, number: int, spec: dict[str, Any], part: str
+) -> Overlaps:
     evaluate = EvaluateSpec.model_validate(spec["evaluate"] | {"families": ["panoptic", "instances"]})
     judges = fit_judges(folder, whole, number) if spec["instances"]["score"] == "objectness" else None
-    measured = measurer(folder, whole.only(rows["image"].to_list()), number, spec, evaluate, judges=judges)
+    images = whole.only(rows["image"].to_list())
+    measured = measurer(folder, images, number, spec, evaluate, judges=judges, part=part)
     overlaps = Overlaps(whole.categories, evaluate)
     each = track(rows.select("image", "group", "fold").iter_rows(), f"score round {number}", rows.height)
     for row, (image, group, fold) in enumerate(each):

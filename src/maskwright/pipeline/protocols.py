@@ -11,8 +11,9 @@ import numpy as np
 from maskwright.artifacts import RunFolder, read_folds, write_json
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate import statistic_of
-from maskwright.metrics import Counts, EmptyCases
+from maskwright.metrics import EmptyCases
 from maskwright.pipeline import labelling, rounds, stages
+from maskwright.pipeline.object_scores import object_statistics
 from maskwright.pipeline.pool import all_strangers
 from maskwright.pipeline.sharing import SHARED, copy_records, link_to
 from maskwright.recipe import Recipe, load_recipe
@@ -20,10 +21,10 @@ from maskwright.recipe.effort import all_rounds
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.selftrain import Protocol, PseudoLabelsSpec, SelftrainSpec
 from maskwright.split import HELD_OUT
-from maskwright.statistics import Interval, bootstrap, paired_difference
+from maskwright.statistics import Interval, Statistic, bootstrap, paired_difference
 from maskwright.tasks import lock
 
-METRICS = ("mean_dice", "pooled_miou")
+METRICS, OF_OBJECTS = ("mean_dice", "pooled_miou"), "pq"
 
 PROTOCOLS = tuple(name for name in get_args(Protocol) if name != "labelled_only")
 """Those that look at the pool."""
@@ -45,7 +46,8 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
         command: what the user typed, for the report.
 
     Returns:
-        {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only}}.
+        {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only}}; metrics
+        are `METRICS` and, where objects are told apart, `OF_OBJECTS`.
     """
     from maskwright.pipeline import run
 
@@ -118,16 +120,14 @@ def _check_wanted(recipe: Recipe) -> None:
 def _scores(base: RunFolder, before: int, inner: RunFolder, number: int) -> dict[str, Any]:
     """Return the scores of a round, and its gains over one of the supervised run."""
     recipe = load_recipe(base.recipe)
-    spec, categories = recipe.evaluate, recipe.data.to_categories()
-    cases, found = EmptyCases.of(spec), dict[str, Any]()
-    options: dict[str, Any] = {"samples": spec.samples, "confidence": spec.confidence}
+    options: dict[str, Any] = {"samples": recipe.evaluate.samples, "confidence": recipe.evaluate.confidence}
+    found = dict[str, Any]()
     for part in _parts(base):
-        (groups, old), (_, new) = (_counts(f, part, n) for f, n in ((base, before), (inner, number)))
-        for metric in METRICS:
-            one, two = (statistic_of(counts, metric, categories.evaluated, cases) for counts in (old, new))
+        (groups, old), (_, new) = (_statistics(f, part, n) for f, n in ((base, before), (inner, number)))
+        for metric, two in new.items():
             rng = [np.random.default_rng((recipe.seed, 8)) for _ in range(2)]
             score = bootstrap(two, len(groups), groups=groups, rng=rng[0], **options)
-            gain = paired_difference(two, one, len(groups), groups=groups, rng=rng[1], **options)
+            gain = paired_difference(two, old[metric], len(groups), groups=groups, rng=rng[1], **options)
             found[f"{part}/{metric}"] = vars(score)
             found[f"gain/{part}/{metric}"] = vars(gain if inner is not base else Interval(0.0, 0.0, 0.0, score.n))
     return found
@@ -138,10 +138,16 @@ def _parts(folder: RunFolder) -> list[str]:
     return ["oof", "holdout"] if held else ["oof"]
 
 
-def _counts(folder: RunFolder, part: str, number: int) -> tuple[list[str], Counts]:
-    spec = load_recipe(folder.recipe).model_dump(mode="json", include={"data"})
-    rows, counts = rounds.counts_of(folder, stages.decided(folder, spec), number, part=part)
-    return rows["group"].to_list(), counts
+def _statistics(folder: RunFolder, part: str, number: int) -> tuple[list[str], dict[str, Statistic]]:
+    """Return the groups of the scored images, and {metric: score as a function of image weights} of a round."""
+    recipe = load_recipe(folder.recipe)
+    spec = recipe.model_dump(mode="json", include={"data", "evaluate", "instances"})
+    whole, cases = stages.decided(folder, {"data": spec["data"]}), EmptyCases.of(recipe.evaluate)
+    rows, counts = rounds.counts_of(folder, whole, number, part=part)
+    found = {metric: statistic_of(counts, metric, whole.categories.evaluated, cases) for metric in METRICS}
+    if recipe.tells_instances:
+        found[OF_OBJECTS] = object_statistics(folder, whole, number, spec, part=part)[1][OF_OBJECTS]
+    return rows["group"].to_list(), found
 
 
 def _share(base: RunFolder, inner: RunFolder) -> None:
