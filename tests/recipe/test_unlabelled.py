@@ -89,6 +89,7 @@ def test_what_a_step_costs(spec, passes):
         ({"kind": "fixmatch", "treshhld": 0.5}, "treshhld"),
         ({"kind": "fixmatch", "collapse": "panic"}, "collapse"),
         ({"kind": "dacs", "labelled_share": 0}, "pastes labelled crops"),
+        ({"kind": "fixmatch", "labelled_share": 0, "align": 1}, "shares of labelled crops"),
     ],
 )
 def test_what_makes_no_sense_is_refused(method, message):

@@ -152,6 +152,10 @@ class OnlineMethodSpec(Spec):
             raise ValueError("labelled_share says how many images of the pool a step has: leave batch null")
         if self.labelled_share == 0 and isinstance(getattr(self, "mix", None), ClassMixSpec):
             raise ValueError("mix pastes labelled crops, of which a labelled_share of 0 has none")
+        if self.labelled_share == 0 and getattr(self, "align", 0.0) > 0:
+            raise ValueError(
+                "align brings labels to the shares of labelled crops, of which a labelled_share of 0 has none"
+            )
         return self
 
 
@@ -208,6 +212,10 @@ class ConsistencySpec(OnlineMethodSpec):
     binary tasks a threshold up to .5 keeps everything."""
     adaptive: AdaptiveThresholdSpec | None = None
     """A threshold for each category, which follows the teacher, in the place of `threshold`; null: one for all."""
+    align: Probability = 0.0
+    """How far the labels of the pool are brought to the shares that categories have among the labelled crops
+    (distribution alignment): probabilities are multiplied by (that share / their mean over the pool) to this power. 0:
+    not at all; 1: in full, for a pool like the labelled images."""
     weighting: Literal["pixel", "image"] = "pixel"
     """pixel: pixels below the threshold aren't learned from. image: all are, with the share of the image's pixels that
     reach the threshold as their weight (DACS)."""

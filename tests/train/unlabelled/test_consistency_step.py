@@ -334,6 +334,25 @@ def test_thresholds_follow_the_teacher_by_category():
     assert [row[f"kept_{name}"] for name in "abc"] == pytest.approx(shares, nan_ok=True)
 
 
+def test_an_aligned_teacher_says_what_the_labels_hold():
+    """The labels that are learned from are those of probabilities times (share of labels / mean of the teacher)."""
+    step, network = make("{kind: fixmatch, align: 1, loss: soft, threshold: 0}")
+    batch, least = make_batch(), 1e-3
+    told = copy.deepcopy(network).eval()(batch.pool.clean[:, 0]).softmax(1).detach()
+    valid = batch.pool.valid[:, 0]
+    mean = torch.stack([told[:, c][valid].mean() for c in range(C)])
+    known = batch.labels[batch.labels != IGNORE]
+    share = torch.stack([(known == c).float().mean() for c in range(C)])
+    wanted = told * ((share + least) / (mean + least))[:, None, None]
+    wanted = wanted / wanted.sum(1, keepdim=True)
+    step.losses(batch, 0.0)
+    row, _ = step.kept.row()
+    shares = [number((wanted.argmax(1) == c)[valid].float().mean()) for c in range(C)]
+    assert [row[f"share_{name}"] for name in "abc"] == pytest.approx(shares)
+    assert not torch.equal(wanted.argmax(1), told.argmax(1))
+    assert {"alignment.labelled", "alignment.predicted", "alignment.steps"} <= step.state_dict().keys()
+
+
 def test_peaks_grow_slow_and_what_is_not_seen_keeps_its_own():
     """A peak of .5, then .75: 2 / 11 of the first stay at the second step, as in (1 + t) / (10 + t)."""
     peaks = Peaks(3, AdaptiveThresholdSpec(share=1.0, floor=0.0))

@@ -14,6 +14,7 @@ from maskwright.recipe.unlabelled import ConsistencySpec, TeacherSpec
 from maskwright.train.batch import Batch, PoolBatch
 from maskwright.train.teacher import Teacher, first_logits
 from maskwright.train.unlabelled.agreement import Guess, disagreement, hard_labels, known_guess
+from maskwright.train.unlabelled.alignment import Alignment
 from maskwright.train.unlabelled.kept import KeptLabels
 from maskwright.train.unlabelled.masks import block_masks, box_masks, half_of_categories
 from maskwright.train.unlabelled.norm import PoolStep
@@ -64,6 +65,7 @@ class ConsistencyStep(PoolStep):
         self.spec = spec
         self.teacher = None if spec.teacher is None else _teacher(network, spec.teacher, recipe)
         names = recipe.data.to_categories().names
+        self.alignment = Alignment(len(names), spec.align) if spec.align else None
         self.peaks = None if spec.adaptive is None else Peaks(len(names), spec.adaptive)
         self.kept = KeptLabels(names, spec, {} if self.peaks is None else {"threshold_": self.peaks.thresholds})
         self._before: dict[int, tuple[torch.Tensor, Guess]] = {}
@@ -138,6 +140,8 @@ class ConsistencyStep(PoolStep):
         assert batch.pool is not None
         spec, valid = self.spec, thin_out(batch.pool.valid[:, 0], like)
         probabilities = thin_out(probabilities, like)
+        if self.alignment is not None:
+            probabilities = self.alignment(probabilities, valid, hard_labels(batch.labels))
         threshold: float | torch.Tensor = spec.threshold
         if self.peaks is not None:
             self.peaks.update(probabilities, valid)
