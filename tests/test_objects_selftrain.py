@@ -143,7 +143,9 @@ def test_what_was_cut_short_goes_on_to_the_same_numbers(finished, tmp_path, cut)
     assert one == two
 
 
-def test_protocols_stand_side_by_side_by_pq(data, tmp_path):
+def test_protocols_stand_side_by_side_by_pq(tmp_path):
+    data = tmp_path / "data"  # its own: others break theirs
+    make_playground(data, labelled=12, unlabelled=1, size=(40, 64), planted=False)
     steps = {"train.steps": "2", "train.validate_every": "1"}
     words = [word for word in command(data, tmp_path / "run", **steps) if word != "--set=selftrain.adopt=always"]
     found = maskwright(*words, "--protocols", "--holdout", "0.2")["protocols"]
