@@ -150,6 +150,7 @@ def test_protocols_stand_side_by_side_by_pq(tmp_path):
     words = [word for word in command(data, tmp_path / "run", **steps) if word != "--set=selftrain.adopt=always"]
     found = maskwright(*words, "--protocols", "--holdout", "0.2")["protocols"]
     alone = found["labelled_only"]
+    assert alone["oof/pq"]["value"] > 0
     for scores in found.values():
         assert {key.split("/")[-1] for key in scores} == {"mean_dice", "pooled_miou", "pq"}
         for part in ("oof", "holdout"):

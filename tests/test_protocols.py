@@ -49,6 +49,7 @@ def without_training(monkeypatch, folder, why=None):
     monkeypatch.setattr("maskwright.pipeline.run", run)
     monkeypatch.setattr("maskwright.pipeline.protocols.all_strangers", lambda base, recipe: why)
     monkeypatch.setattr("maskwright.pipeline.protocols._scores", lambda *_: {})
+    monkeypatch.setattr("maskwright.pipeline.protocols._statistics", lambda *_: [])
     monkeypatch.setattr("maskwright.pipeline.protocols._share_labels", lambda *_: None)
     return seen, locked
 

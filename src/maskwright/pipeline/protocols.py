@@ -24,10 +24,15 @@ from maskwright.split import HELD_OUT
 from maskwright.statistics import Interval, Statistic, bootstrap, paired_difference
 from maskwright.tasks import lock
 
-METRICS, OF_OBJECTS = ("mean_dice", "pooled_miou"), "pq"
+METRICS = ("mean_dice", "pooled_miou")
+OF_OBJECTS = "pq"
+"""Beside these where objects are told apart."""
 
 PROTOCOLS = tuple(name for name in get_args(Protocol) if name != "labelled_only")
 """Those that look at the pool."""
+
+Part = tuple[str, list[str], dict[str, Statistic]]
+"""Its name, the groups of its scored images, and {metric: score as a function of image weights}."""
 
 _SHARED = (*SHARED, "decided", "decisions.jsonl", "review", "folds.csv", "folds.json", "plan.json", "round-0")
 _DONE = ("index", "audit", "decide", "split", "plan", "train-fold-*", "predict-*")
@@ -69,7 +74,8 @@ def _compare(spec: SelftrainSpec, base: RunFolder, *, redo: bool) -> dict[str, A
     from maskwright.pipeline import run
 
     resolved = load_recipe(base.recipe)
-    found = {"labelled_only": _scores(base, 0, base, 0)}
+    alone = _statistics(base, 0)
+    found = {"labelled_only": _scores(resolved, alone, alone)}
     for protocol in PROTOCOLS:
         inner, wanted = RunFolder(base.root / "protocols" / protocol), _by(spec, protocol)
         _share(base, inner)
@@ -82,7 +88,7 @@ def _compare(spec: SelftrainSpec, base: RunFolder, *, redo: bool) -> dict[str, A
             until="selftrain",
             redo=redo,
         )
-        found[protocol] = _scores(base, 0, inner, wanted.rounds)
+        found[protocol] = _scores(resolved, alone, _statistics(inner, wanted.rounds))
     if isinstance(spec.method, PseudoLabelsSpec) and not spec.method.keep_soft:
         for protocol, number in itertools.product(PROTOCOLS, range(1, spec.rounds + 1)):
             labelling.clean_soft(RunFolder(base.root / "protocols" / protocol), number)
@@ -117,37 +123,38 @@ def _check_wanted(recipe: Recipe) -> None:
         parse_recipe(tree | {"selftrain": tree["selftrain"] | {"protocol": protocol}}, where="--protocols")
 
 
-def _scores(base: RunFolder, before: int, inner: RunFolder, number: int) -> dict[str, Any]:
-    """Return the scores of a round, and its gains over one of the supervised run."""
-    recipe = load_recipe(base.recipe)
+def _scores(recipe: Recipe, alone: list[Part], own: list[Part]) -> dict[str, Any]:
+    """Return the scores of a round, and its gains over the supervised training, `alone`."""
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "confidence": recipe.evaluate.confidence}
     found = dict[str, Any]()
-    for part in _parts(base):
-        (groups, old), (_, new) = (_statistics(f, part, n) for f, n in ((base, before), (inner, number)))
+    for (part, groups, old), (_, _, new) in zip(alone, own, strict=True):
         for metric, two in new.items():
             rng = [np.random.default_rng((recipe.seed, 8)) for _ in range(2)]
             score = bootstrap(two, len(groups), groups=groups, rng=rng[0], **options)
             gain = paired_difference(two, old[metric], len(groups), groups=groups, rng=rng[1], **options)
             found[f"{part}/{metric}"] = vars(score)
-            found[f"gain/{part}/{metric}"] = vars(gain if inner is not base else Interval(0.0, 0.0, 0.0, score.n))
+            found[f"gain/{part}/{metric}"] = vars(gain if own is not alone else Interval(0.0, 0.0, 0.0, score.n))
     return found
+
+
+def _statistics(folder: RunFolder, number: int) -> list[Part]:
+    """Return what a round is scored by, out of fold and, where images are held out, on these."""
+    recipe = load_recipe(folder.recipe)
+    spec = recipe.model_dump(mode="json", include={"data", "evaluate", "instances"})
+    whole, cases = stages.decided(folder, {"data": spec["data"]}), EmptyCases.of(recipe.evaluate)
+    parts = list[Part]()
+    for part in _parts(folder):
+        rows, counts = rounds.counts_of(folder, whole, number, part=part)
+        found = {metric: statistic_of(counts, metric, whole.categories.evaluated, cases) for metric in METRICS}
+        if recipe.tells_instances:
+            found[OF_OBJECTS] = object_statistics(folder, whole, number, spec, part=part)[1][OF_OBJECTS]
+        parts.append((part, rows["group"].to_list(), found))
+    return parts
 
 
 def _parts(folder: RunFolder) -> list[str]:
     held = (read_folds(folder.folds)["fold"] == HELD_OUT).any()
     return ["oof", "holdout"] if held else ["oof"]
-
-
-def _statistics(folder: RunFolder, part: str, number: int) -> tuple[list[str], dict[str, Statistic]]:
-    """Return the groups of the scored images, and {metric: score as a function of image weights} of a round."""
-    recipe = load_recipe(folder.recipe)
-    spec = recipe.model_dump(mode="json", include={"data", "evaluate", "instances"})
-    whole, cases = stages.decided(folder, {"data": spec["data"]}), EmptyCases.of(recipe.evaluate)
-    rows, counts = rounds.counts_of(folder, whole, number, part=part)
-    found = {metric: statistic_of(counts, metric, whole.categories.evaluated, cases) for metric in METRICS}
-    if recipe.tells_instances:
-        found[OF_OBJECTS] = object_statistics(folder, whole, number, spec, part=part)[1][OF_OBJECTS]
-    return rows["group"].to_list(), found
 
 
 def _share(base: RunFolder, inner: RunFolder) -> None:

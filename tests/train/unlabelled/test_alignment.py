@@ -54,4 +54,6 @@ def test_shares_are_means_over_steps_and_pixels_that_do_not_count_are_left_out()
 
 def test_before_any_label_was_seen_nothing_changes():
     probabilities = told(0.8, 0.2)
-    assert torch.equal(Alignment(2, 1.0)(probabilities, ALL, labels(IGNORE)), probabilities)
+    aligned = Alignment(2, 1.0)
+    assert torch.allclose(aligned(probabilities, ALL, labels(IGNORE)), probabilities)
+    assert (aligned.steps, aligned.labelled.tolist(), aligned.predicted.tolist()) == (0, [0, 0], [0, 0])

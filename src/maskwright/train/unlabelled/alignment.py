@@ -52,16 +52,16 @@ class Alignment(nn.Module):
                 moves.
         """
         categories = len(self.labelled)
-        told = torch.bincount(labels[labels != IGNORE], minlength=categories).double()
-        seen = (probabilities.double() * valid[:, None]).sum((0, 2, 3))
-        told, seen = summed(torch.stack([told, seen]))
-        if told.sum() > 0 and seen.sum() > 0:
-            stays = ((1 + self.steps) / (10 + self.steps)).clamp(max=_MOMENTUM) * (self.steps > 0)
-            for mean, found in ((self.labelled, told), (self.predicted, seen)):
-                mean.copy_(stays * mean + (1 - stays) * found / found.sum())
-            self.steps.add_(1)
-        if self.steps == 0:
-            return probabilities
-        ratio = ((self.labelled + _LEAST) / (self.predicted + _LEAST)) ** self.strength
-        aligned = probabilities * ratio.to(probabilities.dtype)[:, None, None]
+        places = torch.where(labels == IGNORE, categories, labels).flatten()  # no value is looked at: a GPU goes on
+        told = torch.zeros(categories + 1, dtype=torch.int64, device=labels.device)
+        told.scatter_add_(0, places, torch.ones_like(places))
+        seen = (probabilities.float() * valid[:, None]).sum((0, 2, 3))
+        told, seen = summed(torch.stack([told[:-1].float(), seen]))
+        moves = (told.sum() > 0) & (seen.sum() > 0)
+        stays = ((1 + self.steps) / (10 + self.steps)).clamp(max=_MOMENTUM) * (self.steps > 0)
+        for mean, found in ((self.labelled, told), (self.predicted, seen)):
+            mean.copy_(torch.where(moves, stays * mean + (1 - stays) * found / found.sum().clamp(min=1e-6), mean))
+        self.steps.add_(moves)
+        ratio = ((self.labelled + _LEAST) / (self.predicted + _LEAST)) ** self.strength  # 1 before anything was seen
+        aligned = probabilities * ratio[:, None, None]
         return aligned / aligned.sum(1, keepdim=True)
