@@ -71,7 +71,7 @@ class TrainSpec(Spec):
     """Compile the network with torch.compile: minutes at the start, faster steps after; needs a C++ compiler. The
     probe's figures are those of steps that aren't compiled."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    """Device kind."""
+    """auto: a CUDA device where there is one, else the processor; gpu: a CUDA device, or the training ends at once."""
     devices: int = Field(1, ge=1)
     """Devices, a process each, that share every step: each takes batch / devices crops."""
     threads: int | None = Field(None, ge=1)

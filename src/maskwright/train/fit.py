@@ -24,7 +24,7 @@ from maskwright.checkpoint import describe
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity
 from maskwright.errors import UsageError, problem
-from maskwright.inference import free_memory, pick_device
+from maskwright.inference import free_memory
 from maskwright.losses import build_levels
 from maskwright.losses.embedding import EmbeddingLoss
 from maskwright.models import build_model
@@ -33,6 +33,7 @@ from maskwright.recipe import Recipe
 from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.callbacks import Curves, Thirds
 from maskwright.train.class_weights import class_weight_lines, with_class_weights
+from maskwright.train.device import training_device
 from maskwright.train.distributed import train_together
 from maskwright.train.embedding import EmbeddingStep
 from maskwright.train.loader import training_batches, validation_batches
@@ -262,6 +263,7 @@ def build_trainer(
         watch: of what a step learns from a pool.
     """
     spec = recipe.train
+    on_cuda = training_device(spec.accelerator).type == "cuda"
     # two keepers: Lightning's `save_last` writes only where the best one was written, too
     kept: dict[str, Any] = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     by_metric: dict[str, Any] = {"monitor": recipe.metric(), "mode": "max", **kept}
@@ -273,10 +275,10 @@ def build_trainer(
     thirds = [Thirds(folder)] if recipe.selftrain.keeps_thirds else []
     with _quietly():
         return L.Trainer(
-            accelerator=spec.accelerator,
+            accelerator="gpu" if on_cuda else "cpu",
             devices=spec.devices,
             strategy="ddp" if spec.devices > 1 else "auto",
-            sync_batchnorm=spec.devices > 1 and pick_device(spec.accelerator).type == "cuda",
+            sync_batchnorm=spec.devices > 1 and on_cuda,
             precision=_PRECISION[spec.precision],  # type: ignore[arg-type]
             max_steps=spec.steps or -1,
             max_epochs=-1,

@@ -29,6 +29,7 @@ from maskwright.recipe.embedding import EmbeddingSpec
 from maskwright.recipe.encoder import EncoderSpec
 from maskwright.recipe.executor import at_a_time, cores_of_task
 from maskwright.recipe.model import UNetSpec
+from maskwright.train.device import training_device
 from maskwright.train.timing import Allowance, Cost, cost_of_step, scaled, tiny_step
 
 AREA = 256 * 256
@@ -77,7 +78,11 @@ def plan_training(recipe: Recipe, training: Index, *, further: float = 0.0) -> P
         recipe: its data section is resolved.
         training: labelled images of all folds.
         further: trainings of each fold that rounds of self-training come to, in supervised ones; they share the budget.
+
+    Raises:
+        UsageError: the recipe asks for a device that this machine lacks.
     """
+    training_device(recipe.train.accelerator)
     allowance, times = Allowance.of(recipe), 1 + further
     recipe = with_embedding(recipe)
     asked, reasons = recipe, list[str]()

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 
 import torch
 
-from maskwright.inference import STRIDE, free_memory, pick_device
+from maskwright.inference import STRIDE, free_memory
 from maskwright.losses.truth import shares
 from maskwright.progress import report
 from maskwright.recipe import Recipe
 from maskwright.recipe.mixing import blends_labels
 from maskwright.train.batch import Batch
 from maskwright.train.class_weights import with_class_weights
+from maskwright.train.device import training_device
 from maskwright.train.fit import build_module
 from maskwright.train.memory import Parts
 from maskwright.train.targets import INSTANCES, LabelTargets
@@ -144,7 +145,7 @@ def _measure_batch(recipe: Recipe, batch: int, repeats: int, seconds: float) -> 
 def _timed_steps(recipe: Recipe, batch: int) -> Iterator[float]:
     """Make training steps on random data and yield the seconds of each."""
     spec = recipe.train
-    device = pick_device(spec.accelerator)
+    device = training_device(spec.accelerator)
     random = _random_batch(recipe, batch)
     recipe = with_class_weights(recipe, random.labels.to(torch.uint8).numpy())
     module = build_module(_with(recipe, steps=spec.steps or 1, compile=False), fold=0).to(device)

@@ -13,11 +13,11 @@ from torch import nn
 from maskwright.data.index import Index
 from maskwright.data.intensity import Intensity, measure
 from maskwright.errors import RecipeError, problem
-from maskwright.inference import pick_device
 from maskwright.recipe import Recipe
 from maskwright.recipe.sac import SacSpec
 from maskwright.recipe.unlabelled import OnlineMethodSpec
 from maskwright.train.batch import Batch
+from maskwright.train.device import training_device
 from maskwright.train.steps import Step
 from maskwright.train.unlabelled.importance import pool_weights
 from maskwright.train.unlabelled.kept import FROM_SCRATCH
@@ -116,7 +116,7 @@ def adapt_first(step: Step, recipe: Recipe, batches: Iterable[Batch]) -> None:
     """
     method = recipe.selftrain.method
     if isinstance(method, SacSpec) and method.adapt_norm and isinstance(step, SacStep):
-        step.network.to(pick_device(recipe.train.accelerator))
+        step.network.to(training_device(recipe.train.accelerator))
         step.adapt(itertools.islice(batches, ADAPTED))
 
 
