@@ -25,7 +25,7 @@ import polars as pl
 
 from benchmarks import record
 from benchmarks.few_label_sets import METHODS, OURS, PRECISION, SETS, network
-from benchmarks.few_labels import Measured, add_options, budget_of, compared, run_once, score_of
+from benchmarks.few_labels import Measured, add_options, budget_of, compared, named, run_once, score_of
 from benchmarks.record import Row
 from benchmarks.rounds import held_out_tables, rule_adopts, where_it_runs
 from maskwright.artifacts import RunFolder, read_table
@@ -55,14 +55,14 @@ def main() -> None:
         "steps of each training": list(METHODS[OURS].trainings(steps_of(arguments))),
         "ran on": where_it_runs(arguments.accelerator),
     }
-    rows = {}
+    rows = record.read("alien_pool")
     for name, tables in (("selftrain as it comes", delivered), ("adopted whatever it gains", forced)):
         own, other = (Measured(found, groups, (), 0, []) for found in (tables, before))
         fields = compared(wanted, own, other, "its supervised training")
         figure = float(score_of(wanted, tables)(np.ones((1, len(groups))))[0])
         unit = f"{wanted.rule}, {sum(adopted)} of {len(adopted)} seeds adopted by the rule"
-        rows[name] = Row(figure=figure, unit=unit, details=about, **fields)
-    judged = rows["selftrain as it comes"]
+        rows[named(name, arguments)] = Row(figure=figure, unit=unit, details=about, **fields)
+    judged = rows[named("selftrain as it comes", arguments)]
     low = None if judged.comparison is None else judged.comparison.low
     judged.target, judged.reached = f"≥ −{POINT:g} at the lower end", low is not None and low >= -POINT
     record.write("alien_pool", rows)
@@ -147,7 +147,8 @@ def run_all(data: Path, arguments: argparse.Namespace) -> list[Path]:
     settings.append("train.accelerator=gpu" if arguments.accelerator else "train.threads=1")
     words = ["selftrain", "--data", str(data), "--group", "sol", "--leave-out", "background", "--holdout", "0.4"]
     words += [word for setting in settings for word in ("--set", setting)]
-    outs = {seed: arguments.keep / f"alien_pool-{steps}-{seed}" for seed in arguments.seeds}
+    where = "-accelerated" if arguments.accelerator else ""
+    outs = {seed: arguments.keep / f"alien_pool-{steps}-{seed}{where}" for seed in arguments.seeds}
     with ThreadPoolExecutor(arguments.jobs) as pool:
         list(
             pool.map(lambda seed: run_once([*words, "--seed", str(seed)], outs[seed], networks=False), arguments.seeds)

@@ -72,18 +72,20 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = record.read("few_labels")
     for name in arguments.only:
-        full = measure(name, FULL, SUPERVISED, METHODS[SUPERVISED], arguments)
-        rows[f"{name}, {FULL}: {SUPERVISED}"] = to_row(SETS[name], full, None, None, arguments)
+        full, key = measure(name, FULL, SUPERVISED, METHODS[SUPERVISED], arguments), named(name, arguments)
+        rows[f"{key}, {FULL}: {SUPERVISED}"] = to_row(SETS[name], full, None, None, arguments)
         for share in arguments.shares or SETS[name].shares:
             done: dict[str, Measured] = {}
+            best = f"{key}, {share} of the labels: ours against the best"
+            rows.pop(best, None)  # of methods that are measured anew
             for label in dict.fromkeys([SUPERVISED, *arguments.methods]):
                 done[label] = measure(name, share, label, METHODS[label], arguments)
-                rows[f"{name}, {share} of the labels: {label}"] = to_row(
+                rows[f"{key}, {share} of the labels: {label}"] = to_row(
                     SETS[name], done[label], done[SUPERVISED] if label != SUPERVISED else None, full, arguments
                 )
                 record.write("few_labels", rows)
-            if OURS in done and len(done) > 2:
-                rows[f"{name}, {share} of the labels: ours against the best"] = against_best(SETS[name], done)
+            if done.keys() == METHODS.keys():
+                rows[best] = against_best(SETS[name], done)
     record.write("few_labels", rows)
 
 
@@ -95,6 +97,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--accelerator", action="store_true", help="a larger network, on a GPU")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
+
+
+def named(name: str, arguments: argparse.Namespace) -> str:
+    """Return what a set is called in rows, which those of a larger network on a GPU don't replace."""
+    return f"{name} (larger network, GPU)" if arguments.accelerator else name
 
 
 def budget_of(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.few_label_sets import PRECISION, SETS, SUPERVISED, Set, network
-from benchmarks.few_labels import Measured, add_options, run_once, to_row
+from benchmarks.few_labels import Measured, add_options, named, run_once, to_row
 from benchmarks.parts import labelled_part
 from benchmarks.rounds import held_out_tables
 from maskwright.recipe.selftrain import Protocol
@@ -48,7 +48,7 @@ def main() -> None:
             against = None if protocol == "labelled_only" else done["labelled_only"]
             row = to_row(SETS[name], own, against, None, arguments)
             row.against = row.against.replace(SUPERVISED, "labelled_only")
-            rows[f"{NAMES[name]}: {protocol}"] = row
+            rows[f"{named(NAMES[name], arguments)}: {protocol}"] = row
         record.write("protocols", rows)
 
 

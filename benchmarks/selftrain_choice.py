@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.few_label_sets import METHODS, OURS, SETS
-from benchmarks.few_labels import add_options, budget_of, run_folder, score_of
+from benchmarks.few_labels import add_options, budget_of, named, run_folder, score_of
 from benchmarks.record import Row
 from benchmarks.rounds import held_out_tables, rule_adopts
 from maskwright.artifacts import read_json
@@ -66,7 +66,8 @@ def main() -> None:
     for label in dict.fromkeys(one.method for one in found if one.method != OURS):
         rows[label] = to_row([one for one in found if one.method == label])
     rows["all rounds"] = to_row(found)
-    record.write("selftrain_choice", {name: row for name, row in rows.items() if row is not None})
+    told = {named(name, arguments): row for name, row in rows.items() if row is not None}
+    record.write("selftrain_choice", record.read("selftrain_choice") | told)
 
 
 def choices(arguments: argparse.Namespace) -> Iterator[Choice]:

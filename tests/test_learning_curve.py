@@ -63,6 +63,8 @@ def test_two_sizes_end_at_one_and_a_fall_is_flat():
     # 0.4 at 10, 0.2 at 40: the error halves with four times the labels, exponent 0.5
     assert (laws.top[0], laws.exponent[0]) == (1, pytest.approx(0.5))
     assert laws.at(160)[0] == pytest.approx(0.9)
+    assert laws.at(10)[1] == pytest.approx(0.7)  # a fall of two sizes, too, promises nothing of more labels
+    assert laws.doubling(40)[1] == 0
     falling = fit_power_laws([10, 20, 40], [[0.8, 0.7, 0.6]])
     assert falling.doubling(40)[0] == 0
     assert falling.at(10)[0] == pytest.approx(0.7)  # their mean
@@ -110,10 +112,10 @@ def write_point(root, point, right):
     return point
 
 
-def points_in(root):
+def points_in(root, half=(4, 6), whole=(6, 8)):
     """Two sizes, two seeds; the pool brings 1 of 10 pixels to every image."""
     found = []
-    for share, labels, right in ((0.5, 10, (4, 6)), (1.0, 20, (6, 8))):
+    for share, labels, right in ((0.5, 10, half), (1.0, 20, whole)):
         for repeat in (0, 1):
             own = [right[repeat]] * 2 + [right[repeat] - 2] * 2
             point = Point(share, labels, 5, 0, repeat, f"points/{labels}-{repeat}")
@@ -144,8 +146,14 @@ def test_the_points_by_hand(tmp_path):
     assert [row["labels"] for row in found["points"]] == [10, 10, 10, 10, 20, 20, 20, 20]
 
 
+def test_two_sizes_of_which_either_may_be_better_advise_no_labels(tmp_path):
+    found = summarise_points(tmp_path, recipe_of(), points_in(tmp_path, (4, 7), (5, 7))) | {"no_pool": ""}
+    assert found["fit"]["doubling"]["value"] > 0 and found["fit"]["doubling"]["low"] == 0
+    assert advise(found)["verdict"] == "self_train"
+
+
 def test_the_page_says_what_the_numbers_say(tmp_path):
-    found = summarise_points(tmp_path, recipe_of(), points_in(tmp_path)) | {"no_pool": ""}
+    found = summarise_points(tmp_path, recipe_of(), points_in(tmp_path, (4, 5), (7, 8))) | {"no_pool": ""}
     found["advice"] = advise(found)
     (tmp_path / "curve.json").write_text(json.dumps(found))
     page = write_curve_page(tmp_path).read_text(encoding="utf-8")

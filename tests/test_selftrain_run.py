@@ -183,6 +183,11 @@ def test_a_finished_run_is_not_done_again_and_more_rounds_go_on(finished, data, 
     hard = {"selftrain.hard": '{"how": "move", "share": 0.2}'}
     selftrain(data, out, "--rounds", "2", "--group", "scene", **hard)
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.ckpt")} == before
+    verdict = out / "round-1" / "adopt.json"
+    kept = verdict.read_text()
+    verdict.unlink()  # by hand, or by a redo that was killed; nothing is trained for it
+    selftrain(data, out, "--rounds", "2", "--group", "scene", **hard)
+    assert verdict.read_text() == kept and {p: p.stat().st_mtime_ns for p in out.rglob("*.ckpt")} == before
     said = selftrain(data, out, "--rounds", "1", "--group", "scene", code=2, **hard)
     assert "--redo" in said
     selftrain(data, out, "--rounds", "1", "--group", "scene", "--redo", **hard)
@@ -253,6 +258,7 @@ def test_nothing_that_is_sure_leaves_the_supervised_run(tmp_path, data):
     out = tmp_path / "run"
     found = selftrain(data, out, **{"selftrain.method.pixels.value": 0.99999, "selftrain.adopt": "gain"})
     assert found["selftrain"]["round"] == 0 and "not adopted" in found["selftrain"]["why"]
+    assert "folds 0, 1 kept none of their pool" in found["selftrain"]["why"]
     ledger = read_table(out / "round-1" / "pseudo" / "ledger.parquet")
     assert not ledger["used"].any()
     gain = found["selftrain"]["rounds"][0]["gain"]
@@ -271,6 +277,9 @@ def check_protocols(out, found, *, steps):
     assert list(found) == ["labelled_only", "mixed", "pretrain_finetune", "pretrain_mixed"]
     assert read_json(out / "protocols.json") == found
     for name, scores in found.items():
+        images = scores.pop("images", None)
+        assert (images is None) == (name == "labelled_only")
+        assert images is None or [one["fold"] for one in images] == [0, 1]
         assert {key.split("/")[-1] for key in scores} == {"mean_dice", "pooled_miou"}
         for part in ("oof", "holdout"):
             gain, score, alone = (
@@ -285,7 +294,7 @@ def check_protocols(out, found, *, steps):
         assert len(places) == (2 if name.startswith("pretrain") else 1)
         assert sum(pl.read_csv(place / "metrics.csv")["step"].max() for place in places) == steps
         assert (inner / "round-0").resolve() == (out / "round-0").resolve()
-        assert not list(inner.glob("round-1/pseudo/fold-*/soft"))
+        assert not list(inner.glob("round-1/pseudo/fold-*/soft")) and not list(inner.glob("round-*/pool"))
 
 
 def test_sac_goes_on_from_the_supervised_network_of_its_own_fold(tmp_path, data):

@@ -105,6 +105,14 @@ def test_the_resolved_spec_counts_as_done_too(tmp_path):
         run_tasks(tmp_path, [task(8)])
 
 
+def test_a_task_that_lost_an_output_is_open_and_done_again(tmp_path):
+    run_tasks(tmp_path, [a(), b()])
+    (tmp_path / "a").unlink()
+    assert status(tmp_path, [a(), b()]) == {"a": "open", "b": "done"}
+    assert set(run_tasks(tmp_path, [a(), b()])) == {"a"}
+    assert status(tmp_path, [a(), b()]) == {"a": "done", "b": "done"}
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [

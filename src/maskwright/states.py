@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,8 @@ _ALIVE_SECONDS = 60.0
 """A task that told something so recently runs, also where the command that began it is gone."""
 _NO_SCORE = re.compile(r"step|seconds|lr|waited|loss_.*|.*[/@].*")
 """Columns of metrics.csv that are neither the loss nor the score of all categories together."""
+_INNER = ("base", "points/*", "protocols/*")
+"""Runs inside the folder of a curve or of protocols."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def command_of(root: Path) -> Command:
     Raises:
         UsageError: the folder is none of a run.
     """
-    if not (root / RECORDS).is_dir():
+    if not (root / RECORDS).is_dir() and not (root / LOCK).is_file():
         raise UsageError(
             problem(
                 "the folder of a run",
@@ -105,7 +107,19 @@ def command_of(root: Path) -> Command:
 
 
 def task_states(root: Path, command: Command) -> list[TaskState]:
-    """Return the state of every task that was done, begun or announced, the oldest first."""
+    """Return the state of every task that was done, begun or announced, the oldest first; then those of the runs that
+    a curve or protocols have inside, after the path of their folder.
+    """
+    inner = sorted((path for pattern in _INNER for path in root.glob(pattern)), key=lambda path: _natural(str(path)))
+    found = _states(root, command)
+    for folder in inner:
+        told = all_told(folder)  # records alone are copies of another run's
+        states = [state for state in _states(folder, command) if state.name in told]
+        found += [replace(state, name=f"{folder.relative_to(root).as_posix()}/{state.name}") for state in states]
+    return found
+
+
+def _states(root: Path, command: Command) -> list[TaskState]:
     records = {p.name.removesuffix(".json"): p for p in (root / RECORDS).glob("*.json") if _is_record(p)}
     ended = {name: path.stat().st_mtime for name, path in records.items()}
     known = all_told(root)

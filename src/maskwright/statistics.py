@@ -239,7 +239,7 @@ def fit_power_laws(sizes: npt.ArrayLike, scores: npt.ArrayLike) -> PowerLaws:
     """Fit a learning curve to the scores of each resample by least squares (Viering and Loog 2023, POW3).
 
     The score never falls with more labels and never passes 1. Exponents are tried from 0.05, which over the sizes that
-    are at hand is nearly a logarithm, to 2. Two sizes don't tell a top: it is then 1.
+    are at hand is nearly a logarithm, to 2. Two sizes don't tell a top: where the score rises, it is then 1.
 
     Args:
         sizes: (K,) numbers of labels, K >= 2, no two the same.
@@ -257,7 +257,7 @@ def fit_power_laws(sizes: npt.ArrayLike, scores: npt.ArrayLike) -> PowerLaws:
     drop = np.maximum(-slope, 0.0)
     top = mean_s + drop * mean_x
     if len(n) < 3:
-        top = np.ones_like(top)
+        top = np.where(drop > 0, 1.0, top)
     drop = np.where(top < 1, drop, x @ (1 - s.T) / (x**2).sum(1)[:, None])
     top = np.minimum(top, 1.0)
     missed = ((s.T[None] - (top[:, None] - drop[:, None] * x[:, :, None])) ** 2).sum(1)  # (E, S)

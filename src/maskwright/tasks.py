@@ -132,16 +132,18 @@ def check_specs(root: Path, tasks: Sequence[Task]) -> None:
 
 
 def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
-    """Return {name: "done" | "stale" | "open"}."""
+    """Return {name: "done" | "stale" | "open"}; a task that has lost an output is open."""
     states = {}
     for task in tasks:
         record = _load_record(root, task.name)
         if record is None:
             states[task.name] = "open"
-        elif any(_load_record(root, name) is None for name in task.after):  # a redo was cut short
+        elif any(_load_record(root, name) is None for name in task.after) or _changes(
+            root, task, record
+        ):  # a redo was cut short
             states[task.name] = "stale"
         else:
-            states[task.name] = "done" if not _changes(root, task, record) else "stale"
+            states[task.name] = "done" if _stands(root, task) else "open"
     return states
 
 
@@ -282,10 +284,14 @@ def _is_done(root: Path, task: Task, *, redo: bool) -> bool:
         return False
     changes = _changes(root, task, record)
     if not changes:
-        return all((root / output).exists() for output in task.outputs)
+        return _stands(root, task)
     if redo:
         return False
     raise _stale(root, task, changes)
+
+
+def _stands(root: Path, task: Task) -> bool:
+    return all((root / output).exists() for output in task.outputs)
 
 
 def _check_gone(root: Path, task: Task, *, redo: bool) -> None:

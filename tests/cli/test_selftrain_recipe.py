@@ -6,6 +6,7 @@ import pytest
 
 from maskwright.cli.options import CurveOptions, Options
 from maskwright.cli.selftrain import recipe_of, with_method
+from maskwright.errors import UsageError
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.recipe.unlabelled import OURS, OURS_LENGTH, FixMatchSpec, UniMatchSpec
 
@@ -62,6 +63,38 @@ def test_fields_of_the_method_that_is_asked_for(tmp_path, method, field, value):
     for settings in ([setting], ["selftrain.rounds=1", setting]):
         found = method_of(tmp_path, *settings, method=method)
         assert found.kind == method and getattr(found, field) == value
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "value"),
+    [
+        ("pseudo_labels", "pixels.value=.8", 0.8),
+        ("pseudo_labels", "regions.pixels=20", 20),
+        ("unimatch", "mix.probability=.3", 0.3),
+        ("unimatch_v2", "teacher.momentum=.9", 0.9),
+        ("fixmatch", "teacher.momentum=.9", 0.9),
+        ("mean_teacher", "ramp.until=.3", 0.3),
+        ("sac", "ramp.until=.3", 0.3),
+    ],
+)
+def test_fields_of_a_part_of_the_method_that_is_asked_for(tmp_path, method, setting, value):
+    """What is left out has its default, of which one field is set, whichever way the method is named."""
+    section, field = setting.partition("=")[0].split(".")
+    setting = f"selftrain.method.{setting}"
+    for settings, asked in (([setting], method), ([f"selftrain.method.kind={method}", setting], None)):
+        found = method_of(tmp_path, *settings, method=asked)
+        default = getattr(type(found)(), section)
+        assert found.kind == method and getattr(getattr(found, section), field) == value
+        assert default is None or getattr(found, section) == default.model_copy(update={field: value})
+
+
+def test_no_rounds_are_refused_and_those_of_a_run_are_begun(tmp_path):
+    assert section_of(tmp_path, file="selftrain: {rounds: 0}").rounds == 1
+    for settings in (["selftrain.rounds=0"], ["selftrain={rounds: 0}"]):
+        with pytest.raises(UsageError, match="maskwright run"):
+            section_of(tmp_path, *settings)
+    with pytest.raises(UsageError, match="one round or more"):
+        recipe_of(Options(data=tmp_path), 0, None)
 
 
 def test_fields_of_a_file_stay_where_its_own_method_is_asked_for(tmp_path):

@@ -120,6 +120,18 @@ def test_a_failed_task_shows_its_error(tmp_path):
     assert (state.state, state.log) == ("failed", "UsageError: no such thing")
 
 
+def test_runs_inside_a_curve_or_protocols_are_seen_too(tmp_path, capsys):
+    with lock(tmp_path):  # before any task of its own
+        assert watch(capsys, tmp_path)[0] == 0
+        for inner in ("base", "points/a", "protocols/mixed"):
+            run_tasks(tmp_path / inner, [training("fold-0")])
+        (tmp_path / "protocols" / "mixed" / ".tasks" / "copied.json").write_text("{}")  # another run's record
+        states = task_states(tmp_path, command_of(tmp_path))
+    places = ("base", "points/a", "protocols/mixed")
+    assert [state.name for state in states] == [f"{place}/train-fold-0" for place in places]
+    assert all(state.state == "done" and state.scores["mean_dice"] == 0.25 for state in states)
+
+
 @pytest.mark.parametrize("made", [True, False])
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys, made):
     folder = tmp_path / "x"

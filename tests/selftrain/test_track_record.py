@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from maskwright.selftrain.track_record import ADOPTED, LEFT, said_of_choices
+import pytest
+
+from maskwright.selftrain.track_record import ADOPTED, DEFAULT_ADOPTED, DEFAULT_LEFT, LEFT, said_of_choices
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "selftrain_choice.json"
 
 
-def test_the_figures_are_those_of_the_result_file():
-    measured = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]["all rounds"]["details"]
+@pytest.mark.parametrize(
+    ("row", "adopted", "left"), [("all rounds", ADOPTED, LEFT), ("ours", DEFAULT_ADOPTED, DEFAULT_LEFT)]
+)
+def test_the_figures_are_those_of_the_result_file(row, adopted, left):
+    measured = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"][row]["details"]
     rounds = measured["rounds"]
-    assert (measured["adopted"], measured["adopted and better"]) == ADOPTED
-    assert (len(rounds) - measured["adopted"], measured["left and not better"]) == LEFT
-    assert sum(one["adopted"] for one in rounds) == ADOPTED.rounds
+    assert (measured["adopted"], measured["adopted and better"]) == adopted
+    assert (len(rounds) - measured["adopted"], measured["left and not better"]) == left
+    assert sum(one["adopted"] for one in rounds) == adopted.rounds
 
 
 def test_it_says_what_became_of_such_choices():
     assert f"adopted {ADOPTED.rounds} of {ADOPTED.rounds + LEFT.rounds} rounds" in said_of_choices(True)
     assert f"of which {LEFT.right} would have been no better on held-out images" in said_of_choices(False)
+    assert f"of the default method {DEFAULT_LEFT.rounds} of" in said_of_choices(False)

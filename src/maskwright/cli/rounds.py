@@ -53,6 +53,20 @@ def print_protocols(found: dict[str, dict[str, Any]], key: str, title: str) -> N
     table(title, ("protocol", "score", "gain over labelled images alone"), rows)
 
 
+def say_kept(found: dict[str, dict[str, Any]]) -> None:
+    """Print what protocols learned from less than a round is expected to.
+
+    Args:
+        found: what protocols.json says.
+    """
+    for name, words in _WORDS.items():
+        if none := [str(one["fold"]) for one in found[name].get("images", ()) if not one["used"]]:
+            say(
+                f"{words}: fold {', '.join(none)} kept no pseudo-label and learned from labelled images alone, "
+                "whatever the table shows; more are kept with another selftrain.method.pixels"
+            )
+
+
 def _shown(interval: dict[str, float | None], *, sign: bool) -> str:
     form = "+.4f" if sign else ".4f"
     value, low, high = (interval[key] for key in ("value", "low", "high"))

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from maskwright.cli.console import progress, result, say
 from maskwright.cli.options import RUN, Options, typed_command
-from maskwright.cli.rounds import print_protocols
+from maskwright.cli.rounds import print_protocols, say_kept
 from maskwright.cli.run import print_summary, say_plan, summary_of
 from maskwright.data.kind import task_of
+from maskwright.errors import UsageError, problem
 from maskwright.recipe import Recipe, apply_settings, load_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.recipe.unlabelled import OURS, OURS_LENGTH
@@ -73,7 +74,17 @@ def recipe_of(options: Options, rounds: int | None, method: str | None, *, proto
         recipe = _with_kind(options, method).to_recipe()
     else:
         recipe = options.to_recipe() if protocols else with_method(options)
-    wanted = rounds if rounds is not None else recipe.selftrain.rounds or ROUNDS
+    wanted = rounds if rounds is not None else recipe.selftrain.rounds
+    if wanted < 1 and (rounds is not None or any(map(_says_rounds, options.settings))):
+        raise UsageError(
+            problem(
+                "one round or more",
+                str(wanted),
+                where="selftrain.rounds",
+                next_move="leave it out, or train without rounds: maskwright run",
+            )
+        )
+    wanted = wanted or ROUNDS  # the recipe of a finished `run` says 0
     pairs = [f"selftrain.rounds={wanted}"]
     if method is not None and method != recipe.selftrain.method.kind:
         pairs.append(f'selftrain.method={{"kind": "{method}"}}')
@@ -128,6 +139,14 @@ def _says_how(setting: str) -> bool:
     return False
 
 
+def _says_rounds(setting: str) -> bool:
+    path, _, text = setting.partition("=")
+    if path.strip() == "selftrain":
+        said = yaml.safe_load(text)
+        return isinstance(said, dict) and "rounds" in said
+    return path.strip() == "selftrain.rounds"
+
+
 def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:
     from maskwright.pipeline.protocols import METRICS, OF_OBJECTS, run_protocols
 
@@ -136,6 +155,7 @@ def _run_protocols(recipe: Recipe, out: Path, *, redo: bool) -> dict[str, Any]:
     for part, words in (("oof", "out of fold"), ("holdout", "held out")):
         for metric in (m for m in (OF_OBJECTS, *METRICS) if f"{part}/{m}" in found["mixed"]):
             print_protocols(found, f"{part}/{metric}", f"Protocols: {metric}, {words}")
+    say_kept(found)
     say(f"scores: {out / 'protocols.json'}")
     return {"run": str(out), "protocols": found}
 

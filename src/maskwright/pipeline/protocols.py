@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from maskwright.artifacts import RunFolder, read_folds, write_json
+from maskwright.artifacts import RunFolder, read_folds, read_json, write_json
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate import statistic_of
 from maskwright.metrics import EmptyCases
@@ -51,8 +51,9 @@ def run_protocols(recipe: Recipe, out: str | Path, *, redo: bool = False, comman
         command: what the user typed, for the report.
 
     Returns:
-        {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only}}; metrics
-        are `METRICS` and, where objects are told apart, `OF_OBJECTS`.
+        {protocol: {part/metric: {value, low, high, n}, "gain/…": the same of the gain over labelled_only, "images":
+        of each fold the pool's and those of them that are learned from}}; metrics are `METRICS` and, where objects are
+        told apart, `OF_OBJECTS`.
     """
     from maskwright.pipeline import run
 
@@ -76,24 +77,30 @@ def _compare(spec: SelftrainSpec, base: RunFolder, *, redo: bool) -> dict[str, A
     resolved = load_recipe(base.recipe)
     alone = _statistics(base, 0)
     found = {"labelled_only": _scores(resolved, alone, alone)}
+    without_pool = resolved.predict.model_copy(update={"pool": False})  # nobody asks for these predictions
     for protocol in PROTOCOLS:
         inner, wanted = RunFolder(base.root / "protocols" / protocol), _by(spec, protocol)
         _share(base, inner)
         if protocol != PROTOCOLS[0]:
             _share_labels(RunFolder(base.root / "protocols" / PROTOCOLS[0]), inner, resolved, wanted.method)
         run(
-            resolved.model_copy(update={"selftrain": wanted}),
+            resolved.model_copy(update={"selftrain": wanted, "predict": without_pool}),
             inner.root,
             since="selftrain",
             until="selftrain",
             redo=redo,
         )
-        found[protocol] = _scores(resolved, alone, _statistics(inner, wanted.rounds))
+        found[protocol] = _scores(resolved, alone, _statistics(inner, wanted.rounds)) | _images_of(inner)
     if isinstance(spec.method, PseudoLabelsSpec) and not spec.method.keep_soft:
         for protocol, number in itertools.product(PROTOCOLS, range(1, spec.rounds + 1)):
             labelling.clean_soft(RunFolder(base.root / "protocols" / protocol), number)
     write_json(base.root / "protocols.json", found)
     return found
+
+
+def _images_of(folder: RunFolder) -> dict[str, Any]:
+    """Return how many images of the pool the first round learned from, by fold."""
+    return {"images": read_json(folder.root / "round-1" / "adopt.json").get("images", [])}
 
 
 def _by(spec: SelftrainSpec, protocol: str) -> SelftrainSpec:

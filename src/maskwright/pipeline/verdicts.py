@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,13 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     count = _speakers(folder, number)
     remarks += [f"{count} networks of a fold say the categories together: a part of the gain may be that"] * (count > 1)
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
+    labels = _labels(folder, whole, number, wanted)
+    remarks += said_of_none(labels.get("images", []))
     found["why"] = "; ".join([found["why"], *remarks])
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
     write_json(
         root / f"round-{number}" / "adopt.json",
-        found | {"scored_by_round_0": len(moved)} | _labels(folder, whole, number, wanted),
+        found | {"scored_by_round_0": len(moved)} | labels,
     )
     divisions.clean(folder, number)
     method = load_recipe(folder.recipe).selftrain.method  # the spec doesn't say what is kept
@@ -109,6 +112,21 @@ def adopted(root: Path, spec: dict[str, Any]) -> None:
     judged = bool(found) and found[-1]["rule"] == "gain" and found[-1]["metric"] != "pq"
     record = {"record": said_of_choices(found[-1]["adopted"])} if judged else {}
     write_json(folder.adopted, {"round": number, "why": why, **record, "rounds": found})
+
+
+def said_of_none(images: Sequence[dict[str, int]]) -> list[str]:
+    """Return what is to be said where no pseudo-label was kept; nothing elsewhere.
+
+    Args:
+        images: of each fold: fold, pool and used, numbers of images.
+
+    Example:
+        >>> said_of_none([{"fold": 0, "pool": 9, "used": 4}, {"fold": 1, "pool": 9, "used": 0}])
+        ['fold 1 kept none of its pool and learned from labelled images alone: see selftrain.method.pixels']
+    """
+    none = [str(one["fold"]) for one in images if not one["used"]]
+    which = f"fold{'s' * (len(none) > 1)} {', '.join(none)} kept none of {'its' if len(none) == 1 else 'their'} pool"
+    return [f"{which} and learned from labelled images alone: see selftrain.method.pixels"] if none else []
 
 
 def measured_elsewhere(folder: RunFolder, whole: Index) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from maskwright.errors import RecipeError, problem
-from maskwright.recipe.faults import faults_of, field_names, kinds_at
+from maskwright.recipe.faults import faults_of, field_names, kinds_at, models_at
 from maskwright.recipe.file import _Loader, faults_found
 from maskwright.recipe.recipe import Recipe
 
@@ -90,9 +90,21 @@ def _set(tree: Any, parts: list[str], value: Any) -> None:
             if key == "kind":
                 _drop_defaults(node, parts[:depth], was=was)
         else:
+            if isinstance(node, dict) and key not in node:
+                node[key] = _default_of(node, parts[:depth], part)
             if node[key] is None and parts[depth + 1] in field_names(tuple(parts[: depth + 1])):
                 node[key] = {}  # a section that is left out: stating one of its fields states it
             node = node[key]
+
+
+def _default_of(node: dict[str, Any], place: list[str], name: str) -> Any:
+    """Return what a field has that a component leaves out, as plain data; nothing where several kinds may be meant."""
+    models = [model for model in models_at(place) if name in model.model_fields]
+    if "kind" in node:
+        models = [model for model in models if kinds_at(place).get(node["kind"]) is model]
+    if len(models) != 1 or (field := models[0].model_fields[name]).is_required():
+        return {}
+    return _PLAIN.dump_python(field.get_default(call_default_factory=True), mode="json")
 
 
 def _drop_defaults(node: dict[str, Any], place: list[str], *, was: Any) -> None:

@@ -41,19 +41,20 @@ def faults_of(tree: dict[str, Any]) -> list[str]:
 
 def field_names(location: Sequence[str | int]) -> list[str]:
     """Return the names of the fields that may stand at a place of the recipe."""
-    candidates: list[Any] = [Recipe]
-    for part in location:
-        candidates = [c for candidate in candidates for c in _children(candidate, part)]
-    return sorted({name for c in candidates if _is_model(c) for name in c.model_fields})
+    return sorted({name for model in models_at(location) for name in model.model_fields})
 
 
 def kinds_at(location: Sequence[str | int]) -> dict[str, type[BaseModel]]:
     """Return the kinds of component that may stand at a place of the recipe."""
+    return {kind: model for model in models_at(location) for kind in _kinds(model)}
+
+
+def models_at(location: Sequence[str | int]) -> list[type[BaseModel]]:
+    """Return the sections and components that may stand at a place of the recipe."""
     candidates: list[Any] = [Recipe]
     for part in location:
         candidates = [c for candidate in candidates for c in _children(candidate, part)]
-    known = [(c, c.model_fields.get("kind")) for c in candidates if _is_model(c)]
-    return {kind: c for c, field in known if field is not None for kind in typing.get_args(field.annotation)}
+    return list(dict.fromkeys(c for c in candidates if _is_model(c)))
 
 
 def _gathered(items: Sequence[Any]) -> Iterator[list[Any]]:

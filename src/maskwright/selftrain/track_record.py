@@ -20,6 +20,9 @@ class Choices(NamedTuple):
 ADOPTED, LEFT = Choices(4, 3), Choices(36, 28)
 """All rounds of `python -m benchmarks selftrain_choice`; a test holds these to its result file."""
 
+DEFAULT_ADOPTED, DEFAULT_LEFT = Choices(1, 0), Choices(7, 7)
+"""Of these, the ones of the default method."""
+
 
 def said_of_choices(adopted: bool) -> str:
     """Return how often the rule was right in what it has just chosen.
@@ -28,9 +31,11 @@ def said_of_choices(adopted: bool) -> str:
         >>> said_of_choices(True)[:65]
         'how often that is right: in our own measurements the rule adopted'
     """
-    measured, done, other = (ADOPTED, "adopted", "better") if adopted else (LEFT, "left", "no better")
+    measured, own = (ADOPTED, DEFAULT_ADOPTED) if adopted else (LEFT, DEFAULT_LEFT)
+    done, other = ("adopted", "better") if adopted else ("left", "no better")
     verb = "were" if adopted else "would have been"
     return (
         f"how often that is right: in our own measurements the rule {done} {measured.rounds} of "
-        f"{ADOPTED.rounds + LEFT.rounds} rounds, of which {measured.right} {verb} {other} on held-out images"
+        f"{ADOPTED.rounds + LEFT.rounds} rounds, of which {measured.right} {verb} {other} on held-out images; of the "
+        f"default method {own.rounds} of {DEFAULT_ADOPTED.rounds + DEFAULT_LEFT.rounds}, of which {own.right} {verb}"
     )
