@@ -123,8 +123,12 @@ def run_of(data: Path, task: str, seed: int, arguments: argparse.Namespace) -> P
 
 
 def finished(words: list[str], plain: Path) -> Path:
-    """Run a command to its end, small and without what changes no score; return the run folder."""
-    words = [*words, *map("--set={}".format, (*_QUICK, *SMALL))]
+    """Run a command to its end, small, where it says nothing else, and without what changes no score; return the run
+    folder.
+    """
+    named = {word.removeprefix("--set=").partition("=")[0] for word in words if word.startswith("--set=")}
+    own = [setting for setting in (*_QUICK, *SMALL) if setting.partition("=")[0] not in named]  # the last one holds
+    words = [*words, *map("--set={}".format, own)]
     out = run_folder(plain, words)
     note = out.with_name(f"{out.name}.json")
     if not note.is_file():

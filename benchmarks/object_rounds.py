@@ -12,9 +12,11 @@ vote on the category of their pixels, too; `objectness`, those alone are learned
 with the networks of source only; all trainings have as many steps, but for those thrice as long: no row has learned
 longer than these. All objects are parted by embeddings, where there are several kinds of things across these.
 `pq_dagger` takes stuff without a threshold. Scores are those of the mean of two folds' networks, the mean over the
-seeds; intervals resample the target's images that are scored. Rounds are compared with the best of the three rows
-without pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target
-labels.
+seeds; intervals resample the groups of the target's images that are scored: places, sols, else each image is one. Of
+the labels of the pool each network of `target labels` learns from half, as folds have it. Rounds are compared with the
+best of the three rows without pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a
+share of that of target labels. `panoramas` are made with --only panoramas, and `--rows "source only" "target labels"`
+for supervised networks alone.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -93,6 +95,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500, help="of a training of a fold")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
+    if SOURCE not in arguments.rows:
+        parser.error(f"--rows: {SOURCE!r} must be among them: the others are compared with it")
     rows = record.read("object_rounds")
     for name in arguments.only:
         world = WORLDS[name]
@@ -139,7 +143,8 @@ def command_of(row: str, world: World, seed: int, arguments: argparse.Namespace)
         settings += [f"selftrain.rounds={rounds}"]
     learned = data / ("target" if row == UPPER else "source")
     command = ["selftrain" if rounds else "run", "--data", str(learned), "--seed", str(seed), "--task", world.task]
-    command += ["--folds", "2", "--holdout", "0", *(word for setting in settings for word in ("--set", setting))]
+    command += ["--folds", "2", "--holdout", "0", *(["--group-regex", world.group] if world.group else [])]
+    command += [word for setting in settings for word in ("--set", setting)]
     return command, arguments.keep / f"{stem}-{row}".replace(", ", "-").replace(" ", "-")
 
 
@@ -218,7 +223,7 @@ def statistics(found: Path, test: Path, world: World) -> dict[str, Any]:
     return {name: quality(kind) for name, kind in kinds} | {
         FALSE: lambda weights: (weights @ fp[:, of_things]).sum(1) / weights.sum(1),
         **{name: scores.scores.get(name, {"value": 0.0})["value"] for name in plain},  # no AP where nothing is found
-        "images": len(fp),
+        "groups": [world.group_of(Path(image).stem) for image in ordered["image"].unique(maintain_order=True)],
     }
 
 
@@ -236,24 +241,25 @@ def to_row(
     two_worlds: bool = False,
 ) -> Row:
     """Return a row's metric, its gain over the best baseline, of PQ the share of the gap and whether that is enough."""
-    each, count = done[row], done[row][0]["images"]
+    each, groups = done[row], done[row][0]["groups"]
+    count, options = len(groups), {"groups": groups}
     details: dict[str, Any] = {"steps": arguments.steps, "seeds": arguments.seeds}
     if metric in _PLAIN:
         values = [one[metric] for one in each]
         return Row(figure=float(np.mean(values)), unit=f"mean of {len(each)} seeds", details=details | {"each": values})
     base = SOURCE if row in BASELINES else best_of(done)
     score, source = (mean_of([one[metric] for one in done[name]]) for name in (row, base))
-    found = bootstrap(score, count, rng=np.random.default_rng(0))
+    found = bootstrap(score, count, rng=np.random.default_rng(0), **options)
     details["each"] = [float(one[metric](np.ones((1, count)))[0]) for one in each]
     told = Row(
         figure=found.value,
-        unit=f"mean of {len(each)} seeds, {count} images",
+        unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} groups",
         interval=(found.low, found.high),
         details=details,
     )
     if row == SOURCE:
         return told
-    gain = paired_difference(score, source, count, rng=np.random.default_rng(0))
+    gain = paired_difference(score, source, count, rng=np.random.default_rng(0), **options)
     if metric == "pq" and row not in (*BASELINES, UPPER) and UPPER in done:
         upper = mean_of([one[metric] for one in done[UPPER]])
 
@@ -261,7 +267,7 @@ def to_row(
             before = source(weights)
             return (score(weights) - before) / (upper(weights) - before)
 
-        part = bootstrap(share, count, rng=np.random.default_rng(0))
+        part = bootstrap(share, count, rng=np.random.default_rng(0), **options)
         details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
         if two_worlds:
             told.target, told.reached = "> 0, and a quarter of the gap", bool(gain.low > 0 and part.value >= _CLOSED)
@@ -272,7 +278,7 @@ def to_row(
 
 def best_of(done: dict[str, list[dict[str, Any]]]) -> str:
     """Return the row without pseudo-labels that has the highest PQ."""
-    ones = {name: np.ones((1, done[name][0]["images"])) for name in BASELINES if name in done}
+    ones = {name: np.ones((1, len(done[name][0]["groups"]))) for name in BASELINES if name in done}
     return max(ones, key=lambda name: float(mean_of([one["pq"] for one in done[name]])(ones[name])[0]))
 
 

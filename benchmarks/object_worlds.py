@@ -7,6 +7,7 @@ source is a part of the same world, with those of the source, too); test/.
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class World:
         make: (folder of the data sets, folder to write into).
         settings: of all trainings.
         categories: of a panoptic one.
+        group: regular expression whose first group, of an image's name, is what belongs together: views of a place, a
+            sol; empty: each image is alone.
     """
 
     name: str
@@ -61,6 +64,17 @@ class World:
     make: Callable[[Path, Path], None]
     settings: tuple[str, ...]
     categories: tuple[Category, ...] = ()
+    group: str = ""
+
+    def group_of(self, name: str) -> str:
+        """Return the group of an image.
+
+        Example:
+            >>> WORLDS["scenes"].group_of("test07_2"), WORLDS["fields"].group_of("002")
+            ('test07', '002')
+        """
+        found = re.match(self.group, name) if self.group else None
+        return found[1] if found else name
 
 
 def nuclei(kind: str) -> Callable[[Path, Path], None]:
@@ -111,18 +125,19 @@ def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelM
         return
     shutil.rmtree(out, ignore_errors=True)
     rng = np.random.default_rng(7)
-    for part, places, changed in (("source", 40, False), ("target", 20, True), ("test", 14, True)):
+    for number_of_part, (part, places) in enumerate((("source", 40), ("target", 20), ("test", 14))):
         for place in range(places):
-            layout = draw_layout(rng)
+            layout, seed = draw_layout(rng), (number_of_part, place)
             for number, view in enumerate(draw_views(3, rng)):
-                seen = other_world(layout, view, np.random.default_rng(place)) if changed else (layout, view)
+                own = layout, view
+                seen = own if part == "source" else other_world(*own, np.random.default_rng(seed))
                 scene = render(*seen, (96, 128), rng)
                 mask = relabel(scene.mask, scene.instances)
                 arrays = {"images": scene.image, "masks": mask, "instances": scene.instances}
                 for kind, array in arrays.items():
-                    _write(array, out / part / kind / f"p{place:02d}_{number}.png")
+                    _write(array, out / part / kind / f"{part}{place:02d}_{number}.png")
                 if part == "target":
-                    _write(scene.image, out / "source" / "unlabeled" / f"p{place:02d}_{number}.png")
+                    _write(scene.image, out / "source" / "unlabeled" / f"{part}{place:02d}_{number}.png")
     _finish(out, categories)
 
 
@@ -221,12 +236,14 @@ _PANOPTIC = (*_BASE, STRONG, "instances.across=true")
 """An object is what most of its pixels are: else no vote could move one from one kind of things to another."""
 _SCENES = (*_PANOPTIC, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
 
+_PLACE = r"^([a-z]+\d+)_"
+
 TWO_WORLDS = ("fluorescence", "stained", "scenes")
 """Those that go from one world to another; the others have few labels of one."""
 WORLDS = {
     "fluorescence": World("fluorescence", "instances", nuclei("fluorescence"), _NUCLEI),
     "stained": World("stained", "instances", nuclei("stained"), _NUCLEI),
-    "scenes": World("scenes", "panoptic", scenes, _SCENES, CATEGORIES),
+    "scenes": World("scenes", "panoptic", scenes, _SCENES, CATEGORIES, _PLACE),
     "fields": World(
         "fields",
         "panoptic",
@@ -240,6 +257,7 @@ WORLDS = {
         panoramas,
         (*_PANOPTIC, "train.scale=0.5", "train.crop=[128, 192]", "train.batch=4", "data.ignore=[255]"),
         PANORAMAS,
+        r"^(\d+)_",  # the sol
     ),
-    "sized_scenes": World("sized_scenes", "panoptic", sized_scenes, _SCENES, SIZED),
+    "sized_scenes": World("sized_scenes", "panoptic", sized_scenes, _SCENES, SIZED, _PLACE),
 }

@@ -5,7 +5,7 @@ same with other textures, light and noise the pool, and other such places are sc
 of a fold as `--steps`, shared out evenly among its trainings: those of the supervised training and of one round of
 pseudo-labels, in which votes and objectness take part. `together` are stones with boulders, and herbs with bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
-the images that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
+the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
 in the rows.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
@@ -79,7 +79,15 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
     settings += ["selftrain.method={kind: pseudo_labels, objects: {objectness: 0.5, votes: predicted}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
     command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
-    command += ["--folds", "2", "--holdout", "0", *(word for setting in settings for word in ("--set", setting))]
+    command += [
+        "--folds",
+        "2",
+        "--holdout",
+        "0",
+        "--group-regex",
+        world.group,
+        *(word for setting in settings for word in ("--set", setting)),
+    ]
     run = arguments.keep / f"{workflow}-{arguments.steps}-{seed}"
     found = run.with_name(f"{run.name}-found")
     if finish(command, run, None):
@@ -95,19 +103,21 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
 
 def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> Row:
     """Return a workflow's metric, and its difference to that of one network for all things."""
-    each, count = done[workflow], done[workflow][0]["images"]
+    each, groups = done[workflow], done[workflow][0]["groups"]
+    count = len(groups)
     score, plain = (mean_of([one[metric] for one in done[name]]) for name in (workflow, ALL))
-    found, ones = bootstrap(score, count, rng=np.random.default_rng(0)), np.ones((1, count))
+    found, ones = bootstrap(score, count, groups=groups, rng=np.random.default_rng(0)), np.ones((1, count))
     details = {"each": [float(one[metric](ones)[0]) for one in each], "seeds": arguments.seeds}
     row = Row(
         figure=found.value,
-        unit=f"mean of {len(each)} seeds, {count} images, {arguments.steps} steps of a fold in all",
+        unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, {arguments.steps} steps of a "
+        "fold in all",
         interval=(found.low, found.high),
         details=details | {"of each seed": [one["told"] for one in each]},
     )
     if workflow == ALL:
         return row
-    gain = paired_difference(score, plain, count, rng=np.random.default_rng(0))
+    gain = paired_difference(score, plain, count, groups=groups, rng=np.random.default_rng(0))
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
     return row.model_copy(update={"against": ALL, "other": float(plain(ones)[0]), "comparison": compared})
 

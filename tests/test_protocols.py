@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maskwright.artifacts import RunFolder, write_text
+from maskwright.artifacts import RunFolder, write_json, write_text
 from maskwright.errors import DataError, RecipeError, UsageError
 from maskwright.pipeline.protocols import run_protocols
 from maskwright.recipe import Recipe, dump_recipe
@@ -42,6 +42,7 @@ def without_training(monkeypatch, folder, why=None):
             with pytest.raises(UsageError, match="another process"), lock(folder):
                 pass
             locked.append(out.name)
+            write_json(out / "round-1" / "adopt.json", {"images": [{"fold": 0, "pool": 3, "used": 2}]})
         else:
             write_text(out / "recipe.yaml", dump_recipe(recipe))
         return RunFolder(out)
@@ -58,7 +59,10 @@ def test_the_supervised_run_is_held_until_all_protocols_are_done_and_the_budget_
     out = tmp_path / "run"
     seen, locked = without_training(monkeypatch, out)
     asked = recipe("train.minutes=10", "selftrain.rounds=2")
-    assert list(run_protocols(asked, out)) == ["labelled_only", *locked]
+    found = run_protocols(asked, out)
+    assert list(found) == ["labelled_only", *locked]
+    assert found["mixed"]["images"] == [{"fold": 0, "pool": 3, "used": 2}]
+    assert all(not seen[name].predict.pool for name in locked)
     assert locked == ["mixed", "pretrain_finetune", "pretrain_mixed"]
     base = seen["base until predict"]
     assert base.train.minutes == pytest.approx(

@@ -40,7 +40,7 @@ def test_scores_of_files_by_hand(tmp_path):
         write(tmp_path / "found" / "instances" / f"{name}.png", other)
     known = statistics(tmp_path / "found", tmp_path / "test", WORLDS["fluorescence"])
     ones, first = np.ones((1, 2)), np.array([[1.0, 0.0]])
-    assert known["images"] == 2
+    assert known["groups"] == ["a", "b"]
     assert known["pq"](ones)[0] == known["rq"](ones)[0] == pytest.approx(2 / (2 + 0.5 * 1 + 0.5 * 2))
     assert known["sq"](ones)[0] == 1
     assert known["pq"](first)[0] == pytest.approx(1 / 1.5)
@@ -50,7 +50,7 @@ def test_scores_of_files_by_hand(tmp_path):
 def rows_of(**figures):
     """Return rows whose PQ is the same on each of four images."""
     return {
-        name: [{"pq": lambda weights, own=own: np.full(len(weights), own), "images": 4}]
+        name: [{"pq": lambda weights, own=own: np.full(len(weights), own), "groups": ["a", "a", "b", "c"]}]
         for name, own in figures.items()
     }
 
@@ -61,6 +61,7 @@ def test_the_share_of_the_gap_to_the_best_row_without_pseudo_labels(longer, base
     done = rows_of(**{SOURCE: 0.25, LONGER: longer, "guided": 0.5, UPPER: 0.75})
     arguments = argparse.Namespace(steps=5, seeds=[0])
     row = to_row("guided", "pq", done, arguments, two_worlds=True)
+    assert row.unit.endswith("4 images of 3 groups")
     assert row.figure == 0.5 and row.against == base and row.other == done[base][0]["pq"](np.ones((1, 4)))[0]
     assert row.details["share of the gap"]["value"] == pytest.approx(share)
     assert row.reached == (share >= 0.25)
@@ -68,6 +69,12 @@ def test_the_share_of_the_gap_to_the_best_row_without_pseudo_labels(longer, base
     for name, against in ((UPPER, base), (LONGER, SOURCE)):
         other = to_row(name, "pq", done, arguments, two_worlds=True)
         assert other.against == against and "share of the gap" not in other.details and other.reached is None
+
+
+def test_views_of_a_place_are_a_group():
+    groups = [WORLDS[name].group_of("test07_2") for name in ("scenes", "sized_scenes", "fields")]
+    assert groups == ["test07", "test07", "test07_2"]
+    assert WORLDS["panoramas"].group_of("509_2") == "509"
 
 
 @pytest.mark.parametrize("embedding", [None, {"channels": 4}])

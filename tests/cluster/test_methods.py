@@ -122,6 +122,8 @@ def test_only_pixels_of_the_mask_are_clustered_and_ids_fall_with_the_area():
     assert cluster_pixels(embeddings, mask, clusterer, minimum=3).tolist() == [[2] * 3 + [0] + [1] * 4 + [0] * 3]
     assert not cluster_pixels(embeddings, mask, clusterer, minimum=11).any()
     assert not cluster_pixels(embeddings, np.zeros_like(mask), clusterer).any()
+    with pytest.raises(DataError, match="where: scan 7"):
+        cluster_pixels(embeddings, None, clusterer, where="scan 7")
     with pytest.raises(DataError, match="1 of 11 values"):
         cluster_pixels(embeddings, None, clusterer)
 

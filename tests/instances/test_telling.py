@@ -9,6 +9,7 @@ from maskwright.errors import DataError
 from maskwright.instances.telling import tell_apart, to_panoptic
 from maskwright.recipe.cluster import HdbscanSpec
 from maskwright.recipe.instances import InstancesSpec
+from maskwright.recipe.panoptic import MergeSpec
 from maskwright.types import IGNORE
 
 SPEC = InstancesSpec(minimum=4)
@@ -76,6 +77,20 @@ def test_what_is_more_likely_false_than_true_is_left_out():
         assert sorted(found.segments.scores[own].tolist(), reverse=True) == kept
     plain = to_panoptic(label, objects, certain(label, sure=0.45), THINGS, SPEC)  # no objectness: nothing is left out
     assert np.isin(plain.segments.categories, THINGS).sum() == 3
+
+
+@pytest.mark.parametrize("leftover", ["void", "nearest", "components"])
+def test_what_is_left_out_stays_void_whatever_becomes_of_what_is_left(leftover):
+    label, embeddings = scene()
+    objects = tell_apart(certain(label), embeddings, THINGS, SPEC)
+    spec = SPEC.model_copy(update={"merge": MergeSpec(thing_leftover=leftover)})
+    found = to_panoptic(label, objects, certain(label), THINGS, spec, scores=np.array([0.9, 0.4, 0.6]))
+    assert not found.ids[objects == 2].any()
+    own = np.isin(found.segments.categories, THINGS)
+    # the speck of two pixels is no object of its own at first; what it becomes has a score as others have
+    assert np.isnan(found.segments.scores[~own]).all()
+    expected = [0.9, 0.8, 0.6] if leftover == "components" else [0.9, 0.6]
+    assert sorted(found.segments.scores[own].tolist(), reverse=True) == pytest.approx(expected)
 
 
 def plant():

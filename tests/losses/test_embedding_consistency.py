@@ -148,6 +148,17 @@ def test_consistency_in_the_sum_is_a_mean_over_images():
     assert terms["consistency"].item() == 0
 
 
+def test_what_is_ignored_has_no_part_in_the_consistency():
+    student, teacher = (field[None] for field in fields())
+    instances = torch.full((1, 6, 7), -2)
+    instances[0, :2], instances[0, 2:4] = 3, 0
+    spec = EmbeddingLossSpec(zero="ignore", consistency=ConsistencySpec(weight=0.3))
+    student.requires_grad_()
+    found = EmbeddingLoss(spec)(student, instances, teacher=TeacherView(teacher), generator=seeded())["consistency"]
+    found.backward()
+    assert not student.grad[0, :, 2:4].any() and student.grad[0, :, 4:].any()
+
+
 def test_quarter_turns_are_those_of_torch():
     maps = torch.randn(2, 3, 8, 8, generator=seeded(), dtype=torch.float64)
     turned = rotate(maps, torch.tensor([90.0, 180.0]))

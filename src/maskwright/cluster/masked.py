@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from maskwright.cluster.points import Indices
+from maskwright.cluster.points import Indices, check_finite
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap
 from maskwright.types import Array, LabelMap
@@ -42,7 +42,9 @@ def cluster_pixels(
     size = int(np.count_nonzero(inside))
     if size == 0 or size < minimum:
         return instances
-    labels = clusterer(np.ascontiguousarray(embeddings[:, inside].T))
+    points = np.ascontiguousarray(embeddings[:, inside].T)
+    check_finite(points, where)
+    labels = clusterer(points)
     areas = np.bincount(labels[labels >= 0], minlength=1)
     order = np.argsort(-areas, kind="stable")
     ids = np.zeros(len(areas) + 1, np.int32)  # the last is for labels below 0

@@ -78,9 +78,11 @@ def _loose(label: LabelMap, found: PanopticMap, count: int, things: list[int]) -
 
 
 def _segments(found: PanopticMap, things: list[int], *, stuff: bool) -> SegmentMap:
-    """Return the predicted segments; stuff, of which AP knows nothing, is as sure as can be."""
+    """Return the predicted segments; stuff, of which AP knows nothing, is as sure as can be, a thing without a score
+    comes last.
+    """
     own = np.isin(found.segments.categories, things)
-    scores = np.where(own & ~np.isnan(found.segments.scores), found.segments.scores, 1.0)
+    scores = np.where(np.isnan(found.segments.scores), np.where(own, 0.0, 1.0), found.segments.scores)
     kept = np.ones(len(own), bool) if stuff else own
     segments = Segments.of(found.segments.ids[kept], found.segments.categories[kept], scores=scores[kept])
     return SegmentMap(found.ids if stuff else found.instances(things), segments)

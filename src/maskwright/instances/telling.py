@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -104,23 +105,37 @@ def to_panoptic(
             says, and how far apart two middles are at least, in pixels; their scores are the mean probability, too.
         where: the image's name, for error messages.
     """
-    large, last = (
-        to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0)),
-        int(instances.max(initial=0)),
-    )
+    large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
+    last, rejected = int(instances.max(initial=0)), np.zeros(label.shape, bool)
     if scores is not None:
-        large[np.isin(large, 1 + np.flatnonzero(np.asarray(scores) < spec.least))] = 0
+        rejected = np.isin(large, 1 + np.flatnonzero(np.asarray(scores) < spec.least))
+        large[rejected] = 0
     for thing, distance in (middles or {}).items():
         own = label == thing
         parts = _tidied(split_touching(own, distance), own, spec)
         large[own] = np.where(parts > 0, parts + max(last, int(large.max())), 0)[own]
+        rejected &= ~own
     votes = count_votes(label, large, where=where)
     owners = votes.winners(things)
     sure = agreement(large, probabilities, owners)
     if scores is not None:
         judged = votes.ids <= last
         sure[judged] = np.asarray(scores)[votes.ids[judged] - 1]
-    return merge(label, large, things, spec.merge, scores=sure, classes=owners, where=where)
+    found = merge(label, large, things, spec.merge, scores=sure, classes=owners, void=rejected, where=where)
+    return _all_scored(found, probabilities, things)
+
+
+def _all_scored(found: PanopticMap, probabilities: Probabilities, things: Sequence[int]) -> PanopticMap:
+    """Return the map whose objects all have a score: those that are components of what was left, too."""
+    segments = found.segments
+    bare = np.isin(segments.categories, things) & np.isnan(segments.scores)
+    if not bare.any():
+        return found
+    order = np.flatnonzero(bare)[np.argsort(segments.ids[bare])]
+    only = np.where(np.isin(found.ids, segments.ids[order]), found.ids, 0)
+    scores = segments.scores.copy()
+    scores[order] = agreement(only, probabilities, segments.categories[order])
+    return replace(found, segments=replace(segments, scores=scores))
 
 
 def _tidied(instances: InstanceMap, mask: Mask, spec: InstancesSpec) -> InstanceMap:

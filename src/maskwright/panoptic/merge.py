@@ -29,6 +29,7 @@ def merge(
     *,
     scores: npt.ArrayLike | None = None,
     classes: npt.ArrayLike | None = None,
+    void: Mask | None = None,
     where: str = "merge",
 ) -> PanopticMap:
     """Merge instances into a semantic map.
@@ -47,6 +48,7 @@ def merge(
         scores: (K,) in 0..1 of the masks, or of the ids in rising order; NaN or None: the instance has none, is not
             dropped for it, and comes after those that have one, larger areas first.
         classes: (K,) category positions likewise; needed if `rule.class_from` is "instance".
+        void: (H, W) pixels of things that are not given away, whatever `rule.thing_leftover` says; None: none.
         where: the image's name, for error messages.
 
     Returns:
@@ -76,7 +78,7 @@ def merge(
             continue
         used[window] |= mask
         canvas.paint(free, one.category, one.score, window)
-    _give_away(canvas, label, things, rule)
+    _give_away(canvas, label if void is None else np.where(void, np.uint8(IGNORE), label), things, rule)
     _paint_stuff(canvas, label, things, rule)
     return canvas.done(where)
 

@@ -134,7 +134,7 @@ class EmbeddingLoss:
         assert generator is not None, "anchors are drawn by a generator"
         spec = self.spec.consistency
         unlabelled = (instances == UNLABELLED) | ((instances == 0) & (self.spec.zero == "unlabelled"))
-        seen = (instances >= 0) | unlabelled
+        seen = (instances > 0 if self.spec.zero == "ignore" else instances >= 0) | unlabelled
         seen = seen if view.known is None else seen & view.known
         return spec.weight * consistency_loss(
             embeddings,
