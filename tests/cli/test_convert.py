@@ -136,6 +136,22 @@ def test_masks_in_which_all_is_ignored_are_not_called_background(tmp_path, capsy
     assert json.loads(capsys.readouterr().out)["empty"] == 1  # a alone
 
 
+def test_things_are_those_that_a_run_would_take(tmp_path, capsys):
+    """Names alone say nothing of it: a category is a thing where most of its pixels have an object's number."""
+    root = tmp_path / "data"
+    mask, ids = np.zeros((24, 32), np.uint8), np.zeros((24, 32), np.uint8)
+    mask[2:8, 2:8], mask[2:8, 12:18], mask[12:20, 4:30] = 1, 1, 2
+    ids[2:8, 2:8], ids[2:8, 12:18], ids[12:14, 4:8] = 1, 2, 3  # few pixels of 2 have one
+    for folder, array in (("images", bad.picture(1)), ("masks", mask), ("instances", ids)):
+        bad.put(root / folder / "a.png", array)
+    (root / "classes.json").write_text('{"0": "soil", "1": "crop", "2": "water"}')
+    assert main(["convert", str(root), str(tmp_path / "out"), "--to", "coco_panoptic"]) == 0
+    assert "things are crop" in capsys.readouterr().err
+    tree = json.loads(next((tmp_path / "out").rglob("*.json")).read_text())
+    assert {c["name"]: bool(c["isthing"]) for c in tree["categories"]} == {"soil": False, "crop": True, "water": False}
+    assert [s["category_id"] for s in tree["annotations"][0]["segments_info"]].count(1) == 2
+
+
 def test_a_format_that_is_not_written_gets_the_nearest(coco, tmp_path, capsys):
     assert main(["convert", str(coco), str(tmp_path / "out"), "--to", "cocco"]) == 2
     assert "did you mean coco?" in capsys.readouterr().err

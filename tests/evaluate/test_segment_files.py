@@ -12,6 +12,7 @@ from instance_tools import pycocotools_ap
 from panoptic_pairs import THINGS, N, annotation, drawn_pair, official, rgb
 from PIL import Image
 
+from maskwright.artifacts import read_json, write_json
 from maskwright.errors import DataError, UsageError
 from maskwright.evaluate import evaluate_folders
 from maskwright.metrics import Segments, overlap_table, symmetric_best_dice
@@ -197,6 +198,19 @@ def test_panoptic_files_that_are_not_consistent(tmp_path, part, change, message)
     files = write_files(tmp_path, [drawn_pair(3), drawn_pair(4)])
     changed(tmp_path, part, change)
     with pytest.raises(DataError, match=message):
+        evaluate_folders(*files, spec=QUICK)
+
+
+def test_what_is_a_thing_to_one_file_and_stuff_to_the_other(tmp_path):
+    files = write_files(tmp_path, [drawn_pair(3)])
+    listed = [{key: value for key, value in c.items() if key != "isthing"} for c in read_json(files[1])["categories"]]
+    tree = read_json(files[0])
+    write_json(files[0], tree | {"categories": listed})
+    evaluate_folders(*files, spec=QUICK)  # nothing said, nothing wrong
+    for category in listed:
+        category["isthing"] = 1
+    write_json(files[0], tree | {"categories": listed})
+    with pytest.raises(DataError, match="is a thing here and stuff in the truth"):
         evaluate_folders(*files, spec=QUICK)
 
 

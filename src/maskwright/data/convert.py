@@ -24,6 +24,7 @@ from maskwright.data.formats.sidecars import write_classes
 from maskwright.data.images import LARGEST_PIXELS, read_values, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.index import Index
+from maskwright.data.kind import LOOKED_AT, as_things, things_among
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.processes import is_running
@@ -80,16 +81,17 @@ def convert(spec: DataSpec, target: Path, to: str) -> Converted:
         got, next_move = "a file" if root.exists() else "nothing", "check the path: give the folder, not a file in it"
         raise DataError(problem("a data folder", got, where=str(root), next_move=next_move))
     source = read_source(root, spec.format)
-    categories = recognise_categories(source, root, spec)
+    known = recognise_categories(source, root, spec)
     counted: dict[str, Converted] = {}
     with _growing(target) as growing:
+        categories, note = _with_things(source, root, known, growing)
         records = Records(
             categories,
             len(source.rows),
             lambda: _tallied(_records(source, root, categories, growing), categories, counted),
         )
         _write(growing, records, to)
-    return replace(counted.get("whole", Converted()), notes=source.notes)
+    return replace(counted.get("whole", Converted()), notes=(*source.notes, *note))
 
 
 def convert_alone(file: Path, size: tuple[int, int], target: Path) -> Converted:
@@ -196,9 +198,27 @@ def _indexed(index: Index, meta: Mapping[str, dict[str, str]]) -> Iterator[Recor
         yield Record(name, image, size, label, ids, entry["part"], meta.get(entry["image"], {}))
 
 
-def _records(source: Source, root: Path, categories: Categories, growing: Path) -> Iterator[Record]:
+def _with_things(
+    source: Source, root: Path, categories: Categories, growing: Path
+) -> tuple[Categories, tuple[str, ...]]:
+    """Return the categories as a run takes them, where there are instance maps, and what is to be said of it."""
+    both = [row for row in source.rows if row.mask is not None and row.instances is not None]
+    if any(category.isthing for category in categories.items) or not both:
+        return categories, ()
+    some = replace(source, rows=both[:: max(1, len(both) // LOOKED_AT)])
+    records = _records(some, root, categories, growing, "look for things")
+    things = things_among(categories, ((record.label, record.instances) for record in records))
+    if not things:
+        return categories, ()
+    found, note = as_things(categories, things)
+    return found, (note,)
+
+
+def _records(
+    source: Source, root: Path, categories: Categories, growing: Path, doing: str = "convert"
+) -> Iterator[Record]:
     scratch = growing / ".rendered"
-    for row in track(source.rows, "convert", len(source.rows)):
+    for row in track(source.rows, doing, len(source.rows)):
         yield _record(write_rows([row], scratch)[0], root, scratch, categories)
         shutil.rmtree(scratch, ignore_errors=True)
 

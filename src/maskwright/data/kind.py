@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from maskwright.data.formats import Row, Source, read_source
 from maskwright.data.mislaid import like_masks, names_of
 from maskwright.errors import DataError, problem
 from maskwright.recipe.data import DataSpec, FurtherSpec
-from maskwright.types import IGNORE, Categories
+from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 if TYPE_CHECKING:
     from maskwright.data.index import Index
@@ -118,17 +119,7 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     if any(category.isthing for category in categories.items):
         return categories, None
     both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
-    pixels, numbered = (np.zeros(IGNORE + 1, np.int64) for _ in range(2))
-    for row in both[:: max(1, len(both) // LOOKED_AT)]:
-        try:
-            label, objects = index.read_label(row), index.read_instances(row)
-        except DataError:  # the audit names it
-            continue
-        if label is None or objects is None or label.shape != objects.shape:  # the audit says so
-            continue
-        pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
-        numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
-    things = [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+    things = things_among(categories, (_both(index, row) for row in both[:: max(1, len(both) // LOOKED_AT)]))
     if not things and not asked:
         return categories, NO_THING
     if not things:
@@ -140,9 +131,38 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
                 next_move='say so in classes.json: {"categories": [{"id": 1, "name": "car", "isthing": true}, …]}',
             )
         )
+    return as_things(categories, things)
+
+
+def things_among(categories: Categories, pairs: Iterable[tuple[LabelMap | None, Array | None]]) -> list[int]:
+    """Return the positions of the categories of which most pixels have an object's number.
+
+    Args:
+        categories: of the masks.
+        pairs: the mask (H, W) uint8 positions of an image and its numbers; passed over where one is None, or their
+            sizes differ.
+    """
+    pixels, numbered = (np.zeros(IGNORE + 1, np.int64) for _ in range(2))
+    for label, objects in pairs:
+        if label is None or objects is None or label.shape != objects.shape:  # the audit says so
+            continue
+        pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
+        numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
+    return [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+
+
+def as_things(categories: Categories, things: Sequence[int]) -> tuple[Categories, str]:
+    """Return the categories with those at some positions as things, and what is said of it."""
     items = tuple(replace(c, isthing=position in things) for position, c in enumerate(categories.items))
     named = ", ".join(categories.names[position] for position in things)
     return replace(categories, items=items), f"things are {named}: most of their pixels have a number in instances/"
+
+
+def _both(index: Index, row: int) -> tuple[LabelMap | None, Array | None]:
+    try:
+        return index.read_label(row), index.read_instances(row)
+    except DataError:  # the audit names it
+        return None, None
 
 
 def without_mask(index: Index) -> str | None:

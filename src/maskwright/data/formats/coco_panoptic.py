@@ -24,6 +24,7 @@ from maskwright.errors import DataError, problem
 from maskwright.types import IGNORE, Array, Categories, Category
 
 _CROWD = 255
+_KIND = {True: "a thing", False: "stuff"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,12 @@ def read_segments(
         f"category {c.id} is {c.name} here and {names.get(c.id, 'not listed')} in the truth"
         for c in stated
         if names.get(c.id) != c.name
+    ]
+    isthing = {c.id: c.isthing for c in known}
+    faults += [
+        f"category {c.id}, {c.name}, is {_KIND[c.isthing]} here and {_KIND[isthing[c.id]]} in the truth"
+        for c, entry in zip(stated, tree["categories"], strict=True)
+        if "isthing" in entry and c.isthing != isthing.get(c.id, c.isthing)
     ]
     found: dict[int | str, SegmentFile] = {}
     for item in tree["annotations"]:
