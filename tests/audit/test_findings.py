@@ -86,6 +86,29 @@ def test_instance_maps_beside_masks_are_looked_at(troubled, tmp_path):
             assert set(rows["kind"]) == {"wrong_size", "unreadable_instances"}
 
 
+@pytest.mark.parametrize("task", ["panoptic", "instances"])
+def test_masks_in_the_place_of_instance_maps_are_named(tmp_path, task):
+    """Four squares an image: with a number each they are four objects, with one for all they are one in four pieces."""
+    for number, (folder, found) in enumerate((("apart", False), ("one", True))):
+        root, ids = tmp_path / folder, np.zeros((48, 64), np.uint8)
+        for k, (y, x) in enumerate(((4, 4), (4, 30), (30, 4), (30, 30))):
+            ids[y : y + 8, x : x + 8] = 255 if number else k + 1
+        for name in "ab":
+            for kind, array in (
+                ("images", picture(ord(name))),
+                ("instances", ids),
+                ("masks", (ids > 0).astype(np.uint8)),
+            ):
+                (root / kind).mkdir(parents=True, exist_ok=True)
+                if kind != "masks" or task == "panoptic":
+                    Image.fromarray(array).save(root / kind / f"{name}.png")
+        index, _, source = build_index(DataSpec(root=str(root), task=task))
+        rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "objects_in_pieces")
+        assert bool(rows) == found
+        if rows:
+            assert rows[0]["value"] == 4 and "2 objects lie in 8 pieces" in rows[0]["detail"]
+
+
 @pytest.mark.parametrize(
     ("kind", "severity", "image", "said"),
     [

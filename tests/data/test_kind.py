@@ -86,6 +86,13 @@ def test_what_is_a_thing_is_seen_where_nothing_says_so(tmp_path):
     assert spec.task == "semantic" and any("most of its pixels" in note for note in source.notes)
 
 
+def test_a_thing_that_no_object_is_of_is_named(tmp_path):
+    told = [{"id": 0, "name": "soil", "isthing": True}, {"id": 1, "name": "crop", "isthing": True}]
+    root = folder(tmp_path, "masks", "instances", classes={"categories": told})
+    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
+    assert any(note.startswith("soil: said to be things, but none of their pixels has a number") for note in notes)
+
+
 def test_labels_of_a_further_folder_are_labels(tmp_path):
     """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
     main = folder(tmp_path / "real")

@@ -26,6 +26,9 @@ from maskwright.decisions import Decision
 from maskwright.progress import track
 from maskwright.recipe.data import AuditSpec
 
+_MANY_PIECES = 2
+"""Pieces of an object, on average, from which on instance maps are taken for masks."""
+
 FINDINGS_SCHEMA = {
     "image": pl.String,
     "kind": pl.String,
@@ -85,7 +88,7 @@ def audit_index(
         inspections = list(track(inspected, "audit", len(index)))
     images = index.images
     rows = [*_own_findings(index, inspections, spec, leftovers), *_category_notes(index)]
-    rows += _rare_categories(index, inspections)
+    rows += [*_rare_categories(index, inspections), *_scattered(inspections)]
     rows += [Finding("", "taken_for_granted", "note", None, None, note, "kept") for note in notes]
     pairs = _pairs(inspections, spec)
     copies = compare_copies(index, inspections, pairs)
@@ -166,6 +169,18 @@ def _rare_categories(index: Index, inspections: Sequence[Inspection]) -> list[Fi
             said = detail.format(category.name)
             rows.append(Finding(images[0], "rare_category", "warning", None, None, said, "kept"))
     return rows
+
+
+def _scattered(inspections: Sequence[Inspection]) -> list[Finding]:
+    """Return what is to be said where the objects of instance maps lie in many pieces: these may be masks."""
+    objects, pieces = (sum(n.pieces[k] for n in inspections if n.usable) for k in (0, 1))
+    if pieces < _MANY_PIECES * max(1, objects):
+        return []
+    detail = (
+        f"{objects} objects lie in {pieces} pieces that don't touch: if the files in instances/ are masks, put them "
+        "into masks/; if pieces of a number are one object, set instances.apart to false, or each is learned as one"
+    )
+    return [Finding("", "objects_in_pieces", "warning", None, pieces / objects, detail, "kept")]
 
 
 def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from maskwright.artifacts import turned_like
 from maskwright.audit.features import Features, features
 from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
-from maskwright.audit.shapes import measure_objects, style_of
+from maskwright.audit.shapes import count_pieces, measure_objects, style_of
 from maskwright.data.categories import positions, unknown_counts
 from maskwright.data.images import orientation_of, read_image, read_objects, read_preview, read_values, upright
 from maskwright.data.index import Index
@@ -48,6 +48,7 @@ class Inspection:
         features: what the image looks like, None if it can't be read.
         label_digest: hash of the label map, None without a usable one that holds at least two categories.
         style: how the mask was drawn, None where nobody asked.
+        pieces: numbers of objects and of the pieces in which they lie, where objects are told apart.
         usable: False if any fault is an error.
     """
 
@@ -59,6 +60,7 @@ class Inspection:
     features: Features | None = None
     label_digest: str | None = None
     style: npt.NDArray[np.float64] | None = None
+    pieces: tuple[int, int] = (0, 0)
 
     @property
     def usable(self) -> bool:
@@ -153,6 +155,8 @@ def _inspect_label(
     found.pixels = np.bincount(label.ravel(), minlength=256)[:count]
     ids = values if index.target == "instances" else None
     nothing = (np.empty(0, np.int64), 0)
+    if ids is not None and (things := index.categories.things):
+        found.pieces = count_pieces(np.where(np.isin(label, things), ids, 0))
     objects = [measure_objects(label, c, ids) if found.pixels[c] else nothing for c in range(count)]
     found.areas, found.touching = [areas for areas, _ in objects], np.array([n for _, n in objects], np.int64)
     if np.count_nonzero(found.pixels) > 1:
@@ -171,6 +175,8 @@ def _inspect_ids(index: Index, ids_name: str, name: str, size: tuple[int, ...], 
     if ids.shape != size:
         detail = f"{ids_name} is {ids.shape[1]}×{ids.shape[0]}, the image {size[1]}×{size[0]}"
         found.faults.append(Fault("wrong_size", "error", detail))
+        return
+    found.pieces = count_pieces(ids)
 
 
 def _check_content(index: Index, valid: int, found: Inspection) -> None:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from maskwright.data.formats.pieces import objects_of
 from maskwright.labels import Areas, component_areas, components, relabel_consecutive
 from maskwright.types import IGNORE, Array, Categories, LabelMap
 
@@ -20,6 +21,9 @@ STYLE_WORDS = {
     "detail": "corners a hundred pixels of outline",
 }
 """Statistics in words."""
+
+SPECK = 10
+"""Pixels below which a part of an object is no piece of it."""
 
 _BLUR = 1.5
 """Standard deviation, in pixels, of the Gaussian that outlines are smoothed with."""
@@ -47,6 +51,19 @@ def measure_objects(label: LabelMap, category: int, ids: Array | None = None) ->
         count = int(numbered.max(initial=0))
     edge = np.concatenate([numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1]]) if numbered.size else numbered
     return component_areas(numbered, count), len(np.unique(edge[edge > 0]))
+
+
+def count_pieces(ids: Array) -> tuple[int, int]:
+    """Return the number of objects, and of the 8-connected pieces in which they lie.
+
+    Specks below `SPECK` pixels are no pieces, unless an object has nothing larger.
+
+    Example:
+        >>> count_pieces(np.repeat(np.int32([[7, 0, 7, 0, 3]]), 12, axis=0))
+        (2, 3)
+    """
+    found = [component_areas(*components(drawn.pixels)) for _, drawn in objects_of(ids)] if ids.size else []
+    return len(found), sum(max(1, int((areas >= SPECK).sum())) for areas in found)
 
 
 def style_of(label: LabelMap, categories: Categories) -> npt.NDArray[np.float64]:

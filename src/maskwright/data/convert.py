@@ -24,7 +24,7 @@ from maskwright.data.formats.sidecars import write_classes
 from maskwright.data.images import LARGEST_PIXELS, read_values, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.index import Index
-from maskwright.data.kind import LOOKED_AT, as_things, things_among
+from maskwright.data.kind import LOOKED_AT, as_things, count_numbered, things_among
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.processes import is_running
@@ -207,7 +207,7 @@ def _with_things(
         return categories, ()
     some = replace(source, rows=both[:: max(1, len(both) // LOOKED_AT)])
     records = _records(some, root, categories, growing, "look for things")
-    things = things_among(categories, ((record.label, record.instances) for record in records))
+    things = things_among(categories, *count_numbered((record.label, record.instances) for record in records))
     if not things:
         return categories, ()
     found, note = as_things(categories, things)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from maskwright.data.formats import Row, Source, read_source
@@ -18,6 +19,8 @@ from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 if TYPE_CHECKING:
     from maskwright.data.index import Index
+
+Counted = npt.NDArray[np.int64]
 
 OBJECT = "object"
 """What the category of objects is called where there is but one."""
@@ -106,7 +109,8 @@ def with_objects(categories: Categories, spec: DataSpec) -> Categories:
 def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | None]:
     """Return the categories with those that are things, and how that was found out; None: it is stated somewhere.
 
-    Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number.
+    Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number. What
+    is said to be one, and has no pixel with a number there, is named.
 
     Args:
         index: of masks, with instance maps.
@@ -116,10 +120,11 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
         DataError: no category is a thing, and somebody asked for objects.
     """
     categories = index.categories
-    if any(category.isthing for category in categories.items):
-        return categories, None
     both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
-    things = things_among(categories, (_both(index, row) for row in both[:: max(1, len(both) // LOOKED_AT)]))
+    counted = count_numbered(_both(index, row) for row in both[:: max(1, len(both) // LOOKED_AT)])
+    if categories.things:
+        return categories, _without_number(categories, *counted)
+    things = things_among(categories, *counted)
     if not things and not asked:
         return categories, NO_THING
     if not things:
@@ -134,11 +139,10 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     return as_things(categories, things)
 
 
-def things_among(categories: Categories, pairs: Iterable[tuple[LabelMap | None, Array | None]]) -> list[int]:
-    """Return the positions of the categories of which most pixels have an object's number.
+def count_numbered(pairs: Iterable[tuple[LabelMap | None, Array | None]]) -> tuple[Counted, Counted]:
+    """Return (256,) pixels of each category, and how many of them have an object's number.
 
     Args:
-        categories: of the masks.
         pairs: the mask (H, W) uint8 positions of an image and its numbers; passed over where one is None, or their
             sizes differ.
     """
@@ -148,7 +152,23 @@ def things_among(categories: Categories, pairs: Iterable[tuple[LabelMap | None, 
             continue
         pixels += np.bincount(label.ravel(), minlength=IGNORE + 1)
         numbered += np.bincount(label[objects > 0], minlength=IGNORE + 1)
+    return pixels, numbered
+
+
+def things_among(categories: Categories, pixels: Counted, numbered: Counted) -> list[int]:
+    """Return the positions of the categories of which most pixels have an object's number; see `count_numbered`."""
     return [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
+
+
+def _without_number(categories: Categories, pixels: Counted, numbered: Counted) -> str | None:
+    """Return what is said where a thing has pixels and no objects; None where none has."""
+    found = [categories.names[thing] for thing in categories.things if pixels[thing] and not numbered[thing]]
+    if not found:
+        return None
+    told = (
+        f"{', '.join(found)}: said to be things, but none of their pixels has a number in instances/, so no object of "
+    )
+    return f"{told}theirs is learned; if they are stuff, say so in classes.json"
 
 
 def as_things(categories: Categories, things: Sequence[int]) -> tuple[Categories, str]:

@@ -187,7 +187,8 @@ def _json_file(place: Path) -> Path:
             "one JSON file with segments_info",
             ", ".join(path.name for path in found[:5]) or "none",
             where=str(place),
-            next_move="give the path of the file itself",
+            next_move="give the path of the file itself; a data folder with masks/ and instances/ becomes one by "
+            "`maskwright convert FOLDER OUT --to coco_panoptic`",
         )
     )
 
