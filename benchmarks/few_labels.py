@@ -185,7 +185,15 @@ def void_left_out(weights: np.ndarray, tables: Tables) -> np.ndarray:
     return np.nanmean(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0), axis=1)
 
 
-_RULES = {**RULES, "void_left_out": void_left_out}
+def all_classes(weights: np.ndarray, tables: Tables) -> np.ndarray:
+    """Return the mean IoU of all classes that are anywhere."""
+    counted = np.tensordot(weights, tables, 1)
+    right = np.diagonal(counted, axis1=1, axis2=2)
+    union = counted.sum(2) + counted[:, :, : tables.shape[1]].sum(1) - right
+    return np.nanmean(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0), axis=1)
+
+
+_RULES = {**RULES, "void_left_out": void_left_out, "all_classes": all_classes}
 
 
 def score_of(wanted: Set, tables: Tables) -> Callable[[np.ndarray], np.ndarray]:

@@ -25,6 +25,7 @@ from benchmarks.few_label_sets import PRECISION, SETS, SUPERVISED, Set, network
 from benchmarks.few_labels import Measured, add_options, named, run_once, to_row
 from benchmarks.parts import labelled_part
 from benchmarks.rounds import held_out_tables
+from maskwright.artifacts import read_json
 from maskwright.recipe.selftrain import Protocol
 
 NAMES = {"mars_gray": "mars_gray, 549 images without labels", "teeth": "teeth, a quarter of the labels"}
@@ -48,8 +49,15 @@ def main() -> None:
             against = None if protocol == "labelled_only" else done["labelled_only"]
             row = to_row(SETS[name], own, against, None, arguments)
             row.against = row.against.replace(SUPERVISED, "labelled_only")
+            if protocol == "mixed":
+                row.details["share of labelling that is the networks' time"] = [networks_of(out) for out in outs]
             rows[f"{named(NAMES[name], arguments)}: {protocol}"] = row
         record.write("protocols", rows)
+
+
+def networks_of(out: Path) -> float:
+    """Return which share of the seconds of labelling the pool the networks took, all folds together."""
+    return float(read_json(out / "protocols" / "mixed" / "round-1" / "pseudo" / "seconds.json")["share"])
 
 
 def run_all(name: str, arguments: argparse.Namespace) -> list[Path]:

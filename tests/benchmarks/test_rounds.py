@@ -5,12 +5,15 @@ import polars as pl
 import pytest
 from benchmarks.alien_pool import outliers_of, shift_of
 from benchmarks.few_label_sets import METHODS, SETS, Method
-from benchmarks.few_labels import void_left_out
+from benchmarks.few_labels import all_classes, void_left_out
+from benchmarks.round_variants import VARIANTS
 from benchmarks.selftrain_choice import Choice, to_row, wilson
 
 from maskwright.artifacts import RunFolder, write_table
 from maskwright.metrics import overlap_table
 from maskwright.recipe.selftrain import SelftrainSpec
+from maskwright.recipe.unlabelled import OURS as OURS_ROUND
+from maskwright.recipe.unlabelled import FixMatchSpec
 
 
 def test_all_methods_cost_the_same_passes():
@@ -31,6 +34,17 @@ def test_void_is_left_out():
     # truth 0 0 1 1 2(void) 2, prediction 0 1 1 1 0 1: without the last two, IoU of 0: 1 of 2, of 1: 2 of 3
     table = overlap_table(np.array([[0, 0, 1, 1, 2, 2]], np.uint8), np.array([[0, 1, 1, 1, 0, 1]], np.uint8), 3)
     assert void_left_out(np.ones((1, 1)), table[None])[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_all_classes_count_that_are_anywhere():
+    # truth 0 0 1 1, prediction 0 1 1 1: IoU of 0: 1 of 2, of 1: 2 of 3; 2 is nowhere; the ignored pixel doesn't count
+    table = overlap_table(np.array([[0, 0, 1, 1, 255]], np.uint8), np.array([[0, 1, 1, 1, 2]], np.uint8), 3)
+    assert all_classes(np.ones((1, 1)), table[None])[0] == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_every_variant_of_the_default_round_is_another_one():
+    made = [FixMatchSpec.model_validate(OURS_ROUND.model_dump(mode="json") | fields) for fields in VARIANTS.values()]
+    assert made[0] == OURS_ROUND and len({one.model_dump_json() for one in made}) == len(made)
 
 
 def test_every_set_and_method_is_a_recipe():
