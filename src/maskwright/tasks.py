@@ -136,14 +136,11 @@ def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
     states = {}
     for task in tasks:
         record = _load_record(root, task.name)
-        if record is None:
-            states[task.name] = "open"
-        elif any(_load_record(root, name) is None for name in task.after) or _changes(
-            root, task, record
-        ):  # a redo was cut short
+        cut = any(_load_record(root, name) is None for name in task.after)  # short, a redo was
+        if record is not None and (cut or _changes(root, task, record)):
             states[task.name] = "stale"
         else:
-            states[task.name] = "done" if _stands(root, task) else "open"
+            states[task.name] = "done" if record is not None and _stands(root, task) else "open"
     return states
 
 
