@@ -179,17 +179,18 @@ def run_once(words: Sequence[str], out: Path, *, networks: bool = True) -> None:
 
 def void_left_out(weights: np.ndarray, tables: Tables) -> np.ndarray:
     """Return the mean IoU of all classes but the last; pixels whose truth is the last don't count."""
-    counted = np.tensordot(weights, tables, 1)[:, :-1, :-2]
-    right = np.diagonal(counted, axis1=1, axis2=2)
-    union = counted.sum(2) + counted.sum(1) - right
-    return np.nanmean(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0), axis=1)
+    return _mean_iou(np.tensordot(weights, tables, 1)[:, :-1, :-2])
 
 
 def all_classes(weights: np.ndarray, tables: Tables) -> np.ndarray:
     """Return the mean IoU of all classes that are anywhere."""
-    counted = np.tensordot(weights, tables, 1)
+    return _mean_iou(np.tensordot(weights, tables, 1))
+
+
+def _mean_iou(counted: np.ndarray) -> np.ndarray:
+    """Return the (S,) means of (S, C, C + 1 or C) tables: truth, prediction."""
     right = np.diagonal(counted, axis1=1, axis2=2)
-    union = counted.sum(2) + counted[:, :, : tables.shape[1]].sum(1) - right
+    union = counted.sum(2) + counted[:, :, : counted.shape[1]].sum(1) - right
     return np.nanmean(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0), axis=1)
 
 

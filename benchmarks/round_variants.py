@@ -13,10 +13,6 @@ Resumable: with --keep, runs that are finished aren't run again, and one that wa
 """
 
 import argparse
-import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +21,7 @@ import numpy as np
 from benchmarks import record
 from benchmarks.few_label_sets import Method, Set
 from benchmarks.few_labels import Measured, add_options, command, compared, run_folder, score_of
+from benchmarks.object_rounds import finish
 from benchmarks.record import Row
 from benchmarks.rounds import held_out_tables
 from maskwright.artifacts import read_json
@@ -117,17 +114,8 @@ def run(name: str, label: str, seed: int, arguments: argparse.Namespace) -> Path
     own = argparse.Namespace(**{**vars(arguments), "data": arguments.keep / "sets"})
     words = command(wanted, wanted.shares[0], spec, arguments.steps, own)
     words += ["--seed", str(seed), "--set", f"split.labelled_seed={seed}"]
-    out, first = (run_folder(own, name, wanted.shares[0], one, arguments.steps, seed) for one in (label, DEFAULT))
-    note = out.with_name(f"{out.name}.json")
-    if note.is_file() and json.loads(note.read_text()) == words:
-        return out
-    redo = []
-    if label != DEFAULT:
-        run(name, DEFAULT, seed, arguments)
-        shutil.copytree(first, out, dirs_exist_ok=True)
-        redo = ["--redo"]  # of the round: what comes before it is as it was
-    subprocess.run([sys.executable, "-m", "maskwright", *words, "--out", str(out), *redo], check=True)
-    note.write_text(json.dumps(words))
+    out = run_folder(own, name, wanted.shares[0], label, arguments.steps, seed)
+    finish(words, out, None if label == DEFAULT else run(name, DEFAULT, seed, arguments))
     return out
 
 

@@ -136,7 +136,7 @@ def status(root: Path, tasks: Sequence[Task]) -> dict[str, str]:
     states = {}
     for task in tasks:
         record = _load_record(root, task.name)
-        cut = any(_load_record(root, name) is None for name in task.after)  # short, a redo was
+        cut = any(_load_record(root, name) is None for name in task.after)  # a redo ended too soon
         if record is not None and (cut or _changes(root, task, record)):
             states[task.name] = "stale"
         else:

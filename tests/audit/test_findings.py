@@ -106,7 +106,7 @@ def test_masks_in_the_place_of_instance_maps_are_named(tmp_path, task):
         rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "objects_in_pieces")
         assert bool(rows) == found
         if rows:
-            assert rows[0]["value"] == 4 and "2 objects lie in 8 pieces" in rows[0]["detail"]
+            assert len(rows) == 1 and rows[0]["value"] == 4 and "2 objects lie in 8 pieces" in rows[0]["detail"]
 
 
 @pytest.mark.parametrize(

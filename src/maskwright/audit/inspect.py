@@ -88,12 +88,13 @@ def inspect_row(index: Index, row: int, *, style: bool = False) -> Inspection:
     found.features = features(preview.pixels)
     if (orientation := orientation_of(path)) != 1:
         found.faults.append(Fault("exif_orientation", "note", f"turned by its EXIF orientation {orientation}"))
+    label = None
     if label_name is not None:
         label = _inspect_label(index, label_name, name, preview.size, found)
         if style and label is not None:
             found.style = style_of(label, index.categories)
     if index.both and (ids_name := index.table["instances"][row]) is not None:
-        _inspect_ids(index, ids_name, name, preview.size, found)
+        _inspect_ids(index, ids_name, name, preview.size, label, found)
     return found
 
 
@@ -165,7 +166,9 @@ def _inspect_label(
     return label
 
 
-def _inspect_ids(index: Index, ids_name: str, name: str, size: tuple[int, ...], found: Inspection) -> None:
+def _inspect_ids(
+    index: Index, ids_name: str, name: str, size: tuple[int, ...], label: LabelMap | None, found: Inspection
+) -> None:
     """Say whether the objects' numbers can be used beside the mask."""
     try:
         ids = read_objects(index.path(ids_name), like=turned_like(ids_name, index.path(name)))
@@ -176,7 +179,8 @@ def _inspect_ids(index: Index, ids_name: str, name: str, size: tuple[int, ...], 
         detail = f"{ids_name} is {ids.shape[1]}×{ids.shape[0]}, the image {size[1]}×{size[0]}"
         found.faults.append(Fault("wrong_size", "error", detail))
         return
-    found.pieces = count_pieces(ids)
+    if label is not None:  # numbers of what is stuff are not looked at
+        found.pieces = count_pieces(np.where(np.isin(label, index.categories.things), ids, 0))
 
 
 def _check_content(index: Index, valid: int, found: Inspection) -> None:

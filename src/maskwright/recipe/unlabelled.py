@@ -369,9 +369,8 @@ OURS = FixMatchSpec(
 )
 """What `maskwright selftrain` does where nothing says how: from the supervised network on, an average labels a weak
 view, by thresholds of each category, softly, as unsure pixels are among those that are kept; the weight rises at first.
-Strong views have no other colours than labelled images have by default: a short round unlearns more by stronger ones
-than it learns. A step has as many images as a supervised one, half of them of the pool; neither half is a batch to take
-statistics from, and those of the start stay."""
+Strong views have no other colours than labelled images have by default. A step has as many images as a supervised one,
+half of them of the pool; neither half is a batch to take statistics from, and those of the start stay."""
 
 OURS_LENGTH = 0.25
 """Steps of such a round, as a multiple of the supervised training's: while that gets better with every step, a step on
