@@ -14,6 +14,7 @@ from maskwright.data.index import SCHEMA, Index
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.written import write_array
 from maskwright.errors import RecipeError
+from maskwright.instances.objectness import ObjectScores
 from maskwright.instances.telling import to_panoptic
 from maskwright.pipeline.object_ways import EMBEDDINGS, Ways, choose_ways, diameters
 from maskwright.pipeline.sections import AFTERWARDS, of_objects
@@ -135,8 +136,8 @@ def test_things_by_embeddings_and_by_shape_in_one_image():
     ids[:, :44] = discs() > 0
     ids[2:20, 46:52], ids[2:20, 54:60] = 2, 3
     probabilities = np.stack([np.where(label == own, 0.8, 0.1) for own in range(3)]).astype(np.float32)
-    told = InstancesSpec(least=0.5)
-    found = to_panoptic(label, ids, probabilities, [1, 2], told, scores=[0.1, 0.9, 0.2], middles={1: 8})
+    known = ObjectScores(np.array([0.1, 0.9, 0.2]), 0.5)
+    found = to_panoptic(label, ids, probabilities, [1, 2], InstancesSpec(), scores=known, middles={1: 8})
     assert sorted(found.segments.categories[found.segments.categories > 0].tolist()) == [1, 1, 2]
     # those that the shape parts have the mean probability, though the blob that embeddings found is unlikely
     scores = dict(zip(found.segments.ids.tolist(), found.segments.scores.tolist(), strict=True))

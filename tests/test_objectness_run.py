@@ -74,6 +74,20 @@ def test_what_a_fold_learns_from_is_chosen_without_its_truth(run):
     assert after.of(0) != before.of(0) and after.of(2) != before.of(2) and after.whole != before.whole
 
 
+def test_the_more_true_objects_nothing_matched_the_less_likely_ones_are_kept(run):
+    folder, index = run
+    before = fit_judges(folder, index, 0)
+    assert before.whole.missed == 0
+    for number in range(0, IMAGES, FOLDS):  # of fold 0: a true object where nothing was found, in the middle
+        ids = boxes(number)
+        truth = np.where(ids <= 2, ids, 0)
+        truth[22:, 11] = 3
+        write_truth(index.root, f"i{number:02}", truth)
+    after = fit_judges(folder, index, 0)
+    assert [after.of(fold).missed for fold in (-1, 0, 1, 2)] == [IMAGES // FOLDS, 0, *[IMAGES // FOLDS] * 2]
+    assert after.whole.least < before.whole.least and after.of(0) == before.of(0)
+
+
 def test_plain_data_keeps_them_and_too_few_are_the_default(run):
     folder, index = run
     found = fit_judges(folder, index, 0)

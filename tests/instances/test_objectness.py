@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from maskwright.errors import DataError
 from maskwright.instances import FEATURES, Objectness, fit_objectness
-from maskwright.instances.objectness import LEAST
+from maskwright.instances.objectness import LEAST, best_least
 
 AREA, SPREAD, AGREEMENT = (FEATURES.index(name) for name in ("log_area", "spread", "agreement"))
 
@@ -33,6 +33,28 @@ def test_it_tells_true_from_false_better_than_any_one_threshold():
     alone = [max(a, 1 - a) for a in (roc_auc_score(truth, column) for column in features.T)]
     assert score > max(alone) + 0.1
     assert (model.instances, model.true) == (400, int(drawn()[1].sum()))
+
+
+@pytest.mark.parametrize(("share", "missed"), [(0.9, 5), (0.5, 100), (0.2, 300), (0.5, 4000)])
+def test_no_other_least_probability_has_a_better_f1(share, missed):
+    rng = np.random.default_rng(missed)
+    probabilities = np.clip(rng.beta(2 * share, 2 * (1 - share), 400), 1e-6, 1)
+    least = best_least(probabilities, missed)
+
+    def f1(limit):
+        kept = probabilities[probabilities >= limit]
+        return 2 * kept.sum() / (len(kept) + probabilities.sum() + missed)
+
+    assert f1(least) == max(f1(limit) for limit in np.linspace(0, 1, 1001).tolist() + probabilities.tolist())
+    assert least == pytest.approx(f1(least) / 2)
+
+
+def test_the_more_is_missed_the_more_is_risked():
+    features, truth, images = drawn()
+    few, many = (fit_objectness(features, truth, images, missed=missed) for missed in (0, 2000))
+    assert (few.missed, many.missed) == (0, 2000)
+    assert 0.05 < many.least < 0.2 < 0.4 < few.least <= 0.5
+    assert (few.weights, few.bias) == (many.weights, many.bias)
 
 
 def test_its_probabilities_can_be_believed():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from maskwright.errors import DataError
+from maskwright.instances.objectness import ObjectScores
 from maskwright.instances.telling import tell_apart, to_panoptic
 from maskwright.recipe.cluster import HdbscanSpec
 from maskwright.recipe.instances import InstancesSpec
@@ -66,11 +67,11 @@ def test_what_is_clustered_may_be_said_by_somebody_else():
     assert {int(left[0, 0]), int(right[0, 0])} == {1, 2} and np.ptp(left) == np.ptp(right) == 0
 
 
-def test_what_is_more_likely_false_than_true_is_left_out():
+def test_what_is_hardly_likely_true_is_left_out():
     label, embeddings = scene()
     objects = tell_apart(certain(label), embeddings, THINGS, SPEC)
-    scores = np.array([0.9, 0.4, 0.6])
-    for least, kept in ((0.5, [0.9, 0.6]), (0.0, [0.9, 0.6, 0.4]), (0.95, [])):
+    scores = ObjectScores(np.array([0.9, 0.4, 0.6]), 0.45)
+    for least, kept in ((None, [0.9, 0.6]), (0.7, [0.9]), (0.0, [0.9, 0.6, 0.4]), (0.95, [])):
         spec = SPEC.model_copy(update={"least": least})
         found = to_panoptic(label, objects, certain(label), THINGS, spec, scores=scores)
         own = np.isin(found.segments.categories, THINGS)
@@ -84,7 +85,9 @@ def test_what_is_left_out_stays_void_whatever_becomes_of_what_is_left(leftover):
     label, embeddings = scene()
     objects = tell_apart(certain(label), embeddings, THINGS, SPEC)
     spec = SPEC.model_copy(update={"merge": MergeSpec(thing_leftover=leftover)})
-    found = to_panoptic(label, objects, certain(label), THINGS, spec, scores=np.array([0.9, 0.4, 0.6]))
+    found = to_panoptic(
+        label, objects, certain(label), THINGS, spec, scores=ObjectScores(np.array([0.9, 0.4, 0.6]), 0.5)
+    )
     assert not found.ids[objects == 2].any()
     own = np.isin(found.segments.categories, THINGS)
     # the speck of two pixels is no object of its own at first; what it becomes has a score as others have

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,8 @@ class Objectness:
         strength: of the penalty, as its inverse, chosen by the log loss on groups left out.
         instances: it was fitted on.
         true: how many of them were true.
+        missed: true ones that none of them matched.
+        least: half of the best F1 that they let expect: leaving out what is less likely true than that gives it.
     """
 
     centre: tuple[float, ...] = ()
@@ -62,6 +64,8 @@ class Objectness:
     strength: float = 0.0
     instances: int = 0
     true: int = 0
+    missed: int = 0
+    least: float = 0.5
 
     def predict(self, features: Floats) -> Floats:
         """Return (K,) probabilities of being true.
@@ -117,17 +121,49 @@ class Objectness:
         return found
 
 
-def object_scores(judge: Objectness, features: Floats) -> Floats | None:
-    """Return (K,) probabilities of being true, None where there was too little to learn it from.
+class ObjectScores(NamedTuple):
+    """How likely instances are true.
+
+    Attributes:
+        probabilities: (K,) of the ids 1..K.
+        least: that of an instance that is worth its risk, as `Objectness.least`.
+    """
+
+    probabilities: Floats
+    least: float
+
+
+def object_scores(judge: Objectness, features: Floats) -> ObjectScores | None:
+    """Return how likely instances are true, None where there was too little to learn it from.
 
     Args:
         judge: of the instances.
         features: (K, F) of `instance_features`.
     """
-    return judge.predict(features) if judge.weights else None
+    return ObjectScores(judge.predict(features), judge.least) if judge.weights else None
 
 
-def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike) -> Objectness:
+def best_least(probabilities: Floats, missed: int) -> float:
+    """Return the probability from which on instances are worth keeping: half of the best F1 that can be expected.
+
+    Of K instances kept of which Σp are true, and T true ones altogether, F1 is 2 Σp / (K + T); one more makes it better
+    where its own p is above half of what it is (Lipton, Elkan, Naryanaswamy 2014). F1 of instances is the recognition
+    quality of PQ.
+
+    Args:
+        probabilities: (K,) calibrated, of the instances.
+        missed: true ones that none of them matches.
+
+    Example:
+        >>> best_least(np.array([1.0, 1.0, 0.0]), 0), best_least(np.array([1.0, 0.0]), 2)
+        (0.5, 0.25)
+    """
+    ordered = np.sort(probabilities)[::-1]
+    reached = 2 * np.cumsum(ordered) / (np.arange(1, len(ordered) + 1) + ordered.sum() + missed)
+    return float(reached.max() / 2)
+
+
+def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike, *, missed: int = 0) -> Objectness:
     """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind.
 
     The strength of the penalty is the one with the least log loss on groups left out, and what is said of these
@@ -138,19 +174,21 @@ def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike) -> Ob
             learned from.
         truth: (K,) of `truly_matched`: 1, 0, or NaN, which is left out.
         groups: (K,) the group of each instance's image, or the image; those of a group are left out together.
+        missed: true ones of these images that none of the instances matches.
     """
     _check_columns(features)
     known = ~np.isnan(truth)
     features, target, groups = features[known], truth[known] > 0.5, np.asarray(groups)[known]
     true, false = int(target.sum()), int((~target).sum())
     if true + false < LEAST or min(true, false) < LEAST_OF_A_KIND:
-        return Objectness(instances=true + false, true=true)
+        return Objectness(instances=true + false, true=true, missed=missed)
     folds = list(_folds(target, groups))
     tried = {strength: _left_out(features, target, folds, strength) for strength in _STRENGTHS}
     strength = min(tried, key=lambda one: _log_loss(tried[one], target))
     slope, shift = _platt(tried[strength], target)
     centre, scale = _standard(features)
     weights, bias = _logistic(_expanded(features, centre, scale), target, strength)
+    logits = np.where(np.isnan(tried[strength]), bias, tried[strength])
     return Objectness(
         centre=tuple(centre.tolist()),
         scale=tuple(scale.tolist()),
@@ -159,6 +197,8 @@ def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike) -> Ob
         strength=strength,
         instances=true + false,
         true=true,
+        missed=missed,
+        least=best_least(1 / (1 + np.exp(-np.clip(slope * logits + shift, -500, 500))), missed),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maskwright.instances.files import ObjectFiles
 from maskwright.instances.networks import ObjectNetworks, Told
-from maskwright.instances.objectness import Objectness, object_scores
+from maskwright.instances.objectness import Objectness, ObjectScores, object_scores
 from maskwright.instances.telling import to_panoptic
 from maskwright.labels import InstanceMap
 from maskwright.predict.files import Doubted, Files, Found, Predicted, Source, load_ensemble
@@ -15,7 +15,7 @@ from maskwright.predict.uncertainty import Uncertainty
 from maskwright.recipe import Recipe
 from maskwright.recipe.instances import InstancesSpec
 from maskwright.tasks import file_state
-from maskwright.types import Array, Probabilities
+from maskwright.types import Probabilities
 
 
 def object_source(
@@ -41,7 +41,7 @@ def object_source(
     about = recipe.predict, spec, recipe.train.accelerator
     judged = judge is not None and bool(judge.weights)
     networks = ObjectNetworks(load_ensemble(checkpoints), *about, describe=judged, asked=asked)
-    waiting = dict[str, tuple[InstanceMap, Array | None]]()
+    waiting = dict[str, tuple[InstanceMap, ObjectScores | None]]()
 
     def noted(told: Told) -> tuple[str, tuple[int, int], Probabilities]:
         known = None if judge is None or told.features is None else object_scores(judge, told.features)
@@ -79,7 +79,7 @@ class _Objects:
         self,
         files: ObjectFiles,
         spec: InstancesSpec,
-        waiting: dict[str, tuple[InstanceMap, Array | None]],
+        waiting: dict[str, tuple[InstanceMap, ObjectScores | None]],
         middles: Mapping[int, int],
     ) -> None:
         self.files, self.spec, self.waiting, self.middles = files, spec, waiting, middles

@@ -15,6 +15,7 @@ from maskwright.data.formats.pieces import objects_of
 from maskwright.data.intensity import resize_instances
 from maskwright.errors import DataError, problem
 from maskwright.instances.features import agreement
+from maskwright.instances.objectness import ObjectScores
 from maskwright.labels import InstanceMap, components, relabel_consecutive
 from maskwright.panoptic import PanopticMap, count_votes, merge
 from maskwright.postprocess import split_touching
@@ -84,7 +85,7 @@ def to_panoptic(
     things: Sequence[int],
     spec: InstancesSpec,
     *,
-    scores: npt.ArrayLike | None = None,
+    scores: ObjectScores | None = None,
     middles: Mapping[int, int] | None = None,
     where: str = "to_panoptic",
 ) -> PanopticMap:
@@ -99,8 +100,8 @@ def to_panoptic(
         probabilities: (C, H, W).
         things: positions of the categories that are things.
         spec: morphology and rule of merging.
-        scores: objectness of the ids 1..K of `instances`, of which those below `spec.least` are left out; None: scores
-            are the mean probability of the category inside.
+        scores: objectness of the ids 1..K of `instances`, of which those below `spec.least`, or what it says itself,
+            are left out; None: scores are the mean probability of the category inside.
         middles: things whose objects are told apart by the shape of what the label has of them, whatever `instances`
             says, and how far apart two middles are at least, in pixels; their scores are the mean probability, too.
         where: the image's name, for error messages.
@@ -108,7 +109,8 @@ def to_panoptic(
     large = to_size(label, instances, things, spec, added=label != probabilities.argmax(axis=0))
     last, rejected = int(instances.max(initial=0)), np.zeros(label.shape, bool)
     if scores is not None:
-        rejected = np.isin(large, 1 + np.flatnonzero(np.asarray(scores) < spec.least))
+        least = scores.least if spec.least is None else spec.least
+        rejected = np.isin(large, 1 + np.flatnonzero(scores.probabilities < least))
         large[rejected] = 0
     for thing, distance in (middles or {}).items():
         own = label == thing
@@ -120,7 +122,7 @@ def to_panoptic(
     sure = agreement(large, probabilities, owners)
     if scores is not None:
         judged = votes.ids <= last
-        sure[judged] = np.asarray(scores)[votes.ids[judged] - 1]
+        sure[judged] = scores.probabilities[votes.ids[judged] - 1]
     found = merge(label, large, things, spec.merge, scores=sure, classes=owners, void=rejected, where=where)
     return _all_scored(found, probabilities, things)
 

@@ -80,16 +80,17 @@ def fit_judges(folder: RunFolder, whole: Index, number: int | None = None) -> Ju
         _cases(images, row, store)
         for row in track(range(len(images)), f"judge objects, round {number or 0}", len(images))
     ]
-    features, truth = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    counts = [len(one) for _, one in found]
-    fold, group = np.repeat(folds, counts), np.repeat(np.unique(groups, return_inverse=True)[1], counts)
+    features, truth = (np.concatenate(parts) for parts in list(zip(*found, strict=True))[:2])
+    counts, missed = [len(one) for _, one, _ in found], np.array([count for _, _, count in found])
+    group = np.repeat(np.unique(groups, return_inverse=True)[1], counts)
 
-    def fitted(there: npt.NDArray[np.bool_]) -> Objectness:
-        return fit_objectness(features[there], truth[there], group[there])
+    def fitted(images: npt.NDArray[np.bool_]) -> Objectness:
+        there = np.repeat(images, counts)
+        return fit_objectness(features[there], truth[there], group[there], missed=int(missed[images].sum()))
 
     return Judges(
-        fitted(np.ones(len(fold), bool)),
-        {int(number): fitted(fold != number) for number in sorted(set(folds.tolist()))},
+        fitted(np.ones(len(folds), bool)),
+        {int(number): fitted(folds != number) for number in sorted(set(folds.tolist()))},
     )
 
 
@@ -118,16 +119,21 @@ def truly_matched_things(
     return found
 
 
-def _cases(images: Index, row: int, store: ProbabilityStore) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return features and truth of an image's objects, at working size; none where nobody told its objects apart."""
+def _cases(
+    images: Index, row: int, store: ProbabilityStore
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], int]:
+    """Return features and truth of an image's objects, at working size, and how many true ones none of them matches.
+
+    None where nobody told its objects apart.
+    """
     name = name_of(images.images[row])
     features, truth, ids = read_features(store, name), images.read_label(row), images.read_instances(row)
     if truth is None or ids is None:
-        return features[:0], np.zeros(0)
+        return features[:0], np.zeros(0), 0
     objects = read_objects(store, name)
     size = (objects.shape[0], objects.shape[1])
     things = images.categories.things
     owners = count_votes(store.read(name).argmax(0).astype(np.uint8), objects).winners(things).tolist()
-    return features, truly_matched_things(
-        objects, owners, resize_label(truth, size), resize_instances(ids, size), things
-    )
+    known = truly_matched_things(objects, owners, resize_label(truth, size), resize_instances(ids, size), things)
+    there = len(np.unique(ids[np.isin(truth, things) & (ids > 0)]))
+    return features, known, there - int(np.nansum(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -47,8 +48,16 @@ def _score_words(artifacts: Artifacts) -> str:
     return (
         "Its score is its objectness, the probability that it is a true one, by a classifier fitted on "
         f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "
-        "scored by a classifier that has not seen its fold's truth."
+        "scored by a classifier that has not seen its fold's truth. "
+        f"{_least_words(artifacts, judge)}"
     )
+
+
+def _least_words(artifacts: Artifacts, judge: dict[str, Any]) -> str:
+    stated = (artifacts.recipe.get("instances") or {}).get("least")
+    if stated is not None:
+        return f"Below {number(stated)} it is left out, as the recipe says."
+    return f"Below {number(judge['least'])} it is left out: half of the F1 that these let expect."
 
 
 def _way_words(artifacts: Artifacts) -> list[str]:
