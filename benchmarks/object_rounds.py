@@ -1,7 +1,7 @@
 """Objects from another world, without a label of the target: rounds of self-training, step by step.
 
 `fluorescence` and `stained`: generated nuclei (`python -m benchmarks nuclei`) → real ones of dsb2018; `scenes`: drawn
-places with two kinds of things and three of stuff → the same with other textures, light and noise. Half of the target's
+places with two kinds of things and three of stuff → others with other textures, light and noise. Half of the target's
 images (of scenes, other places) are the pool, without a label, the other half is scored. `fields` (cwfid: crops and
 weeds on soil) and `panoramas` (marsscapes: rocks among seven kinds of stuff) are few labels and many of one world: 6
 and some 16 labelled images, others as the pool, a third of the fields or sols scored. Rows: `source only`, strongly

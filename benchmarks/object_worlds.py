@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.adaptation_sets import STRONG, other_world
 from benchmarks.few_label_sets import PRECISION, network
 from benchmarks.nuclei import write_generated
-from maskwright.data.scenes import CATEGORIES, draw_layout, draw_views, render
+from maskwright.data.scenes import CATEGORIES, Layout, draw_layout, draw_views, render
 from maskwright.panoptic import PanopticMap, merge
 from maskwright.panoptic.files import write_coco_panoptic
 from maskwright.recipe.panoptic import MergeSpec
@@ -112,12 +112,18 @@ def by_size(mask: LabelMap, instances: np.ndarray) -> LabelMap:
     """Return a mask of `SIZED`: things of at least `LARGE` pixels are of the kind two further on.
 
     Example:
-        >>> by_size(np.full((8, 10), 3, np.uint8), np.repeat([[1] * 8 + [2] * 2], 8, 0))[0].tolist()
+        >>> by_size(np.full((40, 10), 3, np.uint8), np.repeat([[1] * 8 + [2] * 2], 40, 0))[0].tolist()
         [5, 5, 5, 5, 5, 5, 5, 5, 3, 3]
     """
     large = np.bincount(instances.ravel()) >= LARGE
     large[0] = False
     return np.where(large[instances], mask + 2, mask).astype(np.uint8)
+
+
+def near(layout: Layout) -> Layout:
+    """Return a place without the things that are far, and with larger ones."""
+    items = tuple(replace(item, size=_LARGER * item.size) for item in layout.items if item.z < _FAR)
+    return replace(layout, items=items)
 
 
 def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelMap, np.ndarray], LabelMap]) -> None:
@@ -129,8 +135,8 @@ def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelM
         for place in range(places):
             layout, seed = draw_layout(rng), (number_of_part, place)
             for number, view in enumerate(draw_views(3, rng)):
-                own = layout, view
-                seen = own if part == "source" else other_world(*own, np.random.default_rng(seed))
+                own = near(layout), view
+                seen = own if part == "source" else other_world(*own, np.random.default_rng(seed), share=_OTHER)
                 scene = render(*seen, (96, 128), rng)
                 mask = relabel(scene.mask, scene.instances)
                 arrays = {"images": scene.image, "masks": mask, "instances": scene.instances}
@@ -218,7 +224,10 @@ def _copy(file: Path, folder: Path) -> None:
     shutil.copy(file, folder / file.name)
 
 
-LARGE = 60
+_FAR, _LARGER, _OTHER = 2.6, 1.25, 0.5
+"""Drawn things from this distance on are left out, others are that much larger, and the other world is half as far away
+as that of `adaptation`: there even networks that have learned from its labels hardly part an object in so few steps."""
+LARGE = 250
 """Pixels from which on a rock or plant of the drawn places is a large one."""
 SIZED = (
     *CATEGORIES[:3],
