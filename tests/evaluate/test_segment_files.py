@@ -60,6 +60,26 @@ def test_panoptic_files_are_scored_as_the_official_tool_does(tmp_path):
     assert np.allclose(sums.select("segments_iou", "segments_tp", "segments_fp", "segments_fn").to_numpy().T, counts)
 
 
+def test_things_with_scores_have_an_ap_whatever_stuff_has(tmp_path):
+    rng, pairs = np.random.default_rng(0), [drawn_pair(seed) for seed in range(30)]
+    prediction, truth = write_files(tmp_path, pairs)
+    assert "ap" not in values(evaluate_folders(prediction, truth, spec=SEGMENTS))
+    tree, ranked = read_json(prediction), []
+    for (*_, ids, segments), item in zip(pairs, tree["annotations"], strict=True):
+        scores = rng.permutation(len(segments.ids)) / 64
+        for row, score in zip(item["segments_info"], scores, strict=True):
+            row |= {"score": score} if row["category_id"] - 10 in THINGS else {}
+        ranked.append((ids, Segments.of(segments.ids, segments.categories, scores=scores)))
+    write_json(prediction, tree)
+    found = values(evaluate_folders(prediction, truth, spec=SEGMENTS))
+    expected = pycocotools_ap([(one, segments) for one, segments, *_ in pairs], ranked, set(THINGS))
+    assert (found["ap"], found["ap50"]) == pytest.approx(expected, abs=1e-9)
+    del next(row for row in tree["annotations"][0]["segments_info"] if "score" in row)["score"]
+    write_json(prediction, tree)
+    with pytest.raises(DataError, match=r"none in 1 of 30: 0"):
+        evaluate_folders(prediction, truth, spec=SEGMENTS)
+
+
 def test_pixels_come_from_the_same_table(tmp_path):
     """The overlap table of the categories is that of the maps of categories; void isn't counted."""
     pairs = [drawn_pair(seed) for seed in range(6)]

@@ -62,6 +62,8 @@ class Listed:
 def panoptic_files(prediction: Path, truth: Path, *, partial: bool) -> tuple[tuple[Category, ...], list[SegmentPair]]:
     """Return the categories of the truth and the pairs of two COCO panoptic files.
 
+    Where any predicted thing has a score, stuff needs none.
+
     Args:
         prediction: JSON file, or a folder that holds one.
         truth: the same.
@@ -83,10 +85,18 @@ def panoptic_files(prediction: Path, truth: Path, *, partial: bool) -> tuple[tup
                 next_move="images are matched by image_id; --partial scores those that have a prediction",
             )
         )
-    positions = {c.id: place for place, c in enumerate(categories)}
+    positions, stuff = {c.id: place for place, c in enumerate(categories)}, {c.id for c in categories if not c.isthing}
+    ranked = any(
+        row.get("score") is not None and row["category_id"] not in stuff for one in found.values() for row in one.listed
+    )
+    sure = stuff if ranked else set[int]()
     return categories, [
         SegmentPair(
-            one.path.stem, found[number].path, one.path, _listed(found[number], positions), _listed(one, positions)
+            one.path.stem,
+            found[number].path,
+            one.path,
+            _listed(found[number], positions, sure),
+            _listed(one, positions),
         )
         for number, one in true.items()
         if number in found
@@ -193,8 +203,9 @@ def _json_file(place: Path) -> Path:
     )
 
 
-def _listed(file: SegmentFile, positions: Mapping[int, int]) -> Listed:
-    rows = file.listed
+def _listed(file: SegmentFile, positions: Mapping[int, int], sure: Collection[int] = ()) -> Listed:
+    """Return what a file says of an image; categories that are `sure` have a score of 1, which AP doesn't read."""
+    rows = [row | {"score": 1.0} if row["category_id"] in sure else row for row in file.listed]
     segments = Segments.of(
         [row["id"] for row in rows],
         [positions[row["category_id"]] for row in rows],
