@@ -5,18 +5,18 @@ places with two kinds of things and three of stuff → others with other texture
 images (of scenes, other places) are the pool, without a label, the other half is scored. `fields` (cwfid: crops and
 weeds on soil) and `panoramas` (marsscapes: rocks among seven kinds of stuff) are few labels and many of one world: 6
 and some 16 labelled images, others as the pool, a third of the fields or sols scored. Rows: `source only`, strongly
-augmented, one training of the labelled source; `source only, thrice as long`; `batch norm`, its statistics measured
-anew on the pool; `self-trained`, a round of pseudo-labels with neither votes nor a choice of objects; `guided`, objects
-vote on the category of their pixels, too; `objectness`, those alone are learned from that are rather true than false;
-`two rounds` of that; `target labels`, the upper end, learns thrice as long from the labels of the pool. Rounds begin
-with the networks of source only; all trainings have as many steps, but for those thrice as long: no row has learned
-longer than these. All objects are parted by embeddings, where there are several kinds of things across these.
-`pq_dagger` takes stuff without a threshold. Scores are those of the mean of two folds' networks, the mean over the
-seeds; intervals resample the groups of the target's images that are scored: places, sols, else each image is one. Of
-the labels of the pool each network of `target labels` learns from half, as folds have it. Rounds are compared with the
-best of the three rows without pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a
-share of that of target labels. `panoramas` are made with --only panoramas, and `--rows "source only" "target labels"`
-for supervised networks alone.
+augmented, learns from the labelled source for thrice `--steps`, and all others go on from its networks: `source only,
+gone on`, from the same labels for twice `--steps` more; `batch norm`, its statistics measured anew on the pool;
+`self-trained`, a round of `--steps` with pseudo-labels, with neither votes nor a choice of objects; `guided`, objects
+vote on the category of their pixels, too (not with nuclei, which are of one category); `objectness`, those alone are
+learned from that are rather true than false; `two rounds` of that; `target labels`, the upper end, for twice `--steps`
+from the labels of the pool. So no row learns longer than the one that goes on from the source's labels. All objects
+are parted by embeddings, where there are several kinds of things across these. `pq_dagger` takes stuff without a
+threshold. Scores are those of the mean of two folds' networks, the mean over the seeds; intervals resample the groups
+of the target's images that are scored: places, sols, else each image is one. Of the labels of the pool each network of
+`target labels` learns from half, as folds have it. Rounds are compared with the best of the three rows without
+pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target labels.
+`panoramas` are made with --only panoramas, and `--rows "source only" "target labels"` for supervised networks alone.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -56,16 +56,17 @@ from maskwright.statistics import Statistic, bootstrap, paired_difference
 from maskwright.train.unlabelled.norm import batch_norms
 
 SOURCE, NORM, UPPER = "source only", "batch norm", "target labels"
-LONGER = f"{SOURCE}, thrice as long"
+LONGER = f"{SOURCE}, gone on"
 BASELINES = (SOURCE, LONGER, NORM)
 """Rows without pseudo-labels."""
-LENGTH = 3
-"""Trainings that the longest row has one after the other."""
+FIRST, MORE = 3, 2
+"""Steps of the first training, and of those that go on from it with labels, as a multiple of a round's."""
+GUIDED, CHOSEN, TWICE = "guided", "objectness", "two rounds"
 ROUNDS: dict[str, tuple[int, str]] = {
     "self-trained": (1, "{objectness: null, votes: none}"),
-    "guided": (1, "{objectness: null, votes: predicted}"),
-    "objectness": (1, "{objectness: 0.5, votes: predicted}"),
-    "two rounds": (2, "{objectness: 0.5, votes: predicted}"),
+    GUIDED: (1, "{objectness: null, votes: predicted}"),
+    CHOSEN: (1, "{objectness: 0.5, votes: predicted}"),
+    TWICE: (2, "{objectness: 0.5, votes: predicted}"),
 }
 """Row → how many rounds, and selftrain.method.objects."""
 ROWS = (SOURCE, LONGER, NORM, *ROUNDS, UPPER)
@@ -92,7 +93,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(_DEFAULT), choices=list(WORLDS))
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=500, help="of a training of a fold")
+    parser.add_argument("--steps", type=int, default=300, help="of a round's training of a fold")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     if SOURCE not in arguments.rows:
@@ -101,7 +102,8 @@ def main() -> None:
     for name in arguments.only:
         world = WORLDS[name]
         world.make(arguments.data, arguments.keep / "data" / name)
-        done = {row: [measured(row, world, seed, arguments) for seed in arguments.seeds] for row in arguments.rows}
+        names = [row for row in ROWS if row in arguments.rows and (row != GUIDED or world.task == "panoptic")]
+        done = {row: [measured(row, world, seed, arguments) for seed in arguments.seeds] for row in names}
         for row in done:
             for metric in (metric for metric in METRICS if metric in done[row][0]):
                 rows[f"{name}, {metric}: {row}"] = to_row(row, metric, done, arguments, two_worlds=name in TWO_WORLDS)
@@ -111,9 +113,10 @@ def main() -> None:
 def measured(row: str, world: World, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return {metric: function of weights of the scored images} of a row, and numbers: `_PLAIN`."""
     data = arguments.keep / "data" / world.name
-    (_, first), (command, run) = (command_of(name, world, seed, arguments) for name in (SOURCE, row))
-    found = run.with_name(f"{run.name}-found")
-    if row != NORM and finish(command, run, first if row in ROUNDS else None):
+    first, (command, run) = source_run(world, seed, arguments), command_of(row, world, seed, arguments)
+    found, start = run.with_name(f"{run.name}-found"), command_of(CHOSEN, world, seed, arguments)[1]
+    start = start if row == TWICE and start.is_dir() else first
+    if row != NORM and finish(command, run, start if row in ROUNDS else None):
         shutil.rmtree(found, ignore_errors=True)  # of a run before
     if not (found / "done").is_file():
         chosen = [RunFolder(run).checkpoints(fold, "last")[0] for fold in (0, 1)] if row != NORM else None
@@ -135,10 +138,13 @@ def command_of(row: str, world: World, seed: int, arguments: argparse.Namespace)
     """Return the words of a row's run, and its folder."""
     data, stem = arguments.keep / "data" / world.name, f"{world.name}-{arguments.steps}-{seed}"
     rounds, objects = ROUNDS.get(row, (0, ""))
-    settings = [*world.settings, *_QUICK, f"train.steps={arguments.steps * (LENGTH if row in (LONGER, UPPER) else 1)}"]
-    settings += [f"train.validate_every={arguments.steps}"]
+    whole = arguments.steps * (MORE if row in (LONGER, UPPER) else FIRST)
+    settings = [*world.settings, *_QUICK, f"train.steps={whole}", f"train.validate_every={whole}"]
+    if row in (LONGER, UPPER):
+        settings += [f"train.start={command_of(SOURCE, world, seed, arguments)[1]}", "train.start_unchecked=true"]
     if rounds:
-        settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
+        settings += [f"selftrain.length={1 / FIRST}", "selftrain.start=before"]
+        settings += ["selftrain.adopt=always", "selftrain.aliens=keep"]
         settings += [f"selftrain.method={{kind: pseudo_labels, objects: {objects}}}"]
         settings += [f"selftrain.rounds={rounds}"]
     learned = data / ("target" if row == UPPER else "source")

@@ -27,7 +27,7 @@ from PIL import Image
 
 from benchmarks import record
 from benchmarks.half_trained import discs
-from benchmarks.object_rounds import predict, source_run
+from benchmarks.object_rounds import FIRST, predict, source_run
 from benchmarks.object_worlds import WORLDS
 from benchmarks.record import Row
 from benchmarks.rig import ratio
@@ -50,12 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks object_speed", description=__doc__)
     parser.add_argument("--pairs", type=int, default=60, help="of training steps")
     parser.add_argument("--rounds", type=int, default=5, help="over the images that are predicted")
-    parser.add_argument("--steps", type=int, default=200, help="of the network that predicts")
+    parser.add_argument("--steps", type=int, default=201, help="of the network that predicts, a multiple of three")
     parser.add_argument("--keep", type=Path, required=True, help="folder of its run")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = {"training, resnet18, 8×128²": row(*steps(arguments.pairs), "s a step", TRAINING)}
-    run = source_run(WORLDS["scenes"], 0, argparse.Namespace(data=Path(), steps=arguments.steps, keep=arguments.keep))
+    run = source_run(
+        WORLDS["scenes"], 0, argparse.Namespace(data=Path(), steps=arguments.steps // FIRST, keep=arguments.keep)
+    )
     places = arguments.keep / "data" / "scenes" / "test" / "images"
     for side in (256, 512):
         found = predictions(run, places, side, arguments.rounds)

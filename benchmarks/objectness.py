@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks import record
 from benchmarks.instances import held_out, run_of
-from benchmarks.object_rounds import source_run
+from benchmarks.object_rounds import FIRST, source_run
 from benchmarks.object_worlds import WORLDS
 from benchmarks.parts import labelled_part
 from benchmarks.record import Comparison, Row
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=["dsb2018", "fluorescence", "stained"])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, help="default: 1000 of dsb2018, 500 of the others")
+    parser.add_argument("--steps", type=int, help="default: 1000 of dsb2018, 900 of the others")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     rows = record.read("objectness")
@@ -104,7 +104,7 @@ def held_out_objects(name: str, seed: int, arguments: argparse.Namespace) -> lis
 
 def foreign_objects(name: str, seed: int, arguments: argparse.Namespace) -> list[Objects]:
     """Return the objects of another world's images, which were the pool of a run on generated ones."""
-    own = argparse.Namespace(data=arguments.data, steps=arguments.steps or 500, keep=arguments.keep)
+    own = argparse.Namespace(data=arguments.data, steps=(arguments.steps or 900) // FIRST, keep=arguments.keep)
     run = source_run(WORLDS[name], seed, own)
     truths = sorted((arguments.keep / "data" / name / "target" / "instances").iterdir())
     return objects_of(run, "pool", {path.stem: path for path in truths})
