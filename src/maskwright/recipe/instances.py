@@ -83,11 +83,12 @@ class InstancesSpec(Spec):
     `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
     is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
     instances; the agreement where there are too few of these, or one fold."""
-    least: float | None = Field(None, ge=0, lt=1)
-    """Least objectness of an instance; those below it are left out. null: half of the best F1 (recognition quality)
-    that the out-of-fold objects let expect, which is where an object adds as much as it costs: where most objects are
-    found and true it comes near ½, and where few are, a doubtful one is worth its risk. Without effect where `score` is
-    the agreement, or no objectness could be learned."""
+    least: float | None = Field(0.5, ge=0, lt=1)
+    """Least objectness of an instance: by default, what is more likely false than true is left out. null: what is below
+    half of the best F1 (recognition quality) that the out-of-fold objects let expect, which is where an object adds as
+    much as it costs; where most true objects are missed, a doubtful one is worth its risk. On images of another kind,
+    where fewer are missed, that is too low. Without effect where `score` is the agreement, or no objectness could be
+    learned."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one."""
 
