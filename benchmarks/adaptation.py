@@ -7,7 +7,7 @@ target's pool; `SAC` is then the thesis's method on the pool; `SAC and extras` a
 labelled crops into the views, hides blocks of them, and draws rare categories more often; `target labels` is trained on
 the labels of the pool instead, the upper end. The score is pooled mIoU on other images of the target, at working size,
 as the mean over the seeds; intervals resample groups of test images (runs of frames, places). `share of the gap` is the
-gain over source only as a share of that of target labels.
+gain over source only as a share of that of target labels, and left out where these gain nothing that is shown.
 
 Resumable: with --keep, trainings that are finished aren't run again, and one that was cut short goes on.
 """
@@ -202,7 +202,7 @@ def to_row(
     if label == SOURCE:
         return row
     gain = paired_difference(score, source, images, rng=np.random.default_rng(0), **options)
-    if label != UPPER:
+    if label != UPPER and paired_difference(upper, source, images, rng=np.random.default_rng(0), **options).low > 0:
 
         def share(weights: np.ndarray) -> np.ndarray:
             before = source(weights)
