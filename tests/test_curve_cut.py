@@ -90,3 +90,35 @@ def test_the_budget_of_a_plan_counts_the_rounds_and_holds_for_more(data, tmp_pat
     pipeline.run(plain, tmp_path / "other", until="plan")
     pipeline.run(twice, tmp_path / "other", until="plan")
     assert asked == [2, 0]
+
+
+def test_points_that_run_at_a_time_share_cores_memory_and_budget(data, tmp_path, monkeypatch):
+    from maskwright.train import probe
+
+    asked = []
+
+    def plan(recipe, training, *, further=0.0):
+        asked.append(recipe.train.minutes)
+        made = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 8, "validate_every": 1})})
+        return probe.Plan(made, 0.1, 1.0, [])
+
+    monkeypatch.setattr(probe, "plan_training", plan)
+    monkeypatch.setattr(curves, "cores", lambda: 16)
+    found = {}
+    for jobs in (1, 2):
+        trains = []
+
+        def stop(root, tasks, *, into=trains, **options):
+            into.extend(task.spec["recipe"]["train"] for task in tasks)
+            raise InterruptedError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(curves, "run_tasks", stop)
+            settings = [s for s in SMALL if not s.startswith(("train.steps", "train.validate", "train.threads"))]
+            more = [*settings, "train.minutes=10", f"executor.jobs={jobs}", "data.group=scene"]
+            recipe = apply_settings(Recipe(data=DataSpec(root=str(data))), more)
+            with pytest.raises(InterruptedError):
+                curve(recipe, tmp_path / str(jobs), shares=(0.5, 1.0), pool=False)
+        found[jobs] = [(train["threads"], train["cache"]) for train in trains]
+    assert found == {1: [(16, 0.25)] * 2, 2: [(8, 0.125)] * 2}
+    assert asked == pytest.approx([4, 8])  # of 10 minutes: .8 for two trainings, one after the other or at a time

@@ -398,3 +398,16 @@ def test_how_another_run_predicts_is_part_of_what_labels_are_made_from(folder, t
         found.append(pool.other_trainings(own))
     assert found[0] != found[1]
     assert found[2][str(other.root)].keys() == {"train-fold-0", "predict"}
+
+
+def test_a_folder_of_the_pool_may_be_called_as_ours(folder):
+    """Whose soft labels are of the first pass is known by the ledger, not by what a path looks like."""
+    spec = spec_of(folder, 0, "selftrain.method.labels=soft", 'selftrain.method.loss=[{"kind": "kl"}]')
+    labels = {"unlabeled/labels-2/x.png": "@run/round-1/pseudo/fold-0/labels/unlabeled/labels-2/x.png"}
+    second = {"unlabeled/y.png": "@run/round-1/pseudo/fold-0/labels-2/unlabeled/y.png"}
+    found = rounds.soft_files(folder, spec, labels | second)
+    place = folder.pseudo(1, 0)
+    assert found == {
+        "unlabeled/labels-2/x.png": str(place / "soft" / "unlabeled/labels-2/x.npz"),
+        "unlabeled/y.png": str(place / "soft-2" / "unlabeled/y.npz"),
+    }

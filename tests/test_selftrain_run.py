@@ -313,9 +313,8 @@ def test_sac_goes_on_from_the_supervised_network_of_its_own_fold(tmp_path, data)
 
 
 def test_fuse_knows_the_trainings_of_the_round_that_is_used(finished, tmp_path):
-    out, _ = finished if isinstance(finished, tuple) else (finished, None)
     run = tmp_path / "run"
-    shutil.copytree(out, run)
+    shutil.copytree(finished[0], run)
     number = read_json(run / "adopted.json")["round"]
     assert number > 0
     assert set(_read(run).trained()) == {f"selftrain-{number}-train-{fold}" for fold in (0, 1)}

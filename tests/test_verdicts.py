@@ -9,6 +9,7 @@ import pytest
 
 from make_export import make_run
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table, write_json, write_table, write_text
+from maskwright.cli.rounds import say_rounds
 from maskwright.pipeline import labelling, rounds, stages, verdicts
 from maskwright.recipe import apply_settings, dump_recipe, load_recipe
 
@@ -110,3 +111,22 @@ def test_images_are_scored_one_by_one_whatever_their_number(folder, monkeypatch)
     monkeypatch.setattr(rounds, "_TOGETHER", 3)
     rounds.find_hard(folder.root, spec)
     assert (folder.root / "round-1" / "hard.csv").read_bytes() == whole
+
+
+def test_a_category_that_nobody_predicts_is_named_with_the_folds(folder, capsys):
+    spec = spec_of(folder, 'selftrain.method.pixels={"kind": "all"}')
+    labelling.precision(folder.root, spec)
+    for fold in (0, 1):
+        labelling.label(folder.root, spec | {"fold": fold})
+    names = stages.decided(folder, spec).categories.names
+    path = folder.pseudo(1, 0) / "ledger.parquet"
+    gone = pl.col("category").is_in(names[1:3])
+    predicted = pl.when(gone).then(0).otherwise(pl.col("predicted") + 1).alias("predicted")
+    write_table(path, read_table(path).with_columns(predicted))
+    path = folder.pseudo(1, 1) / "ledger.parquet"
+    write_table(path, read_table(path).with_columns(pl.col("predicted") + 1))
+    _, found = why(folder)
+    assert found["never_predicted"] == {names[1]: [0], names[2]: [0]}
+    say_rounds({"rounds": [found | {"round": 1}], "why": found["why"]})
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"round 1: {names[1]} is predicted nowhere in the pool by the network of fold 0" in said

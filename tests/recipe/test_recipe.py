@@ -311,3 +311,17 @@ def test_a_file_that_is_read_again_gives_a_recipe_of_its_own(tmp_path):
     for _ in range(2):
         with pytest.raises(RecipeError, match="rout"):
             load_recipe(file)
+
+
+def test_maps_in_coarse_steps_are_refused_with_low_thresholds():
+    base = Recipe(data=DataSpec(root="."))
+    fine = ["selftrain.method.soft_type=uint8", "selftrain.method.pixels={kind: class_adaptive, floor: 0.1}"]
+    assert apply_settings(base, fine).selftrain.method.soft_type == "uint8"
+    for pixels in ("{kind: threshold, value: 0.05}", "{kind: class_adaptive, floor: 0.01}"):
+        with pytest.raises(RecipeError, match="too coarse"):
+            apply_settings(base, ["selftrain.method.soft_type=uint8", f"selftrain.method.pixels={pixels}"])
+
+
+def test_labelled_images_alone_name_the_command_that_trains_on_them():
+    with pytest.raises(RecipeError, match="maskwright run"):
+        apply_settings(Recipe(data=DataSpec(root=".")), ["selftrain.rounds=1", "selftrain.protocol=labelled_only"])

@@ -229,3 +229,32 @@ def test_a_mean_of_every_third_state_has_equal_shares():
             student.weight.fill_(float(value))
         teacher.update(student)
     assert teacher.network.weight.item() == pytest.approx((0 + 3 + 6) / 3)
+
+
+def test_wrappers_of_the_student_may_come_and_go():
+    torch.manual_seed(0)
+    network = nn.Conv2d(3, 2, 1)
+    teacher = Teacher(network, 0)
+    with torch.no_grad():
+        network.weight += 1
+    teacher.update(nn.DataParallel(network))
+    assert torch.equal(teacher.network.weight, network.weight)
+    wrapped = Teacher(nn.DataParallel(network), 0)
+    with torch.no_grad():
+        network.weight += 1
+    wrapped.update(network)
+    assert torch.equal(wrapped.network.module.weight, network.weight)
+
+
+def test_networks_that_can_t_be_followed_are_said():
+    spectral = torch.nn.utils.spectral_norm(nn.Conv2d(3, 2, 1))
+    spectral(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(UsageError, match=r"parametrizations"):
+        Teacher(spectral)
+    with pytest.raises(UsageError, match=r"one without weight"):
+        Teacher(nn.Conv2d(3, 2, 1)).update(nn.ReLU())
+    with pytest.raises(UsageError, match="read="):
+        Teacher(nn.Identity(), read=None).read([])
+    teacher = Teacher(nn.ReLU())
+    teacher.update(nn.ReLU())
+    assert int(teacher.updates) == 1

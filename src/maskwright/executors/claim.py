@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from maskwright.errors import MaskwrightError, problem
 from maskwright.processes import take_lock
@@ -23,11 +26,25 @@ def claim(record: Path) -> Iterator[None]:
         MaskwrightError: another worker still holds it.
     """
     path = record.with_suffix(".lock")
-    with open(path, "w", encoding="utf-8") as file:
-        if not take_lock(file, _PATIENCE):
-            raise _taken(path)
-        yield
-    path.unlink(missing_ok=True)
+    end = time.monotonic() + _PATIENCE
+    while True:
+        with open(path, "w", encoding="utf-8") as file:
+            if not take_lock(file, end - time.monotonic()):
+                raise _taken(path)
+            if not _is_at(file, path):  # who held it has removed it: a third one may have made another
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _taken(path: Path) -> MaskwrightError:

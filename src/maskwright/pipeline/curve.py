@@ -18,10 +18,12 @@ from maskwright.pipeline.curve_point import Point
 from maskwright.pipeline.curve_progress import OfAll
 from maskwright.pipeline.pool import pool_of_fold
 from maskwright.pipeline.sharing import share_data, share_training, write_once
+from maskwright.processes import cores
 from maskwright.progress import listen, report
 from maskwright.recipe import Recipe, load_recipe
 from maskwright.recipe.data import SplitSpec
 from maskwright.recipe.effort import all_rounds, effort_behind, said_of
+from maskwright.recipe.executor import LocalSpec, at_a_time, cores_of_task
 from maskwright.recipe.file import parse_recipe
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
 from maskwright.split import HELD_OUT
@@ -82,7 +84,8 @@ def curve(
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
         drawn = [taught for point in points if (taught := _taught(base, recipe, root, point)).pool] if pool else []
         each = all_rounds(_adopted(recipe.selftrain), recipe.train.batch)
-        planned = _plan(base, recipe, len(points) + each * len(drawn), redo=redo)
+        trainings, runs = len(points) + each * len(drawn), len(points) + len(drawn)
+        planned = _plan(base, recipe, trainings, at_a_time(recipe.executor, runs), redo=redo)
         tasks = [_task(base, planned, point) for point in (*points, *drawn)]
         with listen(OfAll(root, tasks)):
             run_tasks(root, tasks, executor=recipe.executor, redo=redo)
@@ -311,12 +314,21 @@ def _taught(base: RunFolder, recipe: Recipe, root: Path, point: Point) -> Point:
     return replace(point, pool=min(map(len, pools)), folder=f"{point.folder}-pool")
 
 
-def _plan(base: RunFolder, recipe: Recipe, trainings: float, *, redo: bool) -> Recipe:
-    """Decide once for all points what the recipe leaves open, the number of steps above all."""
-    minutes = recipe.train.minutes
-    shared = None if minutes is None else round(_TRAINED * minutes / trainings, 4)
-    train = recipe.train.model_copy(update={"minutes": shared})
-    whole = recipe.model_copy(update={"train": train, "selftrain": SelftrainSpec()})
+def _plan(base: RunFolder, recipe: Recipe, trainings: float, together: int, *, redo: bool) -> Recipe:
+    """Decide once for all points what the recipe leaves open, the number of steps above all.
+
+    Points are what runs at a time, each point's folds one after the other; so many share cores and memory.
+    """
+    train, executor = recipe.train, recipe.executor
+    minutes, local = train.minutes, isinstance(executor, LocalSpec)
+    update: dict[str, Any] = {
+        "minutes": None if minutes is None else round(_TRAINED * minutes * together / trainings, 4),
+        "threads": train.threads or max(1, cores_of_task(executor, together, cores()) // train.devices),
+        "cache": train.cache / (together if local else 1),
+    }
+    alone = LocalSpec() if local else executor.model_copy(update={"jobs": 1})
+    train = train.model_copy(update=update)
+    whole = recipe.model_copy(update={"train": train, "selftrain": SelftrainSpec(), "executor": alone})
     pipeline.run(whole, base.root, until="plan", redo=redo)
     planned = load_recipe(base.recipe)
     fixed = planned.train.model_copy(update={"minutes": None, "epochs": None})

@@ -208,7 +208,7 @@ def _labelled(
         return _label_one(job, size_of[image], thresholds, known, about, judge)
 
     yield from track(in_order(choose, images), f"choose labels, fold {job.fold}", len(images))
-    if waited is not None:
+    if waited is not None and waited["images"] == len(images):  # else this is the rest of what was cut short
         write_json(job.named("seconds.json"), waited | {"all": time.perf_counter() - started})
 
 

@@ -33,6 +33,8 @@ from maskwright.split import HELD_OUT
 
 _TOGETHER = 256
 """Images that are scored at once, each with weights over all of these."""
+_OTHER_DRAWS = 1_000_003
+"""What the seed of a round's training is raised by for each round before it but the supervised one."""
 
 
 def training_folder(number: int, fold: int, step: str, team: int = 0) -> str:
@@ -69,7 +71,7 @@ def train(root: Path, spec: dict[str, Any]) -> None:
     check_honest(folder, whole, fold, seen)
     note = {"checkpoint": None if start is None else str(start), "checked": True, "leaked": [], "seen": sorted(seen)}
     write_json(place / START, note)
-    held_back, own = whole.only(validation) if validation else None, _recipe_of(recipe, wanted, step, start)
+    held_back, own = whole.only(validation) if validation else None, round_recipe(recipe, wanted, spec, start)
     train_fold(place, images, held_back, own, fold=fold, start=start, pool=pool)
 
 
@@ -164,7 +166,7 @@ def _images(
     real = [] if made_alone else [*inside, *moved]
     if wanted.protocol == "pretrain_finetune" and step == "train":
         labels, real = {}, [*inside, *moved]
-    soft = _soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
+    soft = soft_files(folder, spec, labels) if wanted.method.labels == "soft" else None
     share = wanted.method.labelled_share or None
     objects = object_files(folder, labels) if "instances" in spec else None
     return training_index(whole, real, labels, share=share, often=often, times=times, soft=soft, objects=objects), None
@@ -193,13 +195,14 @@ def object_files(folder: RunFolder, labels: dict[str, str]) -> dict[str, str]:
     return {image: file if there[image] else f"{file.removesuffix('.png')}.tif" for image, file in found.items()}
 
 
-def _soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, str]:
+def soft_files(folder: RunFolder, spec: dict[str, Any], labels: dict[str, str]) -> dict[str, str]:
     """Return image → file of its probabilities; what was cleaned away is predicted anew."""
     place = folder.pseudo(spec["round"], spec["fold"])
     recipe = load_recipe(folder.recipe)
     again = spec | recipe.model_dump(mode="json", include={"data", "split", "predict"})
     labelling.restore_soft(folder.root, again, list(labels))
-    kinds = {image: "soft-2" if "/labels-2/" in file else "soft" for image, file in labels.items()}
+    second = f"{MADE}{place.relative_to(folder.root).as_posix()}/labels-2/"
+    kinds = {image: "soft-2" if label.startswith(second) else "soft" for image, label in labels.items()}
     return {image: str(place / kind / f"{name_of(image)}.npz") for image, kind in kinds.items()}
 
 
@@ -227,9 +230,13 @@ def _seen_before(folder: RunFolder, spec: dict[str, Any], wanted: SelftrainSpec)
     return known
 
 
-def _recipe_of(recipe: Recipe, wanted: SelftrainSpec, step: str, start: Path | None) -> Recipe:
-    """Return the recipe of a training: the loss of rounds, and its share of the steps."""
-    train = recipe.train
+def round_recipe(recipe: Recipe, wanted: SelftrainSpec, spec: dict[str, Any], start: Path | None) -> Recipe:
+    """Return the recipe of a training: the loss of rounds, its share of the steps, and a seed of its own.
+
+    The first round draws as the supervised training does, so that what differs between both is the pool; each further
+    one draws other crops, and other images of a pool that is larger than what a round sees.
+    """
+    train, step = recipe.train, spec["step"]
     assert train.steps is not None and train.validate_every is not None
     whole, between = scaled_steps(train.steps, train.validate_every, wanted.length)
     train = train.model_copy(update={"steps": whole, "validate_every": between})
@@ -239,4 +246,5 @@ def _recipe_of(recipe: Recipe, wanted: SelftrainSpec, step: str, start: Path | N
         train = train.model_copy(update={"steps": steps, "validate_every": every})
     train = train.model_copy(update={"start": None if start is None else str(start)})
     loss = wanted.method.loss if isinstance(wanted.method, PseudoLabelsSpec) else None
-    return recipe.model_copy(update={"train": train, "loss": recipe.loss if loss is None else loss})
+    seed = recipe.seed + (spec["round"] - 1) * _OTHER_DRAWS
+    return recipe.model_copy(update={"train": train, "seed": seed, "loss": recipe.loss if loss is None else loss})

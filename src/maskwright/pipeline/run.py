@@ -115,11 +115,21 @@ def run(
                 stages.certify_leaks(folder)
                 check_pool(folder, recipe)
             if stage == "plan":
-                _write_recipe(folder, _resolved(folder, recipe, "train"), redo=redo, until=until)
+                planned = _resolved(folder, recipe, "train")
+                _check_rounds(planned)
+                _write_recipe(folder, planned, redo=redo, until=until)
             if stage in ("train", "evaluate"):
                 note_made(folder, seconds, command)
         note_made(folder, seconds, command)
     return folder
+
+
+def _check_rounds(recipe: Recipe) -> None:
+    """Raise RecipeError before the first training if the rounds after it can't be trained."""
+    if recipe.selftrain.rounds:  # else nothing of PyTorch is loaded for it
+        from maskwright.train.unlabelled import check_method
+
+        check_method(recipe)
 
 
 def progress_of(out: str | Path) -> dict[str, str]:

@@ -13,6 +13,9 @@ from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
 from maskwright.recipe.spec import Spec
 from maskwright.recipe.unlabelled import OnlineMethodSpec, OnlineSpec
 
+_COARSE = 0.1
+"""Lowest threshold of maps in steps of 1/255."""
+
 Protocol = Literal["labelled_only", "mixed", "pretrain_finetune", "pretrain_mixed"]
 
 
@@ -182,7 +185,7 @@ class PseudoLabelsSpec(Spec):
     keep_soft: bool = False
     """Keep the probability maps of the pool when a round is over."""
     soft_type: Literal["float16", "uint8"] = "float16"
-    """How they are stored; uint8 takes less and has steps of 0.004, which is too coarse for thresholds below 0.1."""
+    """How they are stored; uint8 takes less and has steps of 0.004: thresholds below 0.1 are refused with it."""
 
     @model_validator(mode="after")
     def _ranks_by_what_is_there(self) -> PseudoLabelsSpec:
@@ -190,6 +193,16 @@ class PseudoLabelsSpec(Spec):
             raise ValueError(
                 "images: agreement is that of one training's checkpoints, and fused_with brings other networks: "
                 "rank by ensemble or estimated_iou, or leave out fused_with"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _steps_are_fine_enough(self) -> PseudoLabelsSpec:
+        lowest = getattr(self.pixels, "floor", getattr(self.pixels, "value", 1.0))
+        if self.soft_type == "uint8" and lowest < _COARSE:
+            raise ValueError(
+                f"soft_type uint8 is too coarse for thresholds below {_COARSE}, and this one is {lowest:g}: "
+                "take float16, or a higher threshold"
             )
         return self
 
@@ -237,7 +250,10 @@ class SelftrainSpec(Spec):
                 f"protocol {self.protocol} is one of pseudo_labels: {self.method.kind} has no labels before"
             )
         if self.protocol == "labelled_only" and self.rounds and self.hard is None:
-            raise ValueError("protocol labelled_only: without `hard` a round would repeat round 0; set rounds to 0")
+            raise ValueError(
+                "protocol labelled_only: without `hard` a round would repeat round 0, which `maskwright run` trains: "
+                "set rounds to 0 there"
+            )
         return self
 
     @property

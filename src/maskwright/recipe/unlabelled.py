@@ -243,6 +243,11 @@ class ConsistencySpec(OnlineMethodSpec):
     """A further view with hidden blocks; null: none."""
 
     @property
+    def changes_features(self) -> bool:
+        """Whether features are dropped on their way from encoder to decoder."""
+        return bool(self.feature_weight) or self.complementary
+
+    @property
     def passes(self) -> Passes:
         """What a step costs for each labelled crop; a pass through the decoder alone counts as half of one."""
         joint = 1.0 + 0.5 if self.feature_weight else 0.0

@@ -93,13 +93,13 @@ class Curves(L.Callback):
 class Thirds(L.Callback):
     """Keeps the checkpoints of a third and of two thirds of a training, without what resuming needs.
 
-    At the end of the first epoch in which so many steps are done. One that stands is not written again.
+    After the step with which so much is done, however seldom it validates. One that stands is not written again.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *arguments: Any) -> None:
         """Write the one that is due."""
         for number, name in enumerate(THIRDS, 1):
             due = trainer.global_step * (len(THIRDS) + 1) >= number * int(trainer.max_steps)

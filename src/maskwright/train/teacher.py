@@ -14,6 +14,9 @@ from maskwright.errors import UsageError, problem
 
 Ramp = Literal["none", "inverse", "shipping"]
 
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel, DistributedDataParallel and torch.compile put before the names of a network's tensors."""
+
 
 class Teacher(nn.Module):
     """An exponential moving average of a network's parameters and floating-point buffers; it labels images.
@@ -25,7 +28,8 @@ class Teacher(nn.Module):
     measured anew), and follows the network until then.
 
     Args:
-        student: what is averaged; copied, not kept.
+        student: what is averaged; copied. Wrappers that copies of one network share (DataParallel,
+            DistributedDataParallel, torch.compile) may come and go between updates.
         momentum: share that stays at each update; 1 freezes, 0 copies.
         ramp: how the share begins, t being how often the average has moved before. none: as it is, but the first
             update is a copy (SAC). inverse: min(momentum, 1 − 1 / (t + 1)), a copy at first, too (mean teacher,
@@ -63,7 +67,7 @@ class Teacher(nn.Module):
     ) -> None:
         super().__init__()
         _check(momentum, ramp, every)
-        self.network = copy.deepcopy(student).requires_grad_(False).eval()
+        self.network = _copied(student)
         self.momentum, self.ramp, self.every, self.mean_from = momentum, ramp, every, mean_from
         self.read = first_logits if read is None else read
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
@@ -90,7 +94,8 @@ class Teacher(nn.Module):
             self._count, self._pairs, self._theirs = int(self.updates), self._paired(named), theirs
         if self._count % self.every == 0:
             (floating, their_floating), (others, their_others) = self._pairs
-            torch._foreach_lerp_(floating, their_floating, 1 - self.stays(self._count))
+            if floating:
+                torch._foreach_lerp_(floating, their_floating, 1 - self.stays(self._count))
             if others:
                 torch._foreach_copy_(others, their_others)
         self._count += 1
@@ -113,7 +118,17 @@ class Teacher(nn.Module):
     def _paired(self, theirs: dict[str, torch.Tensor]) -> list[tuple[list[torch.Tensor], list[torch.Tensor]]]:
         """Return ours, each once, and theirs: floating-point tensors, then the others."""
         own = [*self.network.named_parameters(), *self.network.named_buffers()]
-        pairs = [(tensor, theirs[name]) for name, tensor in own]
+        known = {_bare(name): tensor for name, tensor in theirs.items()}
+        if missing := [name for name, _ in own if _bare(name) not in known]:
+            raise UsageError(
+                problem(
+                    "the network that the teacher was made of, in the same parts",
+                    f"one without {missing[0]}",
+                    where="Teacher.update",
+                    next_move="make the teacher after the network is put together: Teacher(student)",
+                )
+            )
+        pairs = [(tensor, known[_bare(name)]) for name, tensor in own]
         kinds = ([p for p in pairs if p[0].is_floating_point()], [p for p in pairs if not p[0].is_floating_point()])
         return [([own for own, _ in kind], [other for _, other in kind]) for kind in kinds]
 
@@ -125,6 +140,38 @@ class Teacher(nn.Module):
         self._count = None
         moved: Teacher = super()._apply(*arguments, **options)  # type: ignore[no-untyped-call]
         return moved
+
+
+def _copied(student: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode, without gradients.
+
+    Raises:
+        UsageError: a part keeps what came out of a pass with a gradient, which can't be copied.
+    """
+    try:
+        return copy.deepcopy(student).requires_grad_(False).eval()
+    except RuntimeError as error:
+        raise UsageError(
+            problem(
+                "a network that can be copied",
+                str(error).splitlines()[0],
+                where="Teacher",
+                next_move="make the teacher before the first pass; instead of the older torch.nn.utils.weight_norm and "
+                "spectral_norm use those of torch.nn.utils.parametrizations",
+            )
+        ) from error
+
+
+def _bare(name: str) -> str:
+    """Return the name of a tensor without those of wrappers.
+
+    Example:
+        >>> _bare("module._orig_mod.encoder.weight"), _bare("decoder.module.bias")
+        ('encoder.weight', 'decoder.module.bias')
+    """
+    while name.startswith(_WRAPPERS):
+        name = name.split(".", 1)[1]
+    return name
 
 
 def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
@@ -144,7 +191,7 @@ def first_logits(outputs: Any) -> torch.Tensor:
     if isinstance(outputs, dict):
         outputs = outputs.get("out", outputs.get("logits"))
     elif isinstance(outputs, list | tuple):
-        outputs = outputs[0]
+        outputs = outputs[0] if outputs else None
     elif not isinstance(outputs, torch.Tensor):
         outputs = getattr(outputs, "logits", outputs)
     if not isinstance(outputs, torch.Tensor):

@@ -11,6 +11,7 @@ from PIL import Image
 from maskwright.data.index import build_index
 from maskwright.data.intensity import Intensity, unstandardise
 from maskwright.errors import DataError, RecipeError
+from maskwright.pipeline.rounds import round_recipe
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.train.batch import PoolBatch
@@ -175,3 +176,19 @@ def test_a_file_that_is_no_image_of_ours_is_named(data, tmp_path):
     (tmp_path / place).write_bytes((tmp_path / "five.tif").read_bytes())
     with pytest.raises(DataError, match="u0"):
         found.crops[0, 0]
+
+
+def test_a_further_round_draws_otherwise_and_the_first_one_as_the_supervised_training(data):
+    """A round that went on from the one before by the same draws would learn again from the very same views."""
+    found, images, recipe = stream(data, PLAIN, "selftrain.rounds=3")
+
+    def of(number):
+        own = round_recipe(recipe, recipe.selftrain, {"round": number, "step": "train"}, None)
+        return PoolStream.of(images, own, 1, build_views(own))
+
+    keys = [of(number).keys(0) for number in (1, 2, 3)]
+    assert keys[0] == found.keys(0)
+    assert len({tuple(one) for one in keys}) == 3
+    same = [other.crops[keys[0][0]].noisy for other in (found, of(1), of(2))]
+    assert torch.equal(same[0], same[1])
+    assert not torch.equal(same[0], same[2])

@@ -71,9 +71,8 @@ class ConsistencyStep(PoolStep):
         self._before: dict[int, tuple[torch.Tensor, Guess]] = {}
         self.frozen = spec.freeze_norm is True
         self.train()
-        if spec.feature_weight or spec.complementary:
-            encoder_of(network)
-            _check_compiled(recipe)
+        if spec.changes_features:
+            check_features(network, recipe)
 
     def losses(self, batch: Batch, progress: float) -> dict[str, torch.Tensor]:
         """Return the terms of the labelled crops, none where their share is 0, and those of the others: `strong`,
@@ -209,7 +208,9 @@ def _teacher(network: nn.Module, spec: TeacherSpec, recipe: Recipe) -> Teacher:
     return Teacher(network, spec.momentum, ramp=spec.ramp_of(recipe.train.steps), every=spec.every)
 
 
-def _check_compiled(recipe: Recipe) -> None:
+def check_features(network: nn.Module, recipe: Recipe) -> None:
+    """Raise RecipeError if the features of a recipe's network can't be changed on their way to its decoder."""
+    encoder_of(network)
     if recipe.train.compile:
         raise RecipeError(
             problem(
