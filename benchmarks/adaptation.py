@@ -70,7 +70,7 @@ def main() -> None:
             found = [measure(label, chosen, domains, arguments, steps, seed) for seed in arguments.seeds]
             done[label] = np.stack(found)
         for label in ROWS:
-            rows[f"{name}: {label}"] = to_row(label, done, domains.groups, steps, arguments.seeds, chosen)
+            rows[f"{name}: {label}"] = to_row(label, done, domains, steps, arguments.seeds, chosen)
         record.write("adaptation", rows)
 
 
@@ -164,11 +164,17 @@ def scored(checkpoint: Path, test: Index, kept: Path) -> Tables:
 
 def pooled_miou(weights: np.ndarray, tables: Tables) -> np.ndarray:
     """Return (S,) mean IoU from the pixels of all images, by (S, images) weights, over the classes that are there."""
+    return np.nanmean(pooled_iou(weights, tables), axis=1)
+
+
+def pooled_iou(weights: np.ndarray, tables: Tables) -> np.ndarray:
+    """Return (S, C) IoU of each class from the pixels of all images; NaN for one that is nowhere."""
     counted = np.tensordot(weights, tables, 1)
     classes = tables.shape[1]
     right = np.diagonal(counted, axis1=1, axis2=2)
     union = counted.sum(2) + counted[:, :, :classes].sum(1) - right
-    return np.nanmean(np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0), axis=1)
+    found: np.ndarray = np.divide(right, union, out=np.full(union.shape, np.nan), where=union > 0)
+    return found
 
 
 def statistic(tables: Tables) -> Callable[[np.ndarray], np.ndarray]:
@@ -179,13 +185,14 @@ def statistic(tables: Tables) -> Callable[[np.ndarray], np.ndarray]:
 def to_row(
     label: str,
     done: dict[str, Tables],
-    groups: Sequence[str],
+    domains: Domains,
     steps: Sequence[int],
     seeds: Sequence[int],
     chosen: Set,
 ) -> Row:
     """Return the row of a label: its score, its gain over source only, and the share of the gap."""
     score, source, upper = (statistic(done[name]) for name in (label, SOURCE, UPPER))
+    groups, names = domains.groups, domains.source.categories.names
     images = len(groups)
     options: dict[str, Any] = {"groups": list(groups)}
     found = bootstrap(score, images, rng=np.random.default_rng(0), **options)
@@ -193,6 +200,8 @@ def to_row(
     each = {str(seed): float(pooled_miou(whole, own)[0]) for seed, own in zip(seeds, done[label], strict=True)}
     told = "those of the others, the second longer" if label == LONGER else list(steps)
     details: dict[str, Any] = {"seeds": each, "steps": told, "settings": list(chosen.settings)}
+    classes = np.mean([pooled_iou(whole, own)[0] for own in done[label]], axis=0)
+    details["IoU of each category"] = {n: float(v) for n, v in zip(names, classes, strict=True) if v == v}
     row = Row(
         figure=found.value,
         unit=f"pooled mIoU, mean of {len(seeds)} seeds, {images} test images of {len(set(groups))} groups",

@@ -55,9 +55,13 @@ def main() -> None:
         record.write("protocols", rows)
 
 
-def networks_of(out: Path) -> float:
-    """Return which share of the seconds of labelling the pool the networks took, all folds together."""
-    return float(read_json(out / "protocols" / "mixed" / "round-1" / "pseudo" / "seconds.json")["share"])
+def networks_of(out: Path) -> float | None:
+    """Return which share of the seconds of labelling the pool the networks took, all folds together.
+
+    None where it was cut short, and nobody knows.
+    """
+    share: float | None = read_json(out / "protocols" / "mixed" / "round-1" / "pseudo" / "seconds.json")["share"]
+    return share
 
 
 def run_all(name: str, arguments: argparse.Namespace) -> list[Path]:
