@@ -93,7 +93,7 @@ def command_of(root: Path) -> Command:
         raise UsageError(
             problem(
                 "the folder of a run",
-                "one without any task" if root.is_dir() else "nothing",
+                "one without any task" if root.is_dir() else "a file" if root.exists() else "nothing",
                 where=str(root),
                 next_move="name what --out named; without --out that is runs/NAME of the data folder",
             )

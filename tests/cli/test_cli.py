@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import subprocess
@@ -178,6 +179,13 @@ def test_schema_goes_to_stdout_or_a_file(capsys, tmp_path):
         (["run"], "--data FOLDER or --recipe FILE"),
         (["rnu"], "run"),
         (["run", "--foldz", "3"], "--folds"),
+        (["selftrain", "--data", "DATA", "--pool", "more"], "they lie in unlabeled/"),
+        (["selftrain", "--data", "NOWHERE", "--out", "x"], "a data folder"),
+        (["curve", "--data", "NOWHERE", "--out", "x"], "a data folder"),
+        (["curve", "--data", "DATA", "--shares", "0,1"], "got shares of 0 "),
+        (["curve", "--data", "DATA", "--repeats", "0"], "got 0 repeats"),
+        (["watch", "DATA/masks/a.txt"], "the folder of a run, got nothing"),
+        (["audit", "--data", "DATA/.."], "give one of the data folders in it"),
         (["audit", "--data", "NOWHERE"], "a data folder"),
         (["audit", "--recipe", "NOWHERE.yaml"], "a recipe file"),
         (["audit", "--data", "DATA", "--set", "train.lrr=1"], "did you mean train.lr?"),
@@ -209,6 +217,17 @@ def test_wrong_use_recipe_or_data_is_2_and_said(capsys, data, tmp_path, monkeypa
     assert out == ""
     assert words in " ".join(err.split()), err
     assert "Traceback" not in err
+    assert not (tmp_path / "x").exists()  # nothing is left of what could not begin
+
+
+def test_paragraphs_of_a_help_are_as_wide_as_the_terminal(capsys, monkeypatch):
+    """And not broken where the source is."""
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = call(capsys, "selftrain", "--help")
+    prose = out.split("After the supervised training")[1].split("Examples:")[0].strip().splitlines()
+    assert len(prose) > 3
+    room = [len(line.rstrip()) + 1 + len(after.split()[0]) for line, after in itertools.pairwise(prose)]
+    assert min(room) > max(len(line.rstrip()) for line in prose)  # no word would have had room in the line before
 
 
 def test_an_interruption_is_130(capsys, data, tmp_path, monkeypatch):

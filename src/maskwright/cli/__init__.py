@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import importlib
+import inspect
 import sys
 
 import cyclopts
@@ -48,6 +50,8 @@ the same names). Every command has --help.
 Exit codes: 0 done, 1 failed, 2 wrong use, recipe or data, 130 interrupted (the same command goes on).
 """
 _WRONG_PLACE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT)
+_POOL = ("--pool", "--unlabeled", "--unlabelled")
+"""Options that are asked for and not there."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -62,9 +66,20 @@ def build_app(called: str | None = None) -> cyclopts.App:
         suppress_keyboard_interrupt=False,  # `main` says how to go on
     )
     for place, (name, (module, line)) in enumerate(COMMANDS.items()):
-        text = None if name == called else line
+        text = _described(module, name) if name == called else line
         app.command(f"maskwright.cli.{module}:{name}", name=name, help=text, sort_key=place)
     return app
+
+
+def _described(module: str, name: str) -> str | None:
+    """Return what a command's docstring says before its arguments, each paragraph a line, to be broken as wide as the
+    terminal is; lines of examples stay. None for one that has commands of its own, and a text for each.
+    """
+    command = getattr(importlib.import_module(f"maskwright.cli.{module}"), name)
+    if isinstance(command, cyclopts.App):
+        return None
+    paragraphs = (inspect.getdoc(command) or "").split("\n\nArgs:")[0].split("\n\n")
+    return "\n\n".join(text if "\n  " in text else text.replace("\n", " ") for text in paragraphs)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -76,6 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
         failed(str(error))
         return error.exit_code
     except cyclopts.CycloptsError:
+        if any(word.split("=")[0] in _POOL for word in words):
+            failed("images without masks need no option: they lie in unlabeled/ beside images/ (see --data)")
         return 2
     except KeyboardInterrupt:
         failed("interrupted; the same command goes on from the last checkpoint")

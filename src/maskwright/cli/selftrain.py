@@ -45,8 +45,9 @@ def selftrain(
     Args:
         options: as of `run`.
         rounds: at most so many (default 1); a round that doesn't pay is the last.
-        method: pseudo_labels, or a teacher that labels while the training runs, such as unimatch; left out, where the
-            recipe doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes;
+        method: pseudo_labels, or a teacher that labels while the training runs: fixmatch, unimatch, unimatch_v2,
+            mean_teacher, dacs, or for a pool of another domain sac and norm_adaptation; left out, where the recipe
+            doesn't say either: fixmatch with an average as the teacher, thresholds of each category and boxes;
             where objects are told apart, pseudo_labels.
         protocols: train by all four protocols instead (labelled images alone; both mixed; pretrained on pseudo-labels,
             then on real ones, or on both) and print their table.

@@ -12,6 +12,7 @@ import polars as pl
 
 from maskwright import pipeline
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
+from maskwright.data.formats import check_there
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.curve_point import Point
@@ -79,6 +80,7 @@ def curve(
     root, shares = Path(out), sorted(set(shares))
     _check_wanted(recipe, shares, repeats)
     _check_folder(root)
+    check_there(Path(recipe.data.root).expanduser())
     with lock(root):
         base, recipe = _read_data(recipe, root, redo=redo)
         points = _cut(base, recipe, root, shares, repeats, redo=redo)
@@ -109,11 +111,12 @@ def train_point(root: Path, spec: dict[str, Any]) -> None:
 
 
 def _check_wanted(recipe: Recipe, shares: Sequence[float], repeats: int) -> None:
-    if not shares or not all(0 < share <= 1 for share in shares) or repeats < 1:
+    wrong = ", ".join(f"{share:g}" for share in shares if not 0 < share <= 1)
+    if wrong or not shares or repeats < 1:
         raise UsageError(
             problem(
                 "shares above 0 and up to 1, and at least 1 repeat",
-                f"{', '.join(f'{share:g}' for share in shares) or 'no share'}, and {repeats}",
+                f"shares of {wrong}" if wrong else f"{repeats} repeats" if shares else "no share",
                 where="--shares, --repeats",
                 next_move="for example --shares 1/8,1/4,1/2,1 --repeats 3",
             )

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from maskwright.artifacts import THIRDS, RunFolder, read_folds, read_json, read_table, write_json, write_text
-from maskwright.data.formats import renders
+from maskwright.data.formats import check_there, renders
 from maskwright.errors import StaleArtifactError, UsageError, problem
 from maskwright.pipeline import stages
 from maskwright.pipeline.accepted import accepted_states
@@ -89,6 +89,8 @@ def run(
     folder = RunFolder(Path(out))
     recipe = absolute(recipe)
     check_folder(folder)
+    if since == "index" and not folder.records.is_dir():
+        check_there(Path(recipe.data.root))  # before a run folder is made for it
     with lock(folder.root):
         folder.records.mkdir(exist_ok=True)  # by this, a run folder inside the data folder is told from data
         _check_edits(folder, recipe, redo=redo)

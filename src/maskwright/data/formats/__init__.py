@@ -139,15 +139,7 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
     Raises:
         DataError: no such folder, or no layout, or more than one, fits it.
     """
-    if not root.is_dir():
-        raise DataError(
-            problem(
-                "a data folder",
-                "nothing",
-                where=str(root),
-                next_move="check the path given as --data",
-            )
-        )
+    check_there(root)
     _check_known(format_name)
     fitting = recognised(root) if format_name == "auto" else [format_name]
     if len(fitting) == 1:
@@ -162,9 +154,23 @@ def read_source(root: Path, format_name: str = "auto") -> Source:
             "a folder with images/ beside masks/ and/or instances/ (same names; masks as index PNG)",
             listing if not fitting else f"more than one reading: {', '.join(fitting)}",
             where=str(root),
-            next_move="choose one with --set data.format=NAME (convert: --from NAME)" if fitting else _elsewhere(root),
+            next_move=_one_of_several(root) if fitting else _elsewhere(root),
         )
     )
+
+
+def check_there(root: Path) -> None:
+    """Raise DataError where there is no such data folder."""
+    if not root.is_dir():
+        got = "a file" if root.exists() else "nothing"
+        raise DataError(problem("a data folder", got, where=str(root), next_move="check the path given as --data"))
+
+
+def _one_of_several(root: Path) -> str:
+    """Return the next move where several layouts fit a folder, as they do one that holds several data folders."""
+    chosen = "choose one with --set data.format=NAME (convert: --from NAME)"
+    inner = _inside(root)
+    return f"{inner}, or {chosen}" if inner else chosen
 
 
 def _check_known(name: str) -> None:
@@ -178,12 +184,17 @@ def _elsewhere(root: Path) -> str:
     """Return the next move where no layout fits a folder: the folder above or those in it, if these are read."""
     if root.name.lower() in _PARTS_OF_ONE and any(root.iterdir()) and len(recognised(root.parent)) == 1:
         return f"give the folder above, which holds all of it: {root.parent}"
+    return _inside(root) or "move the images into images/ and their masks into masks/ under the same names"
+
+
+def _inside(root: Path) -> str:
+    """Return which data folders lie in a folder, as a next move; nothing where none does."""
     inner = [f"{path.name}/" for path in homes(root)[1 : _LOOKED_INTO + 1] if len(recognised(path)) == 1]
-    if inner:
-        named = ", ".join(inner[:_NAMED]) + (f" and {len(inner) - _NAMED} more" if len(inner) > _NAMED else "")
-        rest = "; data.further in a recipe adds others to it" if len(inner) > 1 else ""
-        return f"give one of the data folders in it: {named}{rest}"
-    return "move the images into images/ and their masks into masks/ under the same names"
+    if not inner:
+        return ""
+    named = ", ".join(inner[:_NAMED]) + (f" and {len(inner) - _NAMED} more" if len(inner) > _NAMED else "")
+    rest = "; data.further in a recipe adds others to it" if len(inner) > 1 else ""
+    return f"give one of the data folders in it: {named}{rest}"
 
 
 def recognised(root: Path) -> list[str]:
