@@ -224,7 +224,7 @@ def test_paragraphs_of_a_help_are_as_wide_as_the_terminal(capsys, monkeypatch):
     """And not broken where the source is."""
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = call(capsys, "selftrain", "--help")
-    prose = out.split("After the supervised training")[1].split("Examples:")[0].strip().splitlines()
+    prose = out[out.index("After the supervised training") : out.index("Examples:")].strip().splitlines()
     assert len(prose) > 3
     room = [len(line.rstrip()) + 1 + len(after.split()[0]) for line, after in itertools.pairwise(prose)]
     assert min(room) > max(len(line.rstrip()) for line in prose)  # no word would have had room in the line before
