@@ -203,7 +203,16 @@ def whole(data, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("until", ["round-1/pseudo/fold-0/soft", "round-1/fold-0/last.ckpt"])
+@pytest.mark.parametrize(
+    "until",
+    [
+        "round-1/pseudo/precision.json",
+        "round-1/pseudo/fold-0/soft",
+        "round-1/pseudo/fold-0/labels",
+        "round-1/fold-0/last.ckpt",
+        "round-1/oof",
+    ],
+)
 def test_a_killed_round_goes_on_and_gives_the_same(data, whole, tmp_path, until):
     cut = tmp_path / "cut"
     kept = {"selftrain.method.keep_soft": "true"}  # else the maps may be gone before they are seen

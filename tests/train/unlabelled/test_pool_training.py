@@ -8,6 +8,7 @@ import pytest
 from make_pool import PowerCutError, same, train
 from maskwright.data.index import build_index
 from maskwright.errors import UsageError
+from maskwright.recipe.unlabelled import OURS
 from maskwright.train.fit import train_fold
 
 METHODS = [
@@ -16,6 +17,7 @@ METHODS = [
     "{kind: unimatch_v2, threshold: 0.5, batch: 1}",
     "{kind: mean_teacher}",
     "{kind: dacs, threshold: 0.5, loss: cross_entropy_dice}",
+    OURS.model_dump_json(),
 ]
 
 

@@ -17,6 +17,7 @@ from maskwright.recipe import Recipe
 from maskwright.recipe.augment import AugmentSpec
 from maskwright.recipe.chance import chance_at
 from maskwright.recipe.mixing import CutMixSpec
+from maskwright.recipe.sac import NormAdaptationSpec
 from maskwright.recipe.unlabelled import ConsistencySpec
 from maskwright.types import IGNORE, Array
 
@@ -59,7 +60,7 @@ Draw = Callable[[np.random.Generator, tuple[int, int], Occasion], PoolViews]
 """(generator, (H, W) of the image, what else is known) → its views."""
 
 
-def weak_of(recipe: Recipe, spec: ConsistencySpec) -> tuple[AugmentSpec, ...]:
+def weak_of(recipe: Recipe, spec: ConsistencySpec | NormAdaptationSpec) -> tuple[AugmentSpec, ...]:
     """Return how clean views are varied: what the method says, else the geometry of the recipe's `augment`."""
     return tuple(one for one in recipe.augment if isinstance(one, GEOMETRY)) if spec.weak is None else spec.weak
 

@@ -6,11 +6,10 @@ import numpy as np
 
 from maskwright.augment import Geometry, View, draw_geometry, draw_view
 from maskwright.augment.occasion import Occasion
-from maskwright.augment.view import GEOMETRY
 from maskwright.recipe import Recipe
 from maskwright.recipe.chance import chance_at
 from maskwright.recipe.sac import NormAdaptationSpec, SacSpec
-from maskwright.train.unlabelled.views import Draw, PoolViews, still
+from maskwright.train.unlabelled.views import Draw, PoolViews, still, weak_of
 from maskwright.types import Array
 
 
@@ -54,7 +53,7 @@ def sac_views(recipe: Recipe, spec: SacSpec) -> Draw:
 
 def plain_views(recipe: Recipe, spec: NormAdaptationSpec) -> Draw:
     """Return what draws one clean view of an image."""
-    weak = [one for one in recipe.augment if isinstance(one, GEOMETRY)] if spec.weak is None else spec.weak
+    weak = weak_of(recipe, spec)
 
     def draw(rng: np.random.Generator, size: tuple[int, int], occasion: Occasion) -> PoolViews:
         geometry = draw_geometry(weak, rng, size=size, crop=occasion.crop, progress=occasion.progress)
