@@ -108,7 +108,7 @@ def main() -> None:
         for metric in METRICS
         for name in known
     }
-    record.write("instances", rows, rivals=("scikit-image",))
+    record.write("instances", record.read("instances") | rows, rivals=("scikit-image",))
 
 
 def run_of(data: Path, task: str, seed: int, arguments: argparse.Namespace) -> Path:

@@ -1,9 +1,11 @@
 """What telling objects apart costs beside the passes of the network: in training, and from image to panoptic map.
 
-`training`: a step under Lightning, with all terms of the embeddings, the ids of ten discs an image, clipping, curves,
-the moving average and the rest of the frame, against bare passes of the same network, forward and backward, with
-cross-entropy on its logits and the mean square of its embeddings, and an optimizer; interleaved step by step in one
-process, as in `training_step`. Batches lie in memory.
+`training`: a step under Lightning on images all of whose objects are drawn: pull, push, object and norm terms, the ids
+of ten discs an image, clipping, curves, the moving average and the rest of the frame, against bare passes of the same
+network, forward and backward, with cross-entropy on its logits and the mean square of its embeddings, and an optimizer;
+interleaved step by step in one process, as in `training_step`. `a turned view`: where nobody knows of the background
+(`zero: unlabelled`), with the unlabelled push and the consistency besides; the bare passes have one more forward, that
+of the momentum network. Batches lie in memory.
 
 `prediction`: drawn places, 24 of them enlarged to 256×256 and 512×512, by a network after `--steps` steps: reading,
 both passes (the image, whose pass gives its embeddings, too, and its mirror image), clustering, features and
@@ -54,7 +56,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True, help="folder of its run")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {"training, resnet18, 8×128²": row(*steps(arguments.pairs), "s a step", TRAINING)}
+    rows = {
+        f"training, resnet18, 8×128²{name}": row(*steps(arguments.pairs, turned=turned), "s a step", TRAINING)
+        for name, turned in (("", False), (", a turned view", True))
+    }
     run = source_run(
         WORLDS["scenes"], 0, argparse.Namespace(data=Path(), steps=arguments.steps // FIRST, keep=arguments.keep)
     )
@@ -68,7 +73,8 @@ def main() -> None:
 class BarePasses(L.Callback):
     """Takes the bare passes of a step after each of ours, and times both."""
 
-    def __init__(self, module: Any, batch: Batch, recipe: Recipe) -> None:
+    def __init__(self, module: Any, batch: Batch, recipe: Recipe, *, turned: bool) -> None:
+        self.average = copy.deepcopy(module.step.predictor) if turned else None
         self.network, self.batch, self.spec = copy.deepcopy(module.step.network), batch, recipe.train
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=self.spec.lr, fused=True)
         self.ours, self.bare, self.ended = list[float](), list[float](), 0.0
@@ -78,6 +84,9 @@ class BarePasses(L.Callback):
         if self.ended:
             self.ours.append(started - self.ended)
         with torch.autocast("cpu", torch.bfloat16, enabled=self.spec.precision == "bfloat16"):
+            if self.average is not None:
+                with torch.no_grad():
+                    self.average.both(self.batch.images)
             logits, embeddings = self.network.both(self.batch.images)
             loss = torch.nn.functional.cross_entropy(logits, thin_out(self.batch.labels, logits))
             loss = loss + embeddings.float().square().mean()
@@ -88,12 +97,13 @@ class BarePasses(L.Callback):
         self.bare.append(self.ended - started)
 
 
-def steps(pairs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the seconds of our steps and of the bare passes, paired."""
+def steps(pairs: int, *, turned: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return the seconds of our steps and of the bare passes, paired; with the momentum network's view, or without."""
     recipe = recipe_of("resnet18", "[256, 128, 64, 32, 16]", 8, 128, precision="bfloat16", steps=pairs + WARM)
     things = [replace(category, isthing=category.id > 0) for category in DATA.categories or ()]
     data = recipe.data.model_copy(update={"categories": tuple(things), "task": "panoptic"})
     recipe = apply_settings(recipe.model_copy(update={"data": data}), ["model.embedding={channels: 8}"])
+    recipe = apply_settings(recipe, ["instances.loss.zero=unlabelled"] if turned else [])
     drawn = [discs((128, 128), _OBJECTS + 1, np.random.default_rng(seed)) for seed in range(8)]
     ids = torch.from_numpy(np.stack([truth - 1 for _, truth in drawn]).astype(np.int64))
     images = torch.from_numpy(np.stack([image for image, _ in drawn]))[:, None].repeat(1, 3, 1, 1)
@@ -101,7 +111,7 @@ def steps(pairs: int) -> tuple[np.ndarray, np.ndarray]:
     module = build_module(recipe, 0)
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(Path(folder), recipe, validates=False)
-        bare = BarePasses(module, batch, recipe)
+        bare = BarePasses(module, batch, recipe, turned=turned)
         trainer.callbacks.append(bare)
         trainer.fit(module, InMemory(batch, pairs + WARM))
     return np.array(bare.ours[-pairs + 1 :]), np.array(bare.bare[-pairs + 1 :])

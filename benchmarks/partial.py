@@ -51,7 +51,7 @@ def main() -> None:
     truths, count = [read_truths(whole, names) for _ in arguments.seeds], len(names)
     known = {row: figures([ours(run, names) for run in own], truths) for row, own in runs.items()}
     rows = {f"{metric}: {row}": to_row(row, metric, known, count, arguments) for row in ROWS for metric in METRICS}
-    record.write("partial", rows)
+    record.write("partial", record.read("partial") | rows)
 
 
 def held_out_file(whole: Path) -> Path:

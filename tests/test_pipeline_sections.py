@@ -9,8 +9,9 @@ import pytest
 
 from maskwright.artifacts import RunFolder
 from maskwright.errors import RecipeError
+from maskwright.pipeline.rounds import round_recipe
 from maskwright.pipeline.run import _predict_tasks, _train_tasks
-from maskwright.pipeline.sections import LEARNING, predicting
+from maskwright.pipeline.sections import AFTERWARDS, LEARNING, of_objects, predicting
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.cluster import AgglomerativeSpec
 from maskwright.recipe.data import DataSpec
@@ -161,3 +162,21 @@ def test_what_the_rate_follows_makes_a_training_stale(change):
 def test_rounds_with_objects_are_adopted_by_pq():
     recipe = apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), ["selftrain.rounds=1"])
     assert recipe.adoption_metric() == "pq"
+
+
+def test_whether_parts_are_objects_decides_what_is_made_of_them_too():
+    recipe = apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), ["instances.apart=false"])
+    assert of_objects(recipe, AFTERWARDS)["instances"]["apart"] is False
+
+
+def test_what_a_short_round_ships_has_moved():
+    """A partner that is renewed more seldom than a round has steps would be the network before the first of them."""
+    settings = ["train.steps=300", "train.validate_every=50", "instances.partner_every=200", "train.ema=0"]
+    rounds = ["selftrain.rounds=1", "selftrain.length=0.5", "selftrain.method.kind=pseudo_labels"]
+    recipe = apply_settings(Recipe(data=DataSpec(root=".", task="panoptic")), [*settings, *rounds])
+    found = round_recipe(recipe, recipe.selftrain, {"round": 1, "step": "train"}, None)
+    assert found.train.steps == 150
+    assert found.instances.partner_every == 150
+    pretrained = recipe.selftrain.model_copy(update={"protocol": "pretrain_mixed", "length": 1.0})
+    parts = [round_recipe(recipe, pretrained, {"round": 1, "step": s}, None) for s in ("pretrain", "train")]
+    assert all(part.instances.partner_every <= part.train.steps < 200 for part in parts)

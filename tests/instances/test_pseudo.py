@@ -98,7 +98,7 @@ def test_an_object_across_categories_mends_the_label():
     assert (found.label[objects > 0] == 1).all() and np.array_equal(found.ids, objects)
     assert found.voted[1] == 8 + 2  # two rows of four that were not sure enough, and two pixels of thing 2
     apart = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec())
-    assert (apart.label[2:4, 4] == 2).all() and not apart.ids[1:4, 4].any()
+    assert (apart.label[1:4, 4] == IGNORE).all() and not apart.ids[1:4, 4].any()  # a thing, and of no object
 
 
 def test_objects_at_half_the_size_and_no_object_at_all():
@@ -109,5 +109,19 @@ def test_objects_at_half_the_size_and_no_object_at_all():
     found = object_labels(label, said, small, CHANCES, THINGS, wanted, spec)
     assert found.ids.shape == (6, 12) and set(np.unique(found.ids)) == {0, 1}
     assert np.array_equal(found.ids > 0, (said == 1) & (np.arange(12) < 6))
-    nothing = object_labels(label, said, np.zeros((6, 12), np.int32), np.zeros(0), THINGS, wanted, spec)
-    assert np.array_equal(nothing.label, label) and not nothing.ids.any() and not nothing.found.any()
+    none = np.zeros((6, 12), np.int32)
+    nothing = object_labels(label, said, none, np.zeros(0), THINGS, wanted, spec)
+    assert np.array_equal(nothing.label, np.where(said == 1, IGNORE, label))  # things that are of no object
+    assert not nothing.ids.any() and not nothing.found.any()
+    told = wanted.model_copy(update={"rest": "unlabelled"})
+    assert np.array_equal(object_labels(label, said, none, np.zeros(0), THINGS, told, spec).label, label)
+
+
+def test_specks_of_things_are_not_learned_as_things():
+    """What no object is made of, being too small for one, is no more a thing than what was rejected."""
+    said, label, objects = scene()
+    said[5, 11] = label[5, 11] = 1
+    said[5, 0] = label[5, 0] = 3  # stuff
+    found = object_labels(label, said, objects, CHANCES, THINGS, ObjectLabelsSpec(objectness=None), InstancesSpec())
+    assert found.label[5, 11] == IGNORE and found.label[5, 0] == 3
+    assert (found.label[objects > 0] == 1).all()

@@ -191,3 +191,13 @@ def test_angles_are_drawn_between_the_bounds():
     assert 0 <= found.min() < 5
     assert 175 < found.max() <= 180
     assert torch.equal(found, draw_degrees(1000, (0.0, 180.0), seeded()))
+
+
+def test_half_precision_turns_by_the_same_angle():
+    """Coordinates in bfloat16 would be off by a pixel where the side is 512."""
+    ramp = torch.linspace(-1, 1, 512).expand(1, 1, 512, 512).to(torch.bfloat16)
+    degrees = torch.tensor([30.0])
+    (half, known), (whole, _) = (rotate_back(rotate(maps, degrees), degrees) for maps in (ramp, ramp.float()))
+    assert half.dtype == torch.float32
+    assert torch.equal(half, whole)
+    assert known.any()

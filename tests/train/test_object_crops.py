@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from skimage.measure import label as components
 
+from maskwright.augment import Crop
 from maskwright.data.index import build_index
 from maskwright.data.intensity import Intensity, unstandardise
 from maskwright.errors import DataError, RecipeError
@@ -135,8 +136,32 @@ def test_of_partial_instance_maps_alone_the_rest_is_learned_a_little_and_never_s
         passed_over.append((label[shown == 0] == 255).mean())
     # where half of the pixels are an object's, ⅛ is drawn; 1 / 7 of the other ⅞ weighs as much: 0.25 / (2 - 0.25)
     assert np.mean(passed_over) == pytest.approx(6 / 7, abs=0.01)
-    with pytest.raises(RecipeError, match=r"data\.drawn"):
-        apply_settings(recipe, ["predict.checkpoint=best"])
+    for chosen in ("predict.checkpoint=best", "selftrain.rounds=1", "train.schedule={kind: plateau}"):
+        with pytest.raises(RecipeError, match=r"data\.drawn"):
+            apply_settings(recipe, [chosen])
+    apply_settings(recipe, ["selftrain.rounds=1", "selftrain.adopt=always"])
+
+
+@pytest.mark.parametrize(("rest", "doubted"), [("ignore", IGNORED), ("unlabelled", UNLABELLED)])
+def test_pseudo_labels_have_all_that_a_network_finds_however_little_is_drawn(tmp_path, rest, doubted):
+    for part in ("images", "instances"):
+        (tmp_path / part).mkdir()
+        Image.fromarray((5 * ids_of(0)).astype(np.uint8) if part == "images" else ids_of(0)).save(
+            tmp_path / part / "0.png"
+        )
+    index, section, _ = build_index(DataSpec(root=str(tmp_path), task="instances", drawn=0.25))
+    rounds = ["selftrain.rounds=1", "selftrain.adopt=always", f"selftrain.method.objects.rest={rest}"]
+    recipe = apply_settings(Recipe(data=section), [*SETTINGS, "augment=[]", *rounds])
+    images = WorkingImages(replace(index, partial=False), Intensity.of(section), scale=1, cache=0.25, instances=True)
+    crops = TrainingCrops(images, recipe)
+    crops.pseudo[:] = True
+    item = crops[0, 0]
+    target, label, shown = item.targets[INSTANCES].numpy(), item.labels.numpy(), gray(crops, item)
+    assert np.array_equal(label == 0, shown == 0)  # nothing is passed over
+    assert np.array_equal(target == 0, shown == 0)
+    crop = Crop(np.zeros((1, 2, 1), np.uint8), np.ones((1, 2), np.uint8), np.array([[0, 4]], np.int32))
+    assert crops.objects(crop, pseudo=True)[INSTANCES].tolist() == [[doubted, 1]]
+    assert crops.objects(crop)[INSTANCES].tolist() == [[UNLABELLED, 1]]
 
 
 def test_a_semantic_recipe_has_no_ids(tmp_path):

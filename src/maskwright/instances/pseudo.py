@@ -53,7 +53,7 @@ def object_labels(
     stability: Floats | None = None,
     voters: InstanceMap | None = None,
 ) -> ObjectLabels:
-    """Choose the objects that are learned from, let them vote, and blank the pixels of the others.
+    """Choose the objects that are learned from, let them vote, and blank the pixels of things that are of no such one.
 
     Args:
         label: (H, W) uint8 what is learned from of the categories, `IGNORE` where that isn't sure enough.
@@ -74,8 +74,8 @@ def object_labels(
         assert stability is not None, "stability is worked out where it is asked for"
         sure[1:] &= stability >= wanted.stable
     result, ids = label.copy(), np.where(sure[large], large, np.int32(0))
-    if wanted.rest == "ignore":
-        result[(large > 0) & ~sure[large]] = IGNORE
+    if wanted.rest == "ignore":  # what is of an object that isn't sure, or of a thing and of no object at all
+        result[np.where(large > 0, ~sure[large], np.isin(said, things))] = IGNORE
     before = result
     if wanted.votes != "none":
         result = vote_labels(result, ids if voters is None else voters, among=things)

@@ -247,4 +247,13 @@ def round_recipe(recipe: Recipe, wanted: SelftrainSpec, spec: dict[str, Any], st
     train = train.model_copy(update={"start": None if start is None else str(start)})
     loss = wanted.method.loss if isinstance(wanted.method, PseudoLabelsSpec) else None
     seed = recipe.seed + (spec["round"] - 1) * _OTHER_DRAWS
-    return recipe.model_copy(update={"train": train, "seed": seed, "loss": recipe.loss if loss is None else loss})
+    assert train.steps is not None
+    partner = min(recipe.instances.partner_every, train.steps)  # what is shipped moves by the end of a short training
+    return recipe.model_copy(
+        update={
+            "train": train,
+            "seed": seed,
+            "loss": recipe.loss if loss is None else loss,
+            "instances": recipe.instances.model_copy(update={"partner_every": partner}),
+        }
+    )

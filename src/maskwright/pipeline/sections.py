@@ -26,7 +26,19 @@ CHOSEN = {"by", "middles"}
 _UNSAID: dict[str, Any] = {"only": None, "workflow": "all", "together": None, "partner_every": 1}
 """Fields of `instances`, and the values with which they change nothing."""
 
-AFTERWARDS = {"score", "least", "across", "merge", "erosion", "dilation", "minimum", "smallest", "only", *CHOSEN}
+AFTERWARDS = {
+    "score",
+    "least",
+    "apart",
+    "across",
+    "merge",
+    "erosion",
+    "dilation",
+    "minimum",
+    "smallest",
+    "only",
+    *CHOSEN,
+}
 """Fields of `instances` that decide what is made of objects that were found."""
 
 

@@ -152,11 +152,15 @@ class Recipe(Spec):
 
     @model_validator(mode="after")
     def _chooses_by_scores_that_see_mistakes(self) -> Recipe:
-        if self.data.drawn < 1 and self.data.target == "instances" and self.predict.checkpoint != "last":
-            raise ValueError(
-                "data.drawn: where objects are missing from the maps, a score doesn't see what is found too much, and "
-                "chooses a network that finds objects everywhere: set predict.checkpoint to last"
-            )
+        if self.data.drawn < 1 and self.data.target == "instances":
+            chosen = [("predict.checkpoint to last", self.predict.checkpoint != "last")]
+            chosen += [("selftrain.adopt to always", self.selftrain.rounds > 0 and self.selftrain.adopt == "gain")]
+            chosen += [("train.schedule to cosine", isinstance(self.train.schedule, PlateauSpec))]
+            if found := [setting for setting, by_score in chosen if by_score]:
+                raise ValueError(
+                    "data.drawn: where objects are missing from the maps, a score doesn't see what is found too much, "
+                    f"and chooses a network that finds objects everywhere: set {' and '.join(found)}"
+                )
         return self
 
     @model_validator(mode="after")

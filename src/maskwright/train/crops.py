@@ -73,11 +73,11 @@ class TrainingCrops(Dataset[Batch]):
 
         The label is (h, w) int64; where the recipe's `mix` has mixup, (C, h, w) float32 shares for every draw.
         """
-        crop = self.seen(key)
+        crop, pseudo = self.seen(key), bool(self.pseudo[int(self.turn.rows[key[1]])])
         tensor = image_tensor(standardise(crop.image, self.images.intensity))
-        passed_over = self.undrawn(crop.label, self._generator(_UNDRAWN, key[0]))
+        passed_over = None if pseudo else self.undrawn(crop.label, self._generator(_UNDRAWN, key[0]))
         if not self.soft:
-            more = {} if self.objects is None else self.objects(crop)
+            more = {} if self.objects is None else self.objects(crop, pseudo=pseudo)
             label = crop.label if passed_over is None else np.where(passed_over, np.uint8(IGNORE), crop.label)
             return Batch(tensor, label_tensor(label), self.targets(crop.label) | more)
         shares = soft_label(crop.label, len(self.categories)) if crop.shares is None else crop.shares

@@ -12,6 +12,7 @@ from maskwright.losses import needed_targets
 from maskwright.losses.embedding import IGNORED, UNLABELLED
 from maskwright.postprocess.instances import split_parts
 from maskwright.recipe import Recipe
+from maskwright.recipe.selftrain import PseudoLabelsSpec
 from maskwright.types import IGNORE, LabelMap
 
 INSTANCES = "instances"
@@ -39,27 +40,31 @@ class ObjectTargets:
 
     Objects count where the label is a thing, or one of `instances.only`; all other known pixels are 0. What is ignored
     is `IGNORED`, and so is a thing of which nobody knows which object it is of. Where objects are missing from the maps
-    (`data.drawn`), such a thing is `UNLABELLED`, and where there are no other labels, so is the background.
+    (`data.drawn`), such a thing is `UNLABELLED`, and where there are no other labels, so is the background; not so with
+    pseudo-labels, which have all that a network finds: there it is as `selftrain.method.objects.rest` says.
     """
 
     def __init__(self, recipe: Recipe) -> None:
         categories, self.apart = recipe.data.to_categories(), recipe.instances.apart
         self.partial = recipe.data.drawn < 1
         self.alone = self.partial and recipe.data.target == "instances"
+        method = recipe.selftrain.method
+        self.doubted = isinstance(method, PseudoLabelsSpec) and method.objects.rest == "unlabelled"
         self.isthing = np.zeros(256, bool)
         only = recipe.instances.only
         self.isthing[[thing for thing in categories.things if only is None or categories.names[thing] in only]] = True
 
-    def __call__(self, crop: Crop) -> dict[str, torch.Tensor]:
-        """Return the target of one crop, made after it was varied and mixed."""
+    def __call__(self, crop: Crop, *, pseudo: bool = False) -> dict[str, torch.Tensor]:
+        """Return the target of one crop, made after it was varied and mixed; of an image with pseudo-labels, or not."""
         assert crop.instances is not None, "instances are read"
         thing = self.isthing[crop.label]
         ids = np.where(thing, crop.instances, 0).astype(np.int32)
         if self.apart:
             ids = split_parts(ids)
         nobodys = thing & (ids == 0)
-        ids = np.where(nobodys, UNLABELLED if self.partial else IGNORED, ids)
-        if self.alone:
+        unlabelled = self.doubted if pseudo else self.partial
+        ids = np.where(nobodys, UNLABELLED if unlabelled else IGNORED, ids)
+        if self.alone and not pseudo:
             ids = np.where(ids == 0, UNLABELLED, ids)
         ids = np.where(crop.label == IGNORE, IGNORED, ids)
         return {INSTANCES: torch.from_numpy(ids.astype(np.int64))}

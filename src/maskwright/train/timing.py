@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from maskwright.inference import STRIDE, free_memory
+from maskwright.losses.embedding import IGNORED, UNLABELLED
 from maskwright.losses.truth import shares
 from maskwright.progress import report
 from maskwright.recipe import Recipe
@@ -180,17 +181,23 @@ def _random_batch(recipe: Recipe, batch: int) -> Batch:
     labels[:, :2] = IGNORE
     batch_of = Batch.of([Batch(i, k, make(k.to(torch.uint8).numpy())) for i, k in zip(images, labels, strict=True)])
     return (
-        batch_of._replace(targets=batch_of.targets | {INSTANCES: _squares(labels)})
+        batch_of._replace(targets=batch_of.targets | {INSTANCES: _squares(labels, recipe)})
         if recipe.tells_instances
         else batch_of
     )
 
 
-def _squares(labels: torch.Tensor) -> torch.Tensor:
-    """Return (N, H, W) ids of squares all over the image, as many as an image full of small objects has."""
+def _squares(labels: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    """Return (N, H, W) ids of squares all over the image, as many as an image full of small objects has.
+
+    Where objects are missing from the maps, nobody knows of some pixels: a step then has the momentum network's pass.
+    """
     rows, columns = (torch.arange(size) // _SQUARE for size in labels.shape[1:])
     ids = 1 + rows[:, None] * len(columns) + columns
-    return torch.where(labels == IGNORE, -1, ids.expand(labels.shape))
+    ids = torch.where(labels == IGNORE, IGNORED, ids.expand(labels.shape))
+    if recipe.data.drawn < 1:
+        ids[:, -2:] = UNLABELLED
+    return ids
 
 
 def _tiny(recipe: Recipe) -> Recipe:

@@ -18,10 +18,13 @@ def draw_degrees(count: int, bounds: tuple[float, float], generator: torch.Gener
 def rotate(maps: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
     """Return (N, C, H, W) maps turned about the image's centre, counterclockwise, bilinear, 0 outside.
 
+    Half-precision maps come back as float32: coordinates in bfloat16 are off by up to a pixel at a side of 512.
+
     Args:
         maps: (N, C, H, W) floats.
         degrees: (N,).
     """
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
     return functional.grid_sample(maps, _grid(maps, degrees), mode="bilinear", align_corners=False)
 
 
