@@ -23,6 +23,14 @@ def test_the_figures_are_those_of_the_result_file(row, adopted, left):
     assert sum(one["adopted"] for one in rounds) == adopted.rounds
 
 
+def test_every_round_of_the_table_of_few_labels_is_counted():
+    rows = json.loads(RESULTS.with_name("few_labels.json").read_text(encoding="utf-8"))["rows"]
+    for label, counted in (("ours", (DEFAULT_ADOPTED, DEFAULT_LEFT)), ("", (ADOPTED, LEFT))):
+        told = [row["details"].get("adopted by the rule", {}) for name, row in rows.items() if name.endswith(label)]
+        adopted = [value for one in told for value in one.values()]
+        assert (sum(adopted), len(adopted) - sum(adopted)) == tuple(choices.rounds for choices in counted)
+
+
 def test_it_says_what_became_of_such_choices():
     assert f"adopted {ADOPTED.rounds} of {ADOPTED.rounds + LEFT.rounds} rounds" in said_of_choices(True)
     assert f"of which {LEFT.right} would have been no better on held-out images" in said_of_choices(False)
