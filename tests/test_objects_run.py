@@ -104,7 +104,7 @@ def test_a_panoptic_run_has_scores_files_and_a_section(panoptic, data):
     assert (recipe.data.task, recipe.model.embedding.channels) == ("panoptic", 4)
     sizes = {p.stem: (40, 64) for p in (data / "images").iterdir()}
     sizes |= {f"unlabeled/{p.stem}": (40, 64) for p in (data / "unlabeled").iterdir()}
-    checked_files(out / "predictions", sizes)
+    assert checked_files(out / "predictions", sizes) > 0
     table = pl.read_parquet(out / "predictions" / "per_image.parquet")
     assert {"segments_tp", "segments_fp", "segments_fn", "sbd"} <= set(table.columns)
     metrics = pl.read_csv(out / "round-0" / "fold-0" / "metrics.csv")
@@ -160,13 +160,13 @@ def test_new_images_have_labels_and_objects_and_go_on(panoptic, data, tmp_path):
     found = maskwright("predict", out, data / "images", "--out", tmp_path)
     stems = sorted(p.stem for p in (data / "images").iterdir())
     assert sorted(found["files"]) == [str(tmp_path / f"{stem}.png") for stem in stems]
-    checked_files(tmp_path, dict.fromkeys(stems, (40, 64)))
+    assert checked_files(tmp_path, dict.fromkeys(stems, (40, 64))) > 0
     before = {p: p.read_bytes() for p in tmp_path.rglob("*.png")}
     (tmp_path / f"{stems[2]}.png").unlink()
     (tmp_path / "panoptic" / f"{stems[2]}.png").unlink()
     maskwright("predict", out, data / "images", "--out", tmp_path)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*.png")} == before
-    checked_files(tmp_path, dict.fromkeys(stems, (40, 64)))
+    assert checked_files(tmp_path, dict.fromkeys(stems, (40, 64))) > 0
 
 
 def test_instances_alone(data, tmp_path):
@@ -190,7 +190,7 @@ def test_instances_alone(data, tmp_path):
     assert {"pq", "ap", "ap50", "holdout/pq", "oof/pq"} <= summary["scores"].keys()
     assert "pq/background" not in summary["scores"]
     sizes = dict.fromkeys(stems, (40, 64))
-    checked_files(out / "predictions", sizes)
+    assert checked_files(out / "predictions", sizes) > 0
     # the truth beside what was predicted out of fold, as `evaluate` reads the files themselves
     folds = pl.read_csv(out / "folds.csv").filter(pl.col("fold") >= 0)
     for part, source in (("p", out / "predictions" / "instances"), ("t", root / "instances")):

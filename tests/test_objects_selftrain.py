@@ -161,3 +161,26 @@ def test_protocols_stand_side_by_side_by_pq(tmp_path):
     scores = maskwright("run", *plain, "--holdout", "0.2")["scores"]
     for part in ("oof", "holdout"):
         assert alone[f"{part}/pq"]["value"] == pytest.approx(scores[f"{part}/pq"]["value"])
+
+
+def test_studies_whose_pool_has_masks_guide_and_vote_by_them(tmp_path):
+    """Objects are clustered inside of the true categories, and all true objects vote: what guidance could bring."""
+    root, out = tmp_path / "data", tmp_path / "run"
+    make_playground(root, labelled=12, unlabelled=0, size=(40, 64), planted=False)
+    told = '{"objectness": null, "stable": 0.01, "votes": "true", "guide": "true"}'
+    maskwright(*command(root, out, **{"selftrain.method.objects": told}))
+    folder = RunFolder(out)
+    things = load_recipe(folder.recipe).data.to_categories().things
+    ledger = read_table(out / "round-1" / "pseudo" / "ledger.parquet")
+    assert ledger["objects"].sum() >= ledger["objects_kept"].sum() > 0
+    for fold in (0, 1):
+        own = ledger.filter((pl.col("fold") == fold) & pl.col("used"))
+        for image in own["image"].unique():
+            name = name_of(image)
+            mask = read_ids(root / "masks" / f"{name}.png")
+            truth = read_ids(root / "instances" / f"{name}.png")
+            label = read_ids(folder.pseudo(1, fold) / "labels" / f"{name}.png")
+            ids = read_ids(folder.pseudo(1, fold) / "objects" / f"{name}.png")
+            assert np.isin(mask[ids > 0], things).all()  # inside of what truly is a thing
+            for number in np.unique(truth[truth > 0]):  # each true object has one category, where it has any
+                assert len(set(label[truth == number].tolist()) - {255}) <= 1

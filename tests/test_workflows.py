@@ -290,12 +290,17 @@ def test_a_run_chooses_the_network_of_each_thing(mixed, tmp_path):
     assert maskwright(*words)["scores"] == summary["scores"]  # nothing is left to do
     found = tmp_path / "found"
     maskwright("predict", out, data / "images", "--out", found)
+    compared = 0
     for path in sorted(found.glob("*.png")):  # the run's own predictions of the pool come from the same networks
         own = out / "predictions" / "instances" / path.name
         pool = own.is_file() and path.stem not in {i.split("/")[-1].removesuffix(".png") for i in folded(out)}
         if pool:
             new, kept = read_ids(found / "instances" / path.name), read_ids(own)  # from probabilities in float16
             assert np.mean((new > 0) != (kept > 0)) < 0.01
+            labels = [read_ids(place / path.name) for place in (found, out / "predictions" / "labels")]
+            assert np.mean(labels[0] != labels[1]) < 0.01  # of categories, however few objects there are
+            compared += 1
+    assert compared
 
 
 @pytest.mark.slow
