@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 
 import make_images as make
 from maskwright.data.index import build_index
-from maskwright.data.mislaid import like_masks
+from maskwright.data.mislaid import like_masks, unread
 from maskwright.errors import DataError
 from maskwright.recipe.data import DataSpec
 
@@ -72,3 +73,15 @@ def test_instances_alone_name_both_ways_on_and_what_stays_ignored(tmp_path):
     shutil.rmtree(root / "semantic")
     (root / "classes.json").unlink()
     assert "looks like masks" not in failure(root, task="semantic")
+
+
+def test_label_files_of_a_format_that_is_not_read_are_named(tmp_path):
+    root = images(tmp_path)
+    (root / "instances").mkdir()
+    for name in NAMES:
+        np.save(root / "instances" / f"{name}.npy", np.zeros((4, 4), np.int32))
+    (root / "instances" / "notes.txt").write_text("drawn in May\n")
+    said = failure(root)
+    assert "instances/*.npy (4 files) aren't read as label files: save them as PNG or TIFF" in said
+    assert "notes" not in said
+    assert unread(root, ["a"]) == ["instances/*.npy (1 file)"]

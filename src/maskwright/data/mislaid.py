@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from maskwright.artifacts import RECORDS
 from maskwright.data.formats.conventions import match_labels
 from maskwright.data.formats.files import by_name, match_name
 from maskwright.data.formats.rows import Source
+from maskwright.data.images import SUFFIXES
 from maskwright.errors import DataError
 
 _READ = ("images", "masks", "instances", "unlabeled")
@@ -42,6 +44,26 @@ def like_masks(root: Path, names: Collection[str]) -> list[str]:
     return found
 
 
+def unread(root: Path, names: Collection[str]) -> list[str]:
+    """Return the kinds of files in masks/ and instances/ that have the images' names but no format that is read.
+
+    Args:
+        root: as in `like_masks`.
+        names: as in `like_masks`.
+
+    Returns:
+        Such as `instances/*.npy (6 files)`.
+    """
+    known = {PurePosixPath(name).name for name in names}
+    counts = Counter(
+        f"{folder}/*{path.suffix}"
+        for folder in ("masks", "instances")
+        for path in (root / folder).rglob("*")
+        if path.suffix.lower() not in SUFFIXES and path.suffix and path.stem in known and path.is_file()
+    )
+    return [f"{kind} ({count} {'file' if count == 1 else 'files'})" for kind, count in sorted(counts.items())]
+
+
 def move_them(root: Path, names: Collection[str]) -> str:
     """Return the next move where masks are missing: which folder to rename, or where masks belong.
 
@@ -52,4 +74,6 @@ def move_them(root: Path, names: Collection[str]) -> str:
     if folders := like_masks(root, names):
         one = "this folder looks" if len(folders) == 1 else "these folders look"
         return f"{one} like masks: {', '.join(folders)}; rename (or copy) the right one to masks/"
+    if kinds := unread(root, names):
+        return f"{', '.join(kinds)} aren't read as label files: save them as PNG or TIFF, of 8 or 16 bits"
     return f"put label files into {root}/masks under the names of their images"
