@@ -88,6 +88,22 @@ def test_anchors_end_where_too_little_is_left():
     assert len(draw_anchors(points, points, few, 0.5, anchors=20, least=5, generator=seeded())) == 0
 
 
+def test_of_many_candidates_some_stand_for_all():
+    # three balls of 12 000, 7 700 and 300 pixels; the last is 1.5 % of them, and less than .05 alone is not looked at
+    ball = torch.repeat_interleave(torch.arange(3), torch.tensor([12_000, 7_700, 300]))
+    points = 9.0 * ball[:, None] + 0.01 * torch.randn(20_000, 2, generator=seeded())
+    candidates = torch.arange(20_000) % 2 == 0
+    seen = []
+    for seed in range(20):
+        options = {"anchors": 20, "least": 0.05 * 10_000, "generator": seeded(seed)}
+        places = draw_anchors(points, points, candidates, 0.5, **options)
+        assert candidates[places].all()
+        assert len(ball[places].unique()) == len(places)
+        seen.append(sorted(ball[places].tolist()))
+    assert all(found in ([0, 1], [0, 1, 2]) for found in seen)
+    assert [0, 1] in seen
+
+
 @pytest.mark.parametrize("unlabelled", [0, 1])
 def test_nothing_unlabelled_or_too_little_costs_nothing(unlabelled):
     student, teacher = fields()
@@ -112,7 +128,9 @@ def test_equal_maps_cost_nothing_and_the_teacher_gets_no_gradient():
     assert (student.grad != 0).any()
 
 
-def test_gradients_are_those_of_finite_differences():
+@pytest.mark.parametrize("chunk", [1 << 20, 9])
+def test_gradients_are_those_of_finite_differences(chunk, monkeypatch):
+    monkeypatch.setattr(pairs, "CHUNK", chunk)
     student, teacher = fields(size=(3, 4))
     everywhere = torch.ones(3, 4, dtype=torch.bool)
     # anchors of a small margin, so that a small step moves none across a border; all pixels

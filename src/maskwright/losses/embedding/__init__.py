@@ -22,6 +22,7 @@ from maskwright.losses.embedding.terms import (
     push_loss,
     unlabelled_push_loss,
 )
+from maskwright.losses.truth import full_precision
 from maskwright.recipe.embedding import EmbeddingLossSpec
 from maskwright.recipe.margin import margin_at
 
@@ -94,14 +95,15 @@ class EmbeddingLoss:
             MaskwrightError: embeddings that aren't finite.
         """
         found: dict[str, list[torch.Tensor]] = {}
-        for number in range(len(embeddings)):
-            groups = Groups.of(embeddings[number], instances[number], zero=self.spec.zero, reach=self.spec.reach)
+        # unbound at once: the gradient of an image that is indexed is as large as the whole batch
+        for number, own in enumerate(full_precision(embeddings).unbind()):
+            groups = Groups.of(own, instances[number], zero=self.spec.zero, reach=self.spec.reach)
             for name, (weight, function) in self._terms(progress, generator).items():
                 if weight:
                     found.setdefault(name, []).append(weight * function(groups))
             if teacher is not None and self.spec.consistency.weight:
                 view = TeacherView(teacher.embeddings[number], None if teacher.known is None else teacher.known[number])
-                value = self._consistency(embeddings[number], instances[number], view, progress, generator)
+                value = self._consistency(own, instances[number], view, progress, generator)
                 found.setdefault("consistency", []).append(value)
         return {name: torch.stack(values).mean() for name, values in found.items()}
 

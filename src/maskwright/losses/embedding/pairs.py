@@ -122,6 +122,30 @@ def sums_by_owner(values: torch.Tensor, owner: torch.Tensor, count: int) -> torc
     return values.new_zeros((count + 1, *values.shape[1:])).index_add(0, bins, values)[:count]
 
 
+def full_products(points: torch.Tensor) -> torch.autocast:
+    """Return the context in which products aren't rounded to bfloat16."""
+    return torch.autocast(points.device.type, enabled=False)
+
+
+def chunks(
+    points: torch.Tensor, centres: torch.Tensor, origin: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """Yield rows, their (R, E) points from the origin, and the (R, K) squared distances, which may be overwritten.
+
+    Args:
+        points: (P, E).
+        centres: (K, E).
+        origin: (E,), near both.
+    """
+    moved = centres - origin  # near the origin: less is lost where |e|² + |μ|² − 2 e·μ cancels
+    norms, step = moved.square().sum(1), max(1, CHUNK // len(centres))
+    for start in range(0, len(points), step):
+        rows = slice(start, start + step)
+        part = points[rows] - origin
+        squared = torch.addmm(norms, part, moved.T, alpha=-2).add_(part.square().sum(1, keepdim=True)).clamp_(min=0)
+        yield rows, part, squared
+
+
 class _PairSums(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -136,8 +160,8 @@ class _PairSums(torch.autograd.Function):
         ctx.kernel, ctx.kin = kernel, kin
         sums = centres.new_zeros(len(centres))
         origin = centres.mean(0)
-        with _full_precision(points):
-            for rows, _, squared in _chunks(points, centres, origin):
+        with full_products(points):
+            for rows, _, squared in chunks(points, centres, origin):
                 sums += _counted(kernel.value(squared), owner, kin, rows).sum(0)
         return sums
 
@@ -148,8 +172,8 @@ class _PairSums(torch.autograd.Function):
         by_points, by_centres = torch.empty_like(points), torch.zeros_like(centres)
         origin = centres.mean(0)
         moved, weights = centres - origin, 2 * gradients[0]
-        with _full_precision(points):
-            for rows, part, squared in _chunks(points, centres, origin):
+        with full_products(points):
+            for rows, part, squared in chunks(points, centres, origin):
                 # d k(|e − μ|²) = 2 k' · (e − μ) · (de − dμ)
                 slopes = _counted(ctx.kernel.slope(squared), owner, ctx.kin, rows).mul_(weights)  # (rows, K)
                 by_points[rows] = part * slopes.sum(1, keepdim=True) - slopes @ moved
@@ -178,24 +202,6 @@ class _OwnSquares(torch.autograd.Function):
                 by_points[rows] = apart.mul_(2 * gradients[0][rows, None])
                 by_centres -= sums_by_owner(by_points[rows], owner[rows], len(centres))
         return by_points, by_centres, None
-
-
-def _full_precision(points: torch.Tensor) -> torch.autocast:
-    """Return the context in which products aren't rounded to bfloat16."""
-    return torch.autocast(points.device.type, enabled=False)
-
-
-def _chunks(
-    points: torch.Tensor, centres: torch.Tensor, origin: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """Yield rows, their (R, E) points from the origin, and the (R, K) squared distances."""
-    moved = centres - origin  # near the origin: less is lost where |e|² + |μ|² − 2 e·μ cancels
-    norms, step = moved.square().sum(1), max(1, CHUNK // len(centres))
-    for start in range(0, len(points), step):
-        rows = slice(start, start + step)
-        part = points[rows] - origin
-        squared = torch.addmm(norms, part, moved.T, alpha=-2).add_(part.square().sum(1, keepdim=True)).clamp_(min=0)
-        yield rows, part, squared
 
 
 def _counted(values: torch.Tensor, owner: torch.Tensor | None, kin: Kin | None, rows: slice) -> torch.Tensor:

@@ -95,14 +95,17 @@ def object_loss(
     a = gaussian_exponent(margin, threshold)
     soft = soft_mask(groups.squared, a)
     overlap = sums_by_owner(soft, groups.owner, len(groups.sizes))[:count]
-    own = sums_by_owner(soft.square(), groups.owner, len(groups.sizes))[:count]
     rows = groups.sample(None, _limit(most_pairs, count), generator)
-    everything = len(rows) == len(groups.points)
-    points, owner = (groups.points, groups.owner) if everything else (groups.points[rows], groups.owner[rows])
-    owner = torch.where(owner < count, owner, -1)  # the background is outside of every instance
-    others = pair_sums(points, groups.means[:count], Gaussian(2 * a), owner=owner, kin=groups.kin(rows, count))
-    weight = len(groups.points) / len(rows)
-    dice = 2 * overlap / (own + weight * others + groups.sizes[:count]).clamp(min=1e-6)
+    means, kernel, kin = groups.means[:count], Gaussian(2 * a), groups.kin(rows, count)
+    if len(rows) == len(groups.points):
+        squares = pair_sums(groups.points, means, kernel, kin=kin)
+    else:
+        own = sums_by_owner(soft.square(), groups.owner, len(groups.sizes))[:count]
+        owner = groups.owner[rows]
+        owner = torch.where(owner < count, owner, -1)  # the background is outside of every instance
+        others = pair_sums(groups.points[rows], means, kernel, owner=owner, kin=kin)
+        squares = own + len(groups.points) / len(rows) * others
+    dice = 2 * overlap / (squares + groups.sizes[:count]).clamp(min=1e-6)
     return (1 - dice).mean()
 
 
