@@ -15,7 +15,8 @@ are parted by embeddings, where there are several kinds of things across these. 
 threshold. Scores are those of the mean of two folds' networks, the mean over the seeds; intervals resample the groups
 of the target's images that are scored: places, sols, else each image is one. Of the labels of the pool each network of
 `target labels` learns from half, as folds have it. Rounds are compared with the best of the three rows without
-pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target labels.
+pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target labels, and
+`share of the gap of source only` that over the networks which all go on from.
 `panoramas` are made with --only panoramas, and `--rows "source only" "target labels"` for supervised networks alone.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
@@ -267,19 +268,23 @@ def to_row(
         return told
     gain = paired_difference(score, source, count, rng=np.random.default_rng(0), **options)
     if metric == "pq" and row not in (*BASELINES, UPPER) and UPPER in done:
-        upper = mean_of([one[metric] for one in done[UPPER]])
-
-        def share(weights: np.ndarray) -> np.ndarray:
-            before = source(weights)
-            return (score(weights) - before) / (upper(weights) - before)
-
-        part = bootstrap(share, count, rng=np.random.default_rng(0), **options)
-        details["share of the gap"] = {"value": part.value, "low": part.low, "high": part.high}
+        shares = {
+            name: bootstrap(share_of_gap(row, before, done), count, rng=np.random.default_rng(0), **options)
+            for name, before in (("share of the gap", base), (f"share of the gap of {SOURCE}", SOURCE))
+        }
+        details |= {name: {"value": s.value, "low": s.low, "high": s.high} for name, s in shares.items()}
         if two_worlds:
-            told.target, told.reached = "> 0, and a quarter of the gap", bool(gain.low > 0 and part.value >= _CLOSED)
+            told.target = "> 0, and a quarter of the gap"
+            told.reached = bool(gain.low > 0 and shares["share of the gap"].value >= _CLOSED)
     compared = Comparison(kind="difference", value=gain.value, low=gain.low, high=gain.high, n=gain.n)
     other = float(source(np.ones((1, count)))[0])
     return told.model_copy(update={"against": base, "other": other, "comparison": compared, "details": details})
+
+
+def share_of_gap(row: str, base: str, done: dict[str, list[dict[str, Any]]]) -> Statistic:
+    """Return the gain of a row's PQ over another's, as a share of that of target labels."""
+    score, before, upper = (mean_of([one["pq"] for one in done[name]]) for name in (row, base, UPPER))
+    return lambda weights: (score(weights) - before(weights)) / (upper(weights) - before(weights))
 
 
 def best_of(done: dict[str, list[dict[str, Any]]]) -> str:

@@ -64,6 +64,7 @@ def test_the_share_of_the_gap_to_the_best_row_without_pseudo_labels(longer, base
     assert row.unit.endswith("4 images of 3 groups")
     assert row.figure == 0.5 and row.against == base and row.other == done[base][0]["pq"](np.ones((1, 4)))[0]
     assert row.details["share of the gap"]["value"] == pytest.approx(share)
+    assert row.details["share of the gap of source only"]["value"] == pytest.approx(0.5)
     assert row.reached == (share >= 0.25)
     assert to_row("guided", "pq", done, arguments).reached is None
     for name, against in ((UPPER, base), (LONGER, SOURCE)):
