@@ -357,7 +357,7 @@ def test_masks_and_instances_are_panoptic(tmp_path):
     assert found.scores["pq/rock"]["value"] == pytest.approx(1 / (1 + 0.5 * 2 + 0.5 * 1))
     assert found.scores["pq_things"]["value"] == found.scores["pq/rock"]["value"]
     assert found.confusion == [[3, 1, 0], [1, 4, 0]]
-    assert found.scores["count_difference"]["value"] == 4 - 2  # a crowd is no instance
+    assert found.scores["count_difference"]["value"] == 3 - 2  # a crowd is no instance, nor what lies on it
     (tmp_path / "p" / "instances" / "a.png").rename(tmp_path / "p" / "instances" / "b.png")
     with pytest.raises(DataError, match="none for 1: a"):
         evaluate_folders(tmp_path / "p", tmp_path / "t", spec=QUICK)

@@ -99,6 +99,25 @@ def test_an_image_without_instance_map_is_one_group_of_each_thing():
 
 
 @pytest.mark.parametrize("stuff", [False, True])
+@pytest.mark.parametrize("drawn", ["no map", "zeros"])
+def test_an_image_whose_objects_nobody_numbered_has_no_count_and_no_best_dice(stuff, drawn):
+    true = squares([(2, 2), (2, 8), (20, 30)])
+    truth = (true > 0).astype(np.uint8)
+    nobody = None if drawn == "no map" else np.zeros_like(true)
+    empty = np.zeros_like(true)
+    one = squares([(2, 2)])
+    categories = Categories(STREET.items[:2]) if stuff else NUCLEI
+    pairs = [
+        (truth, nobody, (one > 0).astype(np.uint8), one),
+        (truth, true, truth, true),
+        (empty.astype(np.uint8), empty, (one > 0).astype(np.uint8), one),  # none are there, which is known
+    ]
+    found = scores(pairs, categories, stuff=stuff)
+    assert found["sbd"] == pytest.approx((1 + 0) / 2)
+    assert found["count_difference"] == pytest.approx((0 + 1) / 2)
+
+
+@pytest.mark.parametrize("stuff", [False, True])
 def test_the_files_have_the_scores_of_the_maps(tmp_path, stuff):
     """Written, then read by `evaluate`: PNG, segments.csv and panoptic.json hold all that the scores are made of."""
     rng, categories = np.random.default_rng(0), STREET if stuff else NUCLEI

@@ -89,7 +89,7 @@ def measure_segments(
     if "instances" in spec.families:
         things = categories.things
         crowd = true.crowd[listed(overlaps.truth_ids, true, n, side="truth", where=where)]
-        columns |= _instance_columns(overlaps, (np.where(crowd, -1, rows[0]), rows[1]), n, things)
+        columns |= _instance_columns(overlaps, rows, crowd, zero, n, things)
         if not np.isnan(found.scores).any():
             detections = _detections(overlaps, true, found, n, spec, zero, where)
     if {"boundary", "dental", "keras"} & set(spec.families):
@@ -149,13 +149,25 @@ def _table_with_background(overlaps: SegmentOverlaps, rows: _Rows, n: int, known
     return table
 
 
-def _instance_columns(overlaps: SegmentOverlaps, rows: _Rows, n: int, things: list[int]) -> dict[str, Array]:
-    """Return best Dice and difference in count of each thing's instances, NaN for stuff; crowds have category -1."""
+def _instance_columns(
+    overlaps: SegmentOverlaps, rows: _Rows, crowd: Array, zero: Zero, n: int, things: list[int]
+) -> dict[str, Array]:
+    """Return best Dice and difference in count of each thing's instances, NaN for stuff.
+
+    Crowds are no instances, nor are predictions more than half of which lie on void or on crowds of their category, as
+    panoptic quality has it. NaN, too, of a thing of which an image has crowds alone: nobody counted them.
+    """
+    of_truth, of_prediction = rows
     columns = {name: np.full(n, np.nan) for name in ("sbd", "count_difference")}
+    unknown = overlaps.on_void + (overlaps.on_zero if zero == "void" else 0)
+    grouped = crowd[overlaps.truth] & (of_truth[overlaps.truth] == of_prediction[overlaps.prediction])
+    np.add.at(unknown, overlaps.prediction[grouped], overlaps.pixels[grouped])
+    counted = np.where(crowd, -1, of_truth), np.where(2 * unknown > overlaps.prediction_area, -1, of_prediction)
     for thing in things:
-        own = _of_category(overlaps, rows, thing)
-        columns["sbd"][thing] = symmetric_best_dice(own)
-        columns["count_difference"][thing] = count_difference(own)
+        own = _of_category(overlaps, counted, thing)
+        if len(own.truth_ids) or not (crowd & (of_truth == thing)).any():
+            columns["sbd"][thing] = symmetric_best_dice(own)
+            columns["count_difference"][thing] = count_difference(own)
     return columns
 
 

@@ -66,6 +66,10 @@ def measure_objects(
         void=void,
         where=where,
     )
+    uncounted = [thing for thing in things if (truth == thing).any() and not ids[truth == thing].any()]
+    for name in ("sbd", "count_difference"):
+        if name in segmented.columns:  # nobody told the objects of this image apart
+            segmented.columns[name][uncounted] = np.nan
     columns = base.columns | segmented.columns | _loose(label, found, len(categories), things)
     return replace(base, columns=columns, detections=segmented.detections)
 
