@@ -13,7 +13,7 @@ from skimage.measure import label as skimage_label
 from skimage.segmentation import relabel_sequential
 
 from maskwright.errors import DataError
-from maskwright.labels import component_areas, components, objects, relabel_consecutive, same_labels
+from maskwright.labels import component_areas, components, relabel_consecutive, same_labels
 from maskwright.types import IGNORE
 
 masks = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12))
@@ -106,9 +106,9 @@ def test_consecutive_ids_of_nothing_and_of_negative_ids():
 
 def test_objects_of_a_category():
     label = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 1, 255], [2, 0, 0, 0, 1]], np.uint8)
-    assert sorted(objects(label, 1)) == [2, 3]  # two side by side, and three over corners
-    assert objects(label, 2).tolist() == [1]
-    assert objects(label, 3).tolist() == []
+    assert sorted(component_areas(*components(label == 1))) == [2, 3]  # two side by side, and three over corners
+    assert component_areas(*components(label == 2)).tolist() == [1]
+    assert component_areas(*components(label == 3)).tolist() == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -86,19 +86,6 @@ def relabel_consecutive(instance_map: npt.NDArray[np.integer[Any]]) -> InstanceM
     return _renumbered_by_table(instance_map, largest)
 
 
-def objects(label: LabelMap, category: int) -> Areas:
-    """Areas of the objects of one category: its 8-connected components.
-
-    Args:
-        label: (H, W) uint8 map of category positions with `IGNORE`.
-        category: the position whose components are measured.
-
-    Returns:
-        (K,) int64 areas in pixels, empty where the category is absent.
-    """
-    return component_areas(*components(label == category))
-
-
 def objects_by_category(
     label: LabelMap, positions: Sequence[int], ids: npt.NDArray[np.integer[Any]] | None = None
 ) -> Iterator[tuple[int, Array]]:

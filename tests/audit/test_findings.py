@@ -86,6 +86,72 @@ def test_instance_maps_beside_masks_are_looked_at(troubled, tmp_path):
             assert set(rows["kind"]) == {"wrong_size", "unreadable_instances"}
 
 
+@pytest.fixture
+def street(tmp_path):
+    """Two kinds of things on a ground, 3 objects: 1 and 2 touch in category 1, 3 is in category 2; files by name."""
+    mask, ids = np.zeros((48, 64), np.uint8), np.zeros((48, 64), np.uint8)
+    mask[4:20, 4:36], mask[30:40, 10:20] = 1, 2
+    ids[4:20, 4:20], ids[4:20, 20:36], ids[30:40, 10:20] = 1, 2, 3
+    spread = np.where(mask == 2, 1, ids)
+
+    def save(folder, name, array):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(array).save(tmp_path / folder / name)
+
+    for seed, (name, numbers) in enumerate((("whole", ids), ("none", None), ("zeros", 0 * ids), ("spread", spread))):
+        save("images", f"{name}.png", picture(seed))
+        save("masks", f"{name}.png", mask)
+        if numbers is not None:
+            save("instances", f"{name}.png", numbers)
+    names = (("ground", False), ("car", True), ("person", True))
+    categories = [{"id": k, "name": name, "isthing": thing} for k, (name, thing) in enumerate(names)]
+    (tmp_path / "classes.json").write_text(json.dumps({"categories": categories}))
+    return tmp_path
+
+
+def test_masks_whose_things_have_no_numbers_are_named(street):
+    index, _, source = build_index(DataSpec(root=str(street), task="panoptic"))
+    found = audit_index(index, AuditSpec(), source.leftovers)
+    none, zeros, spread = (of_kind(found, kind) for kind in ("no_instances", "no_numbers", "split_objects"))
+    assert [(row["image"], row["severity"], row["value"]) for row in none] == [("images/none.png", "note", 612)]
+    assert [(row["image"], row["severity"]) for row in zeros] == [("images/zeros.png", "warning")]
+    assert [(row["image"], row["value"]) for row in spread] == [("images/spread.png", 1)]
+    assert "1 of 2 numbers lie on several things (1: car 256 px, person 100 px)" in spread[0]["detail"]
+
+
+def test_objects_of_a_panoptic_folder_are_those_that_are_numbered(street):
+    index, _, source = build_index(DataSpec(root=str(street), task="panoptic"))
+    for name in ("none", "zeros", "spread"):
+        index = index.only([image for image in index.images if name not in image])
+    found = audit_index(index, AuditSpec(), source.leftovers)
+    rows = found.tables["objects"].rows_by_key("category", named=True)
+    assert {name: rows[name][0]["objects"] for name in rows} == {"ground": 0, "car": 2, "person": 1}
+    assert found.objects == {"images/whole.png": (3, 256.0)}
+
+
+def test_numbers_in_a_jpeg_stop_an_audit_of_instances(street):
+    shutil.rmtree(street / "masks")
+    Image.open(street / "instances" / "whole.png").save(street / "instances" / "whole.jpg", quality=95)
+    (street / "instances" / "whole.png").unlink()
+    index, _, source = build_index(DataSpec(root=str(street), task="instances"))
+    rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "unreadable_instances")
+    assert [(row["image"], row["severity"]) for row in rows] == [("images/whole.png", "error")]
+    assert "a JPEG, whose numbers aren't those that were drawn" in rows[0]["detail"]
+
+
+def test_a_white_background_of_instance_maps_is_told(tmp_path):
+    for name in "ab":
+        for folder in ("images", "instances"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        colours = np.full((48, 64, 3), 255, np.uint8)
+        colours[4:20, 4:20] = (255, 0, 0)
+        Image.fromarray(picture(ord(name))).save(tmp_path / "images" / f"{name}.png")
+        Image.fromarray(colours).save(tmp_path / "instances" / f"{name}.png")
+    index, _, source = build_index(DataSpec(root=str(tmp_path), task="instances"))
+    rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "one_category")
+    assert [row["detail"] for row in rows] == ["its mask holds nothing but object; only 0, or black, is no object"] * 2
+
+
 @pytest.mark.parametrize("task", ["panoptic", "instances"])
 def test_masks_in_the_place_of_instance_maps_are_named(tmp_path, task):
     """Four squares an image: with a number each they are four objects, with one for all they are one in four pieces."""

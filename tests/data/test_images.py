@@ -17,6 +17,7 @@ from maskwright.data.images import (
     palette_of,
     read_ids,
     read_image,
+    read_objects,
     read_preview,
     read_values,
     size_of,
@@ -238,10 +239,32 @@ def test_an_rgb_mask_of_grays_keeps_its_colours(tmp_path):
     assert np.array_equal(read_values(tmp_path / "x.png"), COLOR + make.label().astype(int) * 0x010101)
 
 
-def test_a_float_tiff_is_no_label_map(tmp_path):
-    tifffile.imwrite(tmp_path / "x.tif", np.zeros((4, 4), np.float32))
-    with pytest.raises(DataError, match="no label map"):
+def test_a_float_tiff_of_whole_numbers_is_a_label_map(tmp_path):
+    """Fiji saves labels as floats, too."""
+    numbers = np.float32([[0, 3, 3], [70_000, 0, 1]])
+    tifffile.imwrite(tmp_path / "x.tif", numbers)
+    found = read_values(tmp_path / "x.tif")
+    assert found.dtype == np.int32 and np.array_equal(found, numbers)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.full((4, 6), 0.5, np.float32), "6×4, float32 with fractions"),
+        (np.full((4, 6), 3e10, np.float32), "6×4, float32 with fractions"),
+    ],
+)
+def test_fractions_are_no_label_map(tmp_path, values, said):
+    tifffile.imwrite(tmp_path / "x.tif", values)
+    with pytest.raises(DataError, match=f"no label map, which holds whole numbers in one channel, or colours: {said}"):
         read_values(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("read", [read_objects, read_ids])
+def test_numbers_in_a_jpeg_are_refused(tmp_path, read):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match="a JPEG, whose numbers aren't those that were drawn: export them as PNG"):
+        read(tmp_path / "x.jpg")
 
 
 def test_palettes_are_read_from_palette_files_only(tmp_path):

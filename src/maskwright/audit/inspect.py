@@ -13,12 +13,21 @@ import numpy.typing as npt
 from maskwright.artifacts import turned_like
 from maskwright.audit.features import Features, features
 from maskwright.audit.hashing import SIDE, Thumbnail, thumbnail
-from maskwright.audit.shapes import count_pieces, measure_objects, style_of
+from maskwright.audit.shapes import count_pieces, measure_all, style_of
 from maskwright.data.categories import positions, unknown_counts
-from maskwright.data.images import orientation_of, read_image, read_objects, read_preview, read_values, upright
+from maskwright.data.images import (
+    check_exact,
+    numbers_of,
+    orientation_of,
+    read_image,
+    read_objects,
+    read_preview,
+    read_values,
+    upright,
+)
 from maskwright.data.index import Index
 from maskwright.errors import DataError
-from maskwright.types import IGNORE, Categories, LabelMap
+from maskwright.types import IGNORE, Array, Categories, LabelMap
 
 _PREVIEW = 5 * SIDE // 2
 """Pixels a side from which a thumbnail is made: with 2½ a cell, copies in other sizes and qualities are found as they
@@ -88,13 +97,17 @@ def inspect_row(index: Index, row: int, *, style: bool = False) -> Inspection:
     found.features = features(preview.pixels)
     if (orientation := orientation_of(path)) != 1:
         found.faults.append(Fault("exif_orientation", "note", f"turned by its EXIF orientation {orientation}"))
-    label = None
-    if label_name is not None:
-        label = _inspect_label(index, label_name, name, preview.size, found)
-        if style and label is not None:
-            found.style = style_of(label, index.categories)
+    if label_name is None:
+        return found
+    label, ids = _inspect_label(index, label_name, name, preview.size, found)
     if index.both and (ids_name := index.table["instances"][row]) is not None:
-        _inspect_ids(index, ids_name, name, preview.size, label, found)
+        ids = _inspect_ids(index, ids_name, name, preview.size, found)
+    if label is not None:
+        _measure(index, label, ids, found)
+        if index.both:
+            _check_numbers(index.categories, label, ids, found)
+        if style:
+            found.style = style_of(label, index.categories)
     return found
 
 
@@ -135,52 +148,87 @@ def pixel_digest(path: Path) -> str:
 
 def _inspect_label(
     index: Index, label_name: str, name: str, size: tuple[int, ...], found: Inspection
-) -> LabelMap | None:
-    """Fill in what the label says; return it if it can be used."""
+) -> tuple[LabelMap | None, Array | None]:
+    """Fill in what the label says; return it if it can be used, and the numbers of objects, if it is made of these."""
+    numbered = index.target == "instances"
     try:
+        if numbered:
+            check_exact(index.path(label_name))
         values = read_values(index.path(label_name), like=turned_like(label_name, index.path(name)))
     except DataError as error:
-        found.faults.append(Fault("unreadable_mask", "error", f"{label_name}: {error.got}"))
-        return None
+        kind = "unreadable_instances" if numbered else "unreadable_mask"
+        found.faults.append(Fault(kind, "error", f"{label_name}: {error.got}"))
+        return None, None
     if values.shape != size:
         detail = f"{label_name} is {values.shape[1]}×{values.shape[0]}, the image {size[1]}×{size[0]}"
         found.faults.append(Fault("wrong_size", "error", detail))
-        return None
+        return None, None
     label = positions(values, index.categories)
     if unknown := unknown_counts(values, label):
         listed = ", ".join(f"{value} ({pixels} px)" for value, pixels in list(unknown.items())[:8])
         detail = f"{label_name}: {listed}; map them in data.categories.*.values or --ignore them"
         found.faults.append(Fault("unknown_values", "error", detail, float(sum(unknown.values()))))
-        return None
-    count = len(index.categories)
+        return None, None
+    return label, numbers_of(values) if numbered else None
+
+
+def _measure(index: Index, label: LabelMap, ids: Array | None, found: Inspection) -> None:
+    """Fill in the pixels and objects of each category.
+
+    Objects are those that are numbered; beside numbers of things, stuff has none.
+    """
+    count, things = len(index.categories), index.categories.things
     found.pixels = np.bincount(label.ravel(), minlength=256)[:count]
-    ids = values if index.target == "instances" else None
-    nothing = (np.empty(0, np.int64), 0)
-    if ids is not None and (things := index.categories.things):
+    if ids is not None and things:
         found.pieces = count_pieces(np.where(np.isin(label, things), ids, 0))
-    objects = [measure_objects(label, c, ids) if found.pixels[c] else nothing for c in range(count)]
+    objects = measure_all(label, index.categories, ids, both=index.both)
     found.areas, found.touching = [areas for areas, _ in objects], np.array([n for _, n in objects], np.int64)
     if np.count_nonzero(found.pixels) > 1:
         found.label_digest = hashlib.blake2b(f"{label.shape}".encode() + label.tobytes(), digest_size=16).hexdigest()
     _check_content(index, label.size - int((label == IGNORE).sum()), found)
-    return label
 
 
-def _inspect_ids(
-    index: Index, ids_name: str, name: str, size: tuple[int, ...], label: LabelMap | None, found: Inspection
-) -> None:
-    """Say whether the objects' numbers can be used beside the mask."""
+def _inspect_ids(index: Index, ids_name: str, name: str, size: tuple[int, ...], found: Inspection) -> Array | None:
+    """Return the objects' numbers beside the mask, if they can be used."""
     try:
         ids = read_objects(index.path(ids_name), like=turned_like(ids_name, index.path(name)))
     except DataError as error:
         found.faults.append(Fault("unreadable_instances", "error", f"{ids_name}: {error.got}"))
-        return
+        return None
     if ids.shape != size:
         detail = f"{ids_name} is {ids.shape[1]}×{ids.shape[0]}, the image {size[1]}×{size[0]}"
         found.faults.append(Fault("wrong_size", "error", detail))
+        return None
+    return ids
+
+
+def _check_numbers(categories: Categories, label: LabelMap, ids: Array | None, found: Inspection) -> None:
+    """Say where things have no numbers, and which numbers lie on several of them."""
+    thing = np.isin(label, categories.things)
+    bare = int(thing.sum())
+    if bare and (ids is None or not ids[thing].any()):
+        if found.usable:  # else the map could not be read
+            kind, severity, what = (
+                ("no_instances", "note", "no instance map")
+                if ids is None
+                else ("no_numbers", "warning", "an instance map with no number there")
+            )
+            detail = f"its mask has {bare} px of things, and {what}: it teaches and scores categories alone"
+            found.faults.append(Fault(kind, severity, detail, float(bare)))
         return
-    if label is not None:  # numbers of what is stuff are not looked at
-        found.pieces = count_pieces(np.where(np.isin(label, index.categories.things), ids, 0))
+    if ids is None:
+        return
+    own = thing & (ids > 0)
+    pairs, pixels = np.unique(np.stack([ids[own], label[own]]), axis=1, return_counts=True)
+    several = np.unique(pairs[0][1:][np.diff(pairs[0]) == 0])
+    if len(several):
+        first = pairs[0] == several[0]
+        listed = ", ".join(f"{categories.names[c]} {n} px" for c, n in zip(pairs[1][first], pixels[first], strict=True))
+        detail = (
+            f"{len(several)} of {len(np.unique(pairs[0]))} numbers lie on several things ({several[0]}: {listed}): "
+            "each part is an object of its own"
+        )
+        found.faults.append(Fault("split_objects", "warning", detail, float(len(several))))
 
 
 def _check_content(index: Index, valid: int, found: Inspection) -> None:
@@ -192,4 +240,5 @@ def _check_content(index: Index, valid: int, found: Inspection) -> None:
         name = index.categories.names[int(present[0])]
         empty = name in (index.categories.left_out | {"background"})
         kind, severity = ("empty_mask", "warning") if empty else ("one_category", "note")
-        found.faults.append(Fault(kind, severity, f"its mask holds nothing but {name}"))
+        alone = "; only 0, or black, is no object" if index.target == "instances" and not empty else ""
+        found.faults.append(Fault(kind, severity, f"its mask holds nothing but {name}{alone}"))

@@ -16,6 +16,7 @@ from maskwright.audit.duplicates import CROWD
 from maskwright.audit.duplicates import clusters as linked
 from maskwright.audit.inspect import object_sizes
 from maskwright.audit.masks import Answers, DecidedMasks, takes
+from maskwright.audit.shapes import measure_all
 from maskwright.augment.dihedral import DIHEDRAL
 from maskwright.data.categories import as_written, read_label, to_ids
 from maskwright.data.formats.files import name_of
@@ -24,7 +25,6 @@ from maskwright.data.index import Index
 from maskwright.data.written import write_array
 from maskwright.decisions import QUESTIONS, Decision
 from maskwright.errors import DataError, problem
-from maskwright.labels import objects
 from maskwright.progress import track
 from maskwright.types import Array
 
@@ -287,7 +287,8 @@ class _Writer:
         numbers = self.masks.numbers(image)
         files["instances"] = None if numbers is None else self._write("instances", image, numbers)
         counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
-        areas = [objects(label, c) for c in range(len(self.index.categories))]
+        measured = measure_all(label, self.index.categories, numbers, both=self.index.both)
+        areas = [found for found, _ in measured]
         self.contents[image] = (counts.tolist(), *object_sizes(self.index.categories, areas))
         return files
 

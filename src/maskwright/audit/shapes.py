@@ -53,6 +53,23 @@ def measure_objects(label: LabelMap, category: int, ids: Array | None = None) ->
     return component_areas(numbered, count), len(np.unique(edge[edge > 0]))
 
 
+def measure_all(label: LabelMap, categories: Categories, ids: Array | None, *, both: bool) -> list[tuple[Areas, int]]:
+    """Return what `measure_objects` says of each category.
+
+    Args:
+        label: (H, W) category positions with `IGNORE`.
+        categories: what they mean.
+        ids: (H, W) ids of objects; None: they are components.
+        both: whether ids of things are looked at beside masks; then stuff has no objects.
+    """
+    present = np.bincount(label.ravel(), minlength=256)
+    counted = categories.things if both else range(len(categories))
+    return [
+        measure_objects(label, c, ids) if present[c] and c in counted else (np.empty(0, np.int64), 0)
+        for c in range(len(categories))
+    ]
+
+
 def count_pieces(ids: Array) -> tuple[int, int]:
     """Return the number of objects, and of the 8-connected pieces in which they lie.
 

@@ -29,6 +29,7 @@ LARGEST_PIXELS = 1 << 28
 
 Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS  # Pillow's own limit is lower, and only warns up to its double
 
+_JPEG = (".jpg", ".jpeg")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 _ORIENTATION = 0x0112
 _TIFF = (".tif", ".tiff")
@@ -137,8 +138,17 @@ def read_values(path: Path, *, like: Path | None = None) -> Array:
 
 
 def read_objects(path: Path, *, like: Path | None = None) -> Array:
-    """Return the objects' numbers in a file as (H, W) int32: its values, or those of its colours, black being none."""
-    values = read_values(path, like=like)
+    """Return the objects' numbers in a file as (H, W) int32: its values, or those of its colours, black being none.
+
+    Raises:
+        DataError: the file can't be read, or is a JPEG.
+    """
+    check_exact(path)
+    return numbers_of(read_values(path, like=like))
+
+
+def numbers_of(values: Array) -> Array:
+    """Return mask values as the numbers of objects: colours are theirs, black none."""
     return values & (COLOR - 1) if values.size and values.max() >= COLOR else values
 
 
@@ -148,8 +158,9 @@ def read_ids(path: Path) -> Array:
     Alpha is dropped; a palette's indices are the numbers.
 
     Raises:
-        DataError: the file can't be read.
+        DataError: the file can't be read, or is a JPEG.
     """
+    check_exact(path)
     if path.suffix.lower() == ".png" and _png_colors(data := _bytes(path)):
         pixels = _decoded(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         with_alpha = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGBA)  # 4 bytes a pixel are read as one number
@@ -158,6 +169,12 @@ def read_ids(path: Path) -> Array:
     if values.size and values.max() >= COLOR:
         return (values >> 16 & 255) | (values & 0xFF00) | ((values & 255) << 16)
     return values
+
+
+def check_exact(path: Path) -> None:
+    """Raise a DataError for a file whose type doesn't keep numbers as they are."""
+    if path.suffix.lower() in _JPEG:
+        raise _unreadable(path, "a JPEG, whose numbers aren't those that were drawn: export them as PNG or TIFF")
 
 
 def turn_like(values: Array, like: Path) -> Array:
@@ -375,8 +392,13 @@ def _pack(values: Array, path: Path) -> Array:
     if values.ndim == 3 and values.shape[2] in (3, 4):
         channels = values[..., :3].astype(np.int32)
         return COLOR + ((channels[..., 0] << 16) | (channels[..., 1] << 8) | channels[..., 2])
-    if values.ndim != 2 or values.dtype.kind not in "biu":
-        raise _unreadable(path, f"is no label map: shape {values.shape}, {values.dtype}")
+    whole = values.dtype.kind in "biu" or (  # some programs save labels as floats
+        values.dtype.kind == "f" and bool((np.abs(values) < 2**31).all() and (values == np.rint(values)).all())
+    )
+    if values.ndim != 2 or not whole:
+        size = "×".join(map(str, (values.shape[1], values.shape[0], *values.shape[2:])))
+        got = f"{size}, {values.dtype}{'' if whole else ' with fractions'}"
+        raise _unreadable(path, f"no label map, which holds whole numbers in one channel, or colours: {got}")
     return values.astype(np.int32)
 
 

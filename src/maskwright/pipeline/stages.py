@@ -318,7 +318,8 @@ def _check_learnable(images: Index, pixels: list[list[int]]) -> None:
                 "masks that hold at least two categories",
                 f"nothing but {present[0] if present else 'ignored pixels'} in all {len(pixels)} that can be used",
                 where=f"{images.root}, {len(images)} labelled",
-                next_move="see that the masks are the right files and --ignore or --classes hide nothing",
+                next_move="see that the masks are the right files and --ignore or --classes hide nothing"
+                + ("; of objects' numbers 0, or black, is the background" if images.target == "instances" else ""),
             )
         )
 
