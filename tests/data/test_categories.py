@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,27 @@ def test_categories_with_colours_values_rest_and_ignored_names(tmp_path):
     assert found.ignore == (3, 255)
     label = read(root, found)
     assert np.array_equal(label, np.select([LABEL == 3, LABEL == 0], [IGNORE, 1], 0))
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [
+        ('"is_thing": true', "'is_thing' is no field of a category; did you mean 'isthing'?"),
+        ('"colour": [1, 2, 3]', "did you mean 'color'?"),
+        ('"isthing": "no"', "isthing of a is 'no', neither true nor false"),
+        ('"isthing": null', "neither true nor false"),
+    ],
+)
+def test_slips_in_classes_json_are_told(tmp_path, field, said):
+    root = folder(tmp_path, LABEL, classes=f'{{"categories": [{{"id": 0, "name": "a", {field}}}]}}')
+    with pytest.raises(DataError, match=re.escape(said)):
+        recognise(root)
+
+
+def test_other_fields_of_a_category_are_passed_over(tmp_path):
+    items = ", ".join(f'{{"id": {k}, "name": "{k}", "supercategory": "x", "isthing": {k % 2}}}' for k in range(4))
+    found = recognise(folder(tmp_path, LABEL, classes=f'{{"categories": [{items}]}}'))
+    assert [category.isthing for category in found.items] == [False, True, False, True]
 
 
 def test_binary_takes_everything_but_zero(tmp_path):

@@ -93,6 +93,13 @@ def test_a_thing_that_no_object_is_of_is_named(tmp_path):
     assert any(note.startswith("soil: said to be things, but none of their pixels has a number") for note in notes)
 
 
+def test_stuff_whose_pixels_are_numbered_is_named(tmp_path):
+    told = [{"id": 0, "name": "soil", "isthing": True}, {"id": 1, "name": "crop"}]
+    root = folder(tmp_path, "masks", "instances", classes={"categories": told})
+    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
+    assert any("crop: most of their pixels have a number in instances/, but they aren't said" in note for note in notes)
+
+
 def test_labels_of_a_further_folder_are_labels(tmp_path):
     """The flagship: real images without any label, and a synthetic twin with masks and instance maps."""
     main = folder(tmp_path / "real")

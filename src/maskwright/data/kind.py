@@ -110,7 +110,7 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     """Return the categories with those that are things, and how that was found out; None: it is stated somewhere.
 
     Where nothing says what is a thing, it is what most pixels of, in `LOOKED_AT` images, have an object's number. What
-    is said to be one, and has no pixel with a number there, is named.
+    is said to be one, and has no pixel with a number there, is named, and so is other stuff that would be one.
 
     Args:
         index: of masks, with instance maps.
@@ -123,7 +123,7 @@ def with_things(index: Index, *, asked: bool = True) -> tuple[Categories, str | 
     both = [i for i, r in enumerate(index.table.select("mask", "instances").iter_rows()) if None not in r]
     counted = count_numbered(_both(index, row) for row in both[:: max(1, len(both) // LOOKED_AT)])
     if categories.things:
-        return categories, _without_number(categories, *counted)
+        return categories, _said_otherwise(categories, *counted)
     things = things_among(categories, *counted)
     if not things and not asked:
         return categories, NO_THING
@@ -160,15 +160,22 @@ def things_among(categories: Categories, pixels: Counted, numbered: Counted) -> 
     return [position for position in range(len(categories)) if 2 * numbered[position] > pixels[position]]
 
 
-def _without_number(categories: Categories, pixels: Counted, numbered: Counted) -> str | None:
-    """Return what is said where a thing has pixels and no objects; None where none has."""
-    found = [categories.names[thing] for thing in categories.things if pixels[thing] and not numbered[thing]]
-    if not found:
-        return None
-    told = (
-        f"{', '.join(found)}: said to be things, but none of their pixels has a number in instances/, so no object of "
-    )
-    return f"{told}theirs is learned; if they are stuff, say so in classes.json"
+def _said_otherwise(categories: Categories, pixels: Counted, numbered: Counted) -> str | None:
+    """Return what is said of things without any number, and of stuff with numbers on most of its pixels; None: none."""
+    bare = [categories.names[thing] for thing in categories.things if pixels[thing] and not numbered[thing]]
+    others = [categories.names[p] for p in things_among(categories, pixels, numbered) if p not in categories.things]
+    told = []
+    if bare:
+        told.append(
+            f"{', '.join(bare)}: said to be things, but none of their pixels has a number in instances/, so no object "
+            "of theirs is learned; if they are stuff, say so in classes.json"
+        )
+    if others:
+        told.append(
+            f"{', '.join(others)}: most of their pixels have a number in instances/, but they aren't said to be "
+            'things, so their objects aren\'t told apart; if they are, say "isthing": true in classes.json'
+        )
+    return "; ".join(told) or None
 
 
 def as_things(categories: Categories, things: Sequence[int]) -> tuple[Categories, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import re
@@ -19,6 +20,8 @@ from maskwright.errors import DataError, problem
 from maskwright.types import Categories, Category
 
 _TABLE = 65536
+_FIELDS = ("id", "name", "color", "values", "isthing")
+"""Of a category in classes.json; others, such as COCO's supercategory, are passed over."""
 
 
 def read_classes(path: Path) -> tuple[tuple[Category, ...] | None, tuple[int | str, ...]]:
@@ -175,6 +178,12 @@ def _short(key: str, name: Any) -> Category:
 
 
 def _category(item: dict[str, Any]) -> Category:
+    for key in item:
+        near = difflib.get_close_matches(key.lower().replace("_", ""), _FIELDS, 1, 0.8)
+        if key not in _FIELDS and near:
+            raise ValueError(f"{key!r} is no field of a category; did you mean {near[0]!r}?")
+    if (isthing := item.get("isthing", False)) not in (True, False):
+        raise ValueError(f"isthing of {item['name']} is {isthing!r}, neither true nor false")
     number = int(item["id"])
     red, green, blue = (int(v) for v in item.get("color", (0, 0, 0)))
     values = item.get("values", (number,))
@@ -182,7 +191,7 @@ def _category(item: dict[str, Any]) -> Category:
         number,
         str(item["name"]),
         (red, green, blue),
-        bool(item.get("isthing", False)),
+        bool(isthing),
         "rest" if values == "rest" else tuple(_color_or_number(value) for value in values),
     )
 
