@@ -368,6 +368,10 @@ def no_images_to_predict(root: Path, patch: Patch) -> Command:
     return ["predict", finished_run(root), root / "new", "--out", root / "labels"]
 
 
+def no_path_to_predict(root: Path, patch: Patch) -> Command:
+    return ["predict", finished_run(root), root / "gone", "--out", root / "labels"]
+
+
 def sizes_to_evaluate(root: Path, patch: Patch) -> Command:
     data = pairs(root)
     put(root / "labels" / "g0.png", half()[:10])

@@ -117,6 +117,7 @@ CASES = [
     Case("empty folder", bad.empty_folder, 2, ("images/ beside masks/", "an empty folder"), (), AUDITED),
     Case("no images", bad.empty_images, 2, ("expected images (.png", "got none"), (), AUDITED),
     Case("no images to predict", bad.no_images_to_predict, 2, ("expected images, got none", "new")),
+    Case("no path to predict", bad.no_path_to_predict, 2, ("expected images, got a path that doesn't exist", "gone")),
     Case("no such folder", lambda root, patch: bad.until("audit", root / "none"), 2,
          ("a data folder", "check the path")),
     Case("one image", bad.one_image, 2, ("at least 2 groups", "1 group(s) of 1 images", "--folds 1"), AUDITED, SPLIT),

@@ -141,6 +141,32 @@ def test_instance_ids_with_scores_have_the_ap_of_pycocotools(id_folders):
     assert other.scores["ap"]["value"] != found.scores["ap"]["value"]
 
 
+def test_a_list_of_segments_beside_predictions_says_that_they_are_instances(id_folders):
+    p, t, scenes = id_folders
+    rows = [f"i{k:02d},{n}" for k, (_, one) in enumerate(scenes) for n in np.unique(one[one > 0])]
+    (p / "segments.csv").write_text("\n".join(["name,id", *rows]))
+    found, stated = (values(evaluate_folders(p, t, spec=QUICK, kind=kind)) for kind in (None, "instances"))
+    assert found == pytest.approx(stated, nan_ok=True) and "pq" in found
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_folder_above_that_of_ids_is_not_taken_for_it(id_folders, side):
+    sides = list(id_folders[:2])
+    above = sides[side].parent / "above"
+    above.mkdir()
+    sides[side].rename(above / "instances")
+    sides[side] = above
+    with pytest.raises(DataError, match=r"one that holds instances/(.|\n)*give .*above/instances"):
+        evaluate_folders(*sides, kind="instances", spec=QUICK)
+
+
+def test_panoptic_folders_without_masks_are_told(id_folders):
+    (id_folders[1].parent / "data").mkdir()
+    id_folders[1].rename(id_folders[1].parent / "data" / "instances")
+    with pytest.raises(DataError, match="none, and instances/ without masks/"):
+        evaluate_folders(id_folders[0], id_folders[1].parent / "data", kind="panoptic", spec=QUICK)
+
+
 def test_instance_ids_without_scores_have_no_ap_but_the_rest(id_folders):
     p, t, scenes = id_folders
     found = evaluate_folders(p, t, kind="instances", spec=QUICK)

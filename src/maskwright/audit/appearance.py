@@ -109,7 +109,7 @@ def recipe_lines(seen: Appearance, distinct: set[int], image: Array | None = Non
             *([f"data.value_range: [{low:g}, {high:g}]"] if deep and low < high else []),
         )
     if seen.kind == "instance map":
-        return ("data.target: instances", "data.classes: binary")
+        return ("data.task: instances",)
     if seen.kind not in _CLAIMS_VALUES:
         return ()
     values = gray_as_numbers(distinct)

@@ -169,7 +169,7 @@ def examine(path: Path) -> Diagnosis:
         seen = appearance(values, counts, folder=_part(path)[1], lossy=header.format in _LOSSY)
         distinct = set(counts)
     shown = tuple((names(found[i]), int(pixels[i])) for i in order)
-    called = () if _part(path)[1] == "images" else called_beside(path, [value for value, _ in shown])
+    called = () if _part(path)[1] in ("images", "instances") else called_beside(path, [value for value, _ in shown])
     return Diagnosis(
         path,
         None,
@@ -316,11 +316,14 @@ def _advice(
     said = {
         "index mask": "list the names of the values in classes.json, or in data.categories of the recipe",
         "colour mask": "list the colours in classes.json, or in data.categories of the recipe",
-        "instance map": "put it into instances/; objects are learned as one category",
+        "instance map": "put it into instances/: --task instances tells its objects apart, --classes binary learns "
+        "object and background; beside masks/, --task panoptic",
         "probability map": "no recipe reads it as a mask: threshold it, and save an index PNG",
         "mask with blurred values": "values that nobody drew: export the mask again as PNG, or threshold it",
     }
     _, part, inner = _part(path)
+    if part == "instances":
+        said["instance map"] = said["instance map"].removeprefix("put it into instances/: ")
     lines = [said[seen.kind]] if seen.kind in said and not (named and "classes.json" in said[seen.kind]) else []
     if seen.kind == "one value only" and part == "masks":
         lines.append("an empty mask: nothing is learned from it but where nothing is")

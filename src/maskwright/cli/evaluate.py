@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 Flag = Parameter(negative=())
 _KIND = (
     "What the files hold: semantic, values of categories (default); instances, ids of objects, 0 the background "
-    "(segments.csv beside them: name, id, category, score, crowd); panoptic, COCO's JSON and PNGs, or masks/ and "
-    "instances/ in both folders."
+    "(segments.csv beside them: name, id, category, score, crowd; the default where it lies beside the predictions); "
+    "panoptic, COCO's JSON and PNGs, or masks/ and instances/ in both folders."
 )
 _FAMILIES = (
     "What is scored beside pixel counts, comma-separated, or none: boundary, instances, panoptic (default, where the "

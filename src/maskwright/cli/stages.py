@@ -53,8 +53,8 @@ def audit(options: DataOptions = DataOptions(), *, cleaned: Path | None = None, 
         serious["severity"] != "error", ~serious["kind"].str.starts_with("leak"), maintain_order=True
     )
     for row in serious.head(_SHOWN).iter_rows(named=True):
-        pair = f" and {row['other_image']}" if row["other_image"] else ""
-        say(f"{row['image']}{pair}: {row['kind']}: {row['detail']}")
+        named = " and ".join(filter(None, (row["image"], row["other_image"])))  # none: it is of all
+        say(f"{named}{': ' * bool(named)}{row['kind']}: {row['detail']}")
     more = f" ({serious.height - _SHOWN} more errors and warnings)" if serious.height > _SHOWN else ""
     reads = f"import polars; print(polars.read_parquet({str(folder.findings)!r}).write_csv())"
     say(

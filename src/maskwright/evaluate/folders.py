@@ -14,10 +14,11 @@ import polars as pl
 from maskwright.data.formats.sidecars import meta_of, named_group, read_meta
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.evaluate.label_files import LabelPair, label_categories, label_pairs, measured_labels, or_ids
-from maskwright.evaluate.layer_files import MASKS, LayerPair, has_layers, layer_pairs, measured_layers
+from maskwright.evaluate.layer_files import INSTANCES, MASKS, LayerPair, has_layers, layer_pairs, measured_layers
 from maskwright.evaluate.measure import Measured
 from maskwright.evaluate.scores import Overlaps, per_image_table, summarise
 from maskwright.evaluate.segment_files import (
+    SIDECAR,
     SegmentPair,
     has_panoptic_file,
     instance_pairs,
@@ -93,7 +94,8 @@ def evaluate_folders(
         workers: processes that read and measure; 0: threads of this one.
         kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
             `panoptic`, COCO's PNGs and JSON file, or masks/ and instances/ in both folders. None: panoptic where the
-            truth is that, else semantic, as ids and categories can't be told apart.
+            truth is that, instances where a segments.csv lies beside the predictions, as `predict` writes it, else
+            semantic, as ids and categories can't be told apart.
         group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
             `group_regex` as well: each image is its own group.
         group_regex: the same from the images' names: what its first group, or all of it, matches.
@@ -106,7 +108,8 @@ def evaluate_folders(
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
     layered = has_layers(truth) and has_layers(prediction)
-    kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "semantic")
+    listed = (prediction / SIDECAR).is_file()
+    kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "instances" if listed else "semantic")
     of_images = None if images is None else Path(images)
     ask = _Ask(kind, layered, classes, tuple(ignore), frozenset(leave_out), of_images, partial)
     ask.check(spec)
@@ -162,6 +165,8 @@ class _Ask:
             items, segments = panoptic_files(prediction, truth, partial=self.partial)
             return categories or Categories(items, self.leave_out), segments, measured_pair
         if self.kind == "instances":
+            _check_ids(prediction)
+            _check_ids(truth)
             labels = label_pairs(prediction, truth, None, partial=self.partial)
             items, segments = instance_pairs(labels, prediction, truth, ignore=self.ignore)
             return (
@@ -175,6 +180,20 @@ class _Ask:
         known = categories or label_categories(place, labels, self.classes, self.ignore, self.leave_out)
         measured = functools.partial(measured_layers if layers else measured_labels, predicted_as=or_ids(known))
         return known, layers or labels, measured
+
+
+def _check_ids(place: Path) -> None:
+    """Raise DataError for a folder whose ids lie in its instances/: what lies in it itself are no ids."""
+    inner = place / INSTANCES
+    if inner.is_dir() and not (place / SIDECAR).is_file():
+        raise DataError(
+            problem(
+                "a folder of object ids",
+                f"one that holds {INSTANCES}/",
+                where=str(place),
+                next_move=f"give {inner}, or --kind panoptic where masks/ lies beside it",
+            )
+        )
 
 
 def _refuse(kind: Kind, options: Sequence[str], *, layered: bool) -> None:

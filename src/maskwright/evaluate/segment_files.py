@@ -192,10 +192,12 @@ def _json_file(place: Path) -> Path:
     found = files_of(place, "coco_panoptic") if place.is_dir() else []
     if len(found) == 1:
         return found[0]
+    layers = [folder for folder in ("masks", "instances") if (place / folder).is_dir()]
+    alone = f"none, and {layers[0]}/ without {'instances' if layers[0] == 'masks' else 'masks'}/" if layers else "none"
     raise DataError(
         problem(
-            "one JSON file with segments_info",
-            ", ".join(path.name for path in found[:5]) or "none",
+            "one JSON file with segments_info, or masks/ and instances/ in both folders",
+            ", ".join(path.name for path in found[:5]) or ("none" if len(layers) == 2 else alone),
             where=str(place),
             next_move="give the path of the file itself; a data folder with masks/ and instances/ becomes one by "
             "`maskwright convert FOLDER OUT --to coco_panoptic`",

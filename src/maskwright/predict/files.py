@@ -307,6 +307,9 @@ def named_images(images: Path, *, new: bool = False) -> list[tuple[str, Path]]:
     """
     if images.is_file():
         return [(images.stem, images)]
+    if not images.exists():
+        next_move = "give a folder with images, or an image file"
+        raise DataError(problem("images", "a path that doesn't exist", where=str(images), next_move=next_move))
     paths = find_images(images)
     if new and (ours := set(written_here(images, paths))):
         report("left out", len(ours), len(ours), f"{len(ours)} files below {images} that `predict` wrote, no images")

@@ -235,7 +235,8 @@ def _left_out(unreadable: Sequence[str], count: int, out: Path) -> DataError:
     return DataError(
         problem(
             f"{count} images that can be read",
-            f"{len(unreadable)} that can't; the labels of the others are written:{listed}{more}",
+            f"{len(unreadable)} that can't{'; the labels of the others are written' * (len(unreadable) < count)}:"
+            f"{listed}{more}",
             where=str(out),
             next_move="replace these files, or move them out of the folder; the same command goes on",
         )
