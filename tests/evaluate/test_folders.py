@@ -13,6 +13,7 @@ import make_images as make
 from maskwright.data.images import read_values
 from maskwright.errors import DataError, MaskwrightError, UsageError
 from maskwright.evaluate import evaluate_folders, folders
+from maskwright.progress import listen
 from maskwright.recipe.predict import EvaluateSpec
 
 RNG = np.random.default_rng(0)
@@ -55,6 +56,15 @@ def loops(prediction, truth, values, ignore=(), keep=None):
         if dice:
             images.append(np.mean(dice))
     return np.array(iou), float(np.mean(images))
+
+
+def test_predictions_without_a_truth_are_counted(tmp_path):
+    p, t, _, _ = pair(tmp_path)
+    (t / "i3.png").unlink()
+    told = []
+    with listen(lambda label, done, total, note: told.append((label, done, note))):
+        evaluate_folders(p, t, spec=QUICK)
+    assert ("left out", 1, f"1 of 5 predictions, which have no truth in {t}") in told
 
 
 def test_scores_are_those_of_loops(tmp_path):

@@ -18,6 +18,7 @@ from maskwright.data.images import SUFFIXES
 from maskwright.data.void import check_void
 from maskwright.errors import DataError, problem
 from maskwright.evaluate.measure import Measured, measure
+from maskwright.progress import report
 from maskwright.recipe.predict import EvaluateSpec
 from maskwright.types import Categories, Category, LabelMap
 
@@ -109,6 +110,10 @@ def label_pairs(prediction: Path, truth: Path, images: Path | None, *, partial: 
                 if true
                 else "give the folder that holds the label files",
             )
+        )
+    if unasked := len(predicted.keys() - true.keys()):
+        report(
+            "left out", unasked, unasked, f"{unasked} of {len(predicted)} predictions, which have no truth in {truth}"
         )
     turned_like = {} if images is None else _by_name(images)
     return [LabelPair(name, predicted[name], true[name], turned_like.get(name)) for name in sorted(true)]
