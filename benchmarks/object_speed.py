@@ -50,23 +50,23 @@ _OBJECTS = 10
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks object_speed", description=__doc__)
+    parser.add_argument("--only", nargs="*", default=["training", "prediction"], choices=["training", "prediction"])
     parser.add_argument("--pairs", type=int, default=60, help="of training steps")
     parser.add_argument("--rounds", type=int, default=5, help="over the images that are predicted")
     parser.add_argument("--steps", type=int, default=201, help="of the network that predicts, a multiple of three")
     parser.add_argument("--keep", type=Path, required=True, help="folder of its run")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {
-        f"training, resnet18, 8×128²{name}": row(*steps(arguments.pairs, turned=turned), "s a step", TRAINING)
-        for name, turned in (("", False), (", a turned view", True))
-    }
-    run = source_run(
-        WORLDS["scenes"], 0, argparse.Namespace(data=Path(), steps=arguments.steps // FIRST, keep=arguments.keep)
-    )
-    places = arguments.keep / "data" / "scenes" / "test" / "images"
-    for side in (256, 512):
-        found = predictions(run, places, side, arguments.rounds)
-        rows[f"prediction, {side}×{side}"] = row(*found, "s for 24 images", PREDICTION)
+    rows = record.read("object_speed")
+    for name, turned in (("", False), (", a turned view", True)) if "training" in arguments.only else ():
+        rows[f"training, resnet18, 8×128²{name}"] = row(*steps(arguments.pairs, turned=turned), "s a step", TRAINING)
+    if "prediction" in arguments.only:
+        small = argparse.Namespace(data=Path(), steps=arguments.steps // FIRST, keep=arguments.keep)
+        run = source_run(WORLDS["scenes"], 0, small)
+        places = arguments.keep / "data" / "scenes" / "test" / "images"
+        for side in (256, 512):
+            found = predictions(run, places, side, arguments.rounds)
+            rows[f"prediction, {side}×{side}"] = row(*found, "s for 24 images", PREDICTION)
     record.write("object_speed", rows)
 
 

@@ -38,9 +38,9 @@ def rotate_back(maps: torch.Tensor, degrees: torch.Tensor) -> tuple[torch.Tensor
     Returns:
         (N, C, H, W), and (N, H, W) bool: the pixel and all that it was interpolated from lay inside both images.
     """
-    ones = maps.new_ones(len(maps), 1, *maps.shape[2:])
-    known = rotate(rotate(ones, degrees), -degrees)[:, 0] > _INSIDE
-    return rotate(maps, -degrees), known
+    inside = rotate(maps.new_ones(len(maps), 1, *maps.shape[2:], dtype=torch.float32), degrees)
+    back = rotate(torch.cat([maps, inside], 1), -degrees)
+    return back[:, :-1], back[:, -1] > _INSIDE
 
 
 def _grid(maps: torch.Tensor, degrees: torch.Tensor) -> torch.Tensor:
