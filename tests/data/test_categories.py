@@ -126,7 +126,7 @@ def test_slips_in_classes_json_are_told(tmp_path, field, said):
 
 
 def test_other_fields_of_a_category_are_passed_over(tmp_path):
-    items = ", ".join(f'{{"id": {k}, "name": "{k}", "supercategory": "x", "isthing": {k % 2}}}' for k in range(4))
+    items = ", ".join(f'{{"id": {k}, "name": "{k}", "name_en": "x", "idx": 1, "isthing": {k % 2}}}' for k in range(4))
     found = recognise(folder(tmp_path, LABEL, classes=f'{{"categories": [{items}]}}'))
     assert [category.isthing for category in found.items] == [False, True, False, True]
 

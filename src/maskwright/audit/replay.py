@@ -287,7 +287,8 @@ class _Writer:
         numbers = self.masks.numbers(image)
         files["instances"] = None if numbers is None else self._write("instances", image, numbers)
         counts = np.bincount(label.ravel(), minlength=256)[: len(self.index.categories)]
-        measured = measure_all(label, self.index.categories, numbers, both=self.index.both)
+        told = numbers if self.index.both or self.index.target == "instances" else None
+        measured = measure_all(label, self.index.categories, told, both=self.index.both)
         areas = [found for found, _ in measured]
         self.contents[image] = (counts.tolist(), *object_sizes(self.index.categories, areas))
         return files

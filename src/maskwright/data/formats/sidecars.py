@@ -180,7 +180,7 @@ def _short(key: str, name: Any) -> Category:
 def _category(item: dict[str, Any]) -> Category:
     for key in item:
         near = difflib.get_close_matches(key.lower().replace("_", ""), _FIELDS, 1, 0.8)
-        if key not in _FIELDS and near:
+        if near and near[0] not in item:  # name_en beside name is another field
             raise ValueError(f"{key!r} is no field of a category; did you mean {near[0]!r}?")
     if (isthing := item.get("isthing", False)) not in (True, False):
         raise ValueError(f"isthing of {item['name']} is {isthing!r}, neither true nor false")
