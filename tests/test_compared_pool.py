@@ -49,6 +49,15 @@ def test_true_false_missed_and_not_known(tmp_path):
     assert (found.missed > 0).tolist() == (np.isin(ids, [2, 3])).tolist()
 
 
+def test_an_object_that_matches_where_the_truth_is_known_is_not_missed_too(tmp_path):
+    mask, ids = np.repeat([[1, 0]], [13, 7], axis=1), np.repeat([[1, 0]], [5, 15], axis=1)
+    (tmp_path / "data").mkdir()
+    whole = folder_of(tmp_path / "data" / "one", mask, ids)
+    learned = np.repeat([[1, 0]], [13, 7], axis=1)  # 8 of its pixels are of nobody knows which cup
+    found = compare_objects(whole, "images/a.png", learned.astype(np.uint8), learned.astype(np.int32))
+    assert found.right.tolist() == [1] and not found.missing.any() and not found.missed.any()
+
+
 def test_nothing_was_learned_from_and_nothing_is_true(tmp_path):
     mask = np.repeat([[1, 0]], 4, axis=1)
     none = np.zeros((1, 8), np.int32)

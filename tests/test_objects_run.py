@@ -19,6 +19,7 @@ from maskwright.data.images import read_ids
 from maskwright.data.synthetic import make_playground
 from maskwright.errors import DataError
 from maskwright.pipeline import run as run_pipeline
+from maskwright.pipeline.run import progress_of
 from maskwright.progress import listen
 from maskwright.recipe import load_recipe
 
@@ -218,3 +219,22 @@ def test_a_network_that_has_diverged_is_named(panoptic, tmp_path, data):
     shutil.rmtree(broken / "round-0" / "oof")
     with pytest.raises(DataError, match="diverged"):
         run_pipeline(load_recipe(broken / "recipe.yaml"), broken, redo=True)
+
+
+def test_things_that_nobody_asked_for_are_stuff_in_all_that_follows(data, tmp_path):
+    told = json.loads((data / "classes.json").read_text())["categories"]
+    asked, *others = [category["name"] for category in told if category["isthing"]]
+    out = tmp_path / "run"
+    maskwright(*command(data, out, "--task", "panoptic", "--set", f"instances.only=[{asked}]"))
+    predicted = json.loads((out / "predictions" / "panoptic.json").read_text())
+    things = {category["name"]: category["id"] for category in predicted["categories"] if category["isthing"]}
+    assert others and list(things) == [asked]
+    for image in predicted["annotations"]:
+        stuff = [own["category_id"] for own in image["segments_info"] if own["category_id"] != things[asked]]
+        assert stuff and len(stuff) == len(set(stuff))
+    table = pl.read_parquet(out / "predictions" / "per_image.parquet").filter(pl.col("category").is_in(others))
+    assert (table["segments_tp"] + table["segments_fn"]).max() == 1  # one segment of an image, as of other stuff
+    assert set(progress_of(out).values()) == {"done"}  # the recipe that a run writes says the same
+    maskwright("predict", out, data / "unlabeled", "--out", tmp_path / "found")
+    found = json.loads((tmp_path / "found" / "panoptic.json").read_text())
+    assert found["categories"] == predicted["categories"]

@@ -86,6 +86,33 @@ def relabel_consecutive(instance_map: npt.NDArray[np.integer[Any]]) -> InstanceM
     return _renumbered_by_table(instance_map, largest)
 
 
+def apart_by_category(instance_map: InstanceMap, label: LabelMap, things: Sequence[int]) -> InstanceMap:
+    """Return the map in which a number that lies on several things is another one on each of them.
+
+    Args:
+        instance_map: (H, W) ids, 0 for none.
+        label: (H, W) uint8 positions.
+        things: positions of the categories whose objects they are; a number on others stays.
+
+    Returns:
+        (H, W) int32: the things of a number after its first one have numbers after the largest.
+
+    Example:
+        >>> apart_by_category(np.int32([[1, 1, 2, 1, 0]]), np.uint8([[3, 3, 4, 4, 4]]), [3, 4]).tolist()
+        [[1, 1, 2, 3, 0]]
+    """
+    known = (instance_map > 0) & np.isin(label, things)
+    pairs, place = np.unique(instance_map[known].astype(np.int64) * 256 + label[known], return_inverse=True)
+    further = np.flatnonzero(np.diff(pairs >> 8, prepend=-1) == 0)
+    if not len(further):
+        return instance_map
+    numbers = (pairs >> 8).astype(np.int32)
+    numbers[further] = int(instance_map.max()) + 1 + np.arange(len(further))
+    found = instance_map.copy()
+    found[known] = numbers[place]
+    return found
+
+
 def objects_by_category(
     label: LabelMap, positions: Sequence[int], ids: npt.NDArray[np.integer[Any]] | None = None
 ) -> Iterator[tuple[int, Array]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
@@ -135,6 +137,21 @@ def test_instances_alone_are_one_class(tmp_path):
         assert label is not None
         assert label.sum() == make.HEIGHT * make.WIDTH - 1  # only id 0 is background
         assert build_index(resolved)[1] == resolved
+
+
+def test_a_number_on_several_things_is_an_object_of_each(tmp_path):
+    mask, ids = np.zeros((2, 8, 12), np.uint8)
+    mask[:, 2:6], mask[:, 6:10], ids[:, 2:10], ids[0, 0] = 1, 2, 5, 9
+    for part, pixels in (("images", ids), ("masks", mask), ("instances", ids)):
+        (tmp_path / part).mkdir()
+        Image.fromarray(pixels).save(tmp_path / part / "a.png")
+    told = [{"id": k, "name": name, "isthing": k > 0} for k, name in enumerate(("road", "car", "person"))]
+    (tmp_path / "classes.json").write_text(json.dumps({"categories": told}))
+    found = build_index(spec(tmp_path, task="panoptic"))[0].read_instances(0)
+    assert len(np.unique(found[mask == 1])) == len(np.unique(found[mask == 2])) == 1
+    assert found[0, 3] != found[0, 7] and found[mask > 0].all() and set(np.unique(found)) == {0, 1, 2, 3}
+    alone = build_index(spec(tmp_path, task="semantic"))[0].read_instances(0)
+    assert alone[0, 3] == alone[0, 7]
 
 
 def test_masks_come_before_instances(tmp_path):

@@ -87,7 +87,7 @@ def test_true_objects_vote_across_categories():
     found = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec(), voters=voters)
     assert (found.label[voters > 0] == 1).all()
     assert found.voted[1] == 4 + 12 and found.voted[2] == 0  # those that were blank, and all of the second
-    assert (found.found[1], found.found[2]) == (1, 1)
+    assert (found.found[1], found.found[2]) == (found.kept[1], found.kept[2]) == (2, 0)  # as what they are learned
 
 
 def test_an_object_across_categories_mends_the_label():
@@ -96,6 +96,7 @@ def test_an_object_across_categories_mends_the_label():
     wanted = ObjectLabelsSpec(objectness=None)
     found = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec(across=True))
     assert (found.label[objects > 0] == 1).all() and np.array_equal(found.ids, objects)
+    assert found.before[1, 4] == label[1, 4] and (found.before[objects == 0] == found.label[objects == 0]).all()
     assert found.voted[1] == 8 + 2  # two rows of four that were not sure enough, and two pixels of thing 2
     apart = object_labels(label, said, objects, CHANCES, THINGS, wanted, InstancesSpec())
     assert (apart.label[1:4, 4] == IGNORE).all() and not apart.ids[1:4, 4].any()  # a thing, and of no object
@@ -125,3 +126,16 @@ def test_specks_of_things_are_not_learned_as_things():
     found = object_labels(label, said, objects, CHANCES, THINGS, ObjectLabelsSpec(objectness=None), InstancesSpec())
     assert found.label[5, 11] == IGNORE and found.label[5, 0] == 3
     assert (found.label[objects > 0] == 1).all()
+
+
+def test_an_object_is_counted_as_what_it_is_learned_as():
+    """60 pixels of it are more like a 1, none of which is sure, and 40 are a sure 2: it is learned as a 2."""
+    said = np.repeat([[1, 2, 0]], [6, 4, 10], axis=1).repeat(10, 0).astype(np.uint8)
+    objects = np.where(said > 0, 1, 0).astype(np.int32)
+    label = np.where(said == 1, np.uint8(IGNORE), said)
+    spec = InstancesSpec(across=True)
+    found = object_labels(label, said, objects, np.array([0.9]), [1, 2], ObjectLabelsSpec(), spec)
+    assert (found.label[objects > 0] == 2).all() and found.kept[:3].tolist() == [0, 0, 1] == found.found[:3].tolist()
+    assert np.array_equal(found.before, label) and found.voted[2] == 60
+    left = object_labels(label, said, objects, np.array([0.1]), [1, 2], ObjectLabelsSpec(), spec)
+    assert left.found[:3].tolist() == [0, 1, 0] and not left.kept.any()

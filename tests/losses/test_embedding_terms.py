@@ -284,7 +284,7 @@ def test_neighbourhoods_are_those_of_all_pairs_compared(seed, reach):
     for number in range(1, 7):
         top, left = (int(torch.randint(size, (), generator=generator)) for size in (12, 16))
         ids[top : top + 2, left : left + 2] = number
-    # components of an id that another covers in part may lie apart: of whole ones only, as objects in training are
+    # an id that another covers in part may lie apart, and joins the neighbourhoods of its pieces
     found, expected = neighbourhoods(ids, reach), within(ids, reach)
     pairs = {(expected[i], n) for i, n in zip(ids[ids > 0].tolist(), found[ids > 0].tolist(), strict=True)}
     assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -343,3 +343,10 @@ def test_unlabelled_pixels_are_no_background_and_ignored_ones_are_nothing():
     assert unlabelled_push_loss(groups, 1.5) == pytest.approx(0.125)
     alone = Groups.of(embeddings, ids, zero="unlabelled")
     assert alone.owner.tolist() == [0, 0, 1, 1, -1, -1]
+
+
+def test_an_object_in_pieces_is_pushed_from_the_neighbours_of_each():
+    ids = torch.tensor([[1, 1, 0, 0, 0, 0, 1, 2, 2]])
+    embeddings = torch.zeros(2, 1, 9)
+    far, near = (push_loss(Groups.of(embeddings, ids, zero="ignore", reach=r), FAR) for r in (None, 1))
+    assert near == far > 0

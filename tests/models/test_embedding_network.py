@@ -67,6 +67,19 @@ def test_the_shared_form_is_there_for_all(kind):
     assert (logits.shape[1], embeddings.shape[1]) == (3, 5)
 
 
+@pytest.mark.parametrize("decoder", ["own", "shared"])
+def test_between_two_embeddings_lies_no_third_one(decoder):
+    """Of a network whose outputs are coarser by 4, a cell of 4 × 4 pixels has one embedding, and many logits."""
+    torch.manual_seed(0)
+    wanted = {"embedding": EmbeddingSpec(channels=5, decoder=decoder), "output_stride": 4}
+    network = build_model(SPECS[UNetSpec].model_copy(update=wanted), in_channels=1, classes=3).eval()
+    with torch.no_grad():
+        logits, embeddings = network.both(torch.randn(1, 1, 64, 64))
+    cells = embeddings.unfold(2, 4, 4).unfold(3, 4, 4).flatten(4)
+    assert (cells == cells[..., :1]).all() and cells[..., 0].unique().numel() > 100
+    assert (logits[..., 2] != logits[..., 3]).any()
+
+
 @pytest.mark.parametrize("kind", [UNetSpec, CustomUNetSpec])
 def test_levels_are_those_of_the_logits(kind):
     network = build(kind, levels=2).train()

@@ -280,6 +280,13 @@ def test_every_other_image_is_as_likely_a_partner(row):
     assert scipy.stats.chisquare(np.delete(rows, row)).pvalue > 0.001
 
 
+@pytest.mark.parametrize("spec", [CutMixSpec(), CopyPasteSpec(classes=("c1",))])
+def test_partners_may_be_among_some_images_only(spec):
+    among, rng = np.array([True, True, True, False, False]), np.random.default_rng(0)
+    chosen = Partners.of(spec, PIXELS, CATEGORIES, among)
+    assert {chosen.draw(4, rng).row for _ in range(200)} == ({0, 1, 2} if isinstance(spec, CutMixSpec) else {1})
+
+
 def test_partners_of_named_categories_hold_one_of_them_and_are_centred_on_it():
     spec = CopyPasteSpec(classes=("c1", "c2"))
     assert {p.row for p in partners(spec, 0)} == {1, 3}

@@ -23,7 +23,7 @@ from maskwright.data.intensity import measure
 from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things, without_mask
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
-from maskwright.labels import InstanceMap, relabel_consecutive
+from maskwright.labels import InstanceMap, apart_by_category, relabel_consecutive
 from maskwright.recipe.data import DataSpec
 from maskwright.types import IGNORE, Array, Categories, Sample
 
@@ -128,13 +128,19 @@ class Index:
     def read_instances(self, row: int) -> InstanceMap | None:
         """Return the (H, W) int32 objects of a row, numbered from 1 on, 0 for none; None where there is no map.
 
+        Beside a mask, a number that lies on several things is an object of each.
+
         Raises:
             DataError: the file can't be read.
         """
         image, file = self.table["image"][row], self.table["instances"][row]
         if file is None:
             return None
-        return relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
+        found = relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
+        label = self.read_label(row) if self.both and self.categories.things else None
+        if label is None or label.shape != found.shape:
+            return found
+        return apart_by_category(found, label, self.categories.things)
 
     def _label_file(self, row: int) -> str | None:
         """Return the label file of a row; one that a round of self-training made is a mask, whatever the others are."""

@@ -42,7 +42,7 @@ Floats = npt.NDArray[np.float64]
 class Objectness:
     """A fitted classifier of instances; without weights it is the default.
 
-    The default, where there were too few instances to learn from, is the agreement: the mean probability of the
+    The default, where nothing could be learned from instances, is the agreement: the mean probability of the
     instance's category inside it; 1 where that isn't known.
 
     Attributes:
@@ -134,7 +134,7 @@ class ObjectScores(NamedTuple):
 
 
 def object_scores(judge: Objectness, features: Floats) -> ObjectScores | None:
-    """Return how likely instances are true, None where there was too little to learn it from.
+    """Return how likely instances are true, None where nothing could be learned.
 
     Args:
         judge: of the instances.
@@ -164,7 +164,8 @@ def best_least(probabilities: Floats, missed: int) -> float:
 
 
 def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike, *, missed: int = 0) -> Objectness:
-    """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind.
+    """Return the classifier of instances, the default one where there are fewer than 30, or than 5 of a kind, or where
+    none of what is known of them tells true from false.
 
     The strength of the penalty is the one with the least log loss on groups left out, and what is said of these
     calibrates the result (Platt 1999). The same instances in the same order give the same numbers.
@@ -186,6 +187,8 @@ def fit_objectness(features: Floats, truth: Floats, groups: npt.ArrayLike, *, mi
     tried = {strength: _left_out(features, target, folds, strength) for strength in _STRENGTHS}
     strength = min(tried, key=lambda one: _log_loss(tried[one], target))
     slope, shift = _platt(tried[strength], target)
+    if not slope:  # a constant ranks nothing, and below ½ it would leave out every instance
+        return Objectness(instances=true + false, true=true, missed=missed)
     centre, scale = _standard(features)
     weights, bias = _logistic(_expanded(features, centre, scale), target, strength)
     logits = np.where(np.isnan(tried[strength]), bias, tried[strength])
@@ -258,7 +261,7 @@ def _logistic(terms: Floats, target: npt.NDArray[np.bool_], strength: float) -> 
 
 
 def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and shift that calibrate log odds, NaN left out; 0 and the log odds of all where they say nothing.
+    """Return slope and shift that calibrate log odds, NaN left out; 0 and 0 where they say nothing.
 
     By Platt's targets, (n + 1) / (n + 2) for n true ones and 1 / (m + 2) for m false ones, no slope is without end.
     """
@@ -266,10 +269,9 @@ def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]
 
     true, false = int(target.sum()), int((~target).sum())
     aim = np.where(target, (true + 1) / (true + 2), 1 / (false + 2))
-    nothing = 0.0, float(np.log(aim.mean() / (1 - aim.mean())))
     said = ~np.isnan(logits)
     if not said.any():
-        return nothing
+        return 0.0, 0.0
     logits, aim = logits[said], aim[said]
 
     def loss(at: Floats) -> tuple[float, Floats]:
@@ -278,7 +280,7 @@ def _platt(logits: Floats, target: npt.NDArray[np.bool_]) -> tuple[float, float]
         return float((np.logaddexp(0, z) - aim * z).sum()), np.array([apart @ logits, apart.sum()])
 
     slope, shift = minimize(loss, np.array([1.0, 0.0]), jac=True, method="BFGS").x.tolist()
-    return (slope, shift) if slope > 0 else nothing
+    return (slope, shift) if slope > 0 else (0.0, 0.0)
 
 
 def _log_loss(logits: Floats, target: npt.NDArray[np.bool_]) -> float:

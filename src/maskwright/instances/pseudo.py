@@ -24,13 +24,15 @@ class ObjectLabels(NamedTuple):
 
     Attributes:
         label: (H, W) uint8 positions with `IGNORE`.
+        before: the same before objects voted.
         ids: (H, W) int32 of the objects that can be relied on, 0 for none.
-        found: (256,) how many objects of each category there were.
+        found: (256,) how many objects of each category there were: of those that are kept, what they are learned as.
         kept: (256,) how many of these can be relied on.
         voted: (256,) pixels that the votes gave each category.
     """
 
     label: LabelMap
+    before: LabelMap
     ids: InstanceMap
     found: Integers
     kept: Integers
@@ -79,9 +81,11 @@ def object_labels(
     before = result
     if wanted.votes != "none":
         result = vote_labels(result, ids if voters is None else voters, among=things)
-    owners = counted.winners(things)
+    owners, taught = counted.winners(things), count_votes(result, large).winners(things)
+    owners = np.where(sure[counted.ids] & (taught != IGNORE), taught, owners)
     return ObjectLabels(
         label=result,
+        before=before,
         ids=ids,
         found=np.bincount(owners, minlength=256),
         kept=np.bincount(owners[sure[counted.ids]], minlength=256),

@@ -59,9 +59,7 @@ class TwoDecoders(EncoderDecoder):
         )
         self.embedding_channels = channels
         self.embedding_decoder, self.embedding_head = embedding.decoder, embedding.segmentation_head
-        for module in self.embedding_head.modules():
-            if isinstance(module, UpsampleOutsideTraining):
-                module.mode = "nearest"  # between two instances lies no third one
+        _upsample_embeddings(self.embedding_head, logits=0)
 
     @property
     def after_encoder(self) -> tuple[nn.Module, ...]:
@@ -88,6 +86,7 @@ class SharedDecoder(nn.Module):
     def __init__(self, network: nn.Module, classes: int, channels: int) -> None:
         super().__init__()
         self.network, self.classes, self.embedding_channels = network, classes, channels
+        _upsample_embeddings(network, logits=classes)
 
     def forward(self, images: torch.Tensor) -> Logits:
         """Return the logits."""
@@ -99,3 +98,10 @@ class SharedDecoder(nn.Module):
         if isinstance(outputs, list):
             return [level[:, : self.classes] for level in outputs], outputs[0][:, self.classes :]
         return outputs[:, : self.classes], outputs[:, self.classes :]
+
+
+def _upsample_embeddings(network: nn.Module, *, logits: int) -> None:
+    """Have what enlarges outputs treat the channels after the logits as embeddings."""
+    for module in network.modules():
+        if isinstance(module, UpsampleOutsideTraining):
+            module.logits = logits

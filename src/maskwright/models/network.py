@@ -97,25 +97,31 @@ def _keep(kept: dict[str, torch.Tensor], name: str, module: nn.Module, inputs: A
 
 
 class UpsampleOutsideTraining(nn.Module):
-    """Logits at the input's size, bilinear; in training they stay coarse, and the loss thins out the labels instead.
+    """Logits at the input's size, bilinear, and embeddings of the nearest cell: between two instances lies no third.
+    In training they stay coarse, and the loss thins out the labels instead.
 
     Cell i stands for pixel factor · i + factor // 2, in training (`thin_out`) and here alike.
 
     Args:
         factor: on height and width.
-        mode: bilinear, or nearest.
+        logits: number of channels that are such, which come first; the others are embeddings. None: all are logits.
     """
 
-    def __init__(self, factor: int, mode: str = "bilinear") -> None:
+    def __init__(self, factor: int, logits: int | None = None) -> None:
         super().__init__()
-        self.factor, self.mode = factor, mode
+        self.factor, self.logits = factor, logits
 
-    def forward(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return (N, C, H · factor, W · factor), or the logits as they are in training."""
+    def forward(self, outputs: torch.Tensor) -> torch.Tensor:
+        """Return (N, C, H · factor, W · factor), or the outputs as they are in training."""
         if self.training:
-            return logits
-        if self.mode == "nearest":
-            return functional.interpolate(logits, scale_factor=self.factor, mode="nearest")
+            return outputs
+        first = outputs.shape[1] if self.logits is None else self.logits
+        parts = [self._between(outputs[:, :first])] if first else []
+        if first < outputs.shape[1]:
+            parts.append(functional.interpolate(outputs[:, first:], scale_factor=self.factor, mode="nearest"))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _between(self, logits: torch.Tensor) -> torch.Tensor:
         factor, (height, width) = self.factor, logits.shape[2:]
         size = (factor * (height - 1) + 1, factor * (width - 1) + 1)
         between = functional.interpolate(logits.float(), size, mode="bilinear", align_corners=True)

@@ -23,7 +23,7 @@ from maskwright.pipeline import rounds, stages
 from maskwright.pipeline.objectness import truly_matched_things
 from maskwright.progress import track
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.types import LabelMap
+from maskwright.types import IGNORE, LabelMap
 
 _DRAWN = 6
 """Images that are drawn, of the first fold."""
@@ -101,10 +101,12 @@ def compare_objects(whole: Index, image: str, label: LabelMap, ids: InstanceMap)
     ids = relabel_consecutive(np.where(np.isin(ids, taught), ids, np.int32(0)))
     owners = count_votes(label, ids).winners(things)
     right = truly_matched_things(ids, owners.tolist(), truth, true, things)
+    unknown = (truth == IGNORE) | (np.isin(truth, things) & (true == 0))
     missed, missing = np.zeros(truth.shape, np.int32), np.zeros(len(whole.categories), np.int64)
     for thing in things:
         theirs = relabel_consecutive(np.where(truth == thing, true, np.int32(0)))
         mine = np.where(np.isin(ids, 1 + np.flatnonzero(owners == thing)), ids, np.int32(0))
+        mine[unknown] = 0  # as where these are matched: what nobody knows of makes none too large
         lost = 1 + np.flatnonzero(truly_matched(theirs, mine) == 0)
         missed = np.where(np.isin(theirs, lost), theirs + missed.max(), missed)
         missing[thing] = len(lost)

@@ -227,17 +227,17 @@ def _label_one(
     said = probabilities.argmax(0).astype(np.uint8)
     kept[suspect_regions(said, confidence, job.method.regions)] = IGNORE
     objects = None if judge is None else _objects(job, about["image"], kept, said, judge)
-    kept = kept if objects is None else objects.label
-    about["used"] = bool(about["used"] and (kept != IGNORE).any())
+    taught = kept if objects is None else objects.label
+    about["used"] = bool(about["used"] and (taught != IGNORE).any())
     if about["used"]:
-        write_label(job.named("labels") / f"{name}.png", kept, job.whole.categories)
+        write_label(job.named("labels") / f"{name}.png", taught, job.whole.categories)
     if about["used"] and objects is not None:
         path = job.named("objects") / name
         write_array(path.with_name(f"{path.name}.png"), relabel_consecutive(objects.ids))
     rows = ledger_rows(
         names=job.whole.categories.names,
         label=said,
-        kept=kept,
+        kept=kept if objects is None else objects.before,
         confidence=confidence,
         thresholds=limits,
         table=table,

@@ -220,7 +220,8 @@ def executor_of(recipe: Recipe, stage: str) -> ExecutorSpec:
 
 
 def _index_tasks(folder: RunFolder, recipe: Recipe) -> list[Task]:
-    spec = {"data": recipe.data.model_dump(mode="json")}
+    only = recipe.instances.only
+    spec = {"data": recipe.data.model_dump(mode="json")} | ({} if only is None else {"only": list(only)})
     rendered = ("imported",) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else ()
     made = ("index.parquet", "leftovers.json", "meta.parquet", "notes.json", *rendered)
     return [Task("index", stages.index, spec, (), made, state_of(folder, recipe))]

@@ -56,7 +56,8 @@ def index(root: Path, spec: dict[str, Any]) -> dict[str, Any]:
     write_json(root / "leftovers.json", source.leftovers)
     write_json(root / "notes.json", source.notes)
     write_table(root / "meta.parquet", meta_table(source))
-    return {"data": data.model_dump(mode="json")}
+    only = {key: spec[key] for key in ("only",) if key in spec}
+    return {"data": data.narrowed(only.get("only")).model_dump(mode="json")} | only
 
 
 def audit(root: Path, spec: dict[str, Any]) -> None:

@@ -29,6 +29,10 @@ SHIFT, CHANCE = 0.2, 0.05
 """Energy coefficient from which on a pool is said to be unlike the labelled images, and how rarely chance does that."""
 
 
+_FEW = 0.05
+"""Share of the objects of the pool that are learned from, below which the verdict says so."""
+
+
 def adopt(root: Path, spec: dict[str, Any]) -> None:
     """Compare a round with the one before on the same out-of-fold images: round-R/adopt.json, pseudo/ledger.parquet."""
     folder, number = RunFolder(root), spec["round"]
@@ -118,15 +122,24 @@ def said_of_none(images: Sequence[dict[str, int]]) -> list[str]:
     """Return what is to be said where no pseudo-label was kept; nothing elsewhere.
 
     Args:
-        images: of each fold: fold, pool and used, numbers of images.
+        images: of each fold: fold, pool and used, numbers of images, and objects and objects_kept.
 
     Example:
-        >>> said_of_none([{"fold": 0, "pool": 9, "used": 4}, {"fold": 1, "pool": 9, "used": 0}])
+        >>> said_of_none([{"fold": 0, "used": 4, "objects": 0, "objects_kept": 0}, {"fold": 1, "used": 0}])
         ['fold 1 kept none of its pool and learned from labelled images alone: see selftrain.method.pixels']
+        >>> said_of_none([{"fold": 0, "used": 4, "objects": 90, "objects_kept": 2}])
+        ['fold 0 relied on 2 of 90 objects of its pool, and learned of it little but what is no object: see \
+selftrain.method.objects']
     """
     none = [str(one["fold"]) for one in images if not one["used"]]
     which = f"fold{'s' * (len(none) > 1)} {', '.join(none)} kept none of {'its' if len(none) == 1 else 'their'} pool"
-    return [f"{which} and learned from labelled images alone: see selftrain.method.pixels"] if none else []
+    found = [f"{which} and learned from labelled images alone: see selftrain.method.pixels"] if none else []
+    few = [one for one in images if one["used"] and one["objects_kept"] < _FEW * one["objects"]]
+    return found + [
+        f"fold {one['fold']} relied on {one['objects_kept']} of {one['objects']} objects of its pool, and learned "
+        "of it little but what is no object: see selftrain.method.objects"
+        for one in few
+    ]
 
 
 def measured_elsewhere(folder: RunFolder, whole: Index) -> list[str]:
@@ -171,7 +184,10 @@ def _labels(folder: RunFolder, whole: Index, number: int, wanted: SelftrainSpec)
     said = ledger.group_by("fold", "category").agg(pl.col("predicted").sum()).filter(pl.col("predicted") == 0).collect()
     never = {name: sorted(said.filter(pl.col("category") == name)["fold"].to_list()) for name in names}
     images = ledger.group_by("fold").agg(
-        pool=pl.col("image").n_unique(), used=pl.col("image").filter(pl.col("used")).n_unique()
+        pool=pl.col("image").n_unique(),
+        used=pl.col("image").filter(pl.col("used")).n_unique(),
+        objects=pl.col("objects").sum(),
+        objects_kept=pl.col("objects_kept").sum(),
     )
     return {
         "labels": summary(ledger, names),

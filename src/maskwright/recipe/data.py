@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -137,6 +139,17 @@ class DataSpec(Spec):
         except re.error as error:
             raise ValueError(f"not a regular expression: {error}") from None
         return value
+
+    def narrowed(self, things: Collection[str] | None) -> DataSpec:
+        """Return the resolved section in which only the named things are such, where objects are told apart: the others
+        are stuff in all that is learned, scored and written. None, or others' names, which a recipe refuses: as it is.
+        """
+        known = {one.name for one in self.categories or () if one.isthing}
+        if things is None or self.task not in ("instances", "panoptic") or not known.issuperset(things):
+            return self
+        assert self.categories is not None, "there are things"
+        found = (replace(one, isthing=one.isthing and one.name in things) for one in self.categories)
+        return self.model_copy(update={"categories": tuple(found)})
 
     def to_categories(self) -> Categories:
         """Return the categories of a resolved recipe."""

@@ -50,7 +50,8 @@ class InstancesSpec(Spec):
     by: Literal["best", "embeddings", "shape"] = "best"
     """What parts two objects that touch. embeddings: `cluster`. shape: a watershed on the distance to the border of
     what the network, after post-processing, says is of a thing, as it is without embeddings. best: for each thing what
-    has the higher out-of-fold PQ; embeddings where there is one fold, or objects are missing from the maps."""
+    has the higher out-of-fold PQ; embeddings where there is one fold, or where objects are missing from instance maps
+    that no masks stand beside (`data.drawn`)."""
     middles: tuple[float, ...] = Field((0.15, 0.25, 0.4, 0.6, 1.0), min_length=1)
     """Least distances of two middles that a shape is parted at, as shares of the median diameter of the thing's true
     objects; of several the one with the highest out-of-fold PQ, of equal ones the first, and the middle one of these
@@ -83,12 +84,12 @@ class InstancesSpec(Spec):
     `merge.score_threshold`. agreement: the mean probability of its category inside. objectness: the probability that it
     is a true one, by a classifier of its shape, embeddings, probabilities and contrast, fitted on out-of-fold
     instances; the agreement where there are too few of these, or one fold."""
-    least: float | None = Field(0.5, ge=0, lt=1)
-    """Least objectness of an instance: by default, what is more likely false than true is left out. null: what is below
-    half of the best F1 (recognition quality) that the out-of-fold objects let expect, which is where an object adds as
-    much as it costs; where most true objects are missed, a doubtful one is worth its risk. On images of another kind,
-    where fewer are missed, that is too low. Without effect where `score` is the agreement, or no objectness could be
-    learned."""
+    least: float | None = Field(None, ge=0, lt=1)
+    """Least objectness of an instance. null: half of the best F1 (recognition quality) that the out-of-fold objects let
+    expect, from which on an object adds more than it costs: near 0.5 where most are found and true, less where many are
+    missed, as a doubtful one is then worth its risk. 0.5: what is more likely false than true is left out, for those
+    who mind a false object more than a missed one. Without effect where `score` is the agreement, or no objectness
+    could be learned."""
     merge: MergeSpec = MergeSpec(score_threshold=0.0)
     """How instances and semantic map become one."""
 

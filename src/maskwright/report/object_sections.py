@@ -44,7 +44,10 @@ def _score_words(artifacts: Artifacts) -> str:
     if judge is None:
         return "Its score is the mean probability of its category inside."
     if not judge["weights"]:
-        return "Its score is the mean probability of its category inside: too few objects to learn objectness from."
+        return (
+            "Its score is the mean probability of its category inside: no objectness could be learned, as there "
+            "are too few true or false objects, or nothing told these from those."
+        )
     return (
         "Its score is its objectness, the probability that it is a true one, by a classifier fitted on "
         f"{plural(judge['instances'], 'out-of-fold object')}, {count(judge['true'])} of them true; one of a fold is "

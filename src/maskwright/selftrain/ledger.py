@@ -44,8 +44,9 @@ LEDGER_SCHEMA: dict[str, Any] = {
 threshold: of this image and category. confidence: mean over what is predicted. precision: what share of the kept pixels
 is right, estimated from out-of-fold predictions of the same category and confidence. score: by which the image was
 ranked. used: whether the image is learned from. pass: 1, or 2 for images that were labelled anew. made_by: checkpoints
-that made the label, relative to the run folder. Where objects are told apart: objects of the category, how many of them
-are learned from, and how many pixels the votes of objects gave the category."""
+that made the label, relative to the run folder. Where objects are told apart, kept and precision are of what is learned
+before objects vote, and there are: objects of the category, how many of them are learned from, and how many pixels the
+votes of objects gave the category."""
 
 
 @dataclass

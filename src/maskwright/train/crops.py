@@ -61,7 +61,9 @@ class TrainingCrops(Dataset[Batch]):
         self.pseudo = table[PSEUDO].to_numpy() if PSEUDO in table else np.zeros(len(images), bool)
         common = recipe.augment, recipe.mix
         ways = (common, _way_of_pool(recipe) if self.pseudo.any() else common)
-        self.ways = [_Way.of(*way, pixels, self.categories) for way in ways]
+        # where objects are missing, what nobody drew is learned otherwise than in pseudo-labels: they aren't mixed
+        rows = (~self.pseudo, self.pseudo) if recipe.data.drawn < 1 else (None, None)
+        self.ways = [_Way.of(*way, pixels, self.categories, own) for way, own in zip(ways, rows, strict=True)]
         self.files = table[SOFT].to_list() if SOFT in table else [None] * len(images)
         self.soft = any(blends_labels(way.mix) for way in self.ways) or any(self.files)
         self.targets = LabelTargets(recipe)
@@ -174,8 +176,9 @@ class _Way:
         mix: Sequence[MixSpec],
         pixels: npt.NDArray[np.int64],
         categories: Categories,
+        rows: npt.NDArray[np.bool_] | None,
     ) -> _Way:
-        return cls(augment, mix, [Partners.of(spec, pixels, categories) for spec in mix])
+        return cls(augment, mix, [Partners.of(spec, pixels, categories, rows) for spec in mix])
 
 
 def _way_of_pool(recipe: Recipe) -> tuple[Sequence[AugmentSpec], Sequence[MixSpec]]:

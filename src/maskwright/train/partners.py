@@ -40,13 +40,20 @@ class Partners:
     positions: npt.NDArray[np.int64]
 
     @classmethod
-    def of(cls, spec: MixSpec, pixels: npt.NDArray[np.int64], categories: Categories) -> Partners:
+    def of(
+        cls,
+        spec: MixSpec,
+        pixels: npt.NDArray[np.int64],
+        categories: Categories,
+        among: npt.NDArray[np.bool_] | None = None,
+    ) -> Partners:
         """Return the partners of an item.
 
         Args:
             spec: the item.
             pixels: (images, C) pixels of each category.
             categories: what the columns mean.
+            among: (images,) those that can be partners; None: all.
 
         Raises:
             RecipeError: the item names a category that isn't there.
@@ -54,7 +61,8 @@ class Partners:
         wanted: list[Any] = pasted_positions(spec, categories) if isinstance(spec, CopyPasteSpec) else []
         positions = np.array(wanted, np.int64)
         held = pixels[:, positions] > 0
-        rows = np.flatnonzero(held.any(axis=1)) if wanted else np.arange(len(pixels))
+        possible = held.any(axis=1) if wanted else np.ones(len(pixels), bool)
+        rows = np.flatnonzero(possible if among is None else possible & among)
         return cls(rows, held[rows], positions)
 
     def draw(self, row: int, rng: np.random.Generator) -> Partner | None:

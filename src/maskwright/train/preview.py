@@ -43,7 +43,9 @@ def preview(recipe: Recipe, *, count: int = 6, draws: int = 4, progress: float =
         imported = Path(folder) if recipe.data.further or renders(Path(recipe.data.root), recipe.data.format) else None
         found, data, _ = build_index(recipe.data, imported)
         shown = _spread(found.labelled, count)
-        recipe = plan_sizes(recipe.model_copy(update={"data": data}), found.labelled, [])
+        recipe = plan_sizes(
+            recipe.model_copy(update={"data": data.narrowed(recipe.instances.only)}), found.labelled, []
+        )
         steps = recipe.train.steps or DEFAULT_STEPS
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
         assert recipe.train.scale is not None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from maskwright.errors import DataError, MaskwrightError, problem
 from maskwright.labels import components
@@ -118,7 +120,7 @@ def neighbourhoods(instances: torch.Tensor, reach: int) -> torch.Tensor:
     """Return (H, W) int64: the neighbourhood of each pixel of an instance, −1 elsewhere.
 
     Two instances with at most `reach` pixels between them along rows and columns are in one, and so on from each to the
-    next.
+    next. One in pieces makes one of the neighbourhoods of these.
 
     Args:
         instances: (H, W) int64; ids from 1 on are instances.
@@ -127,14 +129,22 @@ def neighbourhoods(instances: torch.Tensor, reach: int) -> torch.Tensor:
     Example:
         >>> neighbourhoods(torch.tensor([[1, 0, 2, 0, 0, 0, 3]]), 1).tolist()
         [[0, -1, 0, -1, -1, -1, 1]]
+        >>> neighbourhoods(torch.tensor([[1, 0, 2, 0, 0, 0, 1]]), 1).tolist()
+        [[0, -1, 0, -1, -1, -1, 0]]
     """
     mask = (instances > 0).cpu().numpy()
     if mask.size == 0 or not mask.any():
         return torch.full_like(instances, -1)
     # grown by `reach` pixels up and to the left alone, one touches what lies so many pixels before it
     grown = cv2.dilate(mask.view(np.uint8), np.ones((reach + 1, reach + 1), np.uint8), anchor=(0, 0))
-    numbered = components(grown)[0].astype(np.int64)
-    return torch.from_numpy(np.where(mask, numbered - 1, -1)).to(instances.device)
+    numbered, count = components(grown)
+    ids, owner = np.unique(instances.cpu().numpy()[mask], return_inverse=True)
+    joins = (np.ones(len(owner), bool), (owner, len(ids) + numbered[mask] - 1))
+    size = len(ids) + count
+    _, joined = connected_components(coo_array(joins, shape=(size, size)), directed=False)
+    found = np.full(mask.shape, -1, np.int64)
+    found[mask] = np.unique(joined[len(ids) :], return_inverse=True)[1][numbered[mask] - 1]
+    return torch.from_numpy(found).to(instances.device)
 
 
 def _first_of(place: torch.Tensor, owner: torch.Tensor, count: int, regions: int) -> torch.Tensor:
