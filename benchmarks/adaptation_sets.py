@@ -5,7 +5,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -104,40 +103,31 @@ def scenes(data: Path, out: Path) -> Domains:
     return _domains(out, ignore=(), group=lambda name, number: name.split("_")[0])
 
 
-def other_world(layout: Layout, view: View, rng: np.random.Generator, *, share: float = 1.0) -> tuple[Layout, View]:
+def other_world(layout: Layout, view: View, rng: np.random.Generator) -> tuple[Layout, View]:
     """Return the same place with coarser textures and other rock, under a weak blue light, by a poorer camera.
 
     Args:
         layout: the place.
         view: of it.
         rng: draws which way the ground slopes.
-        share: of the way there, 0..1.
     """
-
-    def there(now: Any, then: Any) -> Any:
-        return now * (1 - share) + then * share
-
     light = np.array([0.5, 0.62, 0.85], np.float32)
     stripes = np.sin(np.arange(512, dtype=np.float32) / 6)[None, :].repeat(512, 0)
-    texture = (0.6 * np.roll(layout.texture, 100, 0) + 1.2 * stripes).astype(np.float32)
-    rock = [item.color[[2, 0, 1]] * np.float32(0.9) * light for item in layout.items]
     changed = replace(
         layout,
-        sky=there(layout.sky, layout.sky[[2, 1, 0]] * light),
-        ground=there(layout.ground, layout.ground * light),
-        water=there(layout.water, layout.water * light),
-        texture=there(layout.texture, texture),
-        items=tuple(
-            replace(item, color=there(item.color, color)) for item, color in zip(layout.items, rock, strict=True)
-        ),
+        sky=layout.sky[[2, 1, 0]] * light,
+        ground=layout.ground * light,
+        water=layout.water * light,
+        texture=(0.6 * np.roll(layout.texture, 100, 0) + 1.2 * stripes).astype(np.float32),
+        items=tuple(replace(item, color=item.color[[2, 0, 1]] * np.float32(0.9) * light) for item in layout.items),
     )
     seen = replace(
         view,
-        exposure=there(view.exposure, view.exposure * 0.75),
-        slope=there(view.slope, view.slope + float(rng.choice([-0.5, 0.5]))),
-        haze=there(view.haze, min(0.9, view.haze + 0.25)),
-        blur=there(view.blur, view.blur + 0.7),
-        noise=there(view.noise, view.noise * 2.5),
+        exposure=view.exposure * 0.75,
+        slope=view.slope + float(rng.choice([-0.5, 0.5])),
+        haze=min(0.9, view.haze + 0.25),
+        blur=view.blur + 0.7,
+        noise=view.noise * 2.5,
     )
     return changed, seen
 

@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.adaptation_sets import STRONG, other_world
 from benchmarks.few_label_sets import PRECISION, network
 from benchmarks.nuclei import write_generated
-from maskwright.data.scenes import CATEGORIES, Layout, draw_layout, draw_views, render
+from maskwright.data.scenes import CATEGORIES, Item, Layout, draw_layout, draw_views, render
 from maskwright.panoptic import PanopticMap, merge
 from maskwright.panoptic.files import write_coco_panoptic
 from maskwright.recipe.panoptic import MergeSpec
@@ -121,9 +121,18 @@ def by_size(mask: LabelMap, instances: np.ndarray) -> LabelMap:
 
 
 def near(layout: Layout) -> Layout:
-    """Return a place without the things that are far, and with larger ones."""
-    items = tuple(replace(item, size=_LARGER * item.size) for item in layout.items if item.z < _FAR)
-    return replace(layout, items=items)
+    """Return a place without the things that are far or mostly hidden by nearer ones, and with larger ones."""
+    kept: list[Item] = []
+    for item in sorted(layout.items, key=lambda item: item.z):
+        larger = replace(item, size=_LARGER * item.size)
+        if item.z < _FAR and all(_bearings(larger, other) > _APART for other in kept):
+            kept.append(larger)
+    return replace(layout, items=tuple(reversed(kept)))  # drawn from the farthest on
+
+
+def _bearings(one: Item, other: Item) -> float:
+    """Return how far apart two things are as seen from the middle, as a share of the sum of their radii."""
+    return abs(one.x / one.z - other.x / other.z) / (one.size / one.z + other.size / other.z)
 
 
 def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelMap, np.ndarray], LabelMap]) -> None:
@@ -131,12 +140,12 @@ def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelM
         return
     shutil.rmtree(out, ignore_errors=True)
     rng = np.random.default_rng(7)
-    for number_of_part, (part, places) in enumerate((("source", 40), ("target", 20), ("test", 14))):
+    for number_of_part, (part, places) in enumerate((("source", 40), ("target", 40), ("test", 14))):
         for place in range(places):
             layout, seed = draw_layout(rng), (number_of_part, place)
             for number, view in enumerate(draw_views(3, rng)):
                 own = near(layout), view
-                seen = own if part == "source" else other_world(*own, np.random.default_rng(seed), share=_OTHER)
+                seen = own if part == "source" else other_world(*own, np.random.default_rng(seed))
                 scene = render(*seen, (96, 128), rng)
                 mask = relabel(scene.mask, scene.instances)
                 arrays = {"images": scene.image, "masks": mask, "instances": scene.instances}
@@ -224,9 +233,10 @@ def _copy(file: Path, folder: Path) -> None:
     shutil.copy(file, folder / file.name)
 
 
-_FAR, _LARGER, _OTHER = 2.6, 1.25, 0.5
-"""Drawn things from this distance on are left out, others are that much larger, and the other world is half as far away
-as that of `adaptation`: there even networks that have learned from its labels hardly part an object in so few steps."""
+_FAR, _LARGER, _APART = 2.6, 1.4, 0.75
+"""Drawn things from this distance on are left out, others are that much larger, and of two that are nearer to each
+other than this the farther one is left out: else even networks that learn from the labels of the other world hardly
+part an object in so few steps."""
 LARGE = 250
 """Pixels from which on a rock or plant of the drawn places is a large one."""
 SIZED = (

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import typing
 
 import numpy as np
 import pytest
 import torch
 from benchmarks.half_trained import Case
+from benchmarks.object_worlds import near
 
 from benchmarks import clustering, embedding_loss, object_speed, workflows
+from maskwright.data.scenes import draw_layout
 from maskwright.recipe.workflow import Workflow
 
 
@@ -77,3 +80,14 @@ def test_every_workflow_has_its_trainings_and_is_compared_with_one_network():
     assert row.against == "all" and row.other == pytest.approx(0.5)
     assert (row.comparison.value, row.comparison.low, row.comparison.high) == pytest.approx((0.1, 0.1, 0.1))
     assert row.details["of each seed"] == [{"steps": 8}]
+
+
+def test_of_drawn_things_that_hide_each_other_the_nearer_ones_stay():
+    layout = draw_layout(np.random.default_rng(3))
+    kept = near(layout).items
+    assert 0 < len(kept) < len(layout.items)
+    assert [item.z for item in kept] == sorted((item.z for item in kept), reverse=True)
+    assert min(item.z for item in kept) == min(item.z for item in layout.items)
+    for one, other in itertools.combinations(kept, 2):
+        apart = abs(one.x / one.z - other.x / other.z)
+        assert apart > 0.75 * (one.size / one.z + other.size / other.z)
