@@ -26,6 +26,8 @@ from maskwright.panoptic.files import write_coco_panoptic
 from maskwright.recipe.panoptic import MergeSpec
 from maskwright.types import Categories, Category, LabelMap
 
+_SURE = "instances.least=0.5"
+"""Of two worlds: what the labelled one lets expect of objects says little of the other."""
 _BASE = (
     network(accelerator=False),
     *PRECISION,
@@ -42,6 +44,7 @@ _NUCLEI = (
     "train.scale=1",
     "train.crop=[128, 128]",
     "train.batch=8",
+    _SURE,
 )
 
 
@@ -253,7 +256,7 @@ PANORAMAS = tuple(
 )
 _PANOPTIC = (*_BASE, STRONG, "instances.across=true")
 """An object is what most of its pixels are: else no vote could move one from one kind of things to another."""
-_SCENES = (*_PANOPTIC, "train.scale=1", "train.crop=[96, 128]", "train.batch=8")
+_SCENES = (*_PANOPTIC, "train.scale=1", "train.crop=[96, 128]", "train.batch=8", _SURE)
 
 _PLACE = r"^([a-z]+\d+)_"
 
