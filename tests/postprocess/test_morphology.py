@@ -14,6 +14,7 @@ from skimage.segmentation import watershed
 
 from maskwright.errors import UsageError
 from maskwright.postprocess import closing, cut_touching, largest_component, opening, split_touching
+from maskwright.postprocess import watershed as watersheds
 from maskwright.types import IGNORE
 
 label_maps = arrays(
@@ -85,6 +86,18 @@ def test_unequal_discs_like_scikit_image():
     table = np.zeros((4, 4), int)
     np.add.at(table, (expected, parts), 1)
     assert table[1:].max(axis=1).sum() / mask.sum() > 0.98
+
+
+def test_a_rough_border_makes_hardly_a_middle(monkeypatch):
+    """An ellipse whose border is uncertain by a pixel stays one object, nearly always."""
+    rows, columns = np.indices((60, 90))
+    whole = ((rows - 30) / 12) ** 2 + ((columns - 45) / 22) ** 2 <= 1
+    around, rng = ndimage.binary_dilation(whole, np.ones((3, 3))) & ~whole, np.random.default_rng(0)
+    drawn = [whole | (around & (rng.random(whole.shape) < 0.5)) for _ in range(20)]
+    smooth = [split_touching(mask, 3).max() for mask in drawn]
+    monkeypatch.setattr(watersheds, "_SMOOTH", 1e-3)
+    rough = [split_touching(mask, 3).max() for mask in drawn]
+    assert np.mean(smooth) < 1.2 < 1.7 < np.mean(rough)
 
 
 @settings(deadline=None, max_examples=150)

@@ -12,9 +12,14 @@ from maskwright.types import Array, LabelMap
 Mask = npt.NDArray[np.bool_]
 
 
+_SMOOTH = 1.0
+"""Standard deviation in pixels by which the distance to the border is smoothed."""
+
+
 def split_touching(mask: Mask, distance: int) -> InstanceMap:
     """Number the objects of a mask; objects that touch are parted by a watershed on the distance to their border.
 
+    The distance is smoothed (`_SMOOTH`), as a border of pixels has a middle in front of each of its steps.
     Each pixel climbs to the deepest of its eight neighbours until none is deeper. From there it goes on to the deepest
     pixel of the same component within `distance` along rows and columns, and climbs again; where that is no deeper is
     the middle of an object. Of equally deep pixels the first in the image counts as deeper.
@@ -37,6 +42,7 @@ def split_touching(mask: Mask, distance: int) -> InstanceMap:
         return numbered
     inside = np.ascontiguousarray(mask).view(np.uint8)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    depth = cv2.GaussianBlur(depth, (0, 0), _SMOOTH)
     pixels = np.flatnonzero(mask)
     order = np.argsort(-depth.ravel()[pixels], kind="stable")
     ranks = np.full(mask.shape, len(pixels), np.int32)  # 0 is the deepest; outside of the mask no rank is higher
