@@ -107,7 +107,7 @@ def foreign_objects(name: str, seed: int, arguments: argparse.Namespace) -> list
     own = argparse.Namespace(data=arguments.data, steps=(arguments.steps or 900) // FIRST, keep=arguments.keep)
     run = source_run(WORLDS[name], seed, own)
     truths = sorted((arguments.keep / "data" / name / "target" / "instances").iterdir())
-    return objects_of(run, "pool", {path.stem: path for path in truths})
+    return objects_of(run, "pool", {f"unlabeled/{path.stem}": path for path in truths})
 
 
 def objects_of(run: Path, part: str, truths: dict[str, Path]) -> list[Objects]:
