@@ -9,7 +9,9 @@ import pytest
 from benchmarks.objectness import LOSSES, by_objectness, by_thresholds, objects_of, to_row
 from PIL import Image
 
+from benchmarks import objectness
 from maskwright.artifacts import RunFolder, write_json
+from maskwright.data.formats.files import name_of
 from maskwright.data.store import ProbabilityStore
 from maskwright.instances import FEATURES
 from maskwright.instances.objectness import fit_objectness
@@ -91,3 +93,15 @@ def test_objects_of_a_run_are_judged_by_what_it_was_tuned_to(tmp_path):
     assert found.tolist() == [True, False, True, False]
     assert judged[found].min() > judged[~found].max()
     assert area == pytest.approx(features[:4, FEATURES.index("log_area")]) and len(spread) == 4
+
+
+def test_objects_of_another_world_are_those_of_the_pool_by_its_names(tmp_path, monkeypatch):
+    truths = tmp_path / "data" / "fluorescence" / "target" / "instances"
+    truths.mkdir(parents=True)
+    (truths / "one.png").touch()
+    monkeypatch.setattr(objectness, "source_run", lambda world, seed, own: tmp_path / "run")
+    monkeypatch.setattr(objectness, "objects_of", lambda run, part, own: [(run, part, own)])
+    about = argparse.Namespace(data=tmp_path, keep=tmp_path, steps=None)
+    assert objectness.foreign_objects("fluorescence", 0, about) == [
+        (tmp_path / "run", "pool", {name_of("unlabeled/one.png"): truths / "one.png"})
+    ]
