@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 import make_images as make
-from maskwright.artifacts import RunFolder, write_table
+from maskwright.artifacts import MADE, RunFolder, write_table
 from maskwright.data.index import SCHEMA, build_index, decided_index, load_index, scored
 from maskwright.errors import DataError
 from maskwright.recipe.data import DataSpec
@@ -152,6 +154,12 @@ def test_a_number_on_several_things_is_an_object_of_each(tmp_path):
     assert found[0, 3] != found[0, 7] and found[mask > 0].all() and set(np.unique(found)) == {0, 1, 2, 3}
     alone = build_index(spec(tmp_path, task="semantic"))[0].read_instances(0)
     assert alone[0, 3] == alone[0, 7]
+    # objects that a round made are whole: each may be of several things
+    index = build_index(spec(tmp_path, task="panoptic"), tmp_path / "run" / "imported")[0]
+    shutil.copytree(tmp_path / "instances", tmp_path / "run" / "objects")
+    made = index.table.with_columns(instances=pl.lit(f"{MADE}objects/a.png"))
+    whole = replace(index, table=made).read_instances(0)
+    assert whole[0, 3] == whole[0, 7]
 
 
 def test_masks_come_before_instances(tmp_path):

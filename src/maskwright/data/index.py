@@ -137,7 +137,9 @@ class Index:
         if file is None:
             return None
         found = relabel_consecutive(read_objects(self.path(file), like=turned_like(file, self.path(image))))
-        label = self.read_label(row) if self.both and self.categories.things else None
+        if not self.both or file.startswith(MADE):  # objects that a round made may be of several things
+            return found
+        label = self.read_label(row)
         if label is None or label.shape != found.shape:
             return found
         return apart_by_category(found, label, self.categories.things)

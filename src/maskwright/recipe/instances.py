@@ -24,8 +24,8 @@ class InstancesSpec(Spec):
     """
 
     only: tuple[str, ...] | None = Field(None, min_length=1)
-    """Things whose objects are learned and told apart; to embeddings all others are stuff, and they have no objects.
-    null: all things."""
+    """Things whose objects are learned and told apart; all others are stuff, in scores and files, too. null: all
+    things."""
     workflow: Workflow = "all"
     """Which things share a network (source 4). all: one network for all of them. icm: so in the supervised training,
     and one for each thing in rounds of self-training. base: so in the supervised training, and one for each of
