@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from maskwright.instances.pseudo import object_labels
+from maskwright.data.images import read_ids
+from maskwright.instances import Objectness
+from maskwright.instances.pseudo import ObjectLabels, object_labels
+from maskwright.pipeline import labelling
 from maskwright.recipe.instances import InstancesSpec
-from maskwright.recipe.selftrain import ObjectLabelsSpec
-from maskwright.types import IGNORE
+from maskwright.recipe.selftrain import ObjectLabelsSpec, PseudoLabelsSpec
+from maskwright.selftrain import PrecisionTable
+from maskwright.types import IGNORE, Categories, Category
 
 THINGS = [1, 2]
 CHANCES = np.array([0.9, 0.2])
@@ -139,3 +145,23 @@ def test_an_object_is_counted_as_what_it_is_learned_as():
     assert np.array_equal(found.before, label) and found.voted[2] == 60
     left = object_labels(label, said, objects, np.array([0.1]), [1, 2], ObjectLabelsSpec(), spec)
     assert left.found[:3].tolist() == [0, 1, 0] and not left.kept.any()
+
+
+def test_the_ledger_tells_what_is_kept_from_what_votes_moved(tmp_path, monkeypatch):
+    """60 pixels of thing 1 and 40 of thing 2 are learned as a 1: no more of a thing is kept than there is."""
+    said = np.repeat([[1, 2, 0]], [6, 4, 10], axis=1).repeat(10, 0).astype(np.uint8)
+    label = np.where(said == 2, np.uint8(1), said)
+    counts = {name: np.zeros(256, np.int64) for name in ("found", "kept", "voted")}
+    found = ObjectLabels(label=label, before=said, ids=(said > 0).astype(np.int32), **counts)
+    monkeypatch.setattr(labelling, "_objects", lambda *about: found)
+    likely = np.where(np.arange(3)[:, None, None] == said, 0.98, 0.01).astype(np.float32)
+    job = SimpleNamespace(
+        soft=SimpleNamespace(read=lambda name: likely),
+        method=PseudoLabelsSpec(),
+        named=lambda kind: tmp_path / kind,
+        whole=SimpleNamespace(categories=Categories(tuple(Category(i, f"c{i}", values=(i,)) for i in range(3)))),
+    )
+    about = {"image": "a.png", "used": True}
+    rows = labelling._label_one(job, said.shape, np.full(3, 0.5), PrecisionTable.of(3), about, Objectness())
+    assert [row["kept"] for row in rows] == [1, 1, 1]
+    assert np.array_equal(read_ids(tmp_path / "labels" / "a.png"), label)

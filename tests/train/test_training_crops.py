@@ -5,14 +5,17 @@ Gray values are 40 × the label, and all geometry is flips: a pixel whose label 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import polars as pl
 import pytest
 import scipy.stats
 import torch
 from PIL import Image
 
 from maskwright.augment import Source, draw_view
-from maskwright.data.index import build_index
+from maskwright.data.index import PSEUDO, build_index
 from maskwright.data.intensity import Intensity, standardise
 from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
@@ -285,6 +288,15 @@ def test_partners_may_be_among_some_images_only(spec):
     among, rng = np.array([True, True, True, False, False]), np.random.default_rng(0)
     chosen = Partners.of(spec, PIXELS, CATEGORIES, among)
     assert {chosen.draw(4, rng).row for _ in range(200)} == ({0, 1, 2} if isinstance(spec, CutMixSpec) else {1})
+
+
+@pytest.mark.parametrize("drawn", [0.25, 1])
+def test_pseudo_labels_have_no_partner_whose_objects_are_missing(tmp_path, drawn):
+    images, recipe = images_of(tmp_path, labels(5), "mix=[{kind: cutmix}]", f"data.drawn={drawn}")
+    made = images.index.table.with_columns(pl.Series(PSEUDO, [False, True, False, True, True]))
+    images = WorkingImages(replace(images.index, table=made), images.intensity, scale=1, cache=0.25)
+    found = [way.partners[0].rows.tolist() for way in TrainingCrops(images, recipe).ways]
+    assert found == ([[0, 2], [1, 3, 4]] if drawn < 1 else [[0, 1, 2, 3, 4]] * 2)
 
 
 def test_partners_of_named_categories_hold_one_of_them_and_are_centred_on_it():

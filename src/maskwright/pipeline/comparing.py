@@ -20,10 +20,10 @@ from maskwright.labels import InstanceMap, relabel_consecutive
 from maskwright.panoptic import count_votes
 from maskwright.pictures import encode, fit, instance_picture, judged_picture, side_by_side, to_rgb8
 from maskwright.pipeline import rounds, stages
-from maskwright.pipeline.objectness import truly_matched_things
+from maskwright.pipeline.objectness import truly_matched_things, unknown_pixels
 from maskwright.progress import track
 from maskwright.recipe.selftrain import PseudoLabelsSpec, SelftrainSpec
-from maskwright.types import IGNORE, LabelMap
+from maskwright.types import LabelMap
 
 _DRAWN = 6
 """Images that are drawn, of the first fold."""
@@ -101,7 +101,7 @@ def compare_objects(whole: Index, image: str, label: LabelMap, ids: InstanceMap)
     ids = relabel_consecutive(np.where(np.isin(ids, taught), ids, np.int32(0)))
     owners = count_votes(label, ids).winners(things)
     right = truly_matched_things(ids, owners.tolist(), truth, true, things)
-    unknown = (truth == IGNORE) | (np.isin(truth, things) & (true == 0))
+    unknown = unknown_pixels(truth, true, things)
     missed, missing = np.zeros(truth.shape, np.int32), np.zeros(len(whole.categories), np.int64)
     for thing in things:
         theirs = relabel_consecutive(np.where(truth == thing, true, np.int32(0)))

@@ -94,6 +94,11 @@ def fit_judges(folder: RunFolder, whole: Index, number: int | None = None) -> Ju
     )
 
 
+def unknown_pixels(truth: LabelMap, ids: InstanceMap, things: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return (H, W) where nobody knows what is true: what is ignored, and things without an id."""
+    return np.asarray((truth == IGNORE) | (np.isin(truth, things) & (ids == 0)))
+
+
 def truly_matched_things(
     objects: InstanceMap, owners: Sequence[int], truth: LabelMap, ids: InstanceMap, things: Sequence[int]
 ) -> npt.NDArray[np.float64]:
@@ -109,7 +114,7 @@ def truly_matched_things(
         things: positions of the categories that are things.
     """
     known = np.unique(objects[objects > 0])
-    unknown = (truth == IGNORE) | (np.isin(truth, things) & (ids == 0))
+    unknown = unknown_pixels(truth, ids, things)
     found = np.zeros(len(known))
     for thing in things:
         own = known[np.asarray(owners) == thing]

@@ -28,7 +28,6 @@ from maskwright.statistics import Statistic
 SHIFT, CHANCE = 0.2, 0.05
 """Energy coefficient from which on a pool is said to be unlike the labelled images, and how rarely chance does that."""
 
-
 _FEW = 0.05
 """Share of the objects of the pool that are learned from, below which the verdict says so."""
 

@@ -11,7 +11,6 @@ from maskwright.types import Array, LabelMap
 
 Mask = npt.NDArray[np.bool_]
 
-
 _SMOOTH = 1.0
 """Standard deviation in pixels by which the distance to the border is smoothed."""
 
