@@ -143,7 +143,7 @@ def _draw(out: Path, categories: tuple[Category, ...], relabel: Callable[[LabelM
         return
     shutil.rmtree(out, ignore_errors=True)
     rng = np.random.default_rng(7)
-    for number_of_part, (part, places) in enumerate((("source", 40), ("target", 40), ("test", 14))):
+    for number_of_part, (part, places) in enumerate((("source", 40), ("target", 40), ("test", 40))):
         for place in range(places):
             layout, seed = draw_layout(rng), (number_of_part, place)
             for number, view in enumerate(draw_views(3, rng)):
