@@ -76,7 +76,8 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
     settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}"]
     settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
-    settings += ["selftrain.method={kind: pseudo_labels, objects: {objectness: 0.5, votes: predicted}}"]
+    objects = "objects: {objectness: 0.5, votes: predicted}"
+    settings += [f"selftrain.method={{kind: pseudo_labels, {world.pixels}{objects}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
     command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
     command += [
