@@ -10,13 +10,14 @@ gone on`, from the same labels for twice `--steps` more; `batch norm`, its stati
 `self-trained`, a round of `--steps` with pseudo-labels, with neither votes nor a choice of objects; `guided`, objects
 vote on the category of their pixels, too (not with nuclei, which are of one category); `objectness`, those alone are
 learned from that are rather true than false; `two rounds` of that; `target labels`, the upper end, for twice `--steps`
-from the labels of the pool. So no row learns longer than the one that goes on from the source's labels. All objects
-are parted by embeddings, where there are several kinds of things across these. `pq_dagger` takes stuff without a
-threshold. Scores are those of the mean of two folds' networks, the mean over the seeds; intervals resample the groups
-of the target's images that are scored: places, sols, else each image is one. Of the labels of the pool each network of
-`target labels` learns from half, as folds have it. Rounds are compared with the best of the three rows without
-pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a share of that of target labels, and
-`share of the gap of source only` that over the networks which all go on from.
+from the labels of the pool. So no row learns longer than the one that goes on from the source's labels. All objects are
+parted by embeddings, where there are several kinds of things across these; of several categories rounds learn from the
+surest half of each (`class_share`), as was chosen after a look at the labels of the pool of `scenes`, not of what is
+scored. `pq_dagger` takes stuff without a threshold. Scores are those of the mean of two folds' networks, the mean over
+the seeds; intervals resample the groups of the target's images that are scored: places, sols, else each image is one.
+Of the labels of the pool each network of `target labels` learns from half, as folds have it. Rounds are compared with
+the best of the three rows without pseudo-labels, by PQ on the very images; `share of the gap` is the gain over it as a
+share of that of target labels, and `share of the gap of source only` that over the networks which all go on from.
 `panoramas` are made with --only panoramas, and `--rows "source only" "target labels"` for supervised networks alone.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
