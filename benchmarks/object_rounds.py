@@ -147,7 +147,7 @@ def command_of(row: str, world: World, seed: int, arguments: argparse.Namespace)
     if rounds:
         settings += [f"selftrain.length={1 / FIRST}", "selftrain.start=before"]
         settings += ["selftrain.adopt=always", "selftrain.aliens=keep"]
-        settings += [f"selftrain.method={{kind: pseudo_labels, {world.pixels}objects: {objects}}}"]
+        settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {objects}}}"]
         settings += [f"selftrain.rounds={rounds}"]
     learned = data / ("target" if row == UPPER else "source")
     command = ["selftrain" if rounds else "run", "--data", str(learned), "--seed", str(seed), "--task", world.task]

@@ -60,7 +60,7 @@ class World:
         categories: of a panoptic one.
         group: regular expression whose first group, of an image's name, is what belongs together: views of a place, a
             sol; empty: each image is alone.
-        pixels: of selftrain.method, and a comma: which pixels a round learns from; empty: as it comes.
+        pixels: selftrain.method.pixels: which a round learns from.
     """
 
     name: str
@@ -69,7 +69,7 @@ class World:
     settings: tuple[str, ...]
     categories: tuple[Category, ...] = ()
     group: str = ""
-    pixels: str = ""
+    pixels: str = "{kind: threshold}"
 
     def group_of(self, name: str) -> str:
         """Return the group of an image.
@@ -261,9 +261,8 @@ _PANOPTIC = (*_BASE, STRONG, "instances.across=true")
 _SCENES = (*_PANOPTIC, "train.scale=1", "train.crop=[96, 128]", "train.batch=8", _SURE)
 
 _PLACE = r"^([a-z]+\d+)_"
-_EVENLY = "pixels: {kind: class_share}, "
-"""Above one threshold the network's favourites are learned where rare things are missed: of the rocks of the pool of
-`scenes` more pixels had been labelled as ground or water than as rock (source only, seed 0)."""
+_EVENLY = "{kind: class_share}"
+"""Above one threshold for all, the commonest categories are learned where rare ones are missed."""
 
 TWO_WORLDS = ("fluorescence", "stained", "scenes")
 """Those that go from one world to another; the others have few labels of one."""

@@ -22,7 +22,7 @@ from typing import Any, get_args
 import numpy as np
 
 from benchmarks import record
-from benchmarks.object_rounds import FALSE, finish, mean_of, statistics
+from benchmarks.object_rounds import CHOSEN, FALSE, ROUNDS, finish, mean_of, statistics
 from benchmarks.object_worlds import SIZED, WORLDS
 from benchmarks.record import Comparison, Row
 from maskwright.artifacts import read_table
@@ -76,8 +76,7 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
     settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}"]
     settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
-    objects = "objects: {objectness: 0.5, votes: predicted}"
-    settings += [f"selftrain.method={{kind: pseudo_labels, {world.pixels}{objects}}}"]
+    settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {ROUNDS[CHOSEN][1]}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
     command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
     command += [

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from benchmarks.object_rounds import FALSE, LONGER, SOURCE, UPPER, adapted, statistics, to_row
+from benchmarks.object_rounds import CHOSEN, FALSE, LONGER, SOURCE, UPPER, adapted, command_of, statistics, to_row
 from benchmarks.object_worlds import FIELDS, WORLDS, _from_set
 from PIL import Image
 
@@ -18,6 +19,7 @@ from maskwright.data.images import read_image
 from maskwright.data.intensity import standardise, to_working
 from maskwright.data.synthetic import make_playground
 from maskwright.models import build_model
+from maskwright.recipe import Recipe, apply_settings
 from maskwright.recipe.data import DataSpec
 from maskwright.recipe.model import UNetSpec
 from maskwright.train.unlabelled.norm import batch_norms
@@ -146,3 +148,12 @@ def test_groups_of_a_real_set_are_in_one_part(tmp_path):
     assert [category["isthing"] for category in told] == [False, True, True]
     truth = json.loads((tmp_path / "out" / "test" / "truth" / "panoptic.json").read_text())
     assert all(len(image["segments_info"]) == 3 for image in truth["annotations"])
+
+
+@pytest.mark.parametrize(("name", "kind"), [("stained", "threshold"), ("scenes", "class_share")])
+def test_rounds_learn_from_a_share_of_each_category_where_there_are_several(tmp_path, name, kind):
+    words = command_of(CHOSEN, WORLDS[name], 0, argparse.Namespace(keep=tmp_path, steps=300))[0]
+    stated = [setting for word, setting in pairwise(words) if word == "--set" and setting.startswith("selftrain.")]
+    method = apply_settings(Recipe(data=DataSpec(root=str(tmp_path))), stated).selftrain.method
+    assert method.pixels.kind == kind
+    assert method.objects.objectness == 0.5 and method.objects.votes == "predicted"
