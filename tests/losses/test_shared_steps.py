@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from test_losses import CATEGORIES, SPECS, batch, one_hot, targets_of
@@ -62,7 +65,10 @@ def share(rank, folder):
     own = slice(2 * rank, 2 * rank + 2)
     parts = [in_parts([spec], (), logits[own], labels[own], targets_of(spec, labels[own]), 2) for spec in IN_PARTS]
     torch.save(parts, f"{folder}/parts-{rank}.pt")
+    group = weakref.ref(distributed.group.WORLD)
     distributed.destroy_process_group()
+    gc.collect()
+    assert group() is None  # what holds it has threads that may abort the process as it ends
 
 
 def test_two_processes_give_the_value_and_gradient_of_one(tmp_path):
