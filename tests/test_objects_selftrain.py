@@ -14,10 +14,12 @@ import pytest
 from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
 from maskwright.data.formats.files import name_of
 from maskwright.data.images import read_ids
+from maskwright.data.intensity import resize_label
 from maskwright.data.store import ProbabilityStore
 from maskwright.data.synthetic import make_playground
 from maskwright.instances.store import read_objects
 from maskwright.instances.telling import to_size
+from maskwright.labels import components
 from maskwright.pipeline import run as run_pipeline
 from maskwright.predict import to_full_size
 from maskwright.progress import listen
@@ -164,12 +166,25 @@ def test_protocols_stand_side_by_side_by_pq(tmp_path):
 
 
 def test_studies_whose_pool_has_masks_guide_and_vote_by_them(tmp_path):
-    """Objects are clustered inside of the true categories, and all true objects vote: what guidance could bring."""
+    """Objects are clustered inside of the true categories, and all true objects vote: what guidance could bring.
+
+    Distances start so wide that all pixels of a category are one cluster, and end so narrow that hardly any two are.
+    """
     root, out = tmp_path / "data", tmp_path / "run"
     make_playground(root, labelled=12, unlabelled=0, size=(40, 64), planted=False)
     told = '{"objectness": null, "stable": 0.01, "votes": "true", "guide": "true"}'
-    maskwright(*command(root, out, **{"selftrain.method.objects": told}))
+    wide = "{kind: mean_shift, bandwidth: {value: 0.01, shift: 100, rate: 1000}}"
+    narrow = {"instances.cluster": wide, "instances.border": "0", "instances.smallest": "0", "instances.minimum": "1"}
+    maskwright(*command(root, out, **{"selftrain.method.objects": told}, **narrow))
     folder = RunFolder(out)
+
+    def most_in_a_piece(store, name):
+        """Return into how many objects a connected piece of a true category falls at most."""
+        objects = read_objects(ProbabilityStore(store), name)
+        label = resize_label(read_ids(root / "masks" / f"{name}.png").astype(np.uint8), objects.shape)
+        pieces = [components(label == thing)[0] for thing in things]
+        return max((len(np.unique(objects[p == n])) for p in pieces for n in range(1, p.max() + 1)), default=0)
+
     things = load_recipe(folder.recipe).data.to_categories().things
     ledger = read_table(out / "round-1" / "pseudo" / "ledger.parquet")
     assert ledger["objects"].sum() >= ledger["objects_kept"].sum() > 0
@@ -177,6 +192,7 @@ def test_studies_whose_pool_has_masks_guide_and_vote_by_them(tmp_path):
         own = ledger.filter((pl.col("fold") == fold) & pl.col("used"))
         for image in own["image"].unique():
             name = name_of(image)
+            assert most_in_a_piece(folder.pseudo(1, fold) / "soft", name) <= 1
             mask = read_ids(root / "masks" / f"{name}.png")
             truth = read_ids(root / "instances" / f"{name}.png")
             label = read_ids(folder.pseudo(1, fold) / "labels" / f"{name}.png")
@@ -184,3 +200,6 @@ def test_studies_whose_pool_has_masks_guide_and_vote_by_them(tmp_path):
             assert np.isin(mask[ids > 0], things).all()  # inside of what truly is a thing
             for number in np.unique(truth[truth > 0]):  # each true object has one category, where it has any
                 assert len(set(label[truth == number].tolist()) - {255}) <= 1
+    rows = read_folds(folder.folds)
+    oof = [name_of(image) for image in rows.filter(pl.col("fold") >= 0)["image"]]
+    assert max(most_in_a_piece(folder.store("oof", 0), name) for name in oof) > 2

@@ -211,6 +211,9 @@ def test_categories_and_crowds_of_ids(tmp_path):
     assert (found.scores["pq/cell"]["value"], found.scores["pq/vein"]["value"]) == (0, 1)
     row = found.per_image.filter(pl.col("category") == "cell").row(0, named=True)
     assert (row["segments_tp"], row["segments_fp"], row["segments_fn"]) == (0, 0, 1)
+    (tmp_path / "p" / "segments.csv").unlink()
+    with pytest.raises(DataError, match="what each id is: cell, vein"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t", kind="instances", spec=QUICK)
 
 
 def changed(folder, part, change):

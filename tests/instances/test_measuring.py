@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -165,6 +166,32 @@ def test_what_was_cut_short_is_gathered_all_the_same(tmp_path):
         ["a", "1", "foreground"],
         ["b", "1", "foreground"],
     ]
+
+
+def test_processes_that_share_a_folder_list_what_all_have_gathered(tmp_path):
+    def told(count):
+        ids = squares([(2, 2), (2, 20)][:count])
+        label = (ids > 0).astype(np.uint8)
+        return to_panoptic(label, ids, likely(label, 2), [1], InstancesSpec())
+
+    def share(number):
+        files = ObjectFiles(tmp_path / "out", NUCLEI, tmp_path / "out" / ".shards" / f"{number}-of-3")
+        for name in names[number::3]:
+            files.write(name, told(1 + len(name) % 2))
+        files.gather(names[number::3])
+
+    names = sorted("a" * n for n in range(1, 12))
+    whole = ObjectFiles(tmp_path / "whole", NUCLEI)
+    for name in names:
+        whole.write(name, told(1 + len(name) % 2))
+    whole.gather(names)
+    share(1)
+    found = {entry["file_name"] for entry in json.loads((tmp_path / "out" / "panoptic.json").read_text())["images"]}
+    assert found == {f"{name}.png" for name in names[1::3]}
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(share, (0, 2)))
+    for path in ("panoptic.json", "instances/segments.csv"):
+        assert (tmp_path / "out" / path).read_text() == (tmp_path / "whole" / path).read_text()
 
 
 def test_a_log_of_notes_that_were_overtaken_is_written_anew(tmp_path):

@@ -25,7 +25,7 @@ from maskwright.recipe.cluster import (
     ShiftSpec,
 )
 from maskwright.recipe.embedding import EmbeddingLossSpec
-from maskwright.recipe.margin import Margin, margin_at
+from maskwright.recipe.margin import Margin
 from maskwright.types import Array
 
 __all__ = [
@@ -47,15 +47,15 @@ __all__ = [
 ]
 
 
-def _at(margin: Margin | None, progress: float) -> float:
-    assert margin is not None, "distances are filled in"
-    return margin_at(margin, progress)
+def _stated(margin: Margin | None) -> float:
+    assert isinstance(margin, float), "distances are filled in, and stand still"
+    return margin
 
 
-def _mean_shift(points: Array, spec: ShiftSpec, progress: float, device: str | None) -> Indices:
+def _mean_shift(points: Array, spec: ShiftSpec, device: str | None) -> Indices:
     return mean_shift(
         points,
-        _at(spec.bandwidth, progress),
+        _stated(spec.bandwidth),
         seeding=spec.seeding,
         seeds=spec.seeds,
         sample=spec.sample,
@@ -64,21 +64,20 @@ def _mean_shift(points: Array, spec: ShiftSpec, progress: float, device: str | N
     ).labels
 
 
-def _mean_shift_plus(points: Array, spec: MeanShiftPlusSpec, progress: float, device: str | None) -> Indices:
-    labels = _mean_shift(points, spec, progress, device)
-    return merge_near(points, labels, _at(spec.merge, progress), largest_apart=spec.largest_apart)
+def _mean_shift_plus(points: Array, spec: MeanShiftPlusSpec, device: str | None) -> Indices:
+    labels = _mean_shift(points, spec, device)
+    return merge_near(points, labels, _stated(spec.merge), largest_apart=spec.largest_apart)
 
 
-def _agglomerative(points: Array, spec: AgglomerativeSpec, progress: float, device: str | None) -> Indices:
-    threshold = _at(spec.threshold, progress)
-    return agglomerative(points, threshold, sample=spec.sample, seed=spec.seed, device=device)
+def _agglomerative(points: Array, spec: AgglomerativeSpec, device: str | None) -> Indices:
+    return agglomerative(points, _stated(spec.threshold), sample=spec.sample, seed=spec.seed, device=device)
 
 
-def _hdbscan(points: Array, spec: HdbscanSpec, progress: float, device: str | None) -> Indices:
+def _hdbscan(points: Array, spec: HdbscanSpec, device: str | None) -> Indices:
     return hdbscan(
         points,
         min_cluster_size=spec.min_cluster_size,
-        epsilon=_at(spec.epsilon, progress),
+        epsilon=_stated(spec.epsilon),
         single=spec.single,
         sample=spec.sample,
         seed=spec.seed,
@@ -86,7 +85,7 @@ def _hdbscan(points: Array, spec: HdbscanSpec, progress: float, device: str | No
     )
 
 
-CLUSTERERS: dict[type, Callable[[Array, Any, float, str | None], Indices]] = {
+CLUSTERERS: dict[type, Callable[[Array, Any, str | None], Indices]] = {
     MeanShiftSpec: _mean_shift,
     MeanShiftPlusSpec: _mean_shift_plus,
     AgglomerativeSpec: _agglomerative,
@@ -108,6 +107,6 @@ def build_clusterer(spec: ClusterSpec, *, progress: float = 1.0, device: str | N
         [0, 0, 0, 1]
     """
     margins = EmbeddingLossSpec()
-    whole = spec.within(margins.pull_margin, margins.push_margin)
+    whole = spec.within(margins.pull_margin, margins.push_margin).at(progress)
     method = CLUSTERERS[type(spec)]
-    return lambda points: method(points, whole, progress, device)
+    return lambda points: method(points, whole, device)

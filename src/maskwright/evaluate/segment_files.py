@@ -123,10 +123,20 @@ def instance_pairs(
         ignore: ids of the truth whose pixels don't count.
 
     Raises:
-        DataError: a table that can't be read, or categories of the prediction that the truth hasn't.
+        DataError: a table that can't be read or lacks though there are several categories, or categories of the
+            prediction that the truth hasn't.
     """
     true, found = (_sidecar(folder / SIDECAR) for folder in (truth, prediction))
     names = sorted({row.category for rows in true.values() for row in rows}) or [OBJECT]
+    if len(names) > 1 and not (prediction / SIDECAR).is_file():
+        raise DataError(
+            problem(
+                f"{SIDECAR} beside the predictions, which says what each id is: {', '.join(names)}",
+                "none",
+                where=str(prediction),
+                next_move="write one, or score objects of one category by leaving that of the truth out",
+            )
+        )
     others = sorted({row.category for rows in found.values() for row in rows} - set(names))
     if others:
         raise DataError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import heapq
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,48 +20,75 @@ from maskwright.predict.log import append_line
 from maskwright.types import Categories
 
 INSTANCES, SEGMENTS = "instances", "segments.csv"
-_LOG = ".segments.jsonl"
+_LOG, _PART = ".segments.jsonl", ".gathered.jsonl"
 
 
 class ObjectFiles:
     """Writes `instances/NAME.png` (ids of things, 0 none) and `panoptic/NAME.png`, one image at a time.
 
     What the ids are is noted as it is written, so that what was cut short goes on; `gather` makes of it
-    `instances/segments.csv`, as `maskwright evaluate --kind instances` reads it, and `panoptic.json`.
+    `instances/segments.csv`, as `maskwright evaluate --kind instances` reads it, and `panoptic.json`. Where several
+    processes write into the same folder, each with notes of its own, these list what all of them have gathered so far.
 
     Args:
         out: folder of both.
         categories: what positions mean.
-        place: folder of the notes, `out` or one inside.
+        place: folder of the notes: `out`, or one beside those of the other processes, inside.
     """
 
     def __init__(self, out: Path, categories: Categories, place: Path | None = None) -> None:
-        self.out, self.categories, self.log = out, categories, (place or out) / _LOG
-        self.things = categories.things
+        self.out, self.categories, self.place = out, categories, place or out
+        self.log, self.things = self.place / _LOG, categories.things
 
     def write(self, name: str, found: PanopticMap) -> None:
         """Write the files of an image."""
         write_array(self.out / INSTANCES / f"{name}.png", found.instances(self.things))
         append_line(self.log, [name, annotation_of(self.out / PANOPTIC, name, found, self.categories)])
 
-    def gather(self, names: Sequence[str], *, suffix: str = "") -> None:
-        """Write the two lists of these images, in their order.
-
-        Args:
-            names: of the images.
-            suffix: of the lists' names, where several processes write their own.
-        """
+    def gather(self, names: Sequence[str]) -> None:
+        """Write the two lists, of these images in their order, or of all that every process has gathered."""
         noted = _Notes(self.log, names)
-        write_tree(self.out / f"{PANOPTIC}{suffix}.json", noted, self.categories)
+        if self.place == self.out:
+            return self._write_lists(noted)
+        with atomic(self.place / _PART) as temporary, temporary.open("w", encoding="utf-8") as file:
+            for item in noted:
+                file.write(json.dumps(item) + "\n")
+        written = None
+        while (parts := _Parts.of(self.place.parent)) != written:  # another one may have come while these were written
+            self._write_lists(parts)
+            written = parts
+        return None
+
+    def _write_lists(self, noted: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        write_tree(self.out / f"{PANOPTIC}.json", noted, self.categories)
         named = {category.id: category for category in self.categories.items}
-        target = self.out / INSTANCES / SEGMENTS.replace(".csv", f"{suffix}.csv")
-        with atomic(target) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        with (
+            atomic(self.out / INSTANCES / SEGMENTS) as temporary,
+            temporary.open("w", encoding="utf-8", newline="") as file,
+        ):
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(("name", "id", "category", "score"))
             for name, entry in noted:
                 for segment in entry["segments_info"]:
                     if (category := named[segment["category_id"]]).isthing:
                         writer.writerow((name, segment["id"], category.name, segment.get("score", "")))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What each process has gathered: a file of lines [name, entry] of each, with the time when it was written."""
+
+    files: tuple[tuple[Path, int], ...]
+
+    @classmethod
+    def of(cls, place: Path) -> _Parts:
+        """Return those in the folders of all processes."""
+        return cls(tuple((path, path.stat().st_mtime_ns) for path in sorted(place.glob(f"*/{_PART}"))))
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(path.open(encoding="utf-8")) for path, _ in self.files]
+            yield from heapq.merge(*(map(json.loads, file) for file in opened), key=itemgetter(0))
 
 
 class _Notes:

@@ -91,6 +91,6 @@ class _Objects:
         told = to_panoptic(*about, scores=scores, middles=self.middles, where=found.name)
         self.files.write(found.name, told)
 
-    def gather(self, names: Sequence[str], suffix: str) -> None:
+    def gather(self, names: Sequence[str]) -> None:
         """Write the lists."""
-        self.files.gather(names, suffix=suffix)
+        self.files.gather(names)

@@ -96,6 +96,7 @@ class _Job:
         folder, method = RunFolder(root), SelftrainSpec.model_validate(spec["selftrain"]).method
         assert isinstance(method, PseudoLabelsSpec)
         told = InstancesSpec.model_validate(spec["instances"]) if "instances" in spec else None
+        told = told and told.at(1 - 1 / spec["round"])
         return cls(folder, stages.decided(folder, spec), method, spec["round"], spec["fold"], again, told)
 
 

@@ -55,8 +55,8 @@ class Beside(Protocol):
         """Write what belongs to an image, before its label."""
         ...
 
-    def gather(self, names: Sequence[str], suffix: str) -> None:
-        """Write what belongs to all of these images; the suffix tells the files of shards apart."""
+    def gather(self, names: Sequence[str]) -> None:
+        """Write what belongs to all of these images, of a shard to those of the other shards as well."""
         ...
 
 

@@ -143,7 +143,7 @@ class _Work:
         if self.tabled:
             self.results.gather(done, table_path(self.out, shard))
         if self.beside is not None:
-            self.beside.gather(done, "" if shard is None else f"-{shard.label}")
+            self.beside.gather(done)
 
     def note(self, found: Found) -> None:
         """Write all that stands beside a label file, before it is written."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
-from maskwright.recipe.margin import Margin, times
+from maskwright.recipe.margin import DecayingMarginSpec, Margin, times
 from maskwright.recipe.spec import Spec
 
 
@@ -23,6 +23,11 @@ class _Clustering(Spec):
             name: value for name, value in self._by_margins(pull, push).items() if getattr(self, name) is None
         }
         return self.model_copy(update=open_fields)
+
+    def at(self, progress: float) -> Self:
+        """Return the spec with every distance as it is at a point of the training, from 0 to 1."""
+        changing = {name: value for name, value in self if isinstance(value, DecayingMarginSpec)}
+        return self.model_copy(update={name: value.at(progress) for name, value in changing.items()})
 
     def _by_margins(self, pull: Margin, push: Margin) -> dict[str, Any]:
         raise NotImplementedError

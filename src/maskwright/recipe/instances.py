@@ -46,7 +46,9 @@ class InstancesSpec(Spec):
     the consistency of unlabelled pixels, and is what is validated and shipped, as of its last move: take a divisor of
     `train.steps`."""
     cluster: ClusterSpec = MeanShiftPlusSpec()
-    """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`."""
+    """How pixels of one category are parted into instances. Distances that are null follow the margins of `loss`. One
+    that changes over the training is at 1 - 1/r where round r labels the pool: as it starts in the first, halfway in
+    the second, at two thirds in the third. Elsewhere it is at its end."""
     by: Literal["best", "embeddings", "shape"] = "best"
     """What parts two objects that touch. embeddings: `cluster`. shape: a watershed on the distance to the border of
     what the network, after post-processing, says is of a thing, as it is without embeddings. best: for each thing what
@@ -113,6 +115,10 @@ class InstancesSpec(Spec):
         cluster = self.cluster.within(self.loss.pull_margin, self.loss.push_margin)
         border = margin_at(self.loss.push_margin, 1.0) / 2 if self.border is None else self.border
         return self.model_copy(update={"cluster": cluster, "border": border})
+
+    def at(self, progress: float) -> InstancesSpec:
+        """Return the section with the distances of the clustering as they are at a point of the rounds, from 0 to 1."""
+        return self.model_copy(update={"cluster": self.cluster.at(progress)})
 
     def divisions(self, things: Sequence[str], number: int) -> dict[Level, tuple[Team, ...]]:
         """Return the ways in which a round divides things, of all those that there are, among networks."""
