@@ -198,6 +198,11 @@ class RunFolder:
         return self.root / f"round-{round_number}" / part
 
 
+def is_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a run."""
+    return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
+
+
 def is_export(folder: Path) -> bool:
     """Tell an export folder from a run folder."""
     return (folder / MANIFEST).is_file()

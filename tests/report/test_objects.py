@@ -66,6 +66,17 @@ def test_what_parts_objects_is_said_with_what_it_was_chosen_by(tmp_path):
         text, _ = write(run)
         assert f"Objects that touch are parted {said}. Chosen by out-of-fold PQ" in text
         assert f"{NAMES[1]}: embeddings 0.652, shape 0.4 0.747." in text
+        assert ("as its shape parts it from others" in text) is (distance is not None)
+    judged = {"objectness": {"weights": [1.0], "instances": 87, "true": 11, "least": 0.05}}
+    for names, said in (
+        ((NAMES[1],), f"parts it is the mean probability of the category inside: {NAMES[1]}."),
+        ((), ""),
+    ):
+        ways = {"all": {NAMES[1]: None, "other": None} | dict.fromkeys(names, 9), "folds": {}, "pq": {}}
+        (run / "tuned.json").write_text(json.dumps(tuned | judged | {"ways": ways}))
+        text, _ = write(run)
+        assert "Its score is its objectness" in text and said in text
+        assert ("mean probability of the category inside" in text) is bool(names)
 
 
 def test_embeddings_are_shown_a_set_after_the_other(tmp_path):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from maskwright.artifacts import read_json, write_json, write_table
+from maskwright.artifacts import is_run, read_json, write_json, write_table
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.finished import STATED, check_free, finished, is_run, refuse
+from maskwright.cli.finished import STATED, check_free, finished, refuse
 from maskwright.cli.options import listed
 from maskwright.cli.run import print_scores, shown, shown_names
 from maskwright.errors import UsageError, problem
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 Flag = Parameter(negative=())
 _KIND = (
     "What the files hold: semantic, values of categories (default); instances, ids of objects, 0 the background "
-    "(segments.csv beside them: name, id, category, score, crowd; the default where it lies beside the predictions); "
+    "(segments.csv beside them: name, id, category, score, crowd; the default where it lies beside the predictions, or "
+    "the truth's folder is called instances); "
     "panoptic, COCO's JSON and PNGs, or masks/ and instances/ in both folders."
 )
 _FAMILIES = (

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 STATED = "state it in the recipe: maskwright run --recipe RUN/recipe.yaml --set key.path=value --out RUN --redo"
 
 
-def is_run(folder: Path) -> bool:
-    """Tell whether a folder is that of a run."""
-    return RunFolder(folder).recipe.is_file() and RunFolder(folder).records.is_dir()
+def recipe_of(folder: RunFolder) -> Recipe:
+    """Return the recipe of a run that got as far as its training."""
+    if folder.records.is_dir() and not folder.recipe.is_file():
+        raise UsageError(
+            problem(
+                "a run that is trained",
+                "one that stopped before its training",
+                where=str(folder.root),
+                next_move="mend what stopped it, and give the command that began it again",
+            )
+        )
+    return load_recipe(folder.recipe)
 
 
 def finished(run: Path, stage: str, *, redo: bool, anew: str | None = None) -> RunFolder:
@@ -35,7 +44,7 @@ def checkpoints(folder: RunFolder, kind: str) -> list[Path]:
     """Return the checkpoints of all folds; the trainings must be finished."""
     from maskwright.pipeline.delivered import trainings_of
 
-    recipe = load_recipe(folder.recipe)
+    recipe = recipe_of(folder)
     folds = recipe.split.folds
     if recipe.selftrain.rounds and not folder.adopted.is_file():
         raise UsageError(

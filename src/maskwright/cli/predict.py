@@ -10,10 +10,10 @@ from cyclopts import Parameter
 
 from maskwright.artifacts import LOCK, RunFolder, is_export, read_json, write_json
 from maskwright.cli.console import progress, result, say
-from maskwright.cli.finished import checkpoints, refuse, telling_networks
+from maskwright.cli.finished import checkpoints, recipe_of, refuse, telling_networks
 from maskwright.errors import UsageError, problem
 from maskwright.progress import track
-from maskwright.recipe import apply_settings, load_recipe
+from maskwright.recipe import apply_settings
 
 if TYPE_CHECKING:
     from maskwright.predict import Shard
@@ -104,7 +104,7 @@ def _source(run: Path, settings: tuple[str, ...], checkpoint: str | None) -> tup
     from maskwright.pipeline.stages import read_chain
     from maskwright.tasks import check_fresh
 
-    recipe = apply_settings(load_recipe(folder.recipe), _of_predict(settings))
+    recipe = apply_settings(recipe_of(folder), _of_predict(settings))
     check_fresh(folder.root, "tune")
     stated = recipe.postprocess.chain or ()
     chain = read_chain(read_json(folder.tuned)["chain"]) if folder.tuned.is_file() else stated

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder
+from maskwright.artifacts import RunFolder, is_run
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.finished import is_run
 from maskwright.cli.options import Options, typed_command
 from maskwright.cli.review import carried_out
 from maskwright.errors import UsageError, problem

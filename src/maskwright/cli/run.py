@@ -179,7 +179,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     """Print what a run came to."""
     findings = [(kind, str(n)) for kind, n in summary["findings"].items()]
     if findings:
-        table("Findings of the audit", ("kind", "number"), findings)
+        table("Findings", ("kind", "number"), findings)
     if not print_scores(summary["scores"]):
         say("nothing was scored: one fold and nothing held out; --folds 5 or --holdout .15 gives scores")
     if "selftrain" in summary:

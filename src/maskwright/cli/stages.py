@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from maskwright.artifacts import RunFolder, read_folds, read_json, read_table
+from maskwright.artifacts import RunFolder, is_run, read_folds, read_json, read_table
 from maskwright.cli.console import progress, result, say, table
-from maskwright.cli.finished import STATED, check_free, checkpoints, finished, is_run, refuse
+from maskwright.cli.finished import STATED, check_free, checkpoints, finished, refuse
 from maskwright.cli.folds import print_folds
 from maskwright.cli.options import DataOptions, FoldOptions, Options, typed_command
 from maskwright.cli.overview import print_overview

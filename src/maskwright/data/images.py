@@ -397,7 +397,8 @@ def _pack(values: Array, path: Path) -> Array:
     )
     if values.ndim != 2 or not whole:
         size = "×".join(map(str, (values.shape[1], values.shape[0], *values.shape[2:])))
-        got = f"{size}, {values.dtype}{'' if whole else ' with fractions'}"
+        fault = "" if whole else " with fractions" if np.isfinite(values).all() else " with values that aren't finite"
+        got = f"{size}, {values.dtype}{fault}"
         raise _unreadable(path, f"no label map, which holds whole numbers in one channel, or colours: {got}")
     return values.astype(np.int32)
 

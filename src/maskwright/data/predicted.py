@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from maskwright.artifacts import RunFolder
+from maskwright.artifacts import RunFolder, is_run
 from maskwright.data.categories import as_written, distinct_values, from_values, read_label
 from maskwright.data.formats.files import find_images, match_name
 from maskwright.data.formats.sidecars import read_classes
@@ -40,11 +40,6 @@ def label_files(place: Path) -> list[tuple[str, Path]]:
         next_move = "give the folder that `maskwright predict` wrote, or a finished run"
         raise DataError(problem("label files", "none", where=str(folder), next_move=next_move))
     return sorted(known.items())
-
-
-def is_run(place: Path) -> bool:
-    """Tell whether a folder is that of a run."""
-    return RunFolder(place).recipe.is_file() and RunFolder(place).records.is_dir()
 
 
 def data_of(place: Path) -> DataSpec | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from maskwright.artifacts import RunFolder, is_run
 from maskwright.data.categories import (
     default_left_out,
     distinct_values,
@@ -122,8 +123,8 @@ def label_pairs(prediction: Path, truth: Path, images: Path | None, *, partial: 
 def _by_name(folder: Path) -> dict[str, Path]:
     if folder.is_file() and folder.suffix.lower() in SUFFIXES:
         return {match_name(Path(folder.name)): folder}
-    if not folder.is_dir():
-        raise DataError(problem("a folder or a label file", "neither", where=str(folder), next_move="check the path"))
+    if not folder.is_dir() or is_run(folder):
+        raise _no_labels(folder)
     table: dict[str, Path] = {}
     for path in find_images(folder):
         name = match_name(path.relative_to(folder))
@@ -175,3 +176,16 @@ def label_categories(
         )
     items, ignored = without_ignored(items, ignore)
     return Categories(items, leave_out or default_left_out(items), ignored)
+
+
+def _no_labels(place: Path) -> DataError:
+    """Return what is to be said of a place that is neither a folder of label files nor one."""
+    got, next_move = "nothing", "check the path"
+    if place.is_file():
+        got = f"a {place.suffix} file"
+        next_move = "a JSON file of segments is scored against another one; a data folder with masks/ and instances/ "
+        next_move += "becomes one by `maskwright convert FOLDER OUT --to coco_panoptic`"
+    elif place.is_dir():
+        got = "a run folder"
+        next_move = f"give {RunFolder(place).predictions}, its instances/ for objects, or the run alone"
+    return DataError(problem("a folder of label files, or one", got, where=str(place), next_move=next_move))

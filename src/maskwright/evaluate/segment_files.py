@@ -25,6 +25,8 @@ from maskwright.types import Categories, Category
 SIDECAR = "segments.csv"
 _COUNTED = 1 << 24
 """Ids below which those that are there are counted in a table; larger ones are sorted."""
+_GRAY, _FEWEST = 1 << 16, 3
+"""Colours with fewer pixels each than this, on the average, are no ids; those of a gray file may be."""
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -144,7 +146,9 @@ def instance_pairs(
                 f"the truth's categories: {', '.join(names)}",
                 ", ".join(others),
                 where=str(prediction / SIDECAR),
-                next_move="name them as in the truth's own table",
+                next_move="name them as in the truth's own table"
+                if true
+                else f"say in a {SIDECAR} beside the truth what each of its ids is: columns name, id and category",
             )
         )
     position = {name: place for place, name in enumerate(names, 1)}
@@ -192,7 +196,17 @@ def _read(path: Path, listed: Listed | None, *, skip: tuple[int, ...] = ()) -> S
         present = np.flatnonzero(np.bincount(ids.ravel()))
     else:
         present = np.unique(ids)
-    return SegmentMap(ids, Segments.of(np.setdiff1d(present, (0, *skip)), 1, where=str(path)))
+    numbers = np.setdiff1d(present, (0, *skip))
+    if len(numbers) * _FEWEST > np.count_nonzero(ids) and present[-1] >= _GRAY:
+        raise DataError(
+            problem(
+                "ids of objects",
+                f"{len(numbers)} colours, hardly a pixel each, as in a photograph",
+                where=str(path),
+                next_move="give the folder of the instance maps: predictions first, then the truth",
+            )
+        )
+    return SegmentMap(ids, Segments.of(numbers, 1, where=str(path)))
 
 
 def _json_file(place: Path) -> Path:

@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from maskwright.artifacts import RunFolder, atomic, plain
+from maskwright.artifacts import RunFolder, atomic, is_run, plain
 from maskwright.data.formats.coco_panoptic import SegmentFile, category_table, colors_of, read_segments
 from maskwright.data.formats.streets import CITYSCAPES
 from maskwright.data.images import read_ids
-from maskwright.data.predicted import is_run
 from maskwright.data.written import write_array
 from maskwright.errors import DataError, UsageError, problem
 from maskwright.metrics.segments import Segments

@@ -15,6 +15,7 @@ from maskwright.metrics import EmptyCases
 from maskwright.pipeline import divisions, labelling, stages
 from maskwright.pipeline.folds import pool_of
 from maskwright.pipeline.object_scores import object_statistics
+from maskwright.pipeline.objectness import JUDGES
 from maskwright.pipeline.rounds import counts_of, last_ledger
 from maskwright.pipeline.teams import CHOICE, chosen_among, things_of_teams, training_teams
 from maskwright.recipe import load_recipe
@@ -57,6 +58,9 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     remarks += [] if wanted.protocol == "labelled_only" else measured_elsewhere(folder, whole)
     labels = _labels(folder, whole, number, wanted)
     remarks += said_of_none(labels.get("images", []))
+    asked = isinstance(wanted.method, PseudoLabelsSpec) and wanted.method.objects.objectness is not None
+    if labels and "instances" in spec and asked:
+        remarks += said_of_unjudged(read_json(root / f"round-{number}" / "pseudo" / JUDGES)["objectness"])
     found["why"] = "; ".join([found["why"], *remarks])
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
     write_json(
@@ -138,6 +142,26 @@ selftrain.method.objects']
         f"fold {one['fold']} relied on {one['objects_kept']} of {one['objects']} objects of its pool, and learned "
         "of it little but what is no object: see selftrain.method.objects"
         for one in few
+    ]
+
+
+def said_of_unjudged(judge: dict[str, Any]) -> list[str]:
+    """Return what is to be said where no classifier chose among the objects that were learned from.
+
+    Args:
+        judge: of all folds, as plain data.
+
+    Example:
+        >>> said_of_unjudged({"weights": [], "instances": 30, "true": 0})[0][:40]
+        'of 30 out-of-fold objects 0 are true: to'
+        >>> said_of_unjudged({"weights": [1.0], "instances": 300, "true": 200})
+        []
+    """
+    if judge["weights"]:
+        return []
+    return [
+        f"of {judge['instances']} out-of-fold objects {judge['true']} are true: too few of a kind, or too alike, to "
+        "learn which ones to rely on, so those of the pool are chosen by the mean probability inside"
     ]
 
 

@@ -98,7 +98,7 @@ def finding_groups(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> l
     if found is None:
         return []
     if not found.height:
-        return [Group("Findings", words=["The audit found nothing wrong."])]
+        return [Group("Findings", words=["The audit, which trains nothing, found nothing wrong."])]
     kinds = found.group_by("severity", "kind").agg(
         pl.len(),
         pl.col("image").n_unique().alias("images"),

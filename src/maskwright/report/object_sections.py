@@ -40,6 +40,16 @@ def objects(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section 
 
 
 def _score_words(artifacts: Artifacts) -> str:
+    """Return what the score of an object is: that of one which its shape parts is no classifier's."""
+    ways = (artifacts.tuned or {}).get("ways", {}).get("all", {})
+    by_shape = [name for name, distance in ways.items() if distance is not None]
+    if by_shape and len(by_shape) == len(ways):
+        return "Its score is the mean probability of its category inside, as its shape parts it from others."
+    others = "For objects that their shape parts it is the mean probability of the category inside: "
+    return _judge_words(artifacts) + (f" {others}{', '.join(by_shape)}." if by_shape else "")
+
+
+def _judge_words(artifacts: Artifacts) -> str:
     judge = (artifacts.tuned or {}).get("objectness")
     if judge is None:
         return "Its score is the mean probability of its category inside."
