@@ -172,7 +172,22 @@ def test_masks_in_the_place_of_instance_maps_are_named(tmp_path, task):
         rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "objects_in_pieces")
         assert bool(rows) == found
         if rows:
-            assert len(rows) == 1 and rows[0]["value"] == 4 and "2 objects lie in 8 pieces" in rows[0]["detail"]
+            assert len(rows) == 1 and rows[0]["value"] == 4 and "2 objects in 8 pieces" in rows[0]["detail"]
+
+
+def test_an_image_whose_objects_have_one_number_is_named(tmp_path):
+    """Nine squares an image, each with its number, in c with one for all; 36 of 37 objects are whole."""
+    for name in "abcde":
+        ids = np.zeros((48, 64), np.uint8)
+        for k, (y, x) in enumerate((y, x) for y in (2, 18, 34) for x in (2, 22, 42)):
+            ids[y : y + 8, x : x + 8] = 1 if name == "c" else k + 1
+        for kind, array in (("images", picture(ord(name))), ("instances", ids)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / kind / f"{name}.png")
+    index, _, source = build_index(DataSpec(root=str(tmp_path), task="instances"))
+    rows = of_kind(audit_index(index, AuditSpec(), source.leftovers), "objects_in_pieces")
+    assert [(row["image"], row["value"]) for row in rows] == [("images/c.png", 9)]
+    assert rows[0]["detail"].startswith("1 object in 9 pieces that don't touch: if each is an object")
 
 
 @pytest.mark.parametrize(

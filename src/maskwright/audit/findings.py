@@ -26,8 +26,9 @@ from maskwright.decisions import Decision
 from maskwright.progress import track
 from maskwright.recipe.data import AuditSpec
 
-_MANY_PIECES = 2
-"""Pieces of an object, on average, from which on instance maps are taken for masks."""
+_MANY_PIECES, _MANY_IN_ONE, _LEAST_IN_ONE = 2, 4, 8
+"""Pieces of an object, on average, from which on instance maps are taken for masks, and the single one of an image,
+which has so many pieces at least."""
 
 FINDINGS_SCHEMA = {
     "image": pl.String,
@@ -88,7 +89,7 @@ def audit_index(
         inspections = list(track(inspected, "audit", len(index)))
     images = index.images
     rows = [*_own_findings(index, inspections, spec, leftovers), *_category_notes(index)]
-    rows += [*_rare_categories(index, inspections), *_scattered(inspections)]
+    rows += [*_rare_categories(index, inspections), *_scattered(index, inspections)]
     rows += [Finding("", "taken_for_granted", "note", None, None, note, "kept") for note in notes]
     pairs = _pairs(inspections, spec)
     copies = compare_copies(index, inspections, pairs)
@@ -171,16 +172,27 @@ def _rare_categories(index: Index, inspections: Sequence[Inspection]) -> list[Fi
     return rows
 
 
-def _scattered(inspections: Sequence[Inspection]) -> list[Finding]:
-    """Return what is to be said where the objects of instance maps lie in many pieces: these may be masks."""
+def _scattered(index: Index, inspections: Sequence[Inspection]) -> list[Finding]:
+    """Return what is to be said where the objects of instance maps lie in many pieces: these may be masks.
+
+    If not all of them look so, those of single images may.
+    """
     objects, pieces = (sum(n.pieces[k] for n in inspections if n.usable) for k in (0, 1))
-    if pieces < _MANY_PIECES * max(1, objects):
-        return []
+    if pieces >= _MANY_PIECES * max(1, objects):
+        return [_in_pieces("", objects, pieces, "if the files in instances/ are masks, put them into masks/")]
+    return [
+        _in_pieces(image, *n.pieces, "if each is an object, draw them with a number each")
+        for image, n in zip(index.images, inspections, strict=True)
+        if n.usable and n.pieces[1] >= max(_LEAST_IN_ONE, _MANY_IN_ONE * n.pieces[0])
+    ]
+
+
+def _in_pieces(image: str, objects: int, pieces: int, else_wise: str) -> Finding:
     detail = (
-        f"{objects} objects lie in {pieces} pieces that don't touch: if the files in instances/ are masks, put them "
-        "into masks/; if pieces of a number are one object, set instances.apart to false, or each is learned as one"
+        f"{objects} object{'s' * (objects != 1)} in {pieces} pieces that don't touch: {else_wise}; if pieces of a "
+        "number are one object, set instances.apart to false, or each is learned as one"
     )
-    return [Finding("", "objects_in_pieces", "warning", None, pieces / objects, detail, "kept")]
+    return Finding(image, "objects_in_pieces", "warning", None, pieces / objects, detail, "kept")
 
 
 def _pairs(inspections: Sequence[Inspection], spec: AuditSpec) -> list[Duplicate]:
