@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,11 +35,32 @@ def test_photographs_are_no_ids(folders, names):
         evaluate_folders(*(folders / name for name in names), kind="instances", spec=QUICK)
 
 
+def test_small_objects_with_large_numbers_are_ids(folders):
+    ids = np.zeros((40, 60, 3), np.uint8)
+    ids[3, 3:5], ids[7, 7] = (0, 0, 1), (9, 9, 9)
+    for name in ("instances", "found"):
+        Image.fromarray(ids).save(folders / name / "a.png")
+    assert evaluate_folders(folders / "found", folders / "instances", spec=QUICK).scores["pq"]["value"] == 1
+
+
+def test_a_list_of_nothing_lists_nothing(folders):
+    (folders / "found" / "segments.csv").write_text("name,id\n")
+    with pytest.raises(DataError, match="segment"):
+        evaluate_folders(folders / "found", folders / "instances", spec=QUICK)
+
+
 def test_a_truth_that_is_called_instances_has_ids(folders):
     found = evaluate_folders(folders / "found", folders / "instances", spec=QUICK)
     assert found.categories == ["background", "object"] and found.scores["pq"]["value"] == 1
     with_categories = evaluate_folders(folders / "found", folders / "instances", kind="semantic", spec=QUICK)
     assert len(with_categories.categories) == 3
+    one = evaluate_folders(folders / "found" / "a.png", folders / "instances" / "a.png", spec=QUICK)
+    assert one.categories == found.categories
+    binary = evaluate_folders(folders / "found", folders / "instances", classes="binary", spec=QUICK)
+    assert binary.categories == ["background", "foreground"]
+    tree = {"categories": [{"id": n, "name": f"c{n}"} for n in range(3)]}
+    (folders / "instances" / "classes.json").write_text(json.dumps(tree))
+    assert evaluate_folders(folders / "found", folders / "instances", spec=QUICK).categories == ["c0", "c1", "c2"]
 
 
 def test_what_is_no_folder_of_labels_is_named(folders):
@@ -49,7 +72,7 @@ def test_what_is_no_folder_of_labels_is_named(folders):
     run = RunFolder(folders / "run")
     run.records.mkdir(parents=True)
     run.recipe.touch()
-    with pytest.raises(DataError, match=r"got a run folder(.|\n)*run/predictions, its instances/ for objects"):
+    with pytest.raises(DataError, match=r"got a run folder(.|\n)*run/predictions/labels, of objects "):
         evaluate_folders(run.root, folders / "instances", spec=QUICK)
 
 

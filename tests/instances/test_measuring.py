@@ -180,7 +180,7 @@ def test_processes_that_share_a_folder_list_what_all_have_gathered(tmp_path):
             files.write(name, told(1 + len(name) % 2))
         files.gather(names[number::3])
 
-    names = sorted("a" * n for n in range(1, 12))
+    names = sorted(("b/c", "b c", "b-1", "b-c", "b", *("a" * n for n in range(1, 8))))
     whole = ObjectFiles(tmp_path / "whole", NUCLEI)
     for name in names:
         whole.write(name, told(1 + len(name) % 2))
@@ -192,6 +192,12 @@ def test_processes_that_share_a_folder_list_what_all_have_gathered(tmp_path):
         list(pool.map(share, (0, 2)))
     for path in ("panoptic.json", "instances/segments.csv"):
         assert (tmp_path / "out" / path).read_text() == (tmp_path / "whole" / path).read_text()
+    other = Categories((Category(0, "background"), Category(7, "cell", isthing=True)))
+    anew = ObjectFiles(tmp_path / "out", other, tmp_path / "out" / ".shards" / "1-of-3")
+    anew.write(names[1], told(1))
+    anew.gather(names[1:2])  # what other networks found stands no longer there
+    rows = (tmp_path / "out" / "instances" / "segments.csv").read_text().splitlines()
+    assert [row.split(",")[:3] for row in rows[1:]] == [[names[1], "1", "cell"]]
 
 
 def test_a_log_of_notes_that_were_overtaken_is_written_anew(tmp_path):

@@ -48,8 +48,8 @@ __all__ = [
 
 
 def _stated(margin: Margin | None) -> float:
-    assert isinstance(margin, float), "distances are filled in, and stand still"
-    return margin
+    assert isinstance(margin, float | int), "distances are filled in, and stand still"
+    return float(margin)
 
 
 def _mean_shift(points: Array, spec: ShiftSpec, device: str | None) -> Indices:

@@ -94,8 +94,9 @@ def evaluate_folders(
         workers: processes that read and measure; 0: threads of this one.
         kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
             `panoptic`, COCO's PNGs and JSON file, or masks/ and instances/ in both folders. None: panoptic where the
-            truth is that, instances where its folder is called so, or a segments.csv lies beside the predictions, as
-            `predict` writes it, else semantic, as ids and categories can't be told apart.
+            truth is that, instances where its folder is called so and neither `classes`, `categories`, `images` nor a
+            classes.json inside says otherwise, or where a segments.csv lies beside the predictions, as `predict` writes
+            it, else semantic, as ids and categories can't be told apart.
         group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
             `group_regex` as well: each image is its own group.
         group_regex: the same from the images' names: what its first group, or all of it, matches.
@@ -108,7 +109,9 @@ def evaluate_folders(
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
     layered = has_layers(truth) and has_layers(prediction)
-    listed = (prediction / SIDECAR).is_file() or truth.name == INSTANCES
+    listed = (prediction / SIDECAR).is_file() or (
+        _of_ids(truth) and classes == "all" and categories is None and images is None
+    )
     kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "instances" if listed else "semantic")
     of_images = None if images is None else Path(images)
     ask = _Ask(kind, layered, classes, tuple(ignore), frozenset(leave_out), of_images, partial)
@@ -182,6 +185,12 @@ class _Ask:
         return known, layers or labels, measured
 
 
+def _of_ids(truth: Path) -> bool:
+    """Tell whether a truth lies in a folder that is called after object ids, and no list there says otherwise."""
+    folder = (truth.parent if truth.is_file() else truth).resolve()
+    return folder.name == INSTANCES and not (folder / "classes.json").is_file()
+
+
 def _check_ids(place: Path) -> None:
     """Raise DataError for a folder whose ids lie in its instances/: what lies in it itself are no ids."""
     inner = place / INSTANCES
@@ -209,7 +218,8 @@ def _refuse(kind: Kind, options: Sequence[str], *, layered: bool) -> None:
                 f"options for {kind} files ({', '.join(known[kind]) or 'none of those for label files'})",
                 " and ".join(idle),
                 where="evaluate",
-                next_move="leave them out; what files of segments mean is said by the JSON file or segments.csv",
+                next_move="leave them out, or say --kind semantic if the files hold categories; what files of segments "
+                "mean is said by the JSON file or segments.csv",
             )
         )
 

@@ -187,5 +187,6 @@ def _no_labels(place: Path) -> DataError:
         next_move += "becomes one by `maskwright convert FOLDER OUT --to coco_panoptic`"
     elif place.is_dir():
         got = "a run folder"
-        next_move = f"give {RunFolder(place).predictions}, its instances/ for objects, or the run alone"
+        inside = RunFolder(place).predictions
+        next_move = f"give {inside / 'labels'}, of objects {inside / 'instances'}, or the run alone"
     return DataError(problem("a folder of label files, or one", got, where=str(place), next_move=next_move))

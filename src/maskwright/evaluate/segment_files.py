@@ -25,8 +25,8 @@ from maskwright.types import Categories, Category
 SIDECAR = "segments.csv"
 _COUNTED = 1 << 24
 """Ids below which those that are there are counted in a table; larger ones are sorted."""
-_GRAY, _FEWEST = 1 << 16, 3
-"""Colours with fewer pixels each than this, on the average, are no ids; those of a gray file may be."""
+_GRAY, _MANY, _FEWEST = 1 << 16, 256, 3
+"""So many numbers and more, some beyond 16 bits, with fewer pixels each than this, on the average, are colours."""
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
@@ -129,8 +129,8 @@ def instance_pairs(
             prediction that the truth hasn't.
     """
     true, found = (_sidecar(folder / SIDECAR) for folder in (truth, prediction))
-    names = sorted({row.category for rows in true.values() for row in rows}) or [OBJECT]
-    if len(names) > 1 and not (prediction / SIDECAR).is_file():
+    names = sorted({row.category for rows in (true or {}).values() for row in rows}) or [OBJECT]
+    if len(names) > 1 and found is None:
         raise DataError(
             problem(
                 f"{SIDECAR} beside the predictions, which says what each id is: {', '.join(names)}",
@@ -139,7 +139,7 @@ def instance_pairs(
                 next_move="write one, or score objects of one category by leaving that of the truth out",
             )
         )
-    others = sorted({row.category for rows in found.values() for row in rows} - set(names))
+    others = sorted({row.category for rows in (found or {}).values() for row in rows} - set(names))
     if others:
         raise DataError(
             problem(
@@ -158,8 +158,8 @@ def instance_pairs(
             pair.name,
             pair.prediction,
             pair.truth,
-            _from_rows(found.get(pair.name, []), position, pair.name) if found else None,
-            _from_rows(true.get(pair.name, []), position, pair.name, ignore) if true else None,
+            None if found is None else _from_rows(found.get(pair.name, []), position, pair.name),
+            None if true is None else _from_rows(true.get(pair.name, []), position, pair.name, ignore),
             tuple(ignore),
             "background",
         )
@@ -197,7 +197,7 @@ def _read(path: Path, listed: Listed | None, *, skip: tuple[int, ...] = ()) -> S
     else:
         present = np.unique(ids)
     numbers = np.setdiff1d(present, (0, *skip))
-    if len(numbers) * _FEWEST > np.count_nonzero(ids) and present[-1] >= _GRAY:
+    if len(numbers) >= max(_MANY, np.count_nonzero(ids) / _FEWEST) and numbers[-1] >= _GRAY:
         raise DataError(
             problem(
                 "ids of objects",
@@ -250,10 +250,10 @@ class _Row:
     crowd: bool
 
 
-def _sidecar(path: Path) -> dict[str, list[_Row]]:
-    """Return {image's name: segments} of a segments.csv, {} if there is none."""
+def _sidecar(path: Path) -> dict[str, list[_Row]] | None:
+    """Return {image's name: segments} of a segments.csv, None if there is none."""
     if not path.is_file():
-        return {}
+        return None
     found: dict[str, list[_Row]] = {}
     with open(path, encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)

@@ -47,14 +47,14 @@ class ObjectFiles:
 
     def gather(self, names: Sequence[str]) -> None:
         """Write the two lists, of these images in their order, or of all that every process has gathered."""
-        noted = _Notes(self.log, names)
+        known = [[category.id, category.name, category.isthing] for category in self.categories.items]
         if self.place == self.out:
-            return self._write_lists(noted)
+            return self._write_lists(_Notes(self.log, names))
         with atomic(self.place / _PART) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for item in noted:
+            for item in (known, *_Notes(self.log, sorted(names))):
                 file.write(json.dumps(item) + "\n")
         written = None
-        while (parts := _Parts.of(self.place.parent)) != written:  # another one may have come while these were written
+        while (parts := _Parts.of(self.place.parent, known)) != written:  # another one may have come meanwhile
             self._write_lists(parts)
             written = parts
         return None
@@ -76,18 +76,25 @@ class ObjectFiles:
 
 @dataclass(frozen=True)
 class _Parts:
-    """What each process has gathered: a file of lines [name, entry] of each, with the time when it was written."""
+    """What each process has gathered: the categories, then lines [name, entry] by name; and when each was written."""
 
     files: tuple[tuple[Path, int], ...]
 
     @classmethod
-    def of(cls, place: Path) -> _Parts:
-        """Return those in the folders of all processes."""
-        return cls(tuple((path, path.stat().st_mtime_ns) for path in sorted(place.glob(f"*/{_PART}"))))
+    def of(cls, place: Path, categories: list[list[Any]]) -> _Parts:
+        """Return those in the folders of all processes that have these categories: others are of an earlier run."""
+        found = []
+        for path in sorted(place.glob(f"*/{_PART}")):
+            with path.open(encoding="utf-8") as file:
+                if json.loads(file.readline()) == categories:
+                    found.append((path, path.stat().st_mtime_ns))
+        return cls(tuple(found))
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         with contextlib.ExitStack() as stack:
             opened = [stack.enter_context(path.open(encoding="utf-8")) for path, _ in self.files]
+            for file in opened:
+                file.readline()  # the categories
             yield from heapq.merge(*(map(json.loads, file) for file in opened), key=itemgetter(0))
 
 

@@ -28,7 +28,7 @@ class _Summed(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return _Summed.forward(ctx, gradients[0])
+        return summed(gradients[0])
 
 
 class _Gathered(torch.autograd.Function):
@@ -42,7 +42,7 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> torch.Tensor:
-        return _Summed.forward(ctx, gradients[0]).chunk(processes())[distributed.get_rank()]
+        return summed(gradients[0]).chunk(processes())[distributed.get_rank()]
 
 
 def summed(values: torch.Tensor) -> torch.Tensor:

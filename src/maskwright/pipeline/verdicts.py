@@ -60,7 +60,7 @@ def adopt(root: Path, spec: dict[str, Any]) -> None:
     remarks += said_of_none(labels.get("images", []))
     asked = isinstance(wanted.method, PseudoLabelsSpec) and wanted.method.objects.objectness is not None
     if labels and "instances" in spec and asked:
-        remarks += said_of_unjudged(read_json(root / f"round-{number}" / "pseudo" / JUDGES)["objectness"])
+        remarks += said_of_unjudged(read_json(root / f"round-{number}" / "pseudo" / JUDGES))
     found["why"] = "; ".join([found["why"], *remarks])
     moved = kept_apart(folder, read_folds(folder.folds)).intersection(rows["image"])
     write_json(
@@ -145,23 +145,27 @@ selftrain.method.objects']
     ]
 
 
-def said_of_unjudged(judge: dict[str, Any]) -> list[str]:
-    """Return what is to be said where no classifier chose among the objects that were learned from.
+def said_of_unjudged(judges: dict[str, Any]) -> list[str]:
+    """Return what is to be said where no classifier chose among the objects that a fold learned from.
 
     Args:
-        judge: of all folds, as plain data.
+        judges: of all folds together and of each, as plain data.
 
     Example:
-        >>> said_of_unjudged({"weights": [], "instances": 30, "true": 0})[0][:40]
-        'of 30 out-of-fold objects 0 are true: to'
-        >>> said_of_unjudged({"weights": [1.0], "instances": 300, "true": 200})
+        >>> none, some = ({"weights": weights, "instances": 30, "true": 4} for weights in ([], [1.0]))
+        >>> said_of_unjudged({"objectness": some, "fold_objectness": {"0": some, "1": none}})[0][:49]
+        'of 30 out-of-fold objects 4 are true: too few of '
+        >>> said_of_unjudged({"objectness": some, "fold_objectness": {"0": some, "1": some}})
         []
     """
-    if judge["weights"]:
+    whole, folds = judges["objectness"], judges["fold_objectness"]
+    unjudged = [fold for fold, one in sorted(folds.items()) if not one["weights"]]
+    if not unjudged and (folds or whole["weights"]):
         return []
+    which = f" of fold{'s' * (len(unjudged) > 1)} {', '.join(unjudged)}" if unjudged else ""
     return [
-        f"of {judge['instances']} out-of-fold objects {judge['true']} are true: too few of a kind, or too alike, to "
-        "learn which ones to rely on, so those of the pool are chosen by the mean probability inside"
+        f"of {whole['instances']} out-of-fold objects {whole['true']} are true: too few of a kind, or too alike, to "
+        f"learn which ones to rely on, so those of the pool{which} are chosen by the mean probability inside"
     ]
 
 

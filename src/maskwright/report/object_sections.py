@@ -45,12 +45,13 @@ def _score_words(artifacts: Artifacts) -> str:
     by_shape = [name for name, distance in ways.items() if distance is not None]
     if by_shape and len(by_shape) == len(ways):
         return "Its score is the mean probability of its category inside, as its shape parts it from others."
-    others = "For objects that their shape parts it is the mean probability of the category inside: "
-    return _judge_words(artifacts) + (f" {others}{', '.join(by_shape)}." if by_shape else "")
-
-
-def _judge_words(artifacts: Artifacts) -> str:
     judge = (artifacts.tuned or {}).get("objectness")
+    others = "For objects that their shape parts it is the mean probability of the category inside: "
+    said = f" {others}{', '.join(by_shape)}." if by_shape and judge is not None and judge["weights"] else ""
+    return _judge_words(artifacts, judge) + said
+
+
+def _judge_words(artifacts: Artifacts, judge: dict[str, Any] | None) -> str:
     if judge is None:
         return "Its score is the mean probability of its category inside."
     if not judge["weights"]:

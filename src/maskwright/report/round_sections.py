@@ -25,10 +25,11 @@ def rounds(artifacts: Artifacts, gallery: Gallery, thumbnails: int) -> Section |
         )
     if found["round"] and found["rounds"][found["round"] - 1].get("rule") != "always":
         words.append("The round was adopted by the out-of-fold scores that stand here: a little optimistic.")
-    if any(distance is not None for distance in (artifacts.tuned or {}).get("ways", {}).get("all", {}).values()):
+    shapes = (artifacts.tuned or {}).get("ways", {}).get("all", {}).values()
+    if found["rounds"] and any(distance is not None for distance in shapes):
         words.append(
-            "Rounds learn from, and are judged by, the objects that embeddings part; the other scores of this report "
-            "are of what is used, where shape parts some."
+            "Rounds are judged by the objects that embeddings part; the other scores of this report are of what is "
+            "used, where shape parts some."
         )
     words += made_with_truth(artifacts)
     moved = max((one.get("scored_by_round_0", 0) for one in found["rounds"]), default=0)
