@@ -1,9 +1,10 @@
 """The workflows of source 4 side by side at an equal budget: which networks of a fold tell which things apart.
 
 Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
-same with other textures, light and noise the pool, and other such places are scored. Every workflow has as many steps
-of a fold as `--steps`, shared out evenly among its trainings: those of the supervised training and of one round of
-pseudo-labels, in which votes and objectness take part. `together` are stones with boulders, and herbs with bushes.
+same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--steps` of a
+fold for the supervised training and as many for one round of pseudo-labels, in which votes and objectness take part,
+each shared out evenly among its networks; those of the round go on from the supervised ones. `together` are stones with
+boulders, and herbs with bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
 the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
 in the rows.
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
-    parser.add_argument("--steps", type=int, default=1600, help="of all trainings of a fold together")
+    parser.add_argument("--steps", type=int, default=600, help="of the supervised networks of a fold together")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     world = WORLDS["sized_scenes"]
@@ -58,24 +59,26 @@ def main() -> None:
         record.write("workflows", rows)
 
 
-def trainings(workflow: str) -> int:
-    """Return how many trainings a fold has, the round's among them.
+def shared_out(workflow: str, steps: int) -> tuple[int, int]:
+    """Return the steps of each supervised network of a fold, and of each of the round, of as many in all.
 
     Example:
-        >>> [trainings(workflow) for workflow in ("all", "icm", "base", "ccm", "mix")]
-        [2, 5, 3, 4, 8]
+        >>> [shared_out(workflow, 600) for workflow in ("all", "icm", "base", "ccm", "mix")]
+        [(600, 600), (600, 150), (600, 300), (300, 300), (600, 85)]
     """
     things = [category.name for category in SIZED if category.isthing]
-    return sum(len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
+    first, then = (steps // len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
+    return first, then
 
 
 def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return {metric: function of weights of the scored images}, and what the trainings were."""
     world, data = WORLDS["sized_scenes"], arguments.keep / "data" / "sized_scenes"
-    steps = arguments.steps // trainings(workflow)
+    steps, then = shared_out(workflow, arguments.steps)
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
     settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}"]
     settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
+    settings += [f"selftrain.length={then / steps}"]
     settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {ROUNDS[CHOSEN][1]}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
     command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
@@ -97,7 +100,7 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
         subprocess.run([*words, "--out", str(found), "--redo"], check=True)
         (found / "done").touch()
     tables = [read_table(path) for path in sorted(run.glob("round-*/**/metrics.csv"))]
-    told = {"trainings": len(tables), "steps": steps, "seconds": sum(float(t["seconds"].max()) for t in tables)}
+    told = {"trainings": len(tables), "steps": [steps, then], "seconds": sum(float(t["seconds"].max()) for t in tables)}
     return statistics(found, data / "test", world) | {"told": told}
 
 
@@ -111,7 +114,7 @@ def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], ar
     row = Row(
         figure=found.value,
         unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, {arguments.steps} steps of a "
-        "fold in all",
+        "fold, and as many of a round",
         interval=(found.low, found.high),
         details=details | {"of each seed": [one["told"] for one in each]},
     )
