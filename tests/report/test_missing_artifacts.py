@@ -61,4 +61,4 @@ class TestMissing:
         run = make_run(tmp_path)
         for name in ("audit/findings.parquet", "predictions/per_image.parquet", "audit/classes.parquet"):
             pl.read_parquet(run / name).clear().write_parquet(run / name)
-        assert "The audit found nothing wrong." in write(run)[1].words
+        assert "The audit, which trains nothing, found nothing wrong." in write(run)[1].words
