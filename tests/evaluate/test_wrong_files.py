@@ -45,7 +45,7 @@ def test_small_objects_with_large_numbers_are_ids(folders):
 
 def test_a_list_of_nothing_lists_nothing(folders):
     (folders / "found" / "segments.csv").write_text("name,id\n")
-    with pytest.raises(DataError, match="segment"):
+    with pytest.raises(DataError, match=r"every id of the prediction to be listed.*got \[1, 2\]"):
         evaluate_folders(folders / "found", folders / "instances", spec=QUICK)
 
 

@@ -94,9 +94,8 @@ def evaluate_folders(
         workers: processes that read and measure; 0: threads of this one.
         kind: what the files hold: `semantic`, values of categories; `instances`, ids of objects, 0 the background;
             `panoptic`, COCO's PNGs and JSON file, or masks/ and instances/ in both folders. None: panoptic where the
-            truth is that, instances where its folder is called so and neither `classes`, `categories`, `images` nor a
-            classes.json inside says otherwise, or where a segments.csv lies beside the predictions, as `predict` writes
-            it, else semantic, as ids and categories can't be told apart.
+            truth is that, instances where a segments.csv lies beside the predictions or the truth's folder is called so
+            and nothing here or in it says what values mean, else semantic.
         group: column of a meta.csv in or beside the truth's folder whose images are resampled together; None, without
             `group_regex` as well: each image is its own group.
         group_regex: the same from the images' names: what its first group, or all of it, matches.
@@ -109,10 +108,9 @@ def evaluate_folders(
     """
     prediction, truth, spec = Path(prediction), Path(truth), spec or EvaluateSpec()
     layered = has_layers(truth) and has_layers(prediction)
-    listed = (prediction / SIDECAR).is_file() or (
-        _of_ids(truth) and classes == "all" and categories is None and images is None
-    )
-    kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "instances" if listed else "semantic")
+    bare = classes == "all" and categories is None and images is None
+    ids = (prediction / SIDECAR).is_file() or (bare and _of_ids(truth))
+    kind = kind or ("panoptic" if layered or has_panoptic_file(truth) else "instances" if ids else "semantic")
     of_images = None if images is None else Path(images)
     ask = _Ask(kind, layered, classes, tuple(ignore), frozenset(leave_out), of_images, partial)
     ask.check(spec)
