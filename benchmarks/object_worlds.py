@@ -117,7 +117,7 @@ def by_size(mask: LabelMap, instances: np.ndarray) -> LabelMap:
     """Return a mask of `SIZED`: things of at least `LARGE` pixels are of the kind two further on.
 
     Example:
-        >>> by_size(np.full((40, 10), 3, np.uint8), np.repeat([[1] * 8 + [2] * 2], 40, 0))[0].tolist()
+        >>> by_size(np.full((80, 10), 3, np.uint8), np.repeat([[1] * 8 + [2] * 2], 80, 0))[0].tolist()
         [5, 5, 5, 5, 5, 5, 5, 5, 3, 3]
     """
     large = np.bincount(instances.ravel()) >= LARGE
@@ -242,8 +242,8 @@ _FAR, _LARGER, _APART = 2.6, 1.4, 0.75
 """Drawn things from this distance on are left out, others are that much larger, and of two that are nearer to each
 other than this the farther one is left out: else even networks that learn from the labels of the other world hardly
 part an object in so few steps."""
-LARGE = 250
-"""Pixels from which on a rock or plant of the drawn places is a large one."""
+LARGE = 500
+"""Pixels from which on a rock or plant of the drawn places is a large one: about half of them."""
 SIZED = (
     *CATEGORIES[:3],
     Category(3, "stone", CATEGORIES[3].color, isthing=True),

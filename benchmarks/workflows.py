@@ -2,9 +2,10 @@
 
 Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
 same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--steps` of a
-fold for the supervised training and as many for one round of pseudo-labels, in which votes and objectness take part,
-each shared out evenly among its networks; those of the round go on from the supervised ones. `together` are stones with
-boulders, and herbs with bushes.
+fold for one round of pseudo-labels, in which votes and objectness take part, and half as many again for the supervised
+training before it, each shared out evenly among its networks; those of the round go on from the supervised ones, which
+are trained once for all workflows that have one network then. `together` are stones with boulders, and herbs with
+bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
 the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
 in the rows.
@@ -27,12 +28,14 @@ from benchmarks.object_rounds import CHOSEN, FALSE, ROUNDS, finish, mean_of, sta
 from benchmarks.object_worlds import SIZED, WORLDS
 from benchmarks.record import Comparison, Row
 from maskwright.artifacts import read_table
-from maskwright.recipe.workflow import Workflow, teams
+from maskwright.recipe.workflow import WORKFLOWS, Workflow, teams
 from maskwright.statistics import bootstrap, paired_difference
 
 ALL = "all"
 TOGETHER = (("stone", "boulder"), ("herb", "bush"))
 METRICS = ("pq", "sq", "rq", FALSE)
+MORE = 1.5
+"""Steps of the supervised training over those of the round."""
 _QUICK = (
     "audit.crops=false",
     "audit.pictures=false",
@@ -47,7 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
-    parser.add_argument("--steps", type=int, default=600, help="of the supervised networks of a fold together")
+    parser.add_argument("--steps", type=int, default=600, help="of the round's networks of a fold together")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     world = WORLDS["sized_scenes"]
@@ -60,15 +63,31 @@ def main() -> None:
 
 
 def shared_out(workflow: str, steps: int) -> tuple[int, int]:
-    """Return the steps of each supervised network of a fold, and of each of the round, of as many in all.
+    """Return the steps of each supervised network of a fold, and of each of the round, of `steps` in all.
 
     Example:
         >>> [shared_out(workflow, 600) for workflow in ("all", "icm", "base", "ccm", "mix")]
-        [(600, 600), (600, 150), (600, 300), (300, 300), (600, 85)]
+        [(900, 600), (900, 150), (900, 300), (450, 300), (900, 85)]
     """
     things = [category.name for category in SIZED if category.isthing]
-    first, then = (steps // len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
-    return first, then
+    first, then = (len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
+    return int(MORE * steps) // first, steps // then
+
+
+def supervised_run(seed: int, arguments: argparse.Namespace) -> Path:
+    """Return the finished run of one network for all things, without a round."""
+    run = arguments.keep / f"supervised-{arguments.steps}-{seed}"
+    finish(command_of("run", shared_out(ALL, arguments.steps)[0], seed, arguments, []), run, None)
+    return run
+
+
+def command_of(command: str, steps: int, seed: int, arguments: argparse.Namespace, settings: list[str]) -> list[str]:
+    """Return the words of a run whose supervised networks have so many steps each."""
+    world = WORLDS["sized_scenes"]
+    settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}", *settings]
+    words = [command, "--data", str(arguments.keep / "data" / world.name / "source"), "--seed", str(seed)]
+    words += ["--task", world.task, "--folds", "2", "--holdout", "0", "--group-regex", world.group]
+    return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 
 def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -76,24 +95,15 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
     world, data = WORLDS["sized_scenes"], arguments.keep / "data" / "sized_scenes"
     steps, then = shared_out(workflow, arguments.steps)
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
-    settings = [*world.settings, *_QUICK, f"train.steps={steps}", f"train.validate_every={steps}"]
-    settings += ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
+    settings = ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
     settings += [f"selftrain.length={then / steps}"]
     settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {ROUNDS[CHOSEN][1]}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
-    command = ["selftrain", "--data", str(data / "source"), "--seed", str(seed), "--task", world.task]
-    command += [
-        "--folds",
-        "2",
-        "--holdout",
-        "0",
-        "--group-regex",
-        world.group,
-        *(word for setting in settings for word in ("--set", setting)),
-    ]
+    command = command_of("selftrain", steps, seed, arguments, settings)
     run = arguments.keep / f"{workflow}-{arguments.steps}-{seed}"
+    divided = WORKFLOWS[workflow][0] != WORKFLOWS[ALL][0]  # type: ignore[index]
     found = run.with_name(f"{run.name}-found")
-    if finish(command, run, None):
+    if finish(command, run, None if divided else supervised_run(seed, arguments)):
         shutil.rmtree(found, ignore_errors=True)  # of a run before
     if not (found / "done").is_file():
         words = [sys.executable, "-m", "maskwright", "predict", str(run), str(data / "test" / "images")]
@@ -113,8 +123,8 @@ def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], ar
     details = {"each": [float(one[metric](ones)[0]) for one in each], "seeds": arguments.seeds}
     row = Row(
         figure=found.value,
-        unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, {arguments.steps} steps of a "
-        "fold, and as many of a round",
+        unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, "
+        f"{int(MORE * arguments.steps)} steps of a fold, and {arguments.steps} of its round",
         interval=(found.low, found.high),
         details=details | {"of each seed": [one["told"] for one in each]},
     )
