@@ -2,7 +2,7 @@
 
 Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
 same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--steps` of a
-fold for one round of pseudo-labels, in which votes and objectness take part, and half as many again for the supervised
+fold for one round of pseudo-labels, in which votes and objectness take part, and twice as many for the supervised
 training before it, each shared out evenly among its networks; those of the round go on from the supervised ones, which
 are trained once for all workflows that have one network then. `together` are stones with boulders, and herbs with
 bushes.
@@ -34,7 +34,7 @@ from maskwright.statistics import bootstrap, paired_difference
 ALL = "all"
 TOGETHER = (("stone", "boulder"), ("herb", "bush"))
 METRICS = ("pq", "sq", "rq", FALSE)
-MORE = 1.5
+MORE = 2
 """Steps of the supervised training over those of the round."""
 _QUICK = (
     "audit.crops=false",
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
-    parser.add_argument("--steps", type=int, default=600, help="of the round's networks of a fold together")
+    parser.add_argument("--steps", type=int, default=450, help="of the round's networks of a fold together")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
     world = WORLDS["sized_scenes"]
@@ -66,12 +66,12 @@ def shared_out(workflow: str, steps: int) -> tuple[int, int]:
     """Return the steps of each supervised network of a fold, and of each of the round, of `steps` in all.
 
     Example:
-        >>> [shared_out(workflow, 600) for workflow in ("all", "icm", "base", "ccm", "mix")]
-        [(900, 600), (900, 150), (900, 300), (450, 300), (900, 85)]
+        >>> [shared_out(workflow, 450) for workflow in ("all", "icm", "base", "ccm", "mix")]
+        [(900, 450), (900, 112), (900, 225), (450, 225), (900, 64)]
     """
     things = [category.name for category in SIZED if category.isthing]
     first, then = (len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
-    return int(MORE * steps) // first, steps // then
+    return MORE * steps // first, steps // then
 
 
 def supervised_run(seed: int, arguments: argparse.Namespace) -> Path:
@@ -124,7 +124,7 @@ def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], ar
     row = Row(
         figure=found.value,
         unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, "
-        f"{int(MORE * arguments.steps)} steps of a fold, and {arguments.steps} of its round",
+        f"{MORE * arguments.steps} steps of a fold, and {arguments.steps} of its round",
         interval=(found.low, found.high),
         details=details | {"of each seed": [one["told"] for one in each]},
     )

@@ -69,7 +69,7 @@ def test_a_ratio_is_reached_by_its_upper_end():
 def test_every_workflow_has_the_same_steps_and_is_compared_with_one_network():
     shares = [workflows.shared_out(name, 840) for name in typing.get_args(Workflow)]
     counts = [(1, 1), (1, 4), (1, 2), (2, 2), (1, 7)]
-    assert shares == [(1260 // first, 840 // then) for first, then in counts]
+    assert shares == [(1680 // first, 840 // then) for first, then in counts]
 
     def measured(*values):
         counts = np.array(values)
