@@ -1,11 +1,10 @@
 """The workflows of source 4 side by side at an equal budget: which networks of a fold tell which things apart.
 
 Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
-same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--steps` of a
-fold for one round of pseudo-labels, in which votes and objectness take part, and twice as many for the supervised
-training before it, each shared out evenly among its networks; those of the round go on from the supervised ones, which
-are trained once for all workflows that have one network then. `together` are stones with boulders, and herbs with
-bushes.
+same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--before` steps
+of a fold for the supervised training and `--steps` for one round of pseudo-labels, in which votes and objectness take
+part, each shared out evenly among its networks; those of the round go on from the supervised ones, which are trained
+once for all workflows that have one network then. `together` are stones with boulders, and herbs with bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
 the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
 in the rows.
@@ -34,8 +33,6 @@ from maskwright.statistics import bootstrap, paired_difference
 ALL = "all"
 TOGETHER = (("stone", "boulder"), ("herb", "bush"))
 METRICS = ("pq", "sq", "rq", FALSE)
-MORE = 2
-"""Steps of the supervised training over those of the round."""
 _QUICK = (
     "audit.crops=false",
     "audit.pictures=false",
@@ -50,6 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
     parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
+    parser.add_argument("--before", type=int, default=900, help="steps of the supervised networks of a fold together")
     parser.add_argument("--steps", type=int, default=450, help="of the round's networks of a fold together")
     parser.add_argument("--keep", type=Path, required=True, help="folder of the run folders")
     arguments = parser.parse_args()
@@ -58,26 +56,26 @@ def main() -> None:
     rows, done = record.read("workflows"), dict[str, list[dict[str, Any]]]()
     for workflow in dict.fromkeys([ALL, *arguments.only]):
         done[workflow] = [measured(workflow, seed, arguments) for seed in arguments.seeds]
-        rows |= {f"{metric}: {workflow}": to_row(workflow, metric, done, arguments) for metric in METRICS}
+        rows |= {f"{metric}: {workflow}, {arguments.steps} steps": to_row(workflow, metric, done, arguments) for metric in METRICS}
         record.write("workflows", rows)
 
 
-def shared_out(workflow: str, steps: int) -> tuple[int, int]:
-    """Return the steps of each supervised network of a fold, and of each of the round, of `steps` in all.
+def shared_out(workflow: str, before: int, steps: int) -> tuple[int, int]:
+    """Return the steps of each supervised network of a fold, and of each of the round, of what all have together.
 
     Example:
-        >>> [shared_out(workflow, 450) for workflow in ("all", "icm", "base", "ccm", "mix")]
+        >>> [shared_out(workflow, 900, 450) for workflow in ("all", "icm", "base", "ccm", "mix")]
         [(900, 450), (900, 112), (900, 225), (450, 225), (900, 64)]
     """
     things = [category.name for category in SIZED if category.isthing]
     first, then = (len(teams(workflow, things, TOGETHER, number)) for number in (0, 1))  # type: ignore[arg-type]
-    return MORE * steps // first, steps // then
+    return before // first, steps // then
 
 
 def supervised_run(seed: int, arguments: argparse.Namespace) -> Path:
     """Return the finished run of one network for all things, without a round."""
-    run = arguments.keep / f"supervised-{arguments.steps}-{seed}"
-    finish(command_of("run", shared_out(ALL, arguments.steps)[0], seed, arguments, []), run, None)
+    run = arguments.keep / f"supervised-{arguments.before}-{seed}"
+    finish(command_of("run", arguments.before, seed, arguments, []), run, None)
     return run
 
 
@@ -93,14 +91,14 @@ def command_of(command: str, steps: int, seed: int, arguments: argparse.Namespac
 def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return {metric: function of weights of the scored images}, and what the trainings were."""
     world, data = WORLDS["sized_scenes"], arguments.keep / "data" / "sized_scenes"
-    steps, then = shared_out(workflow, arguments.steps)
+    steps, then = shared_out(workflow, arguments.before, arguments.steps)
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
     settings = ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
     settings += [f"selftrain.length={then / steps}"]
     settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {ROUNDS[CHOSEN][1]}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
     command = command_of("selftrain", steps, seed, arguments, settings)
-    run = arguments.keep / f"{workflow}-{arguments.steps}-{seed}"
+    run = arguments.keep / f"{workflow}-{arguments.before}-{arguments.steps}-{seed}"
     divided = WORKFLOWS[workflow][0] != WORKFLOWS[ALL][0]  # type: ignore[index]
     found = run.with_name(f"{run.name}-found")
     if finish(command, run, None if divided else supervised_run(seed, arguments)):
@@ -124,7 +122,7 @@ def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], ar
     row = Row(
         figure=found.value,
         unit=f"mean of {len(each)} seeds, {count} images of {len(set(groups))} places, "
-        f"{MORE * arguments.steps} steps of a fold, and {arguments.steps} of its round",
+        f"{arguments.before} steps of a fold, and {arguments.steps} of its round",
         interval=(found.low, found.high),
         details=details | {"of each seed": [one["told"] for one in each]},
     )

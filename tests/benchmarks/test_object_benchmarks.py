@@ -67,7 +67,7 @@ def test_a_ratio_is_reached_by_its_upper_end():
 
 
 def test_every_workflow_has_the_same_steps_and_is_compared_with_one_network():
-    shares = [workflows.shared_out(name, 840) for name in typing.get_args(Workflow)]
+    shares = [workflows.shared_out(name, 1680, 840) for name in typing.get_args(Workflow)]
     counts = [(1, 1), (1, 4), (1, 2), (2, 2), (1, 7)]
     assert shares == [(1680 // first, 840 // then) for first, then in counts]
 
@@ -76,7 +76,7 @@ def test_every_workflow_has_the_same_steps_and_is_compared_with_one_network():
         return {"pq": lambda weights: weights @ counts / weights.sum(1), "groups": list("abcd"), "told": {"steps": 8}}
 
     done = {"all": [measured(0.4, 0.5, 0.6, 0.5)], "icm": [measured(0.5, 0.6, 0.7, 0.6)]}
-    arguments = argparse.Namespace(seeds=[0], steps=16)
+    arguments = argparse.Namespace(seeds=[0], before=32, steps=16)
     plain, row = (workflows.to_row(name, "pq", done, arguments) for name in done)
     assert plain.figure == pytest.approx(0.5) and plain.comparison is None
     assert row.against == "all" and row.other == pytest.approx(0.5)
