@@ -1,9 +1,9 @@
 """The workflows of source 4 side by side at an equal budget: which networks of a fold tell which things apart.
 
 Drawn places with four kinds of things (stones, boulders, herbs, bushes) and three of stuff are the labelled source, the
-same with other textures, light and noise the pool, and other such places are scored. Every workflow has `--before` steps
+same with other textures, light and noise the pool, and other such places are scored. Each workflow has `--before` steps
 of a fold for the supervised training and `--steps` for one round of pseudo-labels, in which votes and objectness take
-part, each shared out evenly among its networks; those of the round go on from the supervised ones, which are trained
+part, both shared out evenly among its networks; those of the round go on from the supervised ones, which are trained
 once for all workflows that have one network then. `together` are stones with boulders, and herbs with bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
 the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
@@ -56,7 +56,10 @@ def main() -> None:
     rows, done = record.read("workflows"), dict[str, list[dict[str, Any]]]()
     for workflow in dict.fromkeys([ALL, *arguments.only]):
         done[workflow] = [measured(workflow, seed, arguments) for seed in arguments.seeds]
-        rows |= {f"{metric}: {workflow}, {arguments.steps} steps": to_row(workflow, metric, done, arguments) for metric in METRICS}
+        rows |= {
+            f"{metric}: {workflow}, {arguments.steps} steps": to_row(workflow, metric, done, arguments)
+            for metric in METRICS
+        }
         record.write("workflows", rows)
 
 
