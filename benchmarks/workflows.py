@@ -6,13 +6,14 @@ of a fold for the supervised training and `--steps` for one round of pseudo-labe
 part, both shared out evenly among its networks; those of the round go on from the supervised ones, which are trained
 once for all workflows that have one network then. `together` are stones with boulders, and herbs with bushes.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
-the places that are scored. `all` is what the others are compared with. The steps and the seconds of all trainings stand
-in the rows.
+the places that are scored. `all` is what the others are compared with. In the rows stand the steps and the seconds of
+all trainings, and how many objects were found in the labelled places, out of fold.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -111,7 +112,13 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
         subprocess.run([*words, "--out", str(found), "--redo"], check=True)
         (found / "done").touch()
     tables = [read_table(path) for path in sorted(run.glob("round-*/**/metrics.csv"))]
-    told = {"trainings": len(tables), "steps": [steps, then], "seconds": sum(float(t["seconds"].max()) for t in tables)}
+    told: dict[str, Any] = {
+        "trainings": len(tables),
+        "steps": [steps, then],
+        "seconds": sum(float(t["seconds"].max()) for t in tables),
+    }
+    judge = json.loads((run / "tuned.json").read_text())["objectness"]
+    told["objects out of fold"] = {name: judge[name] for name in ("instances", "true", "missed")}
     return statistics(found, data / "test", world) | {"told": told}
 
 
