@@ -116,12 +116,26 @@ def test_labels_of_a_further_folder_are_labels(tmp_path):
         beside("bare", "masks", task="panoptic")
 
 
-def test_images_with_objects_and_no_categories_are_counted(tmp_path):
+@pytest.mark.parametrize(
+    ("lacks", "task", "said"),
+    [
+        ("masks", "panoptic", "have an instance map and no mask: they count as unlabelled with --task panoptic"),
+        ("masks", "semantic", "have an instance map and no mask: they count as unlabelled with --task semantic"),
+        ("instances", "instances", "have a mask and no instance map: they count as unlabelled with --task instances"),
+    ],
+)
+def test_images_that_lack_the_label_that_is_learned_from_are_counted(tmp_path, lacks, task, said):
     root = folder(tmp_path, "masks", "instances", classes=CLASSES)
+    assert not any("no mask" in note or "no instance map" in note for note in notes_of(root, task))
     make.gray_png(root / "images", "b")
-    Image.fromarray(np.ones((make.HEIGHT, make.WIDTH), np.uint8)).save(root / "instances" / "b.png")
-    notes = build_index(DataSpec(root=str(root), task="panoptic"))[2].notes
-    assert any("1 of 2 images have an instance map and no mask" in note for note in notes)
+    make.gray_png(root / "unlabeled", "c")  # which nobody expects to have one
+    there = "instances" if lacks == "masks" else "masks"
+    Image.fromarray(np.ones((make.HEIGHT, make.WIDTH), np.uint8)).save(root / there / "b.png")
+    assert f"1 of 3 images {said}" in notes_of(root, task)
+
+
+def notes_of(root, task):
+    return build_index(DataSpec(root=str(root), task=task))[2].notes
 
 
 @pytest.mark.parametrize("part", ["masks", "instances"])

@@ -20,7 +20,7 @@ from maskwright.data.further import first_labelled, further_rows
 from maskwright.data.images import read_image, read_objects, size_of
 from maskwright.data.imported import write_rows
 from maskwright.data.intensity import measure
-from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things, without_mask
+from maskwright.data.kind import LOOKED_INTO, UNUSED, with_objects, with_task, with_things, without_label
 from maskwright.data.mislaid import move_them, names_of
 from maskwright.errors import DataError, problem
 from maskwright.labels import InstanceMap, apart_by_category, relabel_consecutive
@@ -196,15 +196,17 @@ def build_index(spec: DataSpec, imported: Path | None = None) -> tuple[Index, Da
     frame = pl.DataFrame(table, schema=SCHEMA, orient="row")
     index = Index(root, frame, categories, target, imported or root, **_kind_of(spec))
     _check_columns(source, spec, groups, root)
+    told: list[str | None] = []
     if spec.task == "panoptic":
         known, note = with_things(index, asked=stated)
         there = bool(known.things)
         spec = spec if there else spec.model_copy(update={"task": "semantic"})
-        told = [LOOKED_INTO if there and not stated else None, without_mask(index) if there else None]
         index = replace(index, categories=known, both=there)
-        source = replace(source, notes=(*source.notes, *filter(None, [note, *told])))
+        told = [note, LOOKED_INTO if there and not stated else None]
     elif spec.task == "semantic" and not stated and target == "masks" and any(row.instances for row in source.rows):
-        source = replace(source, notes=(*source.notes, UNUSED))
+        told = [UNUSED]
+    told.append(without_label(index, spec.task))
+    source = replace(source, notes=(*source.notes, *filter(None, told)))
     deep = [r.image for r, (*_, depth) in zip(source.rows, sizes, strict=True) if depth not in (None, "uint8")]
     return index, _resolve(index, spec, source, deep), source
 

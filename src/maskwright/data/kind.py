@@ -192,13 +192,14 @@ def _both(index: Index, row: int) -> tuple[LabelMap | None, Array | None]:
         return None, None
 
 
-def without_mask(index: Index) -> str | None:
-    """Return what is said where images have an instance map and no mask; None where none has."""
-    count = index.table.filter(pl.col("mask").is_null() & pl.col("instances").is_not_null()).height
+def without_label(index: Index, task: str) -> str | None:
+    """Return what is said where images have a label file and not the one that a task learns from; else None."""
+    kinds = [("mask", "a mask", "no mask"), ("instances", "an instance map", "no instance map")]
+    (wanted, _, lacks), (other, has, _) = kinds if index.target == "masks" else kinds[::-1]
+    count = index.table.filter(pl.col(wanted).is_null() & pl.col(other).is_not_null()).height
     if not count:
         return None
-    told = f"{count} of {len(index)} images have an instance map and no mask"
-    return f"{told}: they count as unlabelled with --task panoptic"
+    return f"{count} of {len(index)} images have {has} and {lacks}: they count as unlabelled with --task {task}"
 
 
 def _rows_of(further: FurtherSpec) -> list[Row]:
