@@ -4,10 +4,12 @@ Drawn places with four kinds of things (stones, boulders, herbs, bushes) and thr
 same with other textures, light and noise the pool, and other such places are scored. Each workflow has `--before` steps
 of a fold for the supervised training and `--steps` for one round of pseudo-labels, in which votes and objectness take
 part, both shared out evenly among its networks; those of the round go on from the supervised ones, which are trained
-once for all workflows that have one network then. `together` are stones with boulders, and herbs with bushes.
+once for all workflows that have one network then. `together` are stones with boulders, and herbs with bushes. A network
+tells the pixels of all its things apart at once (`instances.across`); `alone` is `all` without that.
 Scores are those of the networks after the round, without post-processing, the mean over the seeds; intervals resample
 the places that are scored. `all` is what the others are compared with. In the rows stand the steps and the seconds of
-all trainings, and how many objects were found in the labelled places, out of fold.
+all trainings, how many objects were found in the labelled places, out of fold, and how many true ones were found in
+pieces, of one thing or of several.
 
 Resumable: with --keep, runs that are finished aren't run again, and one that was cut short goes on.
 """
@@ -27,11 +29,18 @@ from benchmarks import record
 from benchmarks.object_rounds import CHOSEN, FALSE, ROUNDS, finish, mean_of, statistics
 from benchmarks.object_worlds import SIZED, WORLDS
 from benchmarks.record import Comparison, Row
-from maskwright.artifacts import read_table
+from maskwright.artifacts import RunFolder, read_table
+from maskwright.data.formats.files import name_of
+from maskwright.data.index import decided_index
+from maskwright.data.intensity import resize_instances
+from maskwright.data.store import ProbabilityStore
+from maskwright.instances.store import read_objects
+from maskwright.recipe.file import load_recipe
 from maskwright.recipe.workflow import WORKFLOWS, Workflow, teams
 from maskwright.statistics import bootstrap, paired_difference
+from maskwright.types import Array
 
-ALL = "all"
+ALL, ALONE = "all", "alone"
 TOGETHER = (("stone", "boulder"), ("herb", "bush"))
 METRICS = ("pq", "sq", "rq", FALSE)
 _QUICK = (
@@ -46,7 +55,8 @@ _QUICK = (
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks workflows", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("MASKWRIGHT_DATA", "")))
-    parser.add_argument("--only", nargs="*", default=list(get_args(Workflow)), choices=list(get_args(Workflow)))
+    known = [*get_args(Workflow), ALONE]
+    parser.add_argument("--only", nargs="*", default=known, choices=known)
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1])
     parser.add_argument("--before", type=int, default=900, help="steps of the supervised networks of a fold together")
     parser.add_argument("--steps", type=int, default=450, help="of the round's networks of a fold together")
@@ -57,10 +67,8 @@ def main() -> None:
     rows, done = record.read("workflows"), dict[str, list[dict[str, Any]]]()
     for workflow in dict.fromkeys([ALL, *arguments.only]):
         done[workflow] = [measured(workflow, seed, arguments) for seed in arguments.seeds]
-        rows |= {
-            f"{metric}: {workflow}, {arguments.steps} steps": to_row(workflow, metric, done, arguments)
-            for metric in METRICS
-        }
+        budget = f"{arguments.before} + {arguments.steps} steps"
+        rows |= {f"{metric}: {workflow}, {budget}": to_row(workflow, metric, done, arguments) for metric in METRICS}
         record.write("workflows", rows)
 
 
@@ -92,17 +100,19 @@ def command_of(command: str, steps: int, seed: int, arguments: argparse.Namespac
     return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 
-def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def measured(row: str, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """Return {metric: function of weights of the scored images}, and what the trainings were."""
     world, data = WORLDS["sized_scenes"], arguments.keep / "data" / "sized_scenes"
+    workflow = ALL if row == ALONE else row
     steps, then = shared_out(workflow, arguments.before, arguments.steps)
     groups = ", ".join(f"[{', '.join(team)}]" for team in TOGETHER)
     settings = ["selftrain.adopt=always", "selftrain.aliens=keep", "selftrain.start=before"]
     settings += [f"selftrain.length={then / steps}"]
     settings += [f"selftrain.method={{kind: pseudo_labels, pixels: {world.pixels}, objects: {ROUNDS[CHOSEN][1]}}}"]
     settings += [f"instances.workflow={workflow}", f"instances.together=[{groups}]"]
+    settings += ["instances.across=false"] if row == ALONE else []
     command = command_of("selftrain", steps, seed, arguments, settings)
-    run = arguments.keep / f"{workflow}-{arguments.before}-{arguments.steps}-{seed}"
+    run = arguments.keep / f"{row}-{arguments.before}-{arguments.steps}-{seed}"
     divided = WORKFLOWS[workflow][0] != WORKFLOWS[ALL][0]  # type: ignore[index]
     found = run.with_name(f"{run.name}-found")
     if finish(command, run, None if divided else supervised_run(seed, arguments)):
@@ -118,8 +128,39 @@ def measured(workflow: str, seed: int, arguments: argparse.Namespace) -> dict[st
         "seconds": sum(float(t["seconds"].max()) for t in tables),
     }
     judge = json.loads((run / "tuned.json").read_text())["objectness"]
-    told["objects out of fold"] = {name: judge[name] for name in ("instances", "true", "missed")}
+    told["objects out of fold"] = {name: judge[name] for name in ("instances", "true", "missed")} | in_pieces(run)
     return statistics(found, data / "test", world) | {"told": told}
+
+
+def in_pieces(run: Path) -> dict[str, int]:
+    """Return how many true objects of a run's labelled images were found in pieces, out of fold after its round."""
+    folder, counts = RunFolder(run), np.zeros(2, int)
+    images = decided_index(folder, load_recipe(run / "recipe.yaml").data).labelled
+    store = ProbabilityStore(folder.store("oof", 1))
+    for row, name in enumerate(map(name_of, images.images)):
+        objects, true, label = read_objects(store, name), images.read_instances(row), images.read_label(row)
+        assert true is not None and label is not None
+        true = np.where(np.isin(label, images.categories.things), true, np.int32(0))
+        counts += pieces(resize_instances(true, objects.shape), objects, store.read(name).argmax(0))  # type: ignore[arg-type]
+    return {"in pieces of one thing": int(counts[0]), "in pieces of several things": int(counts[1])}
+
+
+def pieces(true: Array, objects: Array, label: Array) -> tuple[int, int]:
+    """Return how many true objects hold several found ones by more than half: of one thing, and of several.
+
+    Args:
+        true: (h, w) ids of the true objects, 0 for none.
+        objects: (h, w) ids of the found ones.
+        label: (h, w) what a pixel was taken for.
+    """
+    counts, sizes = [0, 0], np.bincount(objects.ravel())
+    for number in np.unique(true[true > 0]):
+        own, inside = np.unique(objects[true == number], return_counts=True)
+        parts = own[(own > 0) & (2 * inside > sizes[own])]
+        things = {int(np.bincount(label[objects == part]).argmax()) for part in parts}
+        if len(parts) > 1:
+            counts[len(things) > 1] += 1
+    return counts[0], counts[1]
 
 
 def to_row(workflow: str, metric: str, done: dict[str, list[dict[str, Any]]], arguments: argparse.Namespace) -> Row:

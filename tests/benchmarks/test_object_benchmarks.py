@@ -82,6 +82,19 @@ def test_every_workflow_has_the_same_steps_and_is_compared_with_one_network():
     assert row.against == "all" and row.other == pytest.approx(0.5)
     assert (row.comparison.value, row.comparison.low, row.comparison.high) == pytest.approx((0.1, 0.1, 0.1))
     assert row.details["of each seed"] == [{"steps": 8}]
+    assert row.unit == "mean of 1 seeds, 4 images of 4 places, 32 steps of a fold, and 16 of its round"
+
+
+def test_a_true_object_is_in_pieces_where_it_holds_several_found_ones():
+    true = np.array([[1, 1, 1, 1, 0, 2, 2, 2, 2, 0, 3, 3, 3, 0, 4, 4, 4, 4]])
+    found = np.array([[1, 1, 2, 2, 0, 3, 3, 4, 4, 5, 5, 5, 5, 5, 0, 7, 7, 7]])  # 5: one and more than its object
+    label = np.array([[1, 1, 2, 2, 0, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 2, 2, 2]])
+    assert workflows.pieces(true, found, label) == (1, 1)
+    assert workflows.pieces(true, np.where(found == 4, 6, found), label) == (1, 1)  # ids may lack
+    whole = np.where(found == 2, 1, found)
+    assert workflows.pieces(true, whole, label) == (1, 0)
+    outside = np.array([[1, 1, 1, 0, 0, 0]]), np.array([[1, 2, 2, 2, 2, 2]]), np.array([[1, 2, 2, 2, 2, 2]])
+    assert workflows.pieces(*outside) == (0, 0)  # 2 lies mostly beside it
 
 
 def test_of_drawn_things_that_hide_each_other_the_nearer_ones_stay():
